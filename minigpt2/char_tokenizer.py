@@ -1,0 +1,101 @@
+"""One token per character: the smallest tokenizer there is, and nanoGPT's setting for tiny Shakespeare."""
+
+from pathlib import Path
+
+from minigpt2 import files
+from minigpt2.tokenizer import check_text, look_up
+
+
+class CharTokenizer:
+    """A vocabulary of characters, with the interface of ``Tokenizer`` and no special tokens.
+
+    characters: str or iterable of characters, no two alike; the position of each is its id.
+    raises: ValueError when it is empty, names a character twice, or an entry is not one character.
+
+    ``len(tokenizer)`` is the vocabulary size.
+    """
+
+    eos_id = None
+
+    def __init__(self, characters):
+        self.characters = list(characters)
+        for character in self.characters:
+            check_text(character)
+            if len(character) != 1:
+                raise ValueError(f"expected single characters, got {character!r}")
+        self.vocab = {character: i for i, character in enumerate(self.characters)}
+        if not self.characters or len(self.vocab) < len(self.characters):
+            raise ValueError(f"expected one or more characters, no two alike, got {self.characters}")
+
+    def __len__(self):
+        return len(self.characters)
+
+    def encode(self, text, allow_special=False):
+        """The ids of the characters of ``text``.
+
+        text: str.
+        allow_special: without effect, as there are no special tokens.
+        returns: list of ids, one per character.
+        raises: TypeError when ``text`` is not a str; ValueError for a character that has no id.
+        """
+        check_text(text)
+        try:
+            return [self.vocab[character] for character in text]
+        except KeyError as error:
+            character = error.args[0]
+            raise ValueError(
+                f"character {character!r} (U+{ord(character):04X}) at position {text.index(character)} is not among "
+                f"the {len(self)} of this vocabulary; train on a text that has it, or use the BPE tokenizer"
+            ) from None
+
+    def decode(self, ids):
+        """The text of ``ids``.
+
+        ids: integers, as list, array, generator, ...
+        raises: TypeError when an id is not an integer; ValueError when no character has it.
+        """
+        return "".join(look_up(ids, self.characters))
+
+    def decode_bytes(self, ids):
+        """The text of ``ids`` in UTF-8."""
+        return self.decode(ids).encode()
+
+    @classmethod
+    def train(cls, text):
+        """Take every character that occurs, in the order of their code points.
+
+        text: str, or an iterable of str.
+        raises: TypeError for what is not text; ValueError when there is none.
+        """
+        characters = set()
+        for part in [text] if isinstance(text, str) else text:
+            check_text(part)
+            characters.update(part)
+        if not characters:
+            raise ValueError("cannot train a character tokenizer on an empty text")
+        return cls(sorted(characters))
+
+    @classmethod
+    def from_pretrained(cls, folder):
+        """Read what ``save_pretrained`` wrote.
+
+        raises: FileNotFoundError when vocab.json is missing; ValueError, naming it, when it is malformed.
+        """
+        path = Path(folder) / "vocab.json"
+        vocab = files.read_json(path)
+        if list(vocab.values()) != list(range(len(vocab))):
+            raise ValueError(f"{path}: expected the ids 0, 1, 2, ... in order")
+        try:
+            return cls(vocab)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+    def save_pretrained(self, folder):
+        """Write vocab.json and tokenizer_config.json, which ``Tokenizer.from_pretrained`` opens too.
+
+        folder: made if it is not there.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        files.write_json(folder / "vocab.json", self.vocab)
+        files.write_json(folder / "tokenizer_config.json", {"tokenizer_class": "CharTokenizer"})
