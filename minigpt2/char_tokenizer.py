@@ -9,7 +9,7 @@ from minigpt2.tokenizer import check_text, look_up
 class CharTokenizer:
     """A vocabulary of characters, with the interface of ``Tokenizer`` and no special tokens.
 
-    characters: str or iterable of characters, no two alike; the position of each is its id.
+    characters: str or list of characters, no two alike; the position of each is its id.
     raises: ValueError when it is empty, names a character twice, or an entry is not one character.
 
     ``len(tokenizer)`` is the vocabulary size.
@@ -18,17 +18,17 @@ class CharTokenizer:
     eos_id = None
 
     def __init__(self, characters):
-        self.characters = list(characters)
-        for character in self.characters:
+        self._characters = dict(enumerate(characters))  # id -> character
+        for i, character in self._characters.items():
             check_text(character)
             if len(character) != 1:
-                raise ValueError(f"expected single characters, got {character!r}")
-        self.vocab = {character: i for i, character in enumerate(self.characters)}
-        if not self.characters or len(self.vocab) < len(self.characters):
-            raise ValueError(f"expected one or more characters, no two alike, got {self.characters}")
+                raise ValueError(f"expected single characters, got {character!r} with id {i}")
+        self.vocab = {character: i for i, character in self._characters.items()}
+        if not self.vocab or len(self.vocab) < len(self._characters):
+            raise ValueError(f"expected one or more characters, no two alike, got {list(characters)}")
 
     def __len__(self):
-        return len(self.characters)
+        return len(self._characters)
 
     def encode(self, text, allow_special=False):
         """The ids of the characters of ``text``.
@@ -42,10 +42,10 @@ class CharTokenizer:
         try:
             return [self.vocab[character] for character in text]
         except KeyError as error:
-            character = error.args[0]
+            (character,) = error.args
             raise ValueError(
-                f"character {character!r} (U+{ord(character):04X}) at position {text.index(character)} is not among "
-                f"the {len(self)} of this vocabulary; train on a text that has it, or use the BPE tokenizer"
+                f"character {character!r} (U+{ord(character):04X}) at position {text.index(character)} is not "
+                f"one of the {len(self)} of this vocabulary; train on a text that has it, or use Tokenizer"
             ) from None
 
     def decode(self, ids):
@@ -54,7 +54,7 @@ class CharTokenizer:
         ids: integers, as list, array, generator, ...
         raises: TypeError when an id is not an integer; ValueError when no character has it.
         """
-        return "".join(look_up(ids, self.characters))
+        return "".join(look_up(ids, self._characters))
 
     def decode_bytes(self, ids):
         """The text of ``ids`` in UTF-8."""

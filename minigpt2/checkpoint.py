@@ -173,7 +173,8 @@ def write_tensors(path, tensors, metadata=None):
 
     tensors: name -> array of floating-point numbers, integers or booleans, in any memory layout.
     metadata: str -> str, kept in the header.
-    raises: TypeError for metadata that is not text; ValueError for an array of another dtype; OSError as the system reports it.
+    raises: TypeError for metadata that is not text; ValueError for an array of another dtype; OSError as the
+        system reports it.
     """
     if not all(isinstance(text, str) for pair in (metadata or {}).items() for text in pair):
         raise TypeError(f"metadata: expected a dict of str to str, got {metadata!r}")
@@ -227,6 +228,10 @@ def _decode(tensor):
 
 
 def _to_bfloat16(values):
-    """Round finite numbers to the nearest bfloat16, ties to even: add half of what is cut off, less a tie."""
+    """Round finite numbers to the nearest bfloat16, ties to even.
+
+    Adding 0x7FFF carries into the upper half when the lower one is more than its middle, 0x8000; at the
+    middle, the upper half's last bit, 1 when it is odd, decides.
+    """
     bits = values.astype(np.float32).view(np.uint32)
     return ((bits + (0x7FFF + (bits >> 16 & 1))) >> 16).astype("<u2").view(BFLOAT16)

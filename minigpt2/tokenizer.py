@@ -51,6 +51,47 @@ PRINTABLE = printable_bytes()
 BYTE_OF = {character: byte for byte, character in PRINTABLE.items()}
 
 
+@dataclass(frozen=True)
+class Merge:
+    """One merge in one piece: its rank, the two tokens that it joins, and all symbols after it."""
+
+    rank: int
+    left: str
+    right: str
+    symbols: list[str]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What ``explain`` tells about a piece of text, in the order in which it comes about."""
+
+    text: str
+    bytes: bytes
+    symbols: list[str]  # a printable character per byte
+    merges: list[Merge]
+    tokens: list[str]
+    ids: list[int]
+
+    def __str__(self):
+        lines = [
+            f"{self.text!r}",
+            f"  bytes    {self.bytes.hex(' ')}",
+            f"  symbols  {' '.join(self.symbols)}",
+            *(f"  rank {m.rank:<6} {m.left} + {m.right}  ->  {' '.join(m.symbols)}" for m in self.merges),
+            f"  tokens   {' '.join(self.tokens)}",
+            f"  ids      {' '.join(map(str, self.ids))}",
+        ]
+        return "\n".join(lines)
+
+
+class MergeError(ValueError):
+    """A merge that the vocabulary or the merges before it do not allow."""
+
+    def __init__(self, rank, left, right, reason):
+        super().__init__(f"merge {rank + 1} ({left!r} + {right!r}): {reason}")
+        self.rank = rank
+
+
 class Tokenizer:
     """GPT-2's tokenizer: a vocabulary and a ranked list of merges.
 
@@ -68,32 +109,33 @@ class Tokenizer:
         self.vocab = dict(vocab)
         self.merges = [tuple(pair) for pair in merges]
         self.special_tokens = tuple(special_tokens)
-        self._bytes = _bytes_of_ids(self.vocab, self.special_tokens)  # id -> bytes, None where no token is
+        self._bytes = bytes_of_ids(self.vocab, self.special_tokens)
+        self._size = max(self._bytes) + 1
         self._byte_ids = [self.vocab[PRINTABLE[byte]] for byte in range(256)]
 
         self._ranks = {}  # (left id, right id) -> rank
         self._merged = []  # rank -> id of the merged token
         used = set()
         for rank, (left, right) in enumerate(self.merges):
-            where, token = f"merge {rank + 1} ({left!r}, {right!r})", left + right
+            token = left + right
             for symbol in (left, right, token):
                 if symbol not in self.vocab or symbol in self.special_tokens:
-                    raise ValueError(f"{where}: {symbol!r} is not an ordinary token of the vocabulary")
-            if token in used:  # `_encode_piece` relies on it, and training cannot do it
-                raise ValueError(f"{where}: an earlier merge already uses {token!r}; merges must be in the "
-                                 f"order of training")
+                    raise MergeError(rank, left, right, f"{symbol!r} is not an ordinary token of the vocabulary")
             pair = self.vocab[left], self.vocab[right]
             if pair in self._ranks:
-                raise ValueError(f"{where}: is already merge {self._ranks[pair] + 1}")
+                raise MergeError(rank, left, right, f"the same pair as merge {self._ranks[pair] + 1}")
+            if token in used:  # `_encode_piece` relies on the order
+                raise MergeError(rank, left, right, f"an earlier merge already uses {token!r}; merges must be "
+                                                    f"in the order in which training finds them")
             self._ranks[pair] = rank
             self._merged.append(self.vocab[token])
             used |= {left, right}
 
-        self._window = 16 * max(len(token) for token in self._bytes if token is not None)
-        self._cache, self._cached_bytes = {}, 0
+        self._window = 16 * max(map(len, self._bytes.values()))  # bytes that are merged in one go
+        self._cache, self._cached_bytes = {}, 0  # piece -> ids
 
     def __len__(self):
-        return len(self._bytes)
+        return self._size
 
     @property
     def eos_id(self):
@@ -126,11 +168,11 @@ class Tokenizer:
         return ids
 
     def _remember(self, piece, ids):
-        """Keep the ids of a piece in the cache, which starts anew when it is full; return them."""
-        if self._cached_bytes > CACHE_BYTES:
-            self._cache.clear()
-            self._cached_bytes = 0
+        """Cache the ids of a piece unless it is long, and return them; a full cache starts anew."""
         if len(piece) <= self._window:
+            if self._cached_bytes > CACHE_BYTES:
+                self._cache.clear()
+                self._cached_bytes = 0
             self._cache[piece] = ids
             self._cached_bytes += len(piece)
         return ids
@@ -138,20 +180,21 @@ class Tokenizer:
     def _encode_piece(self, piece):
         """The ids of one piece (bytes), in time linear in its length.
 
-        A long piece is encoded window by window, each starting at a token of the one before. Where
-        both windows agree on that token, the two halves are exactly what the whole gives: how a token
-        comes about depends on its own bytes alone, so neighbours that stay apart in one window stay
-        apart in the whole, and each pair of neighbours is within a window. (It takes merges in the
-        order of training: then the rank of a merge is its time, in each window the same.)
+        A long piece is encoded window by window; each starts at a token of the one before. Where both
+        agree on this token, the windows joined at it are what the piece as a whole gives. For whether two
+        neighbouring tokens stay apart depends on their own bytes alone (until a merge crosses a boundary,
+        the two sides know nothing of each other), and each pair of neighbours lies in one window. This
+        takes merges in the order of training: rank is then time, and time is the same in every window.
         """
+        if len(piece) <= self._window:
+            return self._merge(piece)
         ids, start = [], 0
         while True:
-            end = start + self._window
-            window = piece[start:end]
+            window = piece[start : start + self._window]
             found = self._cache.get(window) or self._remember(window, self._merge(window))
             if ids and found[0] != ids.pop():
-                return self._merge(piece)  # the cut was felt too far to the left: do it in one go
-            if end >= len(piece):
+                return self._merge(piece)  # rare: the cut at the window's end was felt this far to its left
+            if start + len(window) == len(piece):
                 return ids + found
             kept = found[: len(found) * 3 // 4]  # far from the cut; the next window confirms the last
             ids += kept
@@ -186,6 +229,23 @@ class Tokenizer:
             if trace is not None:
                 trace.append((rank, [x for x in ids if x is not None]))
         return [x for x in ids if x is not None]
+
+    def explain(self, text):
+        """Every step from ``text`` to its ids, for readers.
+
+        returns: list of Piece, in the order of the text; print one to read it.
+        raises: as ``encode``.
+        """
+        check_text(text)
+        token_of = {i: token for token, i in self.vocab.items()}
+        pieces = []
+        for piece in PIECES.findall(text):
+            steps = []
+            ids = self._merge(piece.encode(), steps)
+            merges = [Merge(rank, *self.merges[rank], [token_of[i] for i in after]) for rank, after in steps]
+            symbols = [PRINTABLE[byte] for byte in piece.encode()]
+            pieces.append(Piece(piece, piece.encode(), symbols, merges, [token_of[i] for i in ids], ids))
+        return pieces
 
     def decode(self, ids):
         """The text of ``ids``; bytes that are not UTF-8 become U+FFFD. See ``decode_bytes``."""
@@ -224,9 +284,10 @@ class Tokenizer:
         bar = {"disable": None if progress is None else not progress, "delay": 2 if progress is None else 0}
 
         counts = Counter()
-        for piece_text in tqdm([text] if isinstance(text, str) else text, "counting words", unit="text", **bar):
-            check_text(piece_text)
-            counts.update(PIECES.findall(piece_text))
+        texts = [text] if isinstance(text, str) else text
+        for part in tqdm(texts, "counting words", unit="text", **bar):
+            check_text(part)
+            counts.update(PIECES.findall(part))
 
         tokens = list(PRINTABLE.values())  # id -> printable token
         pairs = []
@@ -249,11 +310,9 @@ class Tokenizer:
         returns: Tokenizer, or CharTokenizer where a CharTokenizer saved the folder.
         raises: FileNotFoundError when a file is missing; ValueError, naming the file, when one is malformed.
         """
-        folder = Path(name_or_path)
-        if not folder.is_dir():
-            from minigpt2 import hub  # here, as it needs requests, which is slow to import
+        from minigpt2 import hub  # here, as it needs requests, which is slow to import
 
-            folder = hub.locate(name_or_path, files="tokenizer")
+        folder = hub.locate(name_or_path, files="tokenizer")
         config_file = folder / "tokenizer_config.json"
         config = files.read_json(config_file) if config_file.exists() else {}
         if config.get("tokenizer_class") == "CharTokenizer":
@@ -261,15 +320,19 @@ class Tokenizer:
 
             return CharTokenizer.from_pretrained(folder)
         vocab_file, merges_file = folder / "vocab.json", folder / "merges.txt"
-        if not vocab_file.exists() and (folder / "encoder.json").exists():
+        if (folder / "encoder.json").exists() and not vocab_file.exists():  # OpenAI's own names
             vocab_file, merges_file = folder / "encoder.json", folder / "vocab.bpe"
+
         vocab = files.read_json(vocab_file)
-        merges = read_merges(merges_file)
-        special_tokens = [END_OF_TEXT] if END_OF_TEXT in vocab else []
+        special_tokens = {END_OF_TEXT: vocab[END_OF_TEXT]} if END_OF_TEXT in vocab else {}
+        special_tokens |= read_special_tokens(config_file, config)
+        merges, first_line = read_merges(merges_file)
         try:
-            return cls(vocab, merges, special_tokens)
+            return cls(vocab | special_tokens, merges, special_tokens)
+        except MergeError as error:
+            raise ValueError(f"{merges_file}, line {first_line + error.rank}: {error}") from None
         except ValueError as error:
-            raise ValueError(f"{vocab_file}, {merges_file}: {error}") from None
+            raise ValueError(f"{vocab_file}: {error}") from None
 
     def save_pretrained(self, folder):
         """Write vocab.json, merges.txt and tokenizer_config.json, which transformers opens too.
@@ -283,9 +346,11 @@ class Tokenizer:
         with files.atomic_write(folder / "merges.txt", "w") as file:
             file.write("#version: 0.2\n")
             file.writelines(f"{left} {right}\n" for left, right in self.merges)
+        special = {str(self.vocab[t]): {"content": t, "special": True} for t in self.special_tokens}
         files.write_json(folder / "tokenizer_config.json", {
             "tokenizer_class": "GPT2Tokenizer",
             "add_prefix_space": False,
+            "added_tokens_decoder": special,
             "bos_token": end,
             "eos_token": end,
             "unk_token": end,
@@ -352,20 +417,55 @@ def merge_pair(ids, pair, new_id):
 
 
 def read_merges(path):
-    """The pairs in a merges file: a line each, two tokens with a space between; "#version" comes first."""
-    # split("\n"), as splitlines() would also cut at characters that can be part of a token
-    lines = Path(path).read_text(encoding="utf-8").rstrip("\n").split("\n")
-    pairs = [tuple(line.split(" ")) for line in lines]
-    return pairs[1:] if lines[0].startswith("#version") else pairs
+    """The merges in the file ``path``: a line "left right" each, after an optional line "#version: 0.2".
+
+    returns: (list of pairs, number of the line of the first).
+    raises: FileNotFoundError; ValueError, naming the line, when one is not two tokens with a space between.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").rstrip("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text: {error}") from None
+    first_line = 2 if lines[0].startswith("#version") or lines == [""] else 1
+    pairs = [tuple(line.split(" ")) for line in lines[first_line - 1 :]]
+    for n, pair in enumerate(pairs, first_line):
+        if len(pair) != 2 or not all(pair):
+            raise ValueError(f"{path}, line {n}: expected two tokens with a space between, "
+                             f"got {lines[n - 1]!r}")
+    return pairs, first_line
 
 
-def _bytes_of_ids(vocab, special_tokens):
-    missing = [token for token in special_tokens if token not in vocab]
-    if missing:
-        raise ValueError(f"special tokens {missing} are not in the vocabulary")
-    table = [None] * (max(vocab.values()) + 1)
+def read_special_tokens(path, config):
+    """The special tokens {token: id} that a tokenizer_config.json names; ``path`` is for the message."""
+    try:
+        added = config.get("added_tokens_decoder", {}).items()
+        return {entry["content"]: int(i) for i, entry in added if entry.get("special")}
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise ValueError(f'{path}: expected "added_tokens_decoder" as {{"id": {{"content": "token", '
+                         f'"special": true}}}}, got {config["added_tokens_decoder"]!r}') from None
+
+
+def bytes_of_ids(vocab, special_tokens):
+    """{id: bytes} of a vocabulary that is written in printable form; ValueError where it is malformed."""
+    for token in special_tokens:
+        if token not in vocab or token in BYTE_OF or not token:
+            raise ValueError(f"the special token {token!r} must be in the vocabulary and not spell a byte")
+    for character, byte in BYTE_OF.items():
+        if character not in vocab:
+            raise ValueError(f"the vocabulary lacks {character!r}, which stands for the byte {byte}")
+    table = {}
     for token, i in vocab.items():
-        table[i] = token.encode() if token in special_tokens else bytes(BYTE_OF[c] for c in token)
+        if isinstance(i, bool) or not isinstance(i, Integral) or i < 0:
+            raise ValueError(f"the id of {token!r} must be an integer from 0 on, got {i!r}")
+        if i in table:
+            raise ValueError(f"the id {i} of {token!r} is given twice")
+        if token in special_tokens:
+            table[i] = token.encode()
+        elif token and all(character in BYTE_OF for character in token):
+            table[i] = bytes(BYTE_OF[character] for character in token)
+        else:
+            raise ValueError(f"{token!r} (id {i}) is neither a special token nor made of the 256 characters "
+                             f"that stand for bytes")
     return table
 
 
@@ -376,17 +476,19 @@ def check_text(text):
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"the text has a lone surrogate, U+{ord(text[error.start]):04X}, at position {error.start}; "
+        position = error.start
+        raise ValueError(f"the text has a lone surrogate, U+{ord(text[position]):04X}, at position {position}; "
                          f"it is half a character and has no UTF-8 form") from None
 
 
 def look_up(ids, table):
-    """The entry of ``table`` for each id; TypeError or ValueError for an id that it does not have."""
+    """The entry of ``table`` (a dict) for each id; TypeError or ValueError for an id that has none."""
     entries = []
     for position, i in enumerate(ids):
         if isinstance(i, bool) or not isinstance(i, Integral):
             raise TypeError(f"ids must be integers, got {i!r} ({type(i).__name__}) at position {position}")
-        if not 0 <= i < len(table) or table[i] is None:
-            raise ValueError(f"id {i} at position {position} is not in the vocabulary of {len(table)} tokens")
+        if i not in table:
+            raise ValueError(f"id {i} at position {position} is not in the vocabulary, whose ids are "
+                             f"0 to {max(table)}")
         entries.append(table[i])
     return entries

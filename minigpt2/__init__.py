@@ -1,0 +1,11 @@
+"""minigpt2: GPT-2 in plain NumPy, every component's forward pass and hand-written backward pass."""
+
+from minigpt2.backend import keep_freed_memory
+from minigpt2.components.optimizer import SGD, AdamW
+from minigpt2.model import GPT2, GPT2Config
+from minigpt2.parameters import flatten, unflatten
+
+__all__ = ["GPT2", "SGD", "AdamW", "GPT2Config", "flatten", "unflatten"]
+__version__ = "0.1.0"
+
+keep_freed_memory()

@@ -1,0 +1,80 @@
+"""Section 2.5.1, token embedding: one vector per token, and its transpose, the output layer.
+
+Shapes: B batch, T time (tokens), C channels (n_embd), V vocabulary.
+"""
+
+from minigpt2.backend import array_module
+
+
+def embedding_forward(ids, weight):
+    """Look up the vector of each token.
+
+        y_bt = W[ids_bt]        the same as one_hot(ids) W
+
+    ids:    (B, T) integers in 0 ... V-1
+    weight: (V, C) one row per token of the vocabulary (``wte``)
+    returns y (B, T, C) and the cache for ``embedding_backward``.
+    raises: TypeError when ids are not integers, ValueError when one is out of range (NumPy would
+        read a negative one from the end of the table, without a word).
+    Source: Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training", eq. 2.
+    """
+    xp = array_module(weight)
+    if ids.dtype.kind not in "iu":
+        raise TypeError(f"embedding: ids must be integers, got {ids.dtype}; encode text with a Tokenizer")
+    V = weight.shape[0]
+    if ids.size and not (0 <= int(ids.min()) and int(ids.max()) < V):
+        raise ValueError(
+            f"embedding: ids must lie in 0 ... {V - 1}, got {int(ids.min())} ... {int(ids.max())}; "
+            "does the tokenizer belong to this model?"
+        )
+    return xp.take(weight, ids, axis=0), {"ids": ids, "weight": weight}
+
+
+def embedding_backward(dy, cache, out=None):
+    """Gradient of ``embedding_forward``: each token's row collects the gradients of its occurrences.
+
+        dW[v] = sum over (b, t) with ids_bt = v of dy_bt        the same as one_hot(ids)^T dy
+
+    dy:  (B, T, C) gradient of the output
+    out: {"weight"} an array that the gradient is *added* to (where output layer and embedding are one
+        matrix, the output layer's share is there already); zeros by default
+    returns dweight (V, C). Integers have no gradient, so there is no dids.
+    """
+    ids, weight = cache["ids"], cache["weight"]
+    xp = array_module(dy)
+    dweight = xp.zeros_like(weight) if out is None else out["weight"]
+    xp.add.at(dweight, ids, dy)  # unlike dweight[ids] += dy, counts a repeated token every time
+    return dweight
+
+
+def unembedding_forward(x, weight):
+    """Score every token of the vocabulary by its dot product with the final activation.
+
+        logits = x W^T
+
+    x:      (..., C) activation after the last layer normalisation
+    weight: (V, C): ``wte`` itself in GPT-2 (tied), or a matrix of its own (``lm_head``)
+    returns logits (..., V), unnormalised log-probabilities, and the cache for ``unembedding_backward``.
+    Source: Press & Wolf 2017, "Using the Output Embedding to Improve Language Models".
+    """
+    logits = x.reshape(-1, x.shape[-1]) @ weight.T
+    return logits.reshape(*x.shape[:-1], -1), {"x": x, "weight": weight}
+
+
+def unembedding_backward(dlogits, cache, out=None):
+    """Gradients of ``unembedding_forward``.
+
+        in the forward pass:  logits_nv = sum_c x_nc W_vc
+        dx = dlogits W     dW = dlogits^T x
+
+    dlogits: (..., V) gradient of the logits
+    out:     {"weight"} an array to write dweight into; a new one by default
+    returns dx (..., C), dweight (V, C).
+    """
+    x, weight = cache["x"], cache["weight"]
+    xp = array_module(x)
+    V, C = weight.shape
+    dlogits = dlogits.reshape(-1, V)
+    dx = (dlogits @ weight).reshape(x.shape)
+    dweight = xp.matmul(dlogits.T, x.reshape(-1, C), out=out["weight"] if out else None)
+    return dx, dweight

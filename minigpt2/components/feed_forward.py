@@ -1,0 +1,91 @@
+"""Section 2.5.4, feed-forward network: two linear layers with a GELU between, for each token alone.
+
+Shapes: B batch, T time (tokens), C channels (n_embd), F inner channels (4 C in GPT-2).
+"""
+
+import math
+
+from minigpt2.backend import array_module
+from minigpt2.components.linear import linear_backward, linear_forward
+
+# Python floats: np.sqrt would give a float64 scalar, which turns every float32 array into float64.
+SQRT_2_OVER_PI = math.sqrt(2.0 / math.pi)
+CUBIC = 0.044715
+
+
+def gelu_forward(x):
+    """GELU in its tanh form, with which GPT-2 was trained (the erf form differs by up to 4.7e-4).
+
+        u = sqrt(2/pi) (x + 0.044715 x^3)        y = x (1 + tanh u) / 2
+
+    x: any shape
+    returns y, shaped like x, and the cache for ``gelu_backward``.
+    Source: Hendrycks & Gimpel 2016, "Gaussian Error Linear Units", section 2.
+    """
+    xp = array_module(x)
+    u = x * x  # not x ** 3, which is fifty times slower
+    u *= SQRT_2_OVER_PI * CUBIC
+    u += SQRT_2_OVER_PI
+    u *= x
+    tanh = xp.tanh(u, out=u)
+    y = tanh + 1.0
+    y *= x
+    y *= 0.5
+    return y, {"x": x, "tanh": tanh}
+
+
+def gelu_backward(dy, cache):
+    """Gradient of ``gelu_forward``.
+
+        du/dx = sqrt(2/pi) (1 + 3 * 0.044715 x^2)
+        dx = dy * ((1 + tanh u) + x (1 - tanh^2 u) du/dx) / 2
+
+    dy: shaped like x
+    returns dx, shaped like x.
+    """
+    x, tanh = cache["x"], cache["tanh"]
+    slope = x * x  # becomes x (1 - tanh^2) du/dx + (1 + tanh), in place
+    slope *= 3.0 * CUBIC * SQRT_2_OVER_PI
+    slope += SQRT_2_OVER_PI
+    slope *= x
+    sech2 = tanh * tanh
+    sech2 -= 1.0
+    slope *= sech2
+    slope -= tanh  # the sign of 1 - tanh^2 is turned, so everything is subtracted ...
+    slope -= 1.0
+    slope *= -0.5  # ... and turned back here
+    slope *= dy
+    return slope
+
+
+def feed_forward_forward(x, params):
+    """The feed-forward network of one block.
+
+        y = gelu(x W_fc + b_fc) W_proj + b_proj
+
+    x:      (B, T, C) input, already normalised
+    params: {"c_fc": {"weight" (C, F), "bias" (F,)}, "c_proj": {"weight" (F, C), "bias" (C,)}}
+    returns y (B, T, C) and the cache for ``feed_forward_backward``.
+    Source: Vaswani et al. 2017, section 3.3 eq. 2, with GELU for the ReLU (Radford et al. 2018).
+    """
+    h, c_fc = linear_forward(x, **params["c_fc"])
+    h, gelu = gelu_forward(h)
+    y, c_proj = linear_forward(h, **params["c_proj"])
+    return y, {"c_fc": c_fc, "gelu": gelu, "c_proj": c_proj}
+
+
+def feed_forward_backward(dy, cache, out=None):
+    """Gradients of ``feed_forward_forward``, which run through it upside-down.
+
+    dy:  (B, T, C) gradient of the output
+    out: nested dict like ``params`` to write the parameters' gradients into; new arrays by default
+    returns dx (B, T, C) and grads, nested like ``params``.
+    """
+    out = out or {"c_fc": None, "c_proj": None}
+    dh, *c_proj = linear_backward(dy, cache["c_proj"], out["c_proj"])
+    dh = gelu_backward(dh, cache["gelu"])
+    dx, *c_fc = linear_backward(dh, cache["c_fc"], out["c_fc"])
+    return dx, {
+        "c_fc": {"weight": c_fc[0], "bias": c_fc[1]},
+        "c_proj": {"weight": c_proj[0], "bias": c_proj[1]},
+    }

@@ -1,0 +1,48 @@
+"""The affine map y = x W + b that attention and the feed-forward network share.
+
+Shapes: ... any leading dimensions, I inputs, O outputs. N is the product of the leading dimensions.
+"""
+
+from minigpt2.backend import array_module
+
+
+def linear_forward(x, weight, bias):
+    """Affine map of the last dimension.
+
+        y = x W + b
+
+    x:      (..., I) input
+    weight: (I, O), stored input-first as in the released checkpoints (OpenAI's "conv1d")
+    bias:   (O,)
+    returns y (..., O) and the cache for ``linear_backward``.
+    raises: ValueError when x's last dimension is not I.
+    """
+    if x.shape[-1] != weight.shape[0]:
+        raise ValueError(
+            f"linear: x has {x.shape[-1]} channels but weight {weight.shape} takes {weight.shape[0]}; "
+            "weights are stored (in, out): transpose a PyTorch nn.Linear weight"
+        )
+    # One large 2-D product; NumPy would run a 3-D x as B small ones.
+    y = x.reshape(-1, x.shape[-1]) @ weight
+    y += bias
+    return y.reshape(*x.shape[:-1], -1), {"x": x, "weight": weight}
+
+
+def linear_backward(dy, cache, out=None):
+    """Gradients of ``linear_forward``.
+
+        in the forward pass:  y_no = sum_i x_ni W_io + b_o
+        dx = dy W^T     dW = x^T dy     db = sum_n dy_n
+
+    dy:  (..., O) gradient of the output
+    out: {"weight", "bias"} arrays to write the parameters' gradients into; new ones by default
+    returns dx (..., I), dweight (I, O), dbias (O,).
+    """
+    x, weight = cache["x"], cache["weight"]
+    xp = array_module(x)
+    out = out or {"weight": None, "bias": None}
+    dy = dy.reshape(-1, weight.shape[1])
+    dx = (dy @ weight.T).reshape(x.shape)
+    dweight = xp.matmul(x.reshape(-1, weight.shape[0]).T, dy, out=out["weight"])
+    dbias = xp.sum(dy, axis=0, out=out["bias"])
+    return dx, dweight, dbias

@@ -1,0 +1,86 @@
+"""Sections 2.5.7 and 2.5.8, label smoothing and cross-entropy: how wrong the predictions are, in nats.
+
+Shapes: N positions (usually B * T), V vocabulary. Smoothing is a change of the target distribution, so the
+two sections are one pair of functions.
+"""
+
+from minigpt2.backend import array_module
+
+CHUNK = 1 << 18  # elements of the logits that are worked on at a time: they fit into the processor's cache
+
+
+def cross_entropy_forward(logits, targets, label_smoothing=0.0, ignore_index=-100):
+    """Mean cross-entropy between the targets and softmax(logits).
+
+        log p   = logits - log sum_v exp(logits_v)
+        target distribution  q = (1 - e) one_hot(target) + e / V
+        loss    = mean over positions of  - sum_v q_v log p_v
+
+    logits:  (..., V), unnormalised log-probabilities
+    targets: (...) integers in 0 ... V-1, or ``ignore_index`` where there is nothing to predict
+    label_smoothing: e in 0 <= e <= 1; GPT-2 uses 0
+    returns loss, a scalar in nats (of the dtype of logits), and the cache for ``cross_entropy_backward``.
+    raises: TypeError when targets are not integers; ValueError when shapes disagree, a target is out of
+        range, every target is ignored, or e is not in [0, 1].
+    Source: Szegedy et al. 2016, "Rethinking the Inception Architecture", section 7, for the smoothing.
+    """
+    xp = array_module(logits)
+    V = logits.shape[-1]
+    if targets.shape != logits.shape[:-1]:
+        raise ValueError(f"cross_entropy: targets must be {logits.shape[:-1]} like the logits, got {targets.shape}")
+    if targets.dtype.kind not in "iu":
+        raise TypeError(f"cross_entropy: targets must be integers, got {targets.dtype}")
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
+    targets, rows = targets.ravel(), logits.reshape(-1, V)
+    counted = targets != ignore_index
+    used = targets[counted]
+    if not used.size:
+        raise ValueError(f"cross_entropy: all {targets.size} targets are {ignore_index}, nothing to predict")
+    if int(used.min()) < 0 or int(used.max()) >= V:
+        raise ValueError(
+            f"cross_entropy: targets must lie in 0 ... {V - 1} or be {ignore_index}, "
+            f"got {int(used.min())} ... {int(used.max())}"
+        )
+
+    log_sum_exp = xp.empty(len(rows), logits.dtype)
+    for some in _chunks(rows):
+        highest = rows[some].max(axis=-1, keepdims=True)  # taken off so that exp cannot overflow
+        log_sum_exp[some] = xp.log(xp.exp(rows[some] - highest).sum(axis=-1)) + highest[:, 0]
+    target_logit = rows[xp.arange(len(rows)), xp.where(counted, targets, 0)]
+    losses = log_sum_exp - (1.0 - label_smoothing) * target_logit
+    if label_smoothing:
+        losses -= label_smoothing * rows.mean(axis=-1)
+    loss = losses[counted].mean()
+    cache = {"logits": logits, "log_sum_exp": log_sum_exp, "targets": targets, "counted": counted}
+    return loss, cache | {"label_smoothing": label_smoothing}
+
+
+def cross_entropy_backward(dloss, cache, out=None):
+    """Gradient of ``cross_entropy_forward``: what was predicted minus what should have been.
+
+        dlogits = dloss (p - q) / (number of positions that count), 0 where the target is ignored
+
+    dloss: scalar, gradient of the loss (1 when the loss is what is minimised)
+    out:   array to write dlogits into, ``cache["logits"]`` itself if it is not needed again; new by default
+    returns dlogits (..., V).
+    """
+    logits, targets, counted = (cache[name] for name in ("logits", "targets", "counted"))
+    xp = array_module(logits)
+    V, e = logits.shape[-1], cache["label_smoothing"]
+    dlogits = xp.empty_like(logits) if out is None else out
+    rows, drows = logits.reshape(-1, V), dlogits.reshape(-1, V)
+    share = (counted * (dloss / counted.sum())).astype(logits.dtype)  # of each position in the mean
+    for some in _chunks(rows):
+        p = xp.subtract(rows[some], cache["log_sum_exp"][some, None], out=drows[some])
+        xp.exp(p, out=p)
+        p -= e / V
+        p[xp.arange(len(p)), xp.where(counted[some], targets[some], 0)] -= 1.0 - e
+        p *= share[some, None]
+    return dlogits
+
+
+def _chunks(rows):
+    """Slices of about ``CHUNK`` elements each that together cover the rows."""
+    size = max(1, CHUNK // rows.shape[-1])
+    return (slice(start, start + size) for start in range(0, len(rows), size))

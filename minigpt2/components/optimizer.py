@@ -1,0 +1,163 @@
+"""Section 2.5.9, optimizer: AdamW with gradient clipping, warm-up and cosine decay; plain SGD beside it.
+
+Both walk flat buffers (see parameters.py) in chunks that fit into the processor's cache: one step reads
+and writes each number once, instead of once for every term of the formula.
+"""
+
+import math
+
+from minigpt2.backend import array_module
+from minigpt2.parameters import flat_view, flatten, layout, shapes_of, unpack
+
+CHUNK = 1 << 16  # elements
+
+
+class AdamW:
+    """Adam with decoupled weight decay.
+
+        g  = gradient, clipped
+        m <- beta1 m + (1 - beta1) g            m_hat = m / (1 - beta1^t)
+        v <- beta2 v + (1 - beta2) g^2          v_hat = v / (1 - beta2^t)
+        w <- w - lr weight_decay w - lr m_hat / (sqrt(v_hat) + eps)
+
+    Only parameters of two or more dimensions decay: biases and the gains of layer norms do not.
+    Sources: Kingma & Ba 2015, "Adam", algorithm 1; Loshchilov & Hutter 2019, "Decoupled Weight Decay
+    Regularization", algorithm 2.
+    """
+
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
+        """An optimizer of ``params``, nested dict of arrays, which ``step`` changes in place.
+
+        lr: learning rate, may be changed between steps (``optimizer.lr = ...``)
+        betas: decay rates of the two moments, each in [0, 1); eps: keeps the quotient finite
+        weight_decay: share of a weight, times lr, that is taken off in each step
+        raises: ValueError when a number is out of its range.
+        """
+        if lr < 0 or eps < 0 or weight_decay < 0 or not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(
+                f"AdamW: lr, eps and weight_decay must be >= 0 and betas in [0, 1), "
+                f"got lr={lr}, eps={eps}, weight_decay={weight_decay}, betas={betas}"
+            )
+        self.params, self.lr, self.betas, self.eps, self.weight_decay = params, lr, betas, eps, weight_decay
+        flat, _ = flat_view(flatten(params))
+        xp = array_module(flat)
+        self.m, self.v = xp.zeros_like(flat), xp.zeros_like(flat)
+        self.t = 0  # steps taken
+
+    def step(self, grads, max_norm=None):
+        """Update the parameters in place from ``grads``, nested like them, which stay unchanged.
+
+        max_norm: the gradient is scaled down to this global norm if it is longer; None: never
+        returns the global norm before clipping.
+        raises: ValueError when names or shapes differ from the parameters', or the norm is not finite;
+            then nothing has changed.
+        """
+        leaves = flatten(self.params)
+        w, shared = flat_view(leaves)
+        g, norm, scale = _clipped(grads, leaves, max_norm)
+        self.t += 1
+        beta1, beta2 = self.betas
+        step_size = self.lr / (1.0 - beta1**self.t)
+        root_correction = 1.0 / math.sqrt(1.0 - beta2**self.t)
+        _, matrix_end, size = layout(shapes_of(leaves))
+        for some in _chunks(matrix_end, size):
+            decay = self.lr * self.weight_decay if some.start < matrix_end else 0.0
+            _adamw(w[some], g[some] * scale, self.m[some], self.v[some], beta1, beta2,
+                   step_size, root_correction, self.eps, decay)  # fmt: skip
+        if not shared:
+            unpack(w, leaves)
+        return norm
+
+
+def _adamw(w, g, m, v, beta1, beta2, step_size, root_correction, eps, decay):
+    """The formula of ``AdamW`` on one chunk, in place; g is used up as scratch space."""
+    xp = array_module(w)
+    m *= beta1
+    v *= beta2
+    m += (1.0 - beta1) * g
+    xp.square(g, out=g)
+    g *= 1.0 - beta2
+    v += g
+    update = xp.sqrt(v, out=g)
+    update *= root_correction
+    update += eps
+    xp.divide(m, update, out=update)
+    update *= step_size
+    w *= 1.0 - decay
+    w -= update
+
+
+class SGD:
+    """Stochastic gradient descent with momentum, the baseline that Adam improves on.
+
+        b <- momentum b + g        w <- w - lr b
+
+    Source: Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning".
+    """
+
+    def __init__(self, params, lr=0.1, momentum=0.0):
+        """An optimizer of ``params``, nested dict of arrays; lr as in AdamW, momentum in [0, 1)."""
+        if lr < 0 or not 0 <= momentum < 1:
+            raise ValueError(f"SGD: lr must be >= 0 and momentum in [0, 1), got lr={lr}, momentum={momentum}")
+        self.params, self.lr, self.momentum = params, lr, momentum
+        flat, _ = flat_view(flatten(params))
+        self.b = array_module(flat).zeros_like(flat)
+
+    def step(self, grads, max_norm=None):
+        """Update the parameters in place; arguments, result and errors as in ``AdamW.step``."""
+        leaves = flatten(self.params)
+        w, shared = flat_view(leaves)
+        g, norm, scale = _clipped(grads, leaves, max_norm)
+        for some in _chunks(w.size, w.size):
+            self.b[some] *= self.momentum
+            self.b[some] += g[some] * scale
+            w[some] -= self.lr * self.b[some]
+        if not shared:
+            unpack(w, leaves)
+        return norm
+
+
+def learning_rate(step, max_lr, min_lr, warmup_steps, decay_steps):
+    """Linear warm-up, then half a cosine down to ``min_lr``.
+
+        step < warmup_steps:   max_lr (step + 1) / (warmup_steps + 1)
+        step > decay_steps:    min_lr
+        between:               min_lr + (max_lr - min_lr) (1 + cos(pi r)) / 2,
+                               r = (step - warmup_steps) / (decay_steps - warmup_steps)
+
+    step: number of steps already taken, from 0; all lengths in steps
+    Source: Loshchilov & Hutter 2017, "SGDR", eq. 5; Radford et al. 2018, section 4.1, for the warm-up.
+    """
+    if step < warmup_steps:
+        return max_lr * (step + 1) / (warmup_steps + 1)
+    if step >= decay_steps:
+        return min_lr
+    r = (step - warmup_steps) / (decay_steps - warmup_steps)
+    return min_lr + (max_lr - min_lr) * 0.5 * (1.0 + math.cos(math.pi * r))
+
+
+def _clipped(grads, leaves, max_norm):
+    """The flat gradient, its global norm, and the factor that clips it to ``max_norm``.
+
+        norm = sqrt(sum of all squares)      factor = min(1, max_norm / (norm + 1e-6))
+
+    Source: Pascanu et al. 2013, "On the difficulty of training recurrent neural networks", algorithm 1.
+    """
+    grads = flatten(grads)
+    if shapes_of(grads) != shapes_of(leaves):
+        odd = sorted(set(shapes_of(grads).items()) ^ set(shapes_of(leaves).items()))
+        raise ValueError(f"optimizer: grads must have the parameters' names and shapes; these differ: {odd[:4]}")
+    g, _ = flat_view({name: grads[name] for name in leaves})
+    xp = array_module(g)
+    # Chunk by chunk and summed in float64: one float32 sum over 124 million squares would be off.
+    norm = math.sqrt(float(sum(xp.vdot(g[some], g[some]).astype(xp.float64) for some in _chunks(g.size, g.size))))
+    if not math.isfinite(norm):
+        raise ValueError("optimizer: the gradient holds NaN or infinity; try a lower learning rate")
+    return g, norm, 1.0 if max_norm is None else min(1.0, max_norm / (norm + 1e-6))
+
+
+def _chunks(boundary, size):
+    """Slices of at most ``CHUNK`` elements that together cover 0 ... size and do not straddle ``boundary``."""
+    for start, stop in ((0, boundary), (boundary, size)):
+        for begin in range(start, stop, CHUNK):
+            yield slice(begin, min(begin + CHUNK, stop))

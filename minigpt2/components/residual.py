@@ -1,0 +1,32 @@
+"""Section 2.5.5, residual connection: a sub-layer adds to its input instead of replacing it.
+
+Shapes: x and y are alike, usually (B, T, C).
+"""
+
+
+def residual_forward(x, y):
+    """Add a sub-layer's output to its input.
+
+        z = x + y
+
+    x: (B, T, C) the residual stream; y: (B, T, C) what the sub-layer made of it
+    returns z (B, T, C) and the (empty) cache for ``residual_backward``.
+    raises: ValueError when the shapes differ (NumPy would broadcast them without a word).
+    Source: He et al. 2016, "Deep Residual Learning for Image Recognition", eq. 1.
+    """
+    if x.shape != y.shape:
+        raise ValueError(f"residual: the sub-layer turned {x.shape} into {y.shape}; both must be alike")
+    return x + y, {}
+
+
+def residual_backward(dz, cache):
+    """Gradients of ``residual_forward``: both branches receive all of it.
+
+        dx = dz     dy = dz
+
+    This is the path on which the gradient reaches the first block undiminished.
+
+    dz: (B, T, C) gradient of the sum
+    returns dx, dy, both (B, T, C) and both ``dz`` itself: do not change one in place.
+    """
+    return dz, dz

@@ -1,0 +1,88 @@
+"""How well a model predicts a text: loss and perplexity, per token and per character.
+
+Shapes: N tokens in the text, B windows at a time, T tokens in a window (n_positions).
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The loss of a model on a text, in nats, with what it is an average over.
+
+    nats: sum of -log p over the predicted tokens; tokens, characters: how many were predicted
+    """
+
+    nats: float
+    tokens: int
+    characters: int
+
+    @property
+    def loss(self):
+        """Nats per token. Depends on the vocabulary: longer tokens are harder to predict, and fewer."""
+        return self.nats / self.tokens
+
+    @property
+    def loss_per_character(self):
+        """Nats per character, with which models of different vocabularies can be compared."""
+        return self.nats / self.characters
+
+    @property
+    def perplexity(self):
+        """exp(loss): the number of equally likely tokens that would be as hard to choose from."""
+        return math.exp(self.loss)
+
+    @property
+    def perplexity_per_character(self):
+        """The same for characters."""
+        return math.exp(self.loss_per_character)
+
+    @property
+    def bits_per_character(self):
+        """The size, in bits per character, to which the model would compress the text."""
+        return self.loss_per_character / math.log(2)
+
+
+def evaluate(model, tokenizer, text, stride=None, progress=False):
+    """Predict every token of a text but the first, each from those before it in its window.
+
+    Windows of n_positions tokens begin every ``stride`` tokens; in each only those tokens count that
+    the window before has not predicted. A small stride gives every token a long context and costs
+    n_positions / stride passes over the text.
+
+    stride: tokens between windows, 1 ... n_positions; n_positions by default: no overlap
+    progress: True shows a bar on standard error
+    returns Evaluation.
+    raises: ValueError when the text has fewer than two tokens, or stride is out of range.
+    """
+    ids = np.asarray(tokenizer.encode(text))
+    if ids.size < 2:
+        raise ValueError(f"evaluate: the text has {ids.size} tokens, at least 2 are needed: the first is given")
+    nats = evaluate_tokens(model, ids, stride, progress)
+    # Every character but those of the first token, which nothing predicts.
+    return Evaluation(nats, ids.size - 1, max(len(text) - len(tokenizer.decode(ids[:1])), 1))
+
+
+def evaluate_tokens(model, ids, stride=None, progress=False):
+    """Sum of -log p over ids[1:], in nats; ids (N,) tokens, the rest as in ``evaluate``."""
+    T = min(model.config.n_positions, ids.size - 1)
+    stride = T if stride is None else stride
+    if not 1 <= stride <= model.config.n_positions:
+        raise ValueError(f"evaluate: stride must be 1 ... {model.config.n_positions} tokens, got {stride}")
+
+    # Window w sees ids[start : start + T] and predicts the token after each.
+    starts = list(range(0, ids.size - 1 - T, stride)) + [ids.size - 1 - T]
+    windows = np.asarray(starts)[:, None] + np.arange(T)
+    first_new = np.asarray([0] + [start + T for start in starts[:-1]])
+    targets = np.where(windows >= first_new[:, None], ids[1:][windows], -100)
+
+    nats, B = 0.0, max(1, 4096 // T)
+    for batch in tqdm(range(0, len(starts), B), "evaluating", disable=None if progress else True, leave=False):
+        some = slice(batch, batch + B)
+        counted = int((targets[some] != -100).sum())
+        nats += model.loss(ids[windows[some]], targets[some]) * counted
+    return nats

@@ -1,0 +1,308 @@
+"""Released weights and corpora: found on the disk, or downloaded once, checked and kept.
+
+A file enters the cache under its own name only when it is whole and its checksum is right; until then it is
+called ``<name>.<checksum>.part``. An interrupted download is taken up where it stopped, and because the
+checksum is in the name, never with the bytes of another version.
+
+The addresses can be changed from outside: ``HF_ENDPOINT`` names a mirror of https://huggingface.co, and
+``MINIGPT2_CACHE`` the folder in which files are kept.
+"""
+
+import difflib
+import glob
+import hashlib
+import os
+import re
+import sys
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import requests
+from tqdm import tqdm
+
+from .files import sync_folder
+
+MODELS = {
+    "gpt2": "openai-community/gpt2",
+    "gpt2-medium": "openai-community/gpt2-medium",
+    "gpt2-large": "openai-community/gpt2-large",
+    "gpt2-xl": "openai-community/gpt2-xl",
+    "distilgpt2": "distilbert/distilgpt2",
+}
+BUILT_IN = {"shakespeare": Path(__file__).parent / "pretrained" / "shakespeare"}
+
+TOKENIZER_FILES = ("vocab.json", "merges.txt")
+FILES = {"model": ("config.json", *TOKENIZER_FILES, "model.safetensors"), "tokenizer": TOKENIZER_FILES}
+
+CORPORA = {
+    "shakespeare": {  # 40,000 lines of his plays, joined by Andrej Karpathy for char-rnn
+        "url": "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
+        "size": 1_115_394,
+        "sha256": "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+    },
+}
+
+TIMEOUT = (10, 30)  # seconds to connect, and between two pieces of an answer
+WAITS = (0.5, 1, 2, 4)  # seconds before each further try
+CHUNK = 1 << 16  # bytes
+UNCHECKED = "unchecked"  # stands in a part's name for the checksum that nobody has given
+
+
+class DownloadError(OSError):
+    """A file could not be downloaded, or what came was not that file."""
+
+
+# ------------------------------------------------------------------------------------ what can be asked for
+
+
+def locate(name_or_path, files="model"):
+    """The folder with the files of a model; those of a released model are downloaded at first use.
+
+    name_or_path: a folder in Hugging Face layout, "shakespeare" (built in), or a name in ``MODELS``.
+    files: "model" for configuration, tokenizer and weights; "tokenizer" for the tokenizer alone.
+    raises: ValueError for a folder or a name that does not exist; DownloadError; OSError when the cache
+        cannot be written.
+    """
+    folder = Path(name_or_path).expanduser()
+    if folder.is_dir():
+        return folder
+    if name_or_path in BUILT_IN:
+        return BUILT_IN[name_or_path]
+    if name_or_path not in MODELS:
+        raise ValueError(_unknown_model(name_or_path, folder))
+
+    endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+    if not endpoint.startswith(("https://", "http://")):
+        raise ValueError(f"HF_ENDPOINT: expected an address that starts with https://, got {endpoint!r}")
+    folder = cache_folder() / "models" / name_or_path
+    for file in FILES[files]:
+        url = f"{endpoint}/{MODELS[name_or_path]}/resolve/main/{file}"
+        try:
+            download(url, folder / file, description=f"{name_or_path}/{file}")
+        except DownloadError as error:
+            raise DownloadError(
+                f"{error}. If {endpoint} cannot be reached from here, set HF_ENDPOINT to the address of a "
+                f"mirror, or fetch {', '.join(FILES[files])} in another way and give their folder's path"
+            ) from error
+    return folder
+
+
+def corpus(name):
+    """The path of a text to train on, downloaded at first use.
+
+    name: a key of ``CORPORA``; "shakespeare" is tiny Shakespeare (1.1 MB, ASCII).
+    raises: ValueError for another name; DownloadError; OSError when the cache cannot be written.
+    """
+    if name not in CORPORA:
+        raise ValueError(f"unknown corpus {name!r}: expected one of {', '.join(CORPORA)}")
+    return download(path=cache_folder() / "corpora" / f"{name}.txt", description=name, **CORPORA[name])
+
+
+def cache_folder():
+    """Where downloads are kept: ``$MINIGPT2_CACHE``, or else where this system keeps caches."""
+    if folder := os.environ.get("MINIGPT2_CACHE"):
+        return Path(folder).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "minigpt2"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "minigpt2" / "Cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minigpt2"
+
+
+def _unknown_model(name_or_path, folder):
+    """What to tell someone whose model is neither a folder nor a name."""
+    names = [*BUILT_IN, *MODELS]
+    if folder.exists():
+        return f"{folder} is a file: give the folder that holds it (config.json, model.safetensors, ...)"
+    if isinstance(name_or_path, os.PathLike) or re.search(r"[/\\]|^[.~]", name_or_path):
+        return f"there is no folder {folder}: give an existing one, or one of {', '.join(names)}"
+    close = difflib.get_close_matches(name_or_path, names, n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    return f"unknown model {name_or_path!r}{hint}: expected one of {', '.join(names)}, or a folder's path"
+
+
+# ----------------------------------------------------------------------------------- how a file is fetched
+
+
+def download(url, path, size=None, sha256=None, description=None):
+    """Fetch ``url`` into the file ``path``, unless it is already there.
+
+    Lost connections and a server's passing troubles are tried again a few times. What has arrived is kept,
+    also for the next call, and only the rest is asked for.
+
+    url: where the file is; redirects are followed.
+    path: where it shall be; folders are made as needed.
+    size: its length in bytes; else as the hub says in ``X-Linked-Size``.
+    sha256: its checksum in hexadecimal; else as the hub says in ``X-Linked-Etag``.
+    description: its name on the progress bar, which shows on a terminal only.
+    returns: ``path`` as a Path.
+    raises: DownloadError when the file cannot be had, or has another length or checksum; OSError when
+        ``path`` cannot be written (read-only folder, disk full). In neither case is there a file ``path``.
+    """
+    path = Path(path)
+    for wait in (*WAITS, None):
+        if path.exists():  # from an earlier day, or meanwhile by the hand of another process
+            return path
+        try:
+            return _download_once(url, path, size, sha256, description or path.name)
+        except (DownloadError, requests.RequestException) as error:
+            if wait is None or not isinstance(error, _TryAgain):
+                raise DownloadError(f"cannot download {url}: {error}") from error
+            time.sleep(wait)
+
+
+class _TryAgain(DownloadError):
+    """A failure that may pass."""
+
+
+def _download_once(url, path, size, sha256, description):
+    """Ask once for what is missing of ``path``; when all is there, check it and give it its name."""
+    part, length = _left_over(path)
+    start = max(length - 1, 0)  # a byte that we have already: no range may be empty
+    headers = {"Accept-Encoding": "identity"}  # lengths and ranges count the file's own bytes
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    try:
+        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+            _check_status(response)
+            linked_size, linked_checksum = _linked(response)
+            size, checksum = size or linked_size, sha256 or linked_checksum
+            wanted = path.with_name(f"{path.name}.{checksum or UNCHECKED}.part")
+            if response.status_code == 416 or part not in (None, wanted):
+                if part:
+                    part.unlink(missing_ok=True)
+                raise _TryAgain("the file has changed since a part of it was downloaded")
+            if response.status_code == 200:  # all of it: the server does not know ranges
+                start = 0
+            offered = _offered(response, start)
+            if None not in (offered, size) and offered != size:
+                raise DownloadError(f"the server has {offered} bytes, expected {size}")
+            size = size or offered
+            _receive(response, path, wanted, start, size, description)
+    except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+        host = urlsplit(url).hostname
+        raise _TryAgain(f"no connection to {host}, or it broke off ({type(error).__name__})") from error
+    return _finish(wanted, path, size, checksum, resumed=part is not None)
+
+
+def _left_over(path):
+    """Make ``path``'s folder; the part of ``path`` that earlier tries have left there, or None, and its length.
+
+    What has no checksum in its name is of no use: it may be of another version.
+    """
+    with _cache_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_name(f"{path.name}.{UNCHECKED}.part").unlink(missing_ok=True)
+        part = next(_parts(path), None)
+        return part, part.stat().st_size if part else 0
+
+
+def _parts(path):
+    return path.parent.glob(f"{glob.escape(path.name)}.*.part")
+
+
+def _linked(response):
+    """The size and checksum that the hub gives for a file, each None if it gives none.
+
+    They stand in the hub's own answer, which for large files is a redirect to a storage server. The checksum
+    of a large file is its sha256 (64 digits), that of others the sha1 (40 digits) by which git knows them.
+    """
+    size = checksum = None
+    for answer in (*response.history, response):
+        headers = answer.headers
+        etag = headers.get("X-Linked-Etag", "")
+        if not etag and "X-Repo-Commit" in headers:  # from the hub: elsewhere an ETag can mean anything
+            etag = headers.get("ETag", "")
+        if match := re.fullmatch(r'(?:W/)?"?([0-9a-f]{64}|[0-9a-f]{40})"?', etag):
+            checksum = checksum or match[1]
+        if headers.get("X-Linked-Size", "").isdecimal():
+            size = size or int(headers["X-Linked-Size"])
+    return size, checksum
+
+
+def _check_status(response):
+    """Raise unless the answer is a file, a part of one, or "no such part" (416)."""
+    status = response.status_code
+    if status == 429 or status >= 500:
+        raise _TryAgain(f"the server has trouble (HTTP status {status}); try again later")
+    if status == 404:
+        raise DownloadError("there is no such file (HTTP status 404)")
+    if status not in (200, 206, 416):
+        raise DownloadError(f"the server refuses (HTTP status {status})")
+
+
+def _offered(response, start):
+    """The length of the whole file by the answer's own account, None if it gives none."""
+    if response.status_code == 206:
+        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        if not match or int(match[1]) != start:
+            raise _TryAgain("the server sent another part than it was asked for")
+        return None if match[2] == "*" else int(match[2])
+    length = response.headers.get("Content-Length", "")
+    return int(length) if length.isdecimal() and "Content-Encoding" not in response.headers else None
+
+
+def _receive(response, path, part, start, size, description):
+    """Write the answer's body to ``part``, from byte ``start`` on, and flush it to the disk."""
+    bar = tqdm(desc=description, initial=start, total=size, unit="B", unit_scale=True, disable=None)
+    with bar, _cache_errors(path):
+        part.touch()
+        # Not "append": two processes that fetch the same file write the same bytes to the same places.
+        with open(part, "r+b") as file:
+            file.seek(start)
+            for chunk in response.iter_content(CHUNK):
+                file.write(chunk)
+                bar.update(len(chunk))
+                if size is not None and file.tell() > size:
+                    break
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _finish(part, path, size, checksum, resumed):
+    """Give ``part`` its name ``path`` if its length and checksum are right, else remove it."""
+    with _cache_errors(path):
+        length = part.stat().st_size
+        if size is not None and length < size:
+            raise _TryAgain(f"the connection broke off after {length} of {size} bytes")
+        right_length = size is None or length == size
+        if right_length and (checksum is None or _checksum(part, checksum) == checksum):
+            os.replace(part, path)
+            sync_folder(path.parent)
+            return path
+        part.unlink()
+    wrong = f"what came is not the file with {size} bytes and checksum {checksum}"
+    if resumed:  # perhaps it was the part left over that was bad
+        raise _TryAgain(wrong)
+    raise DownloadError(f"{wrong}: it was damaged on its way, or is no longer what it was")
+
+
+def _checksum(path, like):
+    """``path``'s checksum of the same kind as ``like``: sha256, or git's sha1 of a header and the content."""
+    with open(path, "rb") as file:
+        if len(like) == 64:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        header = b"blob %d\0" % path.stat().st_size
+        return hashlib.file_digest(file, lambda: hashlib.sha1(header, usedforsecurity=False)).hexdigest()
+
+
+@contextmanager
+def _cache_errors(path):
+    """Say what to do when the system refuses to write ``path``, and leave no part of it on a full disk."""
+    try:
+        yield
+    except (DownloadError, requests.RequestException):  # these are OSErrors too
+        raise
+    except FileNotFoundError as error:  # another process that fetches the same file was faster
+        raise _TryAgain(f"{error.filename} is gone") from error
+    except OSError as error:
+        with suppress(OSError):
+            for part in _parts(path):
+                part.unlink()
+        raise OSError(
+            error.errno,
+            f"cannot write to {path.parent} ({error.strerror}): make room or get permission to write there, "
+            f"or set MINIGPT2_CACHE to another folder",
+        ) from error

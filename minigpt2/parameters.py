@@ -1,0 +1,120 @@
+"""The parameter tree: nested dicts in memory, dotted names on disk, one flat buffer underneath.
+
+``params["h"][3]["attn"]["c_attn"]["weight"]`` and the checkpoint's ``h.3.attn.c_attn.weight`` are the
+same array, and that array is a view into one flat buffer that holds every parameter: the matrices
+first, then the vectors. The gradients and the optimizer's moments are laid out alike, so that an
+optimizer walks four long rows of numbers and need not know that a model exists.
+"""
+
+import math
+
+from minigpt2.backend import address, array_module
+
+
+def flatten(tree, prefix=""):
+    """Dotted names of a nested tree: ``{"h": [{"ln_1": {"bias": b}}]}`` -> ``{"h.0.ln_1.bias": b}``.
+
+    tree: dicts and lists, nested as you like, with anything else as leaves.
+    returns: dict from name to leaf, the very same objects, in the tree's order.
+    """
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    leaves = {}
+    for key, value in items:
+        if isinstance(value, dict | list):
+            leaves |= flatten(value, f"{prefix}{key}.")
+        else:
+            leaves[f"{prefix}{key}"] = value
+    return leaves
+
+
+def unflatten(leaves):
+    """The inverse of ``flatten``: a level whose keys are all numbers becomes a list."""
+    tree = {}
+    for name, leaf in leaves.items():
+        *path, last = name.split(".")
+        node = tree
+        for key in path:
+            node = node.setdefault(key, {})
+        node[last] = leaf
+
+    def lists(node):
+        if not isinstance(node, dict):
+            return node
+        node = {key: lists(value) for key, value in node.items()}
+        return list(node.values()) if node and all(key.isdigit() for key in node) else node
+
+    return lists(tree)
+
+
+def layout(shapes):
+    """Where each parameter lies in the flat buffer: matrices first, then vectors.
+
+    shapes: dict from dotted name to shape.
+    returns: (dict from name to slice, number of elements in matrices, number of all elements).
+    """
+    slices, start, matrix_end = {}, 0, 0
+    for name in sorted(shapes, key=lambda name: len(shapes[name]) < 2):  # stable: keeps the tree's order
+        slices[name] = slice(start, start + math.prod(shapes[name]))
+        start = slices[name].stop
+        if len(shapes[name]) >= 2:
+            matrix_end = start
+    return slices, matrix_end, start
+
+
+def allocate(shapes, dtype, xp):
+    """An uninitialised tree whose leaves are views into one new flat buffer.
+
+    shapes: dict from dotted name to shape; dtype: of every parameter; xp: numpy or cupy.
+    """
+    slices, _, size = layout(shapes)
+    flat = xp.empty(size, dtype)
+    return unflatten({name: flat[slices[name]].reshape(shape) for name, shape in shapes.items()})
+
+
+def allocate_like(params):
+    """An uninitialised tree of the same names, shapes, dtype and array module as ``params``."""
+    leaves = flatten(params)
+    first = next(iter(leaves.values()))
+    return allocate(shapes_of(leaves), first.dtype, array_module(first))
+
+
+def shapes_of(leaves):
+    """Dict from dotted name to shape, for a dict from dotted name to array."""
+    return {name: leaf.shape for name, leaf in leaves.items()}
+
+
+def flat_view(leaves):
+    """The flat buffer under a tree that ``allocate`` made, or a packed copy of any other tree.
+
+    leaves: dict from dotted name to array, as ``flatten`` gives it.
+    returns: (flat, shared): a 1-D array in the order of ``layout``, and whether writing to it
+        writes to the leaves.
+    """
+    first = next(iter(leaves.values()))
+    xp, slices, size = array_module(first), *_slices_and_size(leaves)
+    flat = first.base
+    shared = (
+        flat is not None
+        and flat.shape == (size,)
+        and all(
+            leaf.base is flat and address(leaf) == address(flat) + slices[name].start * flat.itemsize
+            for name, leaf in leaves.items()
+        )
+    )
+    if not shared:
+        flat = xp.empty(size, first.dtype)
+        for name, leaf in leaves.items():
+            flat[slices[name]] = leaf.ravel()
+    return flat, shared
+
+
+def unpack(flat, leaves):
+    """Copy a flat buffer into the leaves of a tree, in place."""
+    slices, _ = _slices_and_size(leaves)
+    for name, leaf in leaves.items():
+        leaf[...] = flat[slices[name]].reshape(leaf.shape)
+
+
+def _slices_and_size(leaves):
+    slices, _, size = layout(shapes_of(leaves))
+    return slices, size
