@@ -2,10 +2,12 @@
 
 from minigpt2.backend import keep_freed_memory
 from minigpt2.components.optimizer import SGD, AdamW
+from minigpt2.gradcheck import gradient_check
 from minigpt2.model import GPT2, GPT2Config
 from minigpt2.parameters import flatten, unflatten
+from minigpt2.tokenizer import Tokenizer
 
-__all__ = ["GPT2", "SGD", "AdamW", "GPT2Config", "flatten", "unflatten"]
+__all__ = ["GPT2", "SGD", "AdamW", "GPT2Config", "Tokenizer", "flatten", "gradient_check", "unflatten"]
 __version__ = "0.1.0"
 
 keep_freed_memory()
