@@ -15,9 +15,14 @@ import os
 import re
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None
 
 import requests
 from tqdm import tqdm
@@ -142,15 +147,18 @@ def download(url, path, size=None, sha256=None, description=None):
         ``path`` cannot be written (read-only folder, disk full). In neither case is there a file ``path``.
     """
     path = Path(path)
-    for wait in (*WAITS, None):
-        if path.exists():  # from an earlier day, or meanwhile by the hand of another process
-            return path
-        try:
-            return _download_once(url, path, size, sha256, description or path.name)
-        except (DownloadError, requests.RequestException) as error:
-            if wait is None or not isinstance(error, _TryAgain):
-                raise DownloadError(f"cannot download {url}: {error}") from error
-            time.sleep(wait)
+    if path.exists():
+        return path
+    with _alone(path):
+        for wait in (*WAITS, None):
+            if path.exists():  # another process has fetched it while this one waited
+                return path
+            try:
+                return _download_once(url, path, size, sha256, description or path.name)
+            except (DownloadError, requests.RequestException) as error:
+                if wait is None or not isinstance(error, _TryAgain):
+                    raise DownloadError(f"cannot download {url}: {error}") from error
+                time.sleep(wait)
 
 
 class _TryAgain(DownloadError):
@@ -188,12 +196,11 @@ def _download_once(url, path, size, sha256, description):
 
 
 def _left_over(path):
-    """Make ``path``'s folder; the part of ``path`` that earlier tries have left there, or None, and its length.
+    """The part of ``path`` that earlier tries have left, or None, and its length.
 
-    What has no checksum in its name is of no use: it may be of another version.
+    One without a checksum in its name is of no use: it may be of another version.
     """
     with _cache_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         path.with_name(f"{path.name}.{UNCHECKED}.part").unlink(missing_ok=True)
         part = next(_parts(path), None)
         return part, part.stat().st_size if part else 0
@@ -247,18 +254,16 @@ def _offered(response, start):
 def _receive(response, path, part, start, size, description):
     """Write the answer's body to ``part``, from byte ``start`` on, and flush it to the disk."""
     bar = tqdm(desc=description, initial=start, total=size, unit="B", unit_scale=True, disable=None)
-    with bar, _cache_errors(path):
-        part.touch()
-        # Not "append": two processes that fetch the same file write the same bytes to the same places.
-        with open(part, "r+b") as file:
-            file.seek(start)
-            for chunk in response.iter_content(CHUNK):
-                file.write(chunk)
-                bar.update(len(chunk))
-                if size is not None and file.tell() > size:
-                    break
-            file.flush()
-            os.fsync(file.fileno())
+    with bar, _cache_errors(path), open(part, "ab") as file:
+        file.truncate(start)
+        file.seek(start)
+        for chunk in response.iter_content(CHUNK):
+            file.write(chunk)
+            bar.update(len(chunk))
+            if size is not None and file.tell() > size:
+                break
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _finish(part, path, size, checksum, resumed):
@@ -289,14 +294,29 @@ def _checksum(path, like):
 
 
 @contextmanager
+def _alone(path):
+    """Make ``path``'s folder and let one process at a time download into it: the others wait."""
+    with ExitStack() as stack:
+        with _cache_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context(open(path.with_name(".lock"), "ab"))
+            if fcntl:  # Windows has none, but lets nobody rename or remove a file that another has opened
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if sys.stderr.isatty():
+                        print(f"waiting for another download into {path.parent}", file=sys.stderr)
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
 def _cache_errors(path):
     """Say what to do when the system refuses to write ``path``, and leave no part of it on a full disk."""
     try:
         yield
     except (DownloadError, requests.RequestException):  # these are OSErrors too
         raise
-    except FileNotFoundError as error:  # another process that fetches the same file was faster
-        raise _TryAgain(f"{error.filename} is gone") from error
     except OSError as error:
         with suppress(OSError):
             for part in _parts(path):
