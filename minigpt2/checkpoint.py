@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from .files import atomic_write, read_json, write_json
+from minigpt2.files import atomic_write, read_json, write_json
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"

@@ -27,7 +27,7 @@ except ImportError:
 import requests
 from tqdm import tqdm
 
-from .files import sync_folder
+from minigpt2.files import sync_folder
 
 MODELS = {
     "gpt2": "openai-community/gpt2",
@@ -178,13 +178,13 @@ def _download_once(url, path, size, sha256, description):
             linked_size, linked_checksum = _linked(response)
             size, checksum = size or linked_size, sha256 or linked_checksum
             wanted = path.with_name(f"{path.name}.{checksum or UNCHECKED}.part")
-            if response.status_code == 416 or part not in (None, wanted):
-                if part:
-                    part.unlink(missing_ok=True)
-                raise _TryAgain("the file has changed since a part of it was downloaded")
             if response.status_code == 200:  # all of it: the server does not know ranges
                 start = 0
-            offered = _offered(response, start)
+            first, offered = _extent(response)
+            if first != start or part not in (None, wanted):
+                if part:
+                    part.unlink()
+                raise _TryAgain("the server's file does not continue the part that was there; try again")
             if None not in (offered, size) and offered != size:
                 raise DownloadError(f"the server has {offered} bytes, expected {size}")
             size = size or offered
@@ -240,15 +240,14 @@ def _check_status(response):
         raise DownloadError(f"the server refuses (HTTP status {status})")
 
 
-def _offered(response, start):
-    """The length of the whole file by the answer's own account, None if it gives none."""
-    if response.status_code == 206:
-        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-        if not match or int(match[1]) != start:
-            raise _TryAgain("the server sent another part than it was asked for")
-        return None if match[2] == "*" else int(match[2])
-    length = response.headers.get("Content-Length", "")
-    return int(length) if length.isdecimal() and "Content-Encoding" not in response.headers else None
+def _extent(response):
+    """The first byte that the answer holds, and the length of the whole file, each None if it is not said."""
+    if response.status_code == 200:
+        length = response.headers.get("Content-Length", "")
+        plain = length.isdecimal() and "Content-Encoding" not in response.headers
+        return 0, int(length) if plain else None
+    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+    return (int(match[1]), int(match[2])) if match else (None, None)
 
 
 def _receive(response, path, part, start, size, description):

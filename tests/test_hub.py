@@ -40,7 +40,7 @@ class Hub(http.server.ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.files = {**SMALL, "model.safetensors": WEIGHTS}
         self.promised = {}  # file -> content that the headers describe, where it is not what is sent
-        self.linked, self.ranges = True, True  # say checksums; answer to Range
+        self.linked, self.ranges = True, True  # say checksums; answer to Range (-1: with the wrong part)
         self.requests, self.faults = [], []
 
     def asked(self, name):
@@ -72,6 +72,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 return self.answer(416, b"")
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
             content, status = content[start:], 206
+            if server.ranges == -1:
+                headers["Content-Range"] = f"bytes 0-{len(content) - 1}/{len(content)}"
         self.answer(status, content, headers, fault)
 
     def answer(self, status, content, headers=None, fault=None):
@@ -259,10 +261,11 @@ def test_a_bad_part_is_replaced(server, fetch, tmp_path, ranges, name, content):
     assert files_in(tmp_path / "files") == ["model.safetensors"]
 
 
-def test_a_server_that_knows_no_ranges_starts_from_the_front(server, fetch):
-    server.faults, server.ranges = [-200_000], False
+@pytest.mark.parametrize("ranges, requests", [(False, 2), (-1, 3)])
+def test_a_server_that_knows_no_ranges_starts_from_the_front(server, fetch, ranges, requests):
+    server.faults, server.ranges = [-200_000], ranges
     assert fetch().read_bytes() == WEIGHTS
-    assert len(server.asked("model.safetensors")) == 2
+    assert len(server.asked("model.safetensors")) == requests
 
 
 def test_a_part_survives_an_answer_that_is_no_file(server, fetch):
