@@ -224,7 +224,9 @@ def _decode(tensor):
     """``tensor`` as NumPy can compute with it: bfloat16 words become float32, all else stays as it is."""
     if tensor.dtype != BFLOAT16:
         return tensor
-    return (tensor["bfloat16"].astype(np.uint32) << 16).view(np.float32)
+    bits = tensor["bfloat16"].astype(np.uint32)
+    bits <<= 16
+    return bits.view(np.float32)
 
 
 def _to_bfloat16(values):
