@@ -52,7 +52,6 @@ CORPORA = {
 TIMEOUT = (10, 30)  # seconds to connect, and between two pieces of an answer
 WAITS = (0.5, 1, 2, 4)  # seconds before each further try
 CHUNK = 1 << 16  # bytes
-UNCHECKED = "unchecked"  # stands in a part's name for the checksum that nobody has given
 
 
 class DownloadError(OSError):
@@ -177,7 +176,7 @@ def _download_once(url, path, size, sha256, description):
             _check_status(response)
             linked_size, linked_checksum = _linked(response)
             size, checksum = size or linked_size, sha256 or linked_checksum
-            wanted = path.with_name(f"{path.name}.{checksum or UNCHECKED}.part")
+            wanted = _part(path, checksum)
             if response.status_code == 200:  # all of it: the server does not know ranges
                 start = 0
             first, offered = _extent(response)
@@ -201,9 +200,13 @@ def _left_over(path):
     One without a checksum in its name is of no use: it may be of another version.
     """
     with _cache_errors(path):
-        path.with_name(f"{path.name}.{UNCHECKED}.part").unlink(missing_ok=True)
+        _part(path, None).unlink(missing_ok=True)
         part = next(_parts(path), None)
         return part, part.stat().st_size if part else 0
+
+
+def _part(path, checksum):
+    return path.with_name(f"{path.name}.{checksum or 'unchecked'}.part")
 
 
 def _parts(path):
@@ -255,7 +258,6 @@ def _receive(response, path, part, start, size, description):
     bar = tqdm(desc=description, initial=start, total=size, unit="B", unit_scale=True, disable=None)
     with bar, _cache_errors(path), open(part, "ab") as file:
         file.truncate(start)
-        file.seek(start)
         for chunk in response.iter_content(CHUNK):
             file.write(chunk)
             bar.update(len(chunk))
@@ -294,7 +296,10 @@ def _checksum(path, like):
 
 @contextmanager
 def _alone(path):
-    """Make ``path``'s folder and let one process at a time download into it: the others wait."""
+    """Make ``path``'s folder and let one process at a time download into it: the others wait.
+
+    In the end, remove what nobody can resume.
+    """
     with ExitStack() as stack:
         with _cache_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -306,7 +311,10 @@ def _alone(path):
                     if sys.stderr.isatty():
                         print(f"waiting for another download into {path.parent}", file=sys.stderr)
                     fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        try:
+            yield
+        finally:
+            _part(path, None).unlink(missing_ok=True)
 
 
 @contextmanager

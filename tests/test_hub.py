@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,7 @@ class Hub(http.server.ThreadingHTTPServer):
         self.files = {**SMALL, "model.safetensors": WEIGHTS}
         self.promised = {}  # file -> content that the headers describe, where it is not what is sent
         self.linked, self.ranges = True, True  # say checksums; answer to Range (-1: with the wrong part)
+        self.lengths = True  # say Content-Length
         self.requests, self.faults = [], []
 
     def asked(self, name):
@@ -78,7 +80,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def answer(self, status, content, headers=None, fault=None):
         self.send_response(status)
-        for key, value in {"Content-Length": str(len(content)), **(headers or {})}.items():
+        length = {"Content-Length": str(len(content))} if self.server.lengths else {}
+        for key, value in (length | (headers or {})).items():
             self.send_header(key, value)
         self.end_headers()
         self.wfile.write(content[: -fault if fault else None])
@@ -293,6 +296,15 @@ def test_without_a_checksum_the_length_is_checked_and_nothing_is_resumed(server,
     assert server.asked("model.safetensors") == [None, None]
 
 
+@pytest.mark.parametrize("wrong, message", [(-1, r"what came is not the file with \d+"), (1, r"broke off after")])
+def test_the_length_is_checked_even_if_it_is_all_that_is_known(server, fetch, tmp_path, wrong, message):
+    server.linked = server.lengths = False
+    with pytest.raises(hub.DownloadError, match=message):
+        fetch(size=len(WEIGHTS) + wrong)
+    assert files_in(tmp_path) == []
+    assert fetch(size=len(WEIGHTS)).read_bytes() == WEIGHTS
+
+
 @pytest.mark.parametrize(
     "options",
     [{"size": len(WEIGHTS) + 1}, {"size": len(WEIGHTS) - 1}, {"sha256": "0" * 64}, {"sha256": sha256(b"")}],
@@ -333,9 +345,11 @@ def test_a_silent_server_is_not_waited_for_forever(server, fetch, monkeypatch):
     monkeypatch.setattr(hub, "WAITS", ())
     release = threading.Event()
     monkeypatch.setattr(Handler, "do_GET", lambda handler: release.wait(10))
+    start = time.monotonic()
     try:
         with pytest.raises(hub.DownloadError, match=r"no connection to 127.0.0.1"):
             fetch()
+        assert time.monotonic() - start < 5
     finally:
         release.set()
 
