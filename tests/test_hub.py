@@ -296,7 +296,7 @@ def test_without_a_checksum_the_length_is_checked_and_nothing_is_resumed(server,
     assert server.asked("model.safetensors") == [None, None]
 
 
-@pytest.mark.parametrize("wrong, message", [(-1, r"what came is not the file with \d+"), (1, r"broke off after")])
+@pytest.mark.parametrize("wrong, message", [(-1, r"what came is not the file"), (1, "broke off after")])
 def test_the_length_is_checked_even_if_it_is_all_that_is_known(server, fetch, tmp_path, wrong, message):
     server.linked = server.lengths = False
     with pytest.raises(hub.DownloadError, match=message):
