@@ -62,27 +62,20 @@ def evaluate(model, tokenizer, text, stride=None, progress=False):
     ids = np.asarray(tokenizer.encode(text))
     if ids.size < 2:
         raise ValueError(f"evaluate: the text has {ids.size} tokens, at least 2 are needed: the first is given")
-    nats = evaluate_tokens(model, ids, stride, progress)
-    # Every character but those of the first token, which nothing predicts.
-    return Evaluation(nats, ids.size - 1, max(len(text) - len(tokenizer.decode(ids[:1])), 1))
-
-
-def evaluate_tokens(model, ids, stride=None, progress=False):
-    """Sum of -log p over ids[1:], in nats; ids (N,) tokens, the rest as in ``evaluate``."""
     T = min(model.config.n_positions, ids.size - 1)
     stride = T if stride is None else stride
     if not 1 <= stride <= model.config.n_positions:
         raise ValueError(f"evaluate: stride must be 1 ... {model.config.n_positions} tokens, got {stride}")
 
-    # Window w sees ids[start : start + T] and predicts the token after each.
-    starts = list(range(0, ids.size - 1 - T, stride)) + [ids.size - 1 - T]
-    windows = np.asarray(starts)[:, None] + np.arange(T)
-    first_new = np.asarray([0] + [start + T for start in starts[:-1]])
-    targets = np.where(windows >= first_new[:, None], ids[1:][windows], -100)
+    # A window sees ids[start : start + T] and predicts the token after each; the last one ends the text.
+    starts = [*range(0, ids.size - 1 - T, stride), ids.size - 1 - T]
+    seen = np.asarray(starts)[:, None] + np.arange(T)
+    predicted_before = np.asarray([0] + [start + T for start in starts[:-1]])[:, None]
+    targets = np.where(seen >= predicted_before, ids[seen + 1], -100)
 
     nats, B = 0.0, max(1, 4096 // T)
-    for batch in tqdm(range(0, len(starts), B), "evaluating", disable=None if progress else True, leave=False):
-        some = slice(batch, batch + B)
-        counted = int((targets[some] != -100).sum())
-        nats += model.loss(ids[windows[some]], targets[some]) * counted
-    return nats
+    bar = tqdm(range(0, len(starts), B), "evaluating", leave=False, disable=None if progress else True)
+    for some in (slice(first, first + B) for first in bar):
+        nats += model.loss(ids[seen[some]], targets[some]) * int((targets[some] != -100).sum())
+    # Every character but those of the first token, which nothing predicts.
+    return Evaluation(nats, ids.size - 1, max(len(text) - len(tokenizer.decode(ids[:1])), 1))

@@ -14,7 +14,7 @@ import math
 import os
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,47 +24,44 @@ from minigpt2.char_tokenizer import CharTokenizer
 from minigpt2.checkpoint import read_tensors, write_tensors
 from minigpt2.components.optimizer import AdamW, learning_rate
 from minigpt2.data import load_text, random_windows, split
-from minigpt2.evaluation import Evaluation, evaluate_tokens
+from minigpt2.evaluation import evaluate
 from minigpt2.files import atomic_write, read_json, sync_folder, write_json
 from minigpt2.model import GPT2, GPT2Config
 from minigpt2.parameters import flatten
 from minigpt2.tokenizer import Tokenizer
 
 
+def _setting(default, meaning):
+    return field(default=default, metadata={"help": meaning})
+
+
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Everything that decides how a run ends.
+    """Everything that decides how a run ends; the command line's flags are made from these fields.
 
-    data: text files, or "shakespeare"; tokenizer: "bpe", trained on the training split, or "char"
-    vocab_size: of the "bpe" tokenizer; n_layer, n_head, n_embd: as in GPT2Config
-    block_size: tokens in a window, and n_positions of the model; batch_size: windows at a time
-    grad_accumulation: batches whose gradients are averaged for one step; steps: optimizer steps
-    lr, min_lr: highest and last learning rate; warmup_steps: of linear increase
-    beta1, beta2, weight_decay: of AdamW; max_norm: length to which the gradient is clipped
-    dropout: probability in all three places; eval_every: steps between evaluations and checkpoints
-    seed: of the weights, the windows and the dropout
+    raises: ValueError when a number or name is out of its range.
     """
 
-    data: tuple[str, ...] = ("shakespeare",)
-    tokenizer: str = "bpe"
-    vocab_size: int = 1024
-    n_layer: int = 4
-    n_head: int = 4
-    n_embd: int = 256
-    block_size: int = 256
-    batch_size: int = 12
-    grad_accumulation: int = 1
-    steps: int = 4000
-    lr: float = 1e-3
-    min_lr: float = 1e-4
-    warmup_steps: int = 100
-    beta1: float = 0.9
-    beta2: float = 0.99
-    weight_decay: float = 0.1
-    max_norm: float = 1.0
-    dropout: float = 0.3
-    eval_every: int = 250
-    seed: int = 1337
+    data: tuple[str, ...] = _setting(("shakespeare",), "text files, or 'shakespeare' for a download")
+    tokenizer: str = _setting("bpe", "'bpe', trained on the training split, or 'char', one token a character")
+    vocab_size: int = _setting(1024, "tokens in the bpe vocabulary")
+    n_layer: int = _setting(4, "blocks")
+    n_head: int = _setting(4, "attention heads, a divisor of n_embd")
+    n_embd: int = _setting(256, "channels")
+    block_size: int = _setting(256, "tokens in a window, and n_positions of the model")
+    batch_size: int = _setting(12, "windows at a time")
+    grad_accumulation: int = _setting(1, "batches whose gradients are averaged for one step")
+    steps: int = _setting(4000, "optimizer steps")
+    lr: float = _setting(1e-3, "highest learning rate, reached after the warm-up")
+    min_lr: float = _setting(1e-4, "learning rate of the last step")
+    warmup_steps: int = _setting(100, "steps of linear warm-up")
+    beta1: float = _setting(0.9, "AdamW: decay rate of the first moment")
+    beta2: float = _setting(0.99, "AdamW: decay rate of the second moment")
+    weight_decay: float = _setting(0.1, "AdamW: share of a weight, times lr, taken off in each step")
+    max_norm: float = _setting(1.0, "length to which the gradient is clipped")
+    dropout: float = _setting(0.3, "probability of dropping an activation, in all three places")
+    eval_every: int = _setting(250, "steps between evaluations, each followed by a checkpoint")
+    seed: int = _setting(1337, "of the weights, the windows and the dropout")
 
     def __post_init__(self):
         if self.tokenizer not in ("bpe", "char"):
@@ -72,6 +69,8 @@ class TrainingSettings:
         for name in ("block_size", "batch_size", "grad_accumulation", "steps", "eval_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"training: {name} must be at least 1, got {getattr(self, name)}")
+        if not self.max_norm > 0:
+            raise ValueError(f"training: max_norm must be above 0, got {self.max_norm}")
 
 
 PRESETS = {
@@ -94,7 +93,7 @@ class Trainer:
         """
         self.settings, self.folder = settings, Path(folder)
         if (self.folder / "settings.json").exists():
-            raise FileExistsError(f"{folder} already holds a run: resume it, or choose another folder")
+            raise FileExistsError(f"{folder} already holds a run: go on with --resume {folder}, or choose another --out")
         train_text, self.validation_text = split(load_text(settings.data))
         if settings.tokenizer == "char":  # characters are counted on all of the text, as nanoGPT does
             self.tokenizer = CharTokenizer.train(train_text + self.validation_text)
@@ -132,7 +131,7 @@ class Trainer:
 
     def run(self):
         """Train to the last step; returns the best validation loss per character, in nats."""
-        settings, bar = self.settings, None
+        settings = self.settings
         self._trim_metrics()
         tokens_per_step = settings.batch_size * settings.grad_accumulation * settings.block_size
         with tqdm(total=settings.steps, initial=self.step, unit="step", disable=None) as bar:
@@ -168,8 +167,7 @@ class Trainer:
 
     def _evaluate(self):
         """The loss on all of the validation split; the best model so far is kept in the run folder."""
-        nats = evaluate_tokens(self.model, self.validation_ids, progress=True)
-        result = Evaluation(nats, len(self.validation_ids) - 1, len(self.validation_text) - 1)
+        result = evaluate(self.model, self.tokenizer, self.validation_text, progress=True)
         self._log(step=self.step, val_loss=result.loss, val_loss_per_character=result.loss_per_character)
         tqdm.write(
             f"step {self.step}: validation loss {result.loss:.4f} nats per token, "
@@ -211,9 +209,8 @@ class Trainer:
 
     def _encode(self, train_text):
         self.train_ids = np.asarray(self.tokenizer.encode(train_text), dtype=np.int32)
-        self.validation_ids = np.asarray(self.tokenizer.encode(self.validation_text), dtype=np.int32)
         random_windows(self.train_ids, 1, self.settings.block_size, np.random.default_rng())  # is it long enough?
-        if len(self.validation_ids) < 2:
+        if len(self.tokenizer.encode(self.validation_text)) < 2:
             raise ValueError("training: the text is too short to keep a tenth of it for validation")
 
     def _config(self):

@@ -130,6 +130,15 @@ class KeyValueCache:
         self.length = stop
         return self.keys[:, :, :stop], self.values[:, :, :stop]
 
+    def select(self, rows):
+        """Go on with the sequences ``rows`` (indices) in this order; one may become several."""
+        keys, values = self.keys[rows, :, : self.length], self.values[rows, :, : self.length]
+        if len(rows) != len(self.keys):
+            xp, shape = array_module(keys), (len(rows), *self.keys.shape[1:])
+            self.keys, self.values = xp.empty(shape, keys.dtype), xp.empty(shape, keys.dtype)
+        self.keys[:, :, : self.length] = keys
+        self.values[:, :, : self.length] = values
+
 
 def _query_blocks(T, S, causal):
     """Pairs (rows, keys) of slices: a run of queries, and the keys that any of them may see.

@@ -1,0 +1,222 @@
+"""The command line: ``minigpt2 generate | train | eval | tokenize``.
+
+One function per command; the parser is below them. Exit code 0 on success, 1 on a user's error with one line on standard error, 130 on Ctrl-C.
+"""
+
+import argparse
+import dataclasses
+import os
+import sys
+
+from minigpt2 import __version__
+from minigpt2.training import PRESETS, TrainingSettings
+
+
+def main(arguments=None):
+    """Run one command; ``arguments`` are those after the program's name. Returns the exit code."""
+    try:
+        options = _parser().parse_args(arguments)
+        options.command(options)
+        sys.stdout.flush()
+    except (ValueError, OSError) as error:
+        if isinstance(error, BrokenPipeError):  # the reader, e.g. `head`, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        print(f"minigpt2: error: {_one_line(error)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("minigpt2: stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def generate(options):
+    """Print the prompt and its continuation while it is being written."""
+    from minigpt2 import GPT2, Tokenizer
+    from minigpt2.generation import stream_text
+
+    model, tokenizer = GPT2.from_pretrained(options.model), Tokenizer.from_pretrained(options.model)
+    if options.temperature is None:
+        options.temperature = 0.0 if options.beams > 1 else 0.8
+    for sample in range(options.num_samples):
+        if options.num_samples > 1:
+            print(f"--- sample {sample + 1} of {options.num_samples} ---")
+        pieces = stream_text(
+            model, tokenizer, options.prompt, options.max_new_tokens, temperature=options.temperature,
+            top_k=options.top_k, top_p=options.top_p, repetition_penalty=options.repetition_penalty,
+            beams=options.beams, seed=options.seed + sample,
+        )  # fmt: skip
+        print(options.prompt, end="", flush=True)
+        for piece in pieces:
+            print(piece, end="", flush=True)
+        print()
+
+
+def train(options):
+    """Train a model in a run folder, or go on with one."""
+    from minigpt2.training import Trainer
+
+    given = {name: value for name, value in vars(options).items() if name in _SETTINGS}
+    if options.resume:
+        if given or options.preset or options.out:
+            raise ValueError("--resume goes on with the run's own settings; give no others")
+        run = Trainer.resume(options.resume)
+    else:
+        preset = options.preset or "shakespeare"
+        if "data" in given:
+            given["data"] = tuple(given["data"])
+        settings = dataclasses.replace(PRESETS[preset], **given)
+        run = Trainer(settings, options.out or f"runs/{preset}")
+    print(
+        f"{run.model.num_parameters:,} parameters, {len(run.train_ids):,} training tokens; everything goes to {run.folder}",
+        file=sys.stderr,
+    )
+    try:
+        best = run.run()
+    except KeyboardInterrupt:
+        print(f"\nstopped at step {run.step}; go on with: minigpt2 train --resume {run.folder}", file=sys.stderr)
+        raise
+    print(f"best validation loss: {best:.4f} nats per character")
+    print(f"try it: minigpt2 generate --model {run.folder} --prompt 'The '")
+
+
+def evaluate(options):
+    """Print loss and perplexity of a text."""
+    from minigpt2 import GPT2, Tokenizer
+    from minigpt2.data import load_text, split
+    from minigpt2.evaluation import evaluate
+
+    model, tokenizer = GPT2.from_pretrained(options.model), Tokenizer.from_pretrained(options.model)
+    text = load_text(options.data)
+    if options.split != "all":
+        text = split(text)[options.split == "validation"]
+    result = evaluate(model, tokenizer, text, options.stride, progress=True)
+    print(f"tokens predicted           {result.tokens:>12,}   in windows of {model.config.n_positions},"
+          f" one every {options.stride or model.config.n_positions}")  # fmt: skip
+    print(f"characters predicted       {result.characters:>12,}   {result.characters / result.tokens:.3f} per token")
+    print(f"loss per token             {result.loss:>12.4f}   nats")
+    print(f"perplexity per token       {result.perplexity:>12.3f}")
+    print(f"loss per character         {result.loss_per_character:>12.4f}   nats,"
+          f" {result.bits_per_character:.4f} bits")  # fmt: skip
+    print(f"perplexity per character   {result.perplexity_per_character:>12.3f}")
+
+
+def tokenize(options):
+    """Print the token ids of a text, the text of token ids, or each step between them."""
+    from minigpt2 import Tokenizer
+    from minigpt2.data import load_text
+
+    if options.train:
+        if not options.out:
+            raise ValueError("--train needs --out, the folder in which to save the vocabulary")
+        tokenizer = Tokenizer.train(load_text(options.train), options.vocab_size)
+        tokenizer.save_pretrained(options.out)
+        print(f"{len(tokenizer):,} tokens saved in {options.out}")
+        return
+    tokenizer = Tokenizer.from_pretrained(options.model)
+    if options.ids is not None:
+        print(tokenizer.decode(_numbers(options.ids)))
+        return
+    text = options.text if options.text is not None else load_text([options.file])
+    if options.explain:
+        if not hasattr(tokenizer, "explain"):
+            raise ValueError("--explain: a character tokenizer has no steps to show")
+        for piece in tokenizer.explain(text):
+            print(piece)
+    else:
+        print(*tokenizer.encode(text, allow_special=options.allow_special))
+
+
+def _numbers(text):
+    try:
+        return [int(number) for number in text.replace(",", " ").split()]
+    except ValueError:
+        raise ValueError(f"--ids takes whole numbers such as 15496,11,616; got {text!r}") from None
+
+
+def _one_line(error):
+    return " ".join(str(error).split())
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong call as one line and exit code 1, like every other error of the user's."""
+
+    def __init__(self, **options):
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
+
+    def error(self, message):
+        raise ValueError(f"{message} (see `{self.prog} --help`)")
+
+
+_SETTINGS = {field.name: field for field in dataclasses.fields(TrainingSettings)}
+
+
+def _parser():
+    parser = _Parser(
+        prog="minigpt2",
+        description="GPT-2 in plain NumPy: generate text, train, evaluate, look at tokens.",
+        epilog='example:\n  minigpt2 generate --prompt "ROMEO:"',
+    )
+    parser.add_argument("--version", action="version", version=f"minigpt2 {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+
+    def command(name, function, description, example):
+        sub = commands.add_parser(name, help=description, description=description, epilog=f"example:\n  {example}")
+        sub.set_defaults(command=function)
+        return sub
+
+    def add_model(sub):
+        sub.add_argument(
+            "--model", default="shakespeare", metavar="M",
+            help="'shakespeare' (built in, default), a folder, or gpt2, gpt2-medium, gpt2-large, gpt2-xl, distilgpt2",
+        )  # fmt: skip
+
+    sub = command(
+        "generate", generate, "continue a text",
+        'minigpt2 generate --prompt "ROMEO:" --temperature 0.8 --top-k 50 --seed 1',
+    )  # fmt: skip
+    add_model(sub)
+    sub.add_argument("--prompt", default="\n", help="the text to continue (default: a new line)")
+    sub.add_argument("--max-new-tokens", type=int, default=200, metavar="N", help="tokens to add (default 200)")
+    sub.add_argument("--temperature", type=float, default=None, metavar="X",
+                     help="0 takes the likeliest token each time, 1 draws as the model predicts (default 0.8, 0 with --beams)")  # fmt: skip
+    sub.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens only")
+    sub.add_argument("--top-p", type=float, metavar="P", help="draw from the likeliest tokens that make up P")
+    sub.add_argument("--repetition-penalty", type=float, default=1.0, metavar="X",
+                     help="above 1 makes tokens that occurred less likely (default 1)")  # fmt: skip
+    sub.add_argument("--beams", type=int, default=1, metavar="N", help="beam search with N beams; not with sampling")
+    sub.add_argument("--num-samples", type=int, default=1, metavar="N", help="how many texts (default 1)")
+    sub.add_argument("--seed", type=int, default=0, help="the same seed gives the same text (default 0)")
+
+    sub = command("train", train, "train a model on a text",
+                  "minigpt2 train --preset nanogpt-cpu --out runs/nano\n  minigpt2 train --data my.txt --steps 500\n"
+                  "  minigpt2 train --resume runs/nano")  # fmt: skip
+    sub.add_argument("--preset", choices=PRESETS, help="settings to start from (default shakespeare, the built-in's)")
+    sub.add_argument("--out", metavar="RUN", help="new folder for the run (default runs/PRESET)")
+    sub.add_argument("--resume", metavar="RUN", help="go on with the run in this folder")
+    for name, field in _SETTINGS.items():
+        kind = {"nargs": "+", "metavar": "FILE"} if name == "data" else {"type": field.type, "metavar": "X"}
+        sub.add_argument(f"--{name.replace('_', '-')}", default=argparse.SUPPRESS, help=field.metadata["help"], **kind)
+
+    sub = command("eval", evaluate, "loss and perplexity of a text, per token and per character",
+                  "minigpt2 eval --data shakespeare --split validation --stride 64")  # fmt: skip
+    add_model(sub)
+    sub.add_argument("--data", nargs="+", required=True, metavar="FILE", help="text files, or 'shakespeare'")
+    sub.add_argument("--split", choices=["all", "train", "validation"], default="all",
+                     help="all of the text (default), its first 90 %% or its last 10 %%")  # fmt: skip
+    sub.add_argument("--stride", type=int, metavar="N",
+                     help="tokens between windows; fewer is slower and gives each token more context (default: no overlap)")  # fmt: skip
+
+    sub = command("tokenize", tokenize, "turn text into token ids and back",
+                  'minigpt2 tokenize --text "Hello, world" --explain')  # fmt: skip
+    add_model(sub)
+    what = sub.add_mutually_exclusive_group(required=True)
+    what.add_argument("--text", help="text to encode")
+    what.add_argument("--file", help="text file to encode")
+    what.add_argument("--ids", help="token ids to decode, e.g. 15496,11,616")
+    what.add_argument("--train", nargs="+", metavar="FILE", help="learn a new vocabulary from text files")
+    sub.add_argument("--explain", action="store_true", help="show pieces, bytes and merges in order")
+    sub.add_argument("--allow-special", action="store_true", help="read <|endoftext|> as a token, not as text")
+    sub.add_argument("--vocab-size", type=int, default=1024, metavar="N", help="with --train (default 1024)")
+    sub.add_argument("--out", metavar="FOLDER", help="with --train: where to save the vocabulary")
+    return parser

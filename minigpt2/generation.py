@@ -1,0 +1,377 @@
+"""Generation: GPT-2 predicts the next token, the token is appended, and GPT-2 predicts the one after.
+
+Shapes: B sequences of L tokens so far, V vocabulary, P positions (n_positions).
+"""
+
+import codecs
+import math
+from collections.abc import Iterable
+from numbers import Integral, Real
+
+import numpy as np
+from tqdm import tqdm
+
+from minigpt2.backend import array_module
+
+
+def generate(model, ids, max_new_tokens=20, **options):
+    """Continue token ids.
+
+    model: GPT2
+    ids:   (T,) or (B, T) integers, one prompt or B prompts of equal length; lists are welcome
+    max_new_tokens, options: named and explained in ``stream``, on which this is built
+    returns the prompt and its n new tokens, (T + n,) or (B, T + n), int64. n is max_new_tokens, or less if
+        every sequence stopped before; one that stopped before the others repeats its stop token. With
+        num_samples > 1 the shape is (B num_samples, T + n), samples of the same prompt side by side.
+    raises: as ``stream``.
+    """
+    columns = list(stream(model, ids, max_new_tokens, **options))
+    prompts = _prompts(model, ids)
+    xp = array_module(prompts)
+    rows = xp.repeat(prompts, options.get("num_samples", 1), axis=0)
+    rows = xp.concatenate([rows, *(xp.asarray(tokens).reshape(-1, 1) for tokens in columns)], axis=1)
+    return rows[0] if np.ndim(ids) == 1 and len(rows) == 1 else rows
+
+
+def stream(
+    model, ids, max_new_tokens=20, temperature=0.0, top_k=None, top_p=None, seed=0,
+    repetition_penalty=1.0, stop=None, num_samples=1, beams=1, use_cache=True,
+):  # fmt: skip
+    """Continue token ids, one token at a time.
+
+        x_L ~ p(x_L | x_0 ... x_{L-1}),   L = T, T + 1, ...
+
+    A token is predicted from the P tokens before it. Up to P, keys and values of earlier tokens are
+    remembered and only the newest token is read. Beyond P the window slides, and since GPT-2 learned a
+    vector for each absolute position, every step moves every token to another one: all P are read again.
+
+    model:          GPT2
+    ids:            (T,) or (B, T) integers, one prompt or B prompts of equal length; lists are welcome
+    max_new_tokens: how many tokens to add at most
+    temperature:    0 takes the best token each time (greedy), of equals that with the lowest id;
+                    above 0 draws one from ``next_token_probs``, 1 as the model predicts
+    top_k, top_p:   what may be drawn, see ``keep_top_k`` and ``keep_top_p``; None: every token
+    seed:           integer; the same seed draws the same tokens. Or a numpy.random.Generator
+    repetition_penalty: above 1 makes tokens that occurred less likely, see ``apply_repetition_penalty``
+    stop:           a token id, or several, that end a sequence
+    num_samples:    continuations of each prompt; they can differ where the temperature is above 0
+    beams:          above 1 looks for the likeliest continuation with ``beam_search``, without drawing
+    use_cache:      False reads everything again at each step: the same tokens, only slower
+    returns a generator of the new tokens: an int at a time for one sequence, else (B num_samples,) arrays.
+        It ends when every sequence has stopped; one that stops before the others repeats its stop token.
+        From beam search all tokens come at the end, as none of them is certain before.
+    raises: TypeError or ValueError for arguments of the wrong kind or out of range; at once, not only when
+        the first token is asked for.
+    Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2, eq. 1.
+    """
+    prompts = _prompts(model, ids)
+    _check("max_new_tokens", max_new_tokens, Integral, lambda n: n >= 0, "an integer, 0 or more")
+    _check("temperature", temperature, Real, lambda t: 0 <= t < math.inf, "a number, 0 (greedy) or above")
+    if top_k is not None:
+        _check("top_k", top_k, Integral, lambda k: k >= 1, "an integer, 1 or more; None keeps all tokens")
+    if top_p is not None:
+        _check("top_p", top_p, Real, lambda p: 0 < p <= 1, "a number in (0, 1]; None keeps all tokens")
+    _check("repetition_penalty", repetition_penalty, Real, lambda r: 0 < r < math.inf, "a number above 0")
+    _check("num_samples", num_samples, Integral, lambda n: n >= 1, "an integer, 1 or more")
+    _check("beams", beams, Integral, lambda n: n >= 1, "an integer, 1 or more")
+    V = model.config.vocab_size
+    stop = _as_list(stop)
+    for token in stop:
+        _check("stop", token, Integral, lambda i: 0 <= i < V, f"a token id in 0 ... {V - 1}, or several")
+
+    if beams > 1:
+        if temperature > 0 or top_k is not None or top_p is not None or num_samples > 1:
+            raise ValueError(
+                f"beams={beams} looks for the likeliest text, while temperature, top_k, top_p and "
+                "num_samples are for drawing; leave them out, or use beams=1"
+            )
+        columns = _beam_columns(model, prompts, max_new_tokens, beams, stop, repetition_penalty, use_cache)
+    else:
+        rng = np.random.default_rng(seed)
+
+        def choose(scores):
+            if temperature == 0:
+                return scores.argmax(axis=-1)
+            return draw(next_token_probs(scores, temperature, top_k, top_p), rng)
+
+        columns = _columns(
+            model, prompts, max_new_tokens, num_samples, stop, repetition_penalty, use_cache, choose
+        )
+    one = np.ndim(ids) == 1 and num_samples == 1
+    return (int(tokens[0]) for tokens in columns) if one else columns
+
+
+def stream_text(model, tokenizer, prompt, max_new_tokens=20, stop=None, **options):
+    """Continue a text, piece by piece.
+
+    A token may end within a character; its last bytes are then held back until the character is whole.
+
+    model: GPT2; tokenizer: the Tokenizer or CharTokenizer that belongs to it
+    prompt: str, at least one character
+    max_new_tokens, stop, options: as in ``stream``, for one sample
+    returns a generator of str, none empty. Joined they are the text of the new tokens up to the stop token,
+        which is not part of the text.
+    raises: as ``stream``.
+    """
+    if options.get("num_samples", 1) != 1:
+        raise ValueError("stream_text writes one text; for several call it with several seeds")
+    tokens = stream(model, tokenizer.encode(prompt), max_new_tokens, stop=stop, **options)
+    return _pieces(tokens, tokenizer, _as_list(stop))
+
+
+def _pieces(tokens, tokenizer, stop):
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    for token in tokens:
+        if token in stop:
+            break
+        if piece := decoder.decode(tokenizer.decode_bytes([token])):
+            yield piece
+    if piece := decoder.decode(b"", final=True):
+        yield piece
+
+
+# What turns the model's scores into a choice, in the order in which it is applied.
+
+
+def apply_repetition_penalty(scores, ids, penalty):
+    """Make the tokens that occurred less likely.
+
+        s_v <- s_v / penalty  where s_v > 0,   s_v penalty  where s_v < 0,      for each v in ids
+
+    scores:  (B, V) logits or log-probabilities; ids: (B, L) the tokens so far, prompt included
+    penalty: above 1 against repetition, below 1 in its favour, 1 for no change
+    returns (B, V).
+    Source: Keskar et al. 2019, "CTRL", section 4.1, who divide in either case; but a negative score that
+        is divided becomes a better one, so that everybody multiplies those.
+    """
+    xp = array_module(scores)
+    seen = xp.zeros(scores.shape, bool)
+    xp.put_along_axis(seen, ids, True, axis=-1)
+    return xp.where(seen, xp.where(scores > 0, scores / penalty, scores * penalty), scores)
+
+
+def next_token_probs(logits, temperature=1.0, top_k=None, top_p=None):
+    """The distribution from which the next token is drawn.
+
+        p = softmax(keep_top_p(keep_top_k(logits / temperature)))
+
+    logits:      (B, V)
+    temperature: above 0; below 1 sharpens the distribution towards the best token, above 1 flattens it
+    top_k, top_p: as in ``keep_top_k`` and ``keep_top_p``; None leaves them out
+    returns (B, V), each row sums to 1. float64 whatever the input: sums over all of a vocabulary follow, and
+        in float32 a running sum over 50,257 probabilities rounds the rare ones away.
+    Source: Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration", section 3.3.
+    """
+    logits = logits.astype("float64")
+    logits -= logits.max(axis=-1, keepdims=True)  # changes no probability, and none of them overflows
+    with np.errstate(over="ignore"):  # close to temperature 0 all but the best become -inf, as they should
+        logits /= temperature
+    if top_k is not None:
+        logits = keep_top_k(logits, top_k)
+    if top_p is not None:
+        logits = keep_top_p(logits, top_p)
+    return _softmax(logits)
+
+
+def keep_top_k(logits, k):
+    """Keep the k best tokens, and those that equal the last of them.
+
+        s_v <- s_v  where s_v >= the k-th largest,   -inf  elsewhere
+
+    logits: (B, V); k: 1 or more, V and above keep all
+    returns (B, V).
+    Source: Fan et al. 2018, "Hierarchical Neural Story Generation"; with k = 40 for GPT-2's own samples,
+        Radford et al. 2019.
+    """
+    xp, V = array_module(logits), logits.shape[-1]
+    k = min(k, V)
+    kth = xp.partition(logits, V - k, axis=-1)[:, V - k, None]
+    return xp.where(logits >= kth, logits, -math.inf)
+
+
+def keep_top_p(logits, p):
+    """Keep the nucleus: the fewest tokens, best first, that have a probability of p together.
+
+        s_v <- s_v  where the tokens better than v sum to less than p,   -inf  elsewhere
+
+    Of equal tokens those with lower ids count as better. The best one always stays.
+
+    logits: (B, V); p: in (0, 1]
+    returns (B, V).
+    Source: Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration", section 3.1.
+    """
+    xp = array_module(logits)
+    order = xp.argsort(-logits, axis=-1, kind="stable")
+    probs = _softmax(xp.take_along_axis(logits, order, axis=-1))
+    # Summed from the smallest one up, which is exact where it matters: p = 1 cuts nothing off.
+    rest = probs[:, ::-1].cumsum(axis=-1)[:, ::-1]  # of each token and all after it
+    drop = rest <= 1 - p
+    drop[:, 0] = False
+    dropped = xp.empty_like(drop)
+    xp.put_along_axis(dropped, order, drop, axis=-1)
+    return xp.where(dropped, -math.inf, logits)
+
+
+def draw(probs, rng):
+    """Draw a token from each row, by inversion of the cumulative distribution.
+
+        token = min { v : p_0 + ... + p_v > u },   u uniform in [0, 1)
+
+    probs: (B, V), rows that sum to 1; rng: numpy.random.Generator, gives B numbers
+    returns (B,). A token of probability 0 is never drawn.
+    Source: Devroye 1986, "Non-Uniform Random Variate Generation", section III.2.
+    """
+    xp = array_module(probs)
+    cumulative = probs.cumsum(axis=-1)
+    u = xp.asarray(rng.random(len(probs))) * cumulative[:, -1]  # the last one is 1, but for rounding
+    return (cumulative <= u[:, None]).sum(axis=-1)
+
+
+def beam_search(model, ids, max_new_tokens, beams, stop=(), repetition_penalty=1.0, use_cache=True):
+    """Look for the likeliest continuation: keep the best few at each step instead of only one.
+
+        score(x_T ... x_{T+n-1}) = (1 / n) sum_t log p(x_t | x_0 ... x_{t-1})
+
+    Each step extends every beam by every token and ranks the results by the sum of their log p. Those among
+    the first ``beams`` that end (with a stop token, or with the last step) are finished; the best ones that
+    do not end go on. The search is over when ``beams`` have finished and the best running one scores no
+    better than the worst of them: a heuristic, since a later token may still raise a mean. Without the
+    division by n, short texts would win.
+
+    model: GPT2; ids: (T,) array, the prompt; max_new_tokens: steps at most; beams: how many to keep
+    stop:  token ids that end a sequence
+    repetition_penalty: as in ``apply_repetition_penalty``, here on log p
+    use_cache: as in ``stream``
+    returns the tokens (n,) after the prompt of the best finished sequence.
+    Source: Sutskever et al. 2014, "Sequence to Sequence Learning with Neural Networks", section 3.2. Division
+        and end of search as in transformers (length_penalty=1.0, early_stopping=False).
+    """
+    xp, T = array_module(ids), len(ids)
+    running, totals = ids[None], xp.zeros(1)  # (B, L) sequences and (B,) their sums of log p
+    finished = []  # (score, sequence), best first
+    past = _key_value_cache(model, running, max_new_tokens) if use_cache else None
+    for n in tqdm(range(1, max_new_tokens + 1), "beam search", delay=2, disable=None, leave=False):
+        log_probs = _log_softmax(_next_logits(model, running, past))
+        log_probs = apply_repetition_penalty(log_probs, running, repetition_penalty)
+        sums = (totals[:, None] + log_probs).ravel()
+        # So many that ``beams`` of them go on even if each beam can end with every stop token.
+        best = _indices_of_largest(sums, (1 + len(stop)) * beams)
+        parents, tokens = xp.divmod(best, log_probs.shape[1])
+        candidates = xp.concatenate([running[parents], tokens[:, None]], axis=1)
+        stops = xp.isin(tokens, xp.asarray(stop, dtype=tokens.dtype))
+
+        for i in range(min(beams, len(best))):
+            if stops[i] or n == max_new_tokens:
+                finished.append((float(sums[best[i]]) / n, candidates[i]))
+        finished = sorted(finished, key=lambda pair: -pair[0])[:beams]
+        onward = xp.flatnonzero(~stops)[:beams]
+        running, totals = candidates[onward], sums[best[onward]]
+        if not len(onward) or (len(finished) == beams and float(totals[0]) / n <= finished[-1][0]):
+            break
+        if past:
+            _select(past, parents[onward])
+    return finished[0][1][T:] if finished else ids[:0]
+
+
+def _columns(model, ids, max_new_tokens, num_samples, stop, repetition_penalty, use_cache, choose):
+    """Yield the (B num_samples,) next tokens of all sequences until they have stopped."""
+    xp = array_module(ids)
+    stop = xp.asarray(stop, dtype=ids.dtype)
+    stopped = xp.zeros(len(ids) * num_samples, bool)
+    past = _key_value_cache(model, ids, max_new_tokens) if use_cache else None
+    for step in range(max_new_tokens):
+        logits = _next_logits(model, ids, past)
+        if step == 0 and num_samples > 1:  # the prompt has been read once, and each sample goes on from there
+            samples = xp.repeat(xp.arange(len(ids)), num_samples)
+            ids, logits = ids[samples], logits[samples]
+            if past:
+                _select(past, samples)
+        if repetition_penalty != 1:
+            logits = apply_repetition_penalty(logits, ids, repetition_penalty)
+        tokens = xp.where(stopped, ids[:, -1], choose(logits))
+        ids = xp.concatenate([ids, tokens[:, None]], axis=1)
+        stopped |= xp.isin(tokens, stop)
+        yield tokens
+        if stopped.all():
+            return
+
+
+def _beam_columns(model, prompts, max_new_tokens, *options):
+    """Yield the (B,) next tokens of the sequences that beam search finds, one prompt after the other."""
+    xp = array_module(prompts)
+    found = [beam_search(model, ids, max_new_tokens, *options) for ids in prompts]
+    for step in range(max(len(tokens) for tokens in found)):
+        yield xp.stack([tokens[min(step, len(tokens) - 1)] for tokens in found])
+
+
+def _next_logits(model, ids, past):
+    """The scores (B, V) of what may follow ids (B, L), from the last P of them."""
+    P = model.config.n_positions
+    if past is None or ids.shape[1] > P:
+        ids, past = ids[:, -P:], None
+    else:
+        ids = ids[:, past[0].length :]  # what has not been read yet: the prompt, then a token each time
+    logits = model.forward(ids, past=past, positions=slice(-1, None), keep=False)[0][:, 0]
+    if not array_module(logits).isfinite(logits).all():
+        raise ValueError("the model's logits are not finite: its weights hold NaN or inf, or overflow")
+    return logits
+
+
+def _key_value_cache(model, ids, max_new_tokens):
+    """An empty cache with room for all that will ever be in it, which is at most P tokens."""
+    return model.key_value_cache(len(ids), min(ids.shape[1] + max_new_tokens, model.config.n_positions))
+
+
+def _select(past, rows):
+    """Let the sequences ``rows`` go on, in this order, in the cache of every block."""
+    for layer in past:
+        layer.select(rows)
+
+
+def _softmax(x):
+    exp = array_module(x).exp(x - x.max(axis=-1, keepdims=True))
+    return exp / exp.sum(axis=-1, keepdims=True)
+
+
+def _log_softmax(x):
+    xp = array_module(x)
+    x = x.astype("float64")  # beams are compared by sums over many tokens
+    x -= x.max(axis=-1, keepdims=True)
+    return x - xp.log(xp.exp(x).sum(axis=-1, keepdims=True))
+
+
+def _indices_of_largest(x, k):
+    """Indices of the k largest of x (N,), the largest first; of all where N < k."""
+    xp = array_module(x)
+    k = min(k, len(x))
+    indices = xp.argpartition(-x, k - 1)[:k]
+    return indices[xp.argsort(-x[indices])]
+
+
+def _prompts(model, ids):
+    """The prompts as (B, T) int64, or an error that says what is wrong with them."""
+    ids = model._array(ids, "ids")
+    if ids.ndim not in (1, 2) or 0 in ids.shape:
+        raise ValueError(
+            f"ids must be (T,) or (B, T) with at least one token to continue, got shape {ids.shape}; "
+            "where there is no prompt, begin with the token <|endoftext|>"
+        )
+    low, high, V = int(ids.min()), int(ids.max()), model.config.vocab_size
+    if low < 0 or high >= V:
+        raise ValueError(
+            f"ids must lie in 0 ... {V - 1}, got {low} ... {high}; does the tokenizer belong to this model?"
+        )
+    return ids.reshape(-1, ids.shape[-1]).astype("int64")
+
+
+def _as_list(stop):
+    if stop is None:
+        return []
+    return list(stop) if isinstance(stop, Iterable) else [stop]
+
+
+def _check(name, value, kind, valid, wanted):
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise TypeError(f"{name} must be {wanted}, got {value!r}")
+    if not valid(value):
+        raise ValueError(f"{name} must be {wanted}, got {value}")

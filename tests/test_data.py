@@ -1,0 +1,53 @@
+"""Reading, splitting and cutting text."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minigpt2.data import load_text, random_windows, split
+
+
+def test_load_text_joins_sources_and_keeps_line_ends(tmp_path):
+    (tmp_path / "a.txt").write_bytes("one\r\n".encode())
+    (tmp_path / "b.txt").write_bytes("二\n".encode())
+    assert load_text([tmp_path / "a.txt", str(tmp_path / "b.txt")]) == "one\r\n二\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"", "empty"), (b"ab\xff", "not UTF-8 text .byte 2"), (None, "no such text file")]
+)
+def test_load_text_names_the_file_that_is_wrong(tmp_path, content, message):
+    path = tmp_path / "text.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as raised:
+        load_text([path])
+    assert str(path) in str(raised.value)
+
+
+def test_split_is_nine_tenths_of_the_characters():
+    train, validation = split("0123456789" * 10)
+    assert (len(train), len(validation)) == (90, 10)
+    assert train + validation == "0123456789" * 10
+
+
+@given(n=st.integers(2, 60), B=st.integers(1, 5), seed=st.integers(0, 2**32 - 1), data=st.data())
+@settings(max_examples=50, deadline=None)
+def test_targets_are_the_tokens_that_follow(n, B, seed, data):
+    T = data.draw(st.integers(1, n - 1))
+    tokens = np.arange(n)
+    ids, targets = random_windows(tokens, B, T, np.random.default_rng(seed))
+    assert ids.shape == targets.shape == (B, T)
+    assert (targets == ids + 1).all() and (np.diff(ids, axis=1) == 1).all()
+    assert ids.min() >= 0 and targets.max() < n
+
+
+def test_every_window_can_be_drawn():
+    ids, _ = random_windows(np.arange(6), 200, 3, np.random.default_rng(0))
+    assert set(ids[:, 0]) == {0, 1, 2}
+
+
+def test_windows_longer_than_the_text_are_refused():
+    with pytest.raises(ValueError, match="3 tokens, but a window of 3"):
+        random_windows(np.arange(3), 1, 3, np.random.default_rng(0))

@@ -1,0 +1,605 @@
+"""Generation: against the definition, against transformers, and against itself without the cache."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from minigpt2 import GPT2, GPT2Config, Tokenizer
+from minigpt2.char_tokenizer import CharTokenizer
+from minigpt2.generation import (
+    apply_repetition_penalty,
+    beam_search,
+    draw,
+    generate,
+    keep_top_k,
+    keep_top_p,
+    next_token_probs,
+    stream,
+    stream_text,
+)
+
+V, P = 50, 16
+PROMPT = [7, 3, 42, 3]
+PROMPTS = [[7, 3, 42, 3], [0, 49, 1, 1], [8, 8, 30, 2]]
+
+
+def tiny(seed, vocab_size=V, n_positions=P):
+    """A random model with large weights, for distributions that are far from flat."""
+    size = {"n_embd": 24, "n_layer": 2, "n_head": 3, "initializer_range": 0.3}
+    return GPT2(GPT2Config(vocab_size=vocab_size, n_positions=n_positions, **size), seed=seed)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny(seed=1)
+
+
+def last_logits(model, ids):
+    """Logits (V,) after ids (T,), by the plainest call there is, of the last P tokens."""
+    return model.forward(np.asarray(ids)[None, -model.config.n_positions :])[0][0, -1]
+
+
+# Greedy decoding, the cache, the window.
+
+
+def test_greedy_takes_the_best_token_each_time_also_past_the_window(model):
+    expected = list(PROMPT)
+    for _ in range(40):
+        expected.append(int(last_logits(model, expected).argmax()))
+    result = generate(model, PROMPT, 40)
+    assert result.dtype == np.int64
+    assert result.tolist() == expected
+    assert len(set(expected)) > 5  # it does not repeat one token, which any fault would survive
+
+
+@pytest.mark.parametrize("T", [1, 4, P - 1, P, P + 1, 2 * P + 3])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"temperature": 1.3},
+        {"temperature": 0.8, "top_k": 10, "top_p": 0.9, "num_samples": 3},
+        {"repetition_penalty": 1.4},
+        {"beams": 3, "stop": 5},
+    ],
+    ids=str,
+)
+def test_same_tokens_without_the_cache(model, T, options):
+    ids = np.random.default_rng(T).integers(0, V, (2, T))
+    with_cache = generate(model, ids, 24, **options)
+    assert np.array_equal(with_cache, generate(model, ids, 24, use_cache=False, **options))
+    assert np.array_equal(with_cache[:: options.get("num_samples", 1), :T], ids)
+
+
+def test_the_cache_is_used(model):
+    seen = []
+    forward = model.forward
+
+    class Spy:
+        config, params, _array, key_value_cache = model.config, model.params, model._array, model.key_value_cache
+
+        @staticmethod
+        def forward(ids, **options):
+            seen.append(ids.shape)
+            logits, cache = forward(ids, **options)
+            assert logits.shape == (len(ids), 1, V) and logits.dtype == np.float32  # only what is needed
+            return logits, cache
+
+    generate(Spy, PROMPT, 16, num_samples=2, temperature=1)
+    # The prompt once for both samples, then token by token while the window is not full, then all of it.
+    assert seen == [(1, 4), *[(2, 1)] * 12, *[(2, P)] * 3]
+
+
+def test_batch_equals_one_prompt_at_a_time(model):
+    together = generate(model, PROMPTS, 30)
+    assert together.shape == (3, 34)
+    for row, prompt in zip(together, PROMPTS, strict=True):
+        assert np.array_equal(row, generate(model, prompt, 30))
+
+
+def test_shapes(model):
+    assert generate(model, PROMPT, 0).tolist() == PROMPT
+    assert generate(model, np.array(PROMPT, "uint8"), 2).shape == (6,)
+    assert generate(model, [PROMPT], 2).shape == (1, 6)
+    assert generate(model, PROMPT, 2, num_samples=3).shape == (3, 6)
+    assert generate(model, PROMPTS, 2, num_samples=2).shape == (6, 6)
+    assert generate(model, PROMPTS, 0, num_samples=2).tolist() == np.repeat(PROMPTS, 2, axis=0).tolist()
+    assert generate(model, PROMPTS, 0, beams=2).tolist() == PROMPTS
+    assert generate(model, PROMPTS, 3, beams=2).shape == (3, 7)
+
+
+def test_method_of_the_model(model):
+    assert np.array_equal(model.generate(PROMPT, 9), generate(model, PROMPT, 9))
+    drawn = model.generate(PROMPT, 9, temperature=0.9, top_k=20, top_p=0.8, seed=5, repetition_penalty=1.2)
+    options = {"temperature": 0.9, "top_k": 20, "top_p": 0.8, "seed": 5, "repetition_penalty": 1.2}
+    assert np.array_equal(drawn, generate(model, PROMPT, 9, **options))
+
+
+# Drawing.
+
+
+def test_same_seed_same_tokens_and_other_seed_others(model):
+    options = {"temperature": 1.0, "num_samples": 4}
+    first = generate(model, PROMPT, 20, seed=3, **options)
+    assert np.array_equal(first, generate(model, PROMPT, 20, seed=3, **options))
+    assert np.array_equal(first, generate(model, PROMPT, 20, seed=np.random.default_rng(3), **options))
+    assert not np.array_equal(first, generate(model, PROMPT, 20, seed=4, **options))
+    assert all(not np.array_equal(a, b) for a, b in itertools.combinations(first, 2))
+
+
+def test_a_tiny_temperature_is_greedy(model):
+    for temperature in (1e-6, 1e-300, 5e-324):
+        drawn = generate(model, PROMPT, 20, temperature=temperature, seed=1)
+        assert np.array_equal(drawn, generate(model, PROMPT, 20))
+
+
+def test_one_candidate_is_greedy(model):
+    for options in ({"top_k": 1}, {"top_p": 1e-9}):
+        drawn = generate(model, PROMPTS, 20, temperature=2.0, seed=1, **options)
+        assert np.array_equal(drawn, generate(model, PROMPTS, 20))
+
+
+def test_greedy_takes_the_lowest_id_of_equals():
+    model = tiny(seed=0)
+    model.params["wte"]["weight"][...] = 1  # every token scores the same
+    assert generate(model, [9], 3).tolist() == [9, 0, 0, 0]
+
+
+@pytest.mark.parametrize("options", [{}, {"temperature": 0.7, "top_k": 12}, {"temperature": 1.5, "top_p": 0.8}])
+def test_frequencies_are_the_distribution(model, options):
+    """Chi-square test of 20,000 draws; a right sampler fails it once in 10,000 seeds, and this seed is fixed."""
+    options = {"temperature": 1.0} | options
+    N = 20_000
+    tokens = generate(model, PROMPT, 1, num_samples=N, seed=11, **options)[:, -1]
+    logits = last_logits(model, PROMPT).astype("float64") / options["temperature"]
+    probs = np.exp(logits - logits.max())
+    if "top_k" in options:
+        probs[np.argsort(probs)[: -options["top_k"]]] = 0
+    if "top_p" in options:
+        best_first = np.argsort(-probs)
+        mass = np.cumsum(probs[best_first]) / probs.sum()
+        probs[best_first[np.searchsorted(mass, options["top_p"]) + 1 :]] = 0
+    expected = N * probs / probs.sum()
+    counts = np.bincount(tokens, minlength=V)
+    assert not counts[expected == 0].any()
+
+    often = expected >= 5  # chi-square is an approximation that wants five; the rare ones count together
+    observed, expected = (np.append(x[often], x[~often].sum()) for x in (counts, expected))
+    observed, expected = observed[expected > 0], expected[expected > 0]
+    statistic = ((observed - expected) ** 2 / expected).sum()
+    freedom = len(expected) - 1
+    assert freedom >= 5
+    # Wilson & Hilferty's cube root: the quantile 1 - 1e-4 of chi-square, from the normal one, 3.719.
+    limit = freedom * (1 - 2 / (9 * freedom) + 3.719 * math.sqrt(2 / (9 * freedom))) ** 3
+    assert statistic < limit
+
+
+def test_each_token_has_its_share_of_the_unit_interval():
+    class Numbers:
+        def random(self, size):
+            return np.linspace(0, 1, size, endpoint=False)
+
+    probs = np.repeat([[0.0, 0.25, 0.0, 0.5, 0.25, 0.0]], 1000, axis=0)
+    assert np.bincount(draw(probs, Numbers()), minlength=6).tolist() == [0, 250, 0, 500, 250, 0]
+
+
+def test_the_largest_random_number_draws_no_impossible_token():
+    class Largest:
+        def random(self, size):
+            return np.full(size, np.nextafter(1.0, 0.0))
+
+    probs = np.zeros((1, 50_257))
+    probs[0, :1000] = 0.001  # sums to a little more or less than 1
+    assert draw(probs, Largest()).tolist() == [999]
+
+
+rows = hnp.arrays(
+    np.float64, st.tuples(st.integers(1, 3), st.integers(1, 30)), elements=st.floats(-20, 20).map(lambda x: round(x, 1))
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(rows, st.integers(1, 40))
+def test_top_k_keeps_the_best_k(logits, k):
+    kept = keep_top_k(logits, k)
+    for before, after in zip(logits, kept, strict=True):
+        stays = after > -math.inf
+        assert np.array_equal(after[stays], before[stays])
+        assert stays.sum() >= min(k, len(before))
+        if not stays.all():
+            assert before[~stays].max() < before[stays].min()
+            assert (before > before[stays].min()).sum() < k  # no more than needed, but for equals
+
+
+@settings(max_examples=200, deadline=None)
+@given(rows, st.floats(1e-6, 1))
+def test_top_p_keeps_the_smallest_set_of_mass_p(logits, p):
+    kept = keep_top_p(logits, p)
+    for before, after in zip(logits, kept, strict=True):
+        probs = np.exp(before - before.max())
+        probs /= probs.sum()
+        stays = after > -math.inf
+        assert np.array_equal(after[stays], before[stays])
+        assert stays.any() and probs[stays].sum() >= p - 1e-12
+        assert stays.sum() == 1 or probs[stays].sum() - probs[stays].min() < p + 1e-12
+        if not stays.all():
+            assert before[~stays].max() <= before[stays].min()
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows, st.floats(0.01, 100), st.none() | st.integers(1, 40), st.none() | st.floats(0.01, 1))
+def test_what_is_drawn_from_is_a_distribution(logits, temperature, top_k, top_p):
+    before = logits.copy()
+    probs = next_token_probs(logits, temperature, top_k, top_p)
+    assert np.array_equal(logits, before)
+    assert (probs >= 0).all() and np.allclose(probs.sum(axis=1), 1, rtol=0, atol=1e-12)
+    # The best token stays the best.
+    assert np.array_equal(np.take_along_axis(probs, logits.argmax(1)[:, None], 1)[:, 0], probs.max(axis=1))
+
+
+def test_top_p_of_one_keeps_the_rarest_token():
+    logits = np.array([[0.0, -80.0, 0.0, -300.0]])
+    assert np.array_equal(keep_top_p(logits, 1.0), logits)
+
+
+def test_filters_keep_the_dtype():
+    logits = np.random.default_rng(0).standard_normal((2, 9), dtype="float32")
+    assert keep_top_k(logits, 3).dtype == np.float32
+    assert keep_top_p(logits, 0.5).dtype == np.float32
+    assert apply_repetition_penalty(logits, np.array([[1], [2]]), 1.3).dtype == np.float32
+
+
+def test_repetition_penalty_by_hand():
+    scores = np.array([[2.0, -2.0, 0.0, 3.0], [2.0, -2.0, 0.0, 3.0]])
+    ids = np.array([[0, 1, 1], [2, 3, 3]])  # a token that occurred twice pays once
+    expected = [[1.0, -4.0, 0.0, 3.0], [2.0, -2.0, 0.0, 1.5]]
+    assert apply_repetition_penalty(scores, ids, 2.0).tolist() == expected
+
+
+def test_repetition_penalty_covers_prompt_and_new_tokens(model):
+    # So high that nothing is taken twice until all 50 have been there, if every score is above 0.
+    model = tiny(seed=2)
+    model.params["ln_f"]["weight"][...] = 0
+    model.params["ln_f"]["bias"][...] = 1  # one activation, whatever the input
+    model.params["wte"]["weight"][...] = np.linspace(1, 2, V)[:, None]
+    result = generate(model, [49, 48], 48, repetition_penalty=1e6)
+    assert result.tolist() == list(range(49, -1, -1))
+
+
+# Stopping.
+
+
+def test_stop_ends_one_sequence(model):
+    free = generate(model, PROMPT, 30)
+    stop = int(free[12])
+    first = 4 + free[4:].tolist().index(stop)
+    assert generate(model, PROMPT, 30, stop=stop).tolist() == free[: first + 1].tolist()
+    assert generate(model, PROMPT, 30, stop=[stop, stop]).tolist() == free[: first + 1].tolist()
+    assert generate(model, PROMPT, 30, stop=[]).tolist() == free.tolist()
+
+
+def test_a_stop_token_in_the_prompt_stops_nothing(model):
+    unused = sorted(set(range(V)) - set(generate(model, PROMPT, 10)[4:].tolist()))
+    prompt = [*PROMPT[:3], unused[0]]
+    continued = generate(model, prompt, 10)
+    assert len(generate(model, prompt, 10, stop=unused[0])) >= 5
+    assert continued[4] == generate(model, prompt, 10, stop=unused[0])[4]
+
+
+def test_rows_that_stop_early_repeat_their_stop_token(model):
+    free = generate(model, PROMPTS, 30)
+    stops = [int(free[0, 6]), int(free[1, 9])]
+    result = generate(model, PROMPTS, 30, stop=stops)
+    lengths = []
+    for row, prompt in zip(result, PROMPTS, strict=True):
+        alone = generate(model, prompt, 30, stop=stops)
+        lengths.append(len(alone))
+        assert np.array_equal(row[: len(alone)], alone)
+        if len(alone) < len(row):
+            assert set(row[len(alone) - 1 :].tolist()) == {int(alone[-1])} <= set(stops)
+    assert len(set(lengths)) > 1 and result.shape[1] == max(lengths)  # it ended when the last one did
+
+
+# Beam search.
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_enough_beams_find_the_very_best(steps):
+    model = tiny(seed=4, vocab_size=5)
+    def score(new):
+        logits = model.forward([[1, 2, *new]])[0][0, 1:-1].astype("float64")
+        log_probs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        return log_probs[np.arange(steps), list(new)].sum()
+
+    best = max(itertools.product(range(5), repeat=steps), key=score)
+    assert generate(model, [1, 2], steps, beams=5**steps)[2:].tolist() == list(best)
+
+
+def test_beams_of_a_batch_are_searched_one_by_one_and_padded(model):
+    options = {"beams": 4, "stop": [5, 17, 23, 31, 40, 8]}
+    together = generate(model, PROMPTS, 12, **options)
+    lengths = set()
+    for row, prompt in zip(together, PROMPTS, strict=True):
+        alone = generate(model, prompt, 12, **options)
+        lengths.add(len(alone))
+        assert np.array_equal(row[: len(alone)], alone)
+        assert (row[len(alone) :] == alone[-1]).all()
+    assert len(lengths) > 1
+
+
+def test_beam_search_where_everything_stops(model):
+    result = generate(model, PROMPT, 12, beams=3, stop=range(V))
+    assert result.tolist() == generate(model, PROMPT, 1).tolist()
+
+
+# Streaming.
+
+
+def test_stream_is_generate_token_by_token(model):
+    for options in ({}, {"temperature": 1.1, "seed": 2}, {"beams": 3}):
+        tokens = list(stream(model, PROMPT, 25, **options))
+        assert all(type(token) is int for token in tokens)
+        assert tokens == generate(model, PROMPT, 25, **options)[4:].tolist()
+        columns = list(stream(model, PROMPTS, 25, **options))
+        assert all(column.shape == (3,) for column in columns)
+        assert np.array_equal(np.stack(columns, axis=1), generate(model, PROMPTS, 25, **options)[:, 4:])
+
+
+def test_stream_does_not_run_ahead(model):
+    tokens = stream(model, PROMPT, 10**9)
+    assert list(itertools.islice(tokens, 3)) == generate(model, PROMPT, 3)[4:].tolist()
+
+
+TEXT = "Sein oder Nichtsein; das ist hier die Frage: 床前明月光，疑是地上霜。🦉🎉 " * 3
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_pieces_join_to_the_text(seed):
+    tokenizer = Tokenizer.train(TEXT, 280)
+    model = tiny(seed, len(tokenizer))
+    # Random bytes are seldom UTF-8: this model writes a fixed text instead, one token after the other.
+    ids = tokenizer.encode(TEXT)
+    pieces = list(stream_text(Recite(model, ids), tokenizer, TEXT[0], len(ids) - 1))
+    assert "".join(pieces) == TEXT[1:]
+    assert len(pieces) > 20 and all(pieces) and "\ufffd" not in "".join(pieces)
+    assert any(len(tokenizer.decode_bytes([i]).decode(errors="ignore")) == 0 for i in ids)  # parts of characters
+
+    options = {"temperature": 1.0, "seed": seed}
+    pieces = list(stream_text(model, tokenizer, "Sein", 60, **options))
+    prompt = tokenizer.encode("Sein")
+    result = generate(model, prompt, 60, **options)
+    assert "".join(pieces) == tokenizer.decode(result[len(prompt) :])  # which holds U+FFFD
+
+
+class Recite:
+    """Has the interface of a model, and always predicts the next token of a text that it knows."""
+
+    def __init__(self, model, text):
+        self.config, self.params, self._array, self.text = model.config, model.params, model._array, text
+        self.position = 0
+
+    def key_value_cache(self, B, max_tokens):
+        return None
+
+    def forward(self, ids, **options):
+        self.position += 1
+        logits = np.zeros((1, 1, self.config.vocab_size), "float32")
+        logits[0, 0, self.text[self.position]] = 1
+        return logits, {}
+
+
+def test_pieces_of_characters():
+    tokenizer = CharTokenizer.train(TEXT)
+    model = tiny(3, len(tokenizer))
+    pieces = list(stream_text(model, tokenizer, "Sein", 30))
+    assert "".join(pieces) == tokenizer.decode(generate(model, tokenizer.encode("Sein"), 30)[4:])
+    assert [len(piece) for piece in pieces] == [1] * 30
+
+
+def test_text_ends_before_the_stop_token():
+    tokenizer = CharTokenizer.train(TEXT)
+    model = tiny(3, len(tokenizer))
+    whole = "".join(stream_text(model, tokenizer, "Sein", 30))
+    stop = whole[10]
+    for ids in (tokenizer.encode(stop)[0], tokenizer.encode(stop)):
+        assert "".join(stream_text(model, tokenizer, "Sein", 30, stop=ids)) == whole[: whole.index(stop)]
+
+
+# Bad input.
+
+
+@pytest.mark.parametrize(
+    ("ids", "error", "message"),
+    [
+        ([], ValueError, "at least one token"),
+        ([[]], ValueError, "at least one token"),
+        (3, ValueError, "at least one token"),
+        ([[[1]]], ValueError, "at least one token"),
+        ([[1, 2], [3]], ValueError, "equal length"),
+        ([1.0, 2.0], TypeError, "must be integers"),
+        ([1, V], ValueError, r"0 \.\.\. 49, got 1 \.\.\. 50"),
+        ([-1, 2], ValueError, r"0 \.\.\. 49, got -1 \.\.\. 2"),
+        ([V] + [1] * 100, ValueError, r"0 \.\.\. 49"),  # outside of the window
+    ],
+)
+def test_bad_prompts(model, ids, error, message):
+    with pytest.raises(error, match=message):
+        generate(model, ids)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"max_new_tokens": -1}, ValueError),
+        ({"max_new_tokens": 1.0}, TypeError),
+        ({"temperature": -0.1}, ValueError),
+        ({"temperature": math.nan}, ValueError),
+        ({"temperature": math.inf}, ValueError),
+        ({"temperature": "1"}, TypeError),
+        ({"temperature": None}, TypeError),
+        ({"top_k": 0}, ValueError),
+        ({"top_k": -1}, ValueError),
+        ({"top_k": 2.0}, TypeError),
+        ({"top_k": True}, TypeError),
+        ({"top_p": 0}, ValueError),
+        ({"top_p": 1.01}, ValueError),
+        ({"top_p": math.nan}, ValueError),
+        ({"top_p": "0.9"}, TypeError),
+        ({"repetition_penalty": 0}, ValueError),
+        ({"repetition_penalty": -1.0}, ValueError),
+        ({"repetition_penalty": math.nan}, ValueError),
+        ({"num_samples": 0}, ValueError),
+        ({"num_samples": 1.5}, TypeError),
+        ({"beams": 0}, ValueError),
+        ({"beams": "2"}, TypeError),
+        ({"stop": V}, ValueError),
+        ({"stop": [1, -1]}, ValueError),
+        ({"stop": 1.0}, TypeError),
+        ({"stop": "a"}, TypeError),
+        ({"seed": -1}, ValueError),
+    ],
+    ids=str,
+)
+def test_bad_options_are_named_before_anything_is_computed(model, options, error):
+    (name,) = options
+    with pytest.raises(error, match=f"^{name} must be" if name != "seed" else "non-negative"):
+        stream(model, PROMPT, **options)
+
+
+@pytest.mark.parametrize(
+    "options", [{"temperature": 1.0}, {"top_k": 5}, {"top_p": 0.5}, {"num_samples": 2}], ids=str
+)
+def test_beams_do_not_draw(model, options):
+    with pytest.raises(ValueError, match="leave them out, or use beams=1"):
+        generate(model, PROMPT, beams=2, **options)
+
+
+def test_unknown_options_are_refused(model):
+    with pytest.raises(TypeError, match="top_q"):
+        generate(model, PROMPT, top_q=1)
+
+
+def test_one_text_at_a_time(model):
+    with pytest.raises(ValueError, match="one text"):
+        stream_text(model, CharTokenizer("ab"), "a", num_samples=2)
+    with pytest.raises(ValueError, match="at least one token"):
+        stream_text(model, CharTokenizer("ab"), "")
+
+
+def test_weights_that_are_not_numbers():
+    model = tiny(seed=0)
+    model.params["ln_f"]["bias"][0] = math.nan
+    for options in ({}, {"temperature": 1.0}, {"beams": 2}):
+        with pytest.raises(ValueError, match="not finite"):
+            generate(model, PROMPT, **options)
+
+
+# transformers.
+
+
+@pytest.fixture(scope="module")
+def transformers():
+    pytest.importorskip("torch", reason="compares with transformers, which needs torch (extra: reference)")
+    return pytest.importorskip("transformers", reason="compares with transformers (extra: reference)")
+
+
+@pytest.fixture(scope="module")
+def twin(transformers, tmp_path_factory):
+    """A function that gives transformers' model with the weights of ours."""
+
+    def load(model):
+        folder = tmp_path_factory.mktemp("twin")
+        model.save_pretrained(folder)
+        return transformers.GPT2LMHeadModel.from_pretrained(folder).eval()
+
+    return load
+
+
+def theirs(twin, prompts, n, **options):
+    """transformers' generate, its rows cut after the first stop token."""
+    import torch
+
+    ids = torch.tensor(prompts)
+    options = {"pad_token_id": 0, "eos_token_id": None} | options
+    with torch.no_grad():
+        return twin.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=n, do_sample=False, **options).numpy()
+
+
+@pytest.mark.parametrize("penalty", [1.0, 1.3, 0.7])
+@pytest.mark.parametrize("seed", range(4))
+def test_greedy_as_transformers(twin, seed, penalty):
+    model = tiny(seed, n_positions=64)
+    expected = theirs(twin(model), PROMPTS, 50, repetition_penalty=penalty)
+    assert np.array_equal(generate(model, PROMPTS, 50, repetition_penalty=penalty), expected)
+
+
+@pytest.mark.parametrize("stop", [[], [5], [5, 17, 23]], ids=str)
+@pytest.mark.parametrize("beams", [2, 3, 5])
+def test_beam_search_as_transformers(twin, beams, stop):
+    stopped = differs = 0
+    for seed in range(6):
+        model = tiny(seed, n_positions=64)
+        other = twin(model)
+        for prompt in PROMPTS:
+            for n, penalty in ((1, 1.0), (25, 1.0), (25, 1.2)):
+                expected = theirs(
+                    other, [prompt], n, num_beams=beams, eos_token_id=stop or None, repetition_penalty=penalty
+                )[0]
+                found = generate(model, prompt, n, beams=beams, stop=stop, repetition_penalty=penalty)
+                assert found.tolist() == expected.tolist()
+                stopped += len(found) < 4 + n
+                differs += not np.array_equal(found, generate(model, prompt, n, stop=stop, repetition_penalty=penalty))
+    assert differs > 10 and (stopped > 5) == bool(stop)  # the comparison saw what it is for
+
+
+def test_beam_search_scores_as_transformers(twin):
+    """The beams that transformers prefers have the score that our definition gives them."""
+    import torch
+
+    model = tiny(0, n_positions=64)
+    output = twin(model).generate(
+        torch.tensor([PROMPT]), attention_mask=torch.ones(1, 4), max_new_tokens=12, do_sample=False, num_beams=4,
+        pad_token_id=0, eos_token_id=None, output_scores=True, return_dict_in_generate=True,
+    )  # fmt: skip
+    new = beam_search(model, np.array(PROMPT), 12, 4)
+    logits = model.forward([[*PROMPT, *new]])[0][0, 3:-1].astype("float64")
+    log_probs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    assert log_probs[np.arange(12), new].mean() == pytest.approx(float(output.sequences_scores[0]), abs=1e-5)
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
+def test_filters_as_transformers(transformers, scale):
+    import torch
+    from transformers.generation import logits_process as theirs
+
+    logits = scale * np.random.default_rng(0).standard_normal((20, 300), dtype="float32")
+    ids = np.random.default_rng(1).integers(0, 300, (20, 40))
+    tensor, tokens = torch.tensor(logits), torch.tensor(ids)
+    for k in (1, 2, 50, 299, 300, 1000):
+        assert np.array_equal(keep_top_k(logits, k), theirs.TopKLogitsWarper(k)(tokens, tensor).numpy())
+    for p in (0.01, 0.5, 0.9, 0.99):
+        assert np.array_equal(keep_top_p(logits, p), theirs.TopPLogitsWarper(p)(tokens, tensor).numpy())
+    for penalty in (0.5, 1.2, 3.0):
+        expected = theirs.RepetitionPenaltyLogitsProcessor(penalty)(tokens, tensor.clone()).numpy()
+        assert np.array_equal(apply_repetition_penalty(logits, ids, penalty), expected)
+
+    warpers = [theirs.TemperatureLogitsWarper(0.7), theirs.TopKLogitsWarper(40), theirs.TopPLogitsWarper(0.9)]
+    expected = tensor.double()
+    for warper in warpers:
+        expected = warper(tokens, expected)
+    expected = expected.softmax(-1).numpy()
+    np.testing.assert_allclose(next_token_probs(logits, 0.7, 40, 0.9), expected, rtol=1e-12, atol=0)
+
+
+def test_ties_as_transformers(transformers):
+    import torch
+
+    logits = np.array([[1.0, 3.0, 3.0, 2.0, 2.0, 2.0, 0.0]])
+    for k in range(1, 8):
+        expected = transformers.TopKLogitsWarper(k)(None, torch.tensor(logits)).numpy()
+        assert np.array_equal(keep_top_k(logits, k), expected)

@@ -1,0 +1,165 @@
+"""Training runs: they learn, they leave what they promise, and they can be resumed."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from minigpt2 import GPT2, Tokenizer, flatten
+from minigpt2.char_tokenizer import CharTokenizer
+from minigpt2.training import PRESETS, Trainer, TrainingSettings, read_metrics
+
+TEXT = "".join(f"{n} little green bottles hanging on the wall, {n} little\n" for n in range(60))
+
+
+@pytest.fixture
+def settings(tmp_path):
+    path = tmp_path / "bottles.txt"
+    path.write_text(TEXT)
+    return TrainingSettings(
+        data=(str(path),), tokenizer="char", n_layer=1, n_head=2, n_embd=16, block_size=16, batch_size=4,
+        steps=12, warmup_steps=2, eval_every=4, lr=1e-2, dropout=0.1,
+    )  # fmt: skip
+
+
+def parameters(run):
+    return {name: parameter.copy() for name, parameter in flatten(run.model.params).items()}
+
+
+def test_a_run_learns_and_leaves_what_it_promises(settings, tmp_path):
+    folder = tmp_path / "run"
+    best = Trainer(dataclasses.replace(settings, steps=60, eval_every=20), folder).run()
+    metrics = read_metrics(folder)
+    validation = [line["val_loss_per_character"] for line in metrics if "val_loss" in line]
+    training = [line["loss"] for line in metrics if "loss" in line]
+    assert len(validation) == 3 and best == min(validation)
+    # From guessing (log of the number of characters) to well below the entropy of single characters.
+    assert training[0] == pytest.approx(np.log(len(set(TEXT))), rel=0.05)
+    counts = np.array([TEXT.count(c) for c in set(TEXT)]) / len(TEXT)
+    assert best < -(counts * np.log(counts)).sum()
+    assert (folder / "checkpoint-000060").is_dir() and len(list(folder.glob("checkpoint-*"))) == 1
+    assert isinstance(Tokenizer.from_pretrained(folder), CharTokenizer)
+    assert GPT2.from_pretrained(folder).config.n_positions == 16
+
+
+def test_bpe_is_trained_on_the_training_split_only(settings, tmp_path):
+    run = Trainer(dataclasses.replace(settings, tokenizer="bpe", vocab_size=300), tmp_path / "run")
+    train_text = TEXT[: int(0.9 * len(TEXT))]
+    assert run.tokenizer.encode("green bottles") == Tokenizer.train(train_text, 300).encode("green bottles")
+    assert run.model.config.eos_token_id == run.tokenizer.eos_id == len(run.tokenizer) - 1
+    assert run.tokenizer.decode(run.train_ids) == train_text
+
+
+def interrupt(run, step):
+    """Make a run stop as if by Ctrl-C when it begins the step after ``step``."""
+    train_step = run._train_step
+
+    def stop():
+        if run.step == step:
+            raise KeyboardInterrupt
+        return train_step()
+
+    run._train_step = stop
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+
+
+@pytest.mark.parametrize("stop", [3, 4, 10])
+def test_a_resumed_run_ends_in_the_same_bits(settings, tmp_path, stop):
+    whole = Trainer(settings, tmp_path / "whole")
+    whole.run()
+    interrupt(Trainer(settings, tmp_path / "cut"), stop)
+    resumed = Trainer.resume(tmp_path / "cut")
+    assert resumed.step == stop // 4 * 4  # the latest checkpoint
+    assert resumed.run() == whole.best_loss
+    for name, parameter in parameters(whole).items():
+        assert (parameter == parameters(resumed)[name]).all(), name
+    assert (whole.optimizer.m == resumed.optimizer.m).all() and (whole.optimizer.v == resumed.optimizer.v).all()
+    for name in ("metrics.jsonl", "model.safetensors"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
+
+
+def test_a_checkpoint_that_fails_half_way_leaves_the_one_before(settings, tmp_path, monkeypatch):
+    run = Trainer(settings, tmp_path / "run")
+    interrupt(run, 5)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("minigpt2.training.write_tensors", full)
+    with pytest.raises(OSError, match="No space left"):
+        Trainer.resume(tmp_path / "run").run()
+    monkeypatch.undo()
+    resumed = Trainer.resume(tmp_path / "run")
+    assert resumed.step == 4
+    resumed.run()
+    assert [path.name for path in (tmp_path / "run").glob("*checkpoint*")] == ["checkpoint-000012"]
+
+
+def test_a_cut_off_metrics_line_is_dropped(settings, tmp_path):
+    interrupt(Trainer(settings, tmp_path / "run"), 6)
+    with open(tmp_path / "run/metrics.jsonl", "a") as file:
+        file.write('{"step": 6, "lo')
+    Trainer.resume(tmp_path / "run").run()
+    steps = [json.loads(line)["step"] for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert steps == sorted(steps) and steps[-1] == 12
+
+
+def test_accumulated_batches_make_the_gradient_of_one_large_batch(settings, tmp_path):
+    settings = dataclasses.replace(settings, dropout=0.0, grad_accumulation=3)
+    run = Trainer(settings, tmp_path / "run")
+    seen = []
+    step = run.optimizer.step
+    run.optimizer.step = lambda grads, max_norm: seen.append(flatten(grads)) or step(grads, max_norm)
+    before = GPT2(run._config(), seed=settings.seed)
+    loss, _ = run._train_step()
+
+    rng = np.random.default_rng(settings.seed)
+    starts = np.concatenate([rng.integers(0, len(run.train_ids) - 16, 4) for _ in range(3)])
+    windows = run.train_ids[starts[:, None] + np.arange(17)]
+    expected_loss, expected = before.loss_and_grads(windows[:, :-1], windows[:, 1:])
+    assert loss == pytest.approx(expected_loss, rel=1e-6)
+    for name, gradient in flatten(expected).items():
+        # float32 sums in another order; the worst measured is 3e-7 of the largest gradient
+        assert np.abs(seen[0][name] - gradient).max() < 2e-6 * np.abs(gradient).max() + 1e-8, name
+
+
+def test_loss_curve_is_drawn(settings, tmp_path):
+    pytest.importorskip("matplotlib", reason="the picture needs matplotlib (extra 'notebooks')")
+    Trainer(settings, tmp_path / "run").run()
+    assert (tmp_path / "run/loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(settings, tmp_path):
+    Trainer(settings, tmp_path / "run")
+    with pytest.raises(FileExistsError, match="--resume"):
+        Trainer(settings, tmp_path / "run")
+
+
+def test_bad_settings(settings, tmp_path):
+    for change, message in (
+        ({"tokenizer": "word"}, "'bpe' or 'char'"),
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"max_norm": 0.0}, "max_norm must be above 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            dataclasses.replace(settings, **change)
+    for change, message in (
+        ({"block_size": 5000}, "shorter text|smaller block size"),
+        ({"n_head": 3}, "multiple of n_head"),
+        ({"dropout": 1.0}, r"\[0, 1\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Trainer(dataclasses.replace(settings, **change), tmp_path / "run")
+        assert not (tmp_path / "run").exists(), "nothing is written before the settings are known to fit"
+    with pytest.raises(FileNotFoundError, match="holds no run"):
+        Trainer.resume(tmp_path / "run")
+
+
+def test_nanogpt_preset_is_nanogpts_setting():
+    preset = PRESETS["nanogpt-cpu"]
+    assert (preset.n_layer, preset.n_head, preset.n_embd, preset.block_size, preset.batch_size) == (4, 4, 128, 64, 12)
+    assert (preset.steps, preset.lr, preset.min_lr, preset.warmup_steps) == (2000, 1e-3, 1e-4, 100)
+    assert (preset.beta1, preset.beta2, preset.weight_decay, preset.max_norm) == (0.9, 0.99, 0.1, 1.0)
+    assert (preset.dropout, preset.tokenizer) == (0.0, "char")
