@@ -71,3 +71,11 @@ def test_the_built_in_model_is_small_and_complete():
     files = {path.name: path.stat().st_size for path in folder.iterdir()}
     assert {"config.json", "model.safetensors", "vocab.json", "merges.txt", "README.md"} <= set(files)
     assert sum(files.values()) <= 8_000_000
+
+
+def test_the_component_in_the_readme_is_the_component():
+    readme = (ROOT / "README.md").read_text()
+    snippet = re.search(r"## A component\n.*?```python\n(.*?)```", readme, flags=re.S)[1]
+    source = (ROOT / "minigpt2/components/layer_norm.py").read_text()
+    source = {line.partition("  #")[0].strip() for line in source.splitlines()}
+    assert {line.strip() for line in snippet.splitlines() if line} <= source

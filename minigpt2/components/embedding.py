@@ -3,7 +3,7 @@
 Shapes: B batch, T time (tokens), C channels (n_embd), V vocabulary.
 """
 
-from minigpt2.backend import array_module
+from minigpt2.backend import add_rows, array_module
 
 
 def embedding_forward(ids, weight):
@@ -43,7 +43,7 @@ def embedding_backward(dy, cache, out=None):
     ids, weight = cache["ids"], cache["weight"]
     xp = array_module(dy)
     dweight = xp.zeros_like(weight) if out is None else out["weight"]
-    xp.add.at(dweight, ids, dy)  # unlike dweight[ids] += dy, counts a repeated token every time
+    add_rows(dweight, ids.ravel(), dy.reshape(-1, dy.shape[-1]))
     return dweight
 
 

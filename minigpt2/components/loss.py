@@ -62,13 +62,17 @@ def cross_entropy_backward(dloss, cache, out=None):
         dlogits = dloss (p - q) / (number of positions that count), 0 where the target is ignored
 
     dloss: scalar, gradient of the loss (1 when the loss is what is minimised)
-    out:   array to write dlogits into, ``cache["logits"]`` itself if it is not needed again; new by default
+    out:   C-contiguous array to write dlogits into, ``cache["logits"]`` itself if it is not needed again;
+        new by default
     returns dlogits (..., V).
+    raises: ValueError when out is not C-contiguous.
     """
     logits, targets, counted = (cache[name] for name in ("logits", "targets", "counted"))
     xp = array_module(logits)
     V, e = logits.shape[-1], cache["label_smoothing"]
-    dlogits = xp.empty_like(logits) if out is None else out
+    dlogits = xp.empty(logits.shape, logits.dtype) if out is None else out
+    if not dlogits.flags.c_contiguous:  # its rows would be a copy
+        raise ValueError("cross_entropy: out must be C-contiguous; leave it away for a new array")
     rows, drows = logits.reshape(-1, V), dlogits.reshape(-1, V)
     share = (counted * (dloss / counted.sum())).astype(logits.dtype)  # of each position in the mean
     for some in _chunks(rows):

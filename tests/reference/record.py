@@ -1,0 +1,13 @@
+"""Write what torch finds to the .npz files beside this one: ``python tests/reference/record.py``."""
+
+import numpy as np
+from torch_reference import FOLDER, RECORDS, calculate
+
+from minigpt2.files import atomic_write
+from minigpt2.parameters import flatten
+
+if __name__ == "__main__":
+    for name in RECORDS:
+        with atomic_write(FOLDER / f"{name}.npz") as file:
+            np.savez_compressed(file, **flatten(calculate(name)))
+        print(f"{name}: {(FOLDER / f'{name}.npz').stat().st_size} bytes")

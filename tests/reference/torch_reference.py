@@ -1,0 +1,328 @@
+"""What an independent implementation, PyTorch's autograd, says about every component and the whole model.
+
+``CASES`` names, once, what is compared: how inputs are drawn, and the torch expression of the forward pass;
+the backward pass is autograd's. ``record.py`` writes what ``calculate`` finds to ``<case>.npz`` beside this
+file, and ``recorded`` reads it, so that the comparison can be made without torch as well.
+
+Inputs are float64 numbers that float32 can represent: both precisions are held against one reference.
+Shape letters as everywhere: B batch, T time, C channels, H heads, V vocabulary.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+
+from minigpt2.parameters import flatten, unflatten
+
+FOLDER = Path(__file__).parent
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Case:
+    """One forward pass.
+
+    inputs:  (rng, B, T, C, H) -> dict of its array arguments
+    forward: the same in torch: (**tensors, **options) -> y
+    options: its other arguments
+    sizes:   B, T, C, H of what is recorded
+    """
+
+    inputs: Callable
+    forward: Callable
+    options: dict = field(default_factory=dict)
+    sizes: tuple = (2, 5, 6, 2)
+
+
+def numbers(rng, *shape, scale=1.0, mean=0.0):
+    """Normal random numbers, float64 but with the digits of float32."""
+    return rng.normal(mean, scale, shape).astype(np.float32).astype(np.float64)
+
+
+def _affine(rng, n_in, n_out):
+    return {"weight": numbers(rng, n_in, n_out, scale=0.5), "bias": numbers(rng, n_out, scale=0.5)}
+
+
+def _norm(rng, C):
+    return {"weight": numbers(rng, C, scale=0.5, mean=1.0), "bias": numbers(rng, C, scale=0.5)}
+
+
+def _attention_params(rng, C):
+    return {"c_attn": _affine(rng, C, 3 * C), "c_proj": _affine(rng, C, C)}
+
+
+def _feed_forward_params(rng, C):
+    return {"c_fc": _affine(rng, C, 2 * C + 1), "c_proj": _affine(rng, 2 * C + 1, C)}
+
+
+def _block_params(rng, C):
+    return {
+        "ln_1": _norm(rng, C),
+        "attn": _attention_params(rng, C),
+        "ln_2": _norm(rng, C),
+        "mlp": _feed_forward_params(rng, C),
+    }
+
+
+def _ids(rng, V, *shape):
+    return rng.integers(0, V, shape)
+
+
+def _targets(rng, V, B, T):
+    """Random targets, every third of which does not count."""
+    targets = _ids(rng, V, B, T)
+    targets.flat[1::3] = IGNORED
+    return targets
+
+
+def _linear(x, weight, bias):
+    return _functional().linear(x, weight.T, bias)
+
+
+def _layer_norm(x, weight, bias, eps):
+    return _functional().layer_norm(x, weight.shape, weight, bias, eps)
+
+
+def _gelu(x):
+    return _functional().gelu(x, approximate="tanh")
+
+
+def _feed_forward(x, params):
+    return _linear(_gelu(_linear(x, **params["c_fc"])), **params["c_proj"])
+
+
+def _attention(x, params, n_head, causal=True):
+    qkv = _linear(x, **params["c_attn"]).chunk(3, -1)
+    q, k, v = (part.unflatten(-1, (n_head, -1)).transpose(1, 2) for part in qkv)
+    heads = _functional().scaled_dot_product_attention(q, k, v, is_causal=causal)
+    return _linear(heads.transpose(1, 2).flatten(2), **params["c_proj"])
+
+
+def _block(x, params, n_head, eps, causal=True):
+    x = x + _attention(_layer_norm(x, **params["ln_1"], eps=eps), params["attn"], n_head, causal)
+    return x + _feed_forward(_layer_norm(x, **params["ln_2"], eps=eps), params["mlp"])
+
+
+def _cross_entropy(logits, targets, label_smoothing=0.0):
+    return _functional().cross_entropy(
+        logits.flatten(0, -2), targets.flatten(), ignore_index=IGNORED, label_smoothing=label_smoothing
+    )
+
+
+def _functional():
+    import torch
+
+    return torch.nn.functional
+
+
+def transformers_gpt2(ids, params, config, seed=None):
+    """Logits of Hugging Face's GPT2LMHeadModel.
+
+    ids: (B, T) tensor; params: nested dict of tensors; config: dict with Hugging Face's names
+    seed: drop out, with the masks that NumPy's generator of this seed gives; None: no dropout
+    """
+    import torch
+
+    def dropout(x, p=0.5, training=True, inplace=False):
+        if not training or p == 0:
+            return x
+        return x * torch.from_numpy(rng.random(x.shape, dtype=np.float32) >= p) / (1 - p)
+
+    rng = np.random.default_rng(seed)
+    model = _empty_transformers_gpt2(config).train(seed is not None)
+    named = {name if name.startswith("lm_head") else f"transformer.{name}": p for name, p in flatten(params).items()}
+    with mock.patch("torch.nn.functional.dropout", dropout):
+        return torch.func.functional_call(model, named, (ids,), {"use_cache": False}).logits
+
+
+def _empty_transformers_gpt2(config):
+    import torch
+    import transformers
+
+    settings = {"bos_token_id": 0, "eos_token_id": 0, "attn_implementation": "eager"} | config
+    with torch.device("meta"):  # shapes only: the weights are given with each call
+        return transformers.GPT2LMHeadModel(transformers.GPT2Config(**settings))
+
+
+def _gpt2_inputs(config):
+    def inputs(rng, B, T, C, H):
+        params = {}
+        for name, parameter in _empty_transformers_gpt2(config).named_parameters():
+            gain = 1.0 if name.endswith("weight") and parameter.ndim == 1 else 0.0
+            params[name.removeprefix("transformer.")] = numbers(rng, *parameter.shape, scale=0.3, mean=gain)
+        return {"ids": _ids(rng, config["vocab_size"], B, T), "params": unflatten(params)}
+
+    return inputs
+
+
+TINY = {"vocab_size": 11, "n_positions": 8, "n_embd": 6, "n_layer": 2, "n_head": 2}
+DROPOUT = {"embd_pdrop": 0.1, "attn_pdrop": 0.2, "resid_pdrop": 0.3}  # differ, so that none can stand for another
+UNTIED = TINY | {"tie_word_embeddings": False, "n_inner": 10, "layer_norm_epsilon": 1e-3}
+
+CASES = {
+    "linear": Case(lambda rng, B, T, C, H: {"x": numbers(rng, B, T, C), **_affine(rng, C, C + 1)}, _linear),
+    "embedding": Case(
+        lambda rng, B, T, C, H: {"ids": _ids(rng, 4, B, T), "weight": numbers(rng, 4, C)},
+        lambda ids, weight: _functional().embedding(ids, weight),
+    ),
+    "unembedding": Case(
+        lambda rng, B, T, C, H: {"x": numbers(rng, B, T, C), "weight": numbers(rng, C + 1, C)},
+        lambda x, weight: _functional().linear(x, weight),
+    ),
+    "position": Case(
+        lambda rng, B, T, C, H: {"x": numbers(rng, B, T, C), "weight": numbers(rng, T + 3, C)},
+        lambda x, weight, start: x + weight[start : start + x.shape[1]],
+        {"start": 2},
+    ),
+    "layer_norm": Case(
+        lambda rng, B, T, C, H: {"x": numbers(rng, B, T, C, mean=3.0), **_norm(rng, C)}, _layer_norm, {"eps": 0.1}
+    ),
+    "residual": Case(
+        lambda rng, B, T, C, H: {"x": numbers(rng, B, T, C), "y": numbers(rng, B, T, C)}, lambda x, y: x + y
+    ),
+    "gelu": Case(lambda rng, B, T, C, H: {"x": numbers(rng, B, T, C, scale=3.0)}, _gelu),
+    "feed_forward": Case(
+        lambda rng, B, T, C, H: {"x": numbers(rng, B, T, C), "params": _feed_forward_params(rng, C)}, _feed_forward
+    ),
+    "block": Case(
+        lambda rng, B, T, C, H: {"x": numbers(rng, B, T, C), "params": _block_params(rng, C)},
+        _block,
+        {"n_head": 2, "eps": 0.1},
+    ),
+    "cross_entropy": Case(
+        lambda rng, B, T, V, H: {"logits": numbers(rng, B, T, V, scale=3.0), "targets": _ids(rng, V, B, T)},
+        _cross_entropy,
+    ),
+    "cross_entropy_smoothed": Case(
+        lambda rng, B, T, V, H: {"logits": numbers(rng, B, T, V, scale=3.0), "targets": _targets(rng, V, B, T)},
+        _cross_entropy,
+        {"label_smoothing": 0.1},
+    ),
+    "gpt2": Case(_gpt2_inputs(TINY), transformers_gpt2, {"config": TINY}),
+    "gpt2_untied": Case(_gpt2_inputs(UNTIED), transformers_gpt2, {"config": UNTIED}),
+    "gpt2_dropout": Case(_gpt2_inputs(TINY), transformers_gpt2, {"config": TINY | DROPOUT, "seed": 7}),
+}
+for suffix, causal in ("", True), ("_bidirectional", False):
+    for length, sizes in ("", (2, 5, 6, 2)), ("_long", (1, 259, 2, 1)):  # long: in blocks of queries
+        CASES[f"attention{suffix}{length}"] = Case(
+            lambda rng, B, T, C, H: {"x": numbers(rng, B, T, C), "params": _attention_params(rng, C)},
+            _attention,
+            {"n_head": sizes[3], "causal": causal},
+            sizes,
+        )
+
+TRAINING = {  # five steps from the loss to new parameters; the norm of the gradient is about 1
+    "training_adamw": {"betas": (0.9, 0.95), "eps": 1e-6, "weight_decay": 0.1},
+    "training_sgd": {"momentum": 0.9},
+}
+LEARNING_RATES = (0.01, 0.03, 0.02, 0.02, 0.005)
+MAX_NORM, LABEL_SMOOTHING = 0.9, 0.05
+
+DOCUMENT_IDS = [15496, 11, 616, 3290, 318, 13779]  # "Hello, my dog is cute"
+DOCUMENT_LOGITS = slice(None, None, 997)  # those that are recorded, of 50,257
+
+RECORDS = [*CASES, *TRAINING, "document_example"]
+
+
+def calculate(name):
+    """What torch finds, a nested dict: {"inputs", "dy", "y", "gradients"} for a case; dy is random."""
+    import torch
+
+    if name == "document_example":
+        return _document_example()
+    rng = np.random.default_rng(list(name.encode()))
+    if name in TRAINING:
+        return _training(name, rng)
+    case = CASES[name]
+    inputs = case.inputs(rng, *case.sizes)
+    tensors = _tensors(inputs)
+    y = case.forward(**tensors, **case.options)
+    dy = numbers(rng, *y.shape)
+    y.backward(torch.from_numpy(dy))
+    return {"inputs": inputs, "dy": dy, "y": y.detach().numpy(), "gradients": _gradients(tensors)}
+
+
+def recorded(name):
+    """What ``calculate(name)`` found when ``record.py`` ran."""
+    with np.load(FOLDER / f"{name}.npz") as file:
+        return unflatten(dict(file))
+
+
+def _training(name, rng):
+    """{"inputs", "losses", "norms", "gradients" of the first step, "params" after the last}."""
+    import torch
+
+    inputs = CASES["gpt2"].inputs(rng, 2, 5, 6, 2)
+    V, steps = TINY["vocab_size"], len(LEARNING_RATES)
+    inputs |= {
+        "ids": _ids(rng, V, steps, 2, 5),
+        "targets": np.stack([_targets(rng, V, 2, 5) for _ in range(steps)]),
+    }
+    tensors = _tensors(inputs)
+    params = list(flatten(tensors["params"]).values())
+    if name == "training_sgd":
+        optimizer = torch.optim.SGD(params, **TRAINING[name])
+    else:
+        groups = [{"params": [p for p in params if p.ndim >= 2]}]
+        groups.append({"params": [p for p in params if p.ndim < 2], "weight_decay": 0.0})
+        optimizer = torch.optim.AdamW(groups, **TRAINING[name])
+    losses, norms = [], []
+    for ids, targets, lr in zip(tensors["ids"], tensors["targets"], LEARNING_RATES, strict=True):
+        optimizer.zero_grad()
+        loss = _cross_entropy(transformers_gpt2(ids, tensors["params"], TINY), targets, LABEL_SMOOTHING)
+        loss.backward()
+        if not losses:
+            gradients = _map(lambda t: t.grad.numpy().copy(), tensors["params"])
+        losses.append(loss.item())
+        norms.append(torch.nn.utils.clip_grad_norm_(params, MAX_NORM).item())
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        optimizer.step()
+    return {
+        "inputs": inputs,
+        "losses": np.array(losses),
+        "norms": np.array(norms),
+        "gradients": gradients,
+        "params": _map(lambda t: t.detach().numpy(), tensors["params"]),
+    }
+
+
+def _document_example():
+    """{"loss", "logits", "argmax"} of a new 124M GPT-2 of ours, in transformers' implementation and float32."""
+    import torch
+
+    import minigpt2
+
+    config = minigpt2.GPT2Config.preset("gpt2")
+    params = _map(torch.from_numpy, minigpt2.GPT2(config, seed=0).params)
+    ids = torch.tensor([DOCUMENT_IDS])
+    with torch.no_grad():
+        logits = transformers_gpt2(ids, params, config.to_dict())
+    loss = _cross_entropy(logits[:, :-1], ids[:, 1:])
+    return {
+        "loss": loss.numpy(),
+        "logits": logits[..., DOCUMENT_LOGITS].numpy(),
+        "argmax": logits.argmax(-1).numpy(),
+    }
+
+
+def _tensor(array):
+    import torch
+
+    tensor = torch.from_numpy(np.array(array))
+    return tensor.requires_grad_(tensor.is_floating_point())
+
+
+def _tensors(tree):
+    return _map(_tensor, tree)
+
+
+def _map(function, tree):
+    return unflatten({name: function(leaf) for name, leaf in flatten(tree).items()})
+
+
+def _gradients(tensors):
+    return unflatten({name: t.grad.numpy() for name, t in flatten(tensors).items() if t.requires_grad})
