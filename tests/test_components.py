@@ -24,7 +24,12 @@ from minigpt2.components.embedding import (
     unembedding_backward,
     unembedding_forward,
 )
-from minigpt2.components.feed_forward import feed_forward_backward, feed_forward_forward, gelu_backward, gelu_forward
+from minigpt2.components.feed_forward import (
+    feed_forward_backward,
+    feed_forward_forward,
+    gelu_backward,
+    gelu_forward,
+)
 from minigpt2.components.layer_norm import layer_norm_backward, layer_norm_forward
 from minigpt2.components.linear import linear_backward, linear_forward
 from minigpt2.components.loss import cross_entropy_backward, cross_entropy_forward
@@ -102,8 +107,8 @@ def assert_same_bits(actual, expected):
 
 def float_dtypes(tree):
     """The dtypes of all float arrays and scalars in a tree."""
-    kinds = (np.ndarray, np.generic)
-    return {a.dtype.name for a in flatten({"": tree}).values() if isinstance(a, kinds) and a.dtype.kind == "f"}
+    arrays = [leaf for leaf in flatten({"": tree}).values() if isinstance(leaf, np.ndarray | np.generic)]
+    return {array.dtype.name for array in arrays if array.dtype.kind == "f"}
 
 
 # Against PyTorch.
@@ -113,7 +118,7 @@ def float_dtypes(tree):
 def test_agrees_with_torch_in_float64(name):
     reference = recorded(name)
     y, _, gradients = run(name, reference["inputs"], reference["dy"])
-    # Largest differences measured: y 4e-16, gradients 3e-15.
+    # Largest differences measured: y 9e-16, gradients 2e-15.
     assert_close(y, reference["y"], 1e-10)
     assert_close(gradients, reference["gradients"], 1e-10)
 
@@ -122,6 +127,7 @@ def test_agrees_with_torch_in_float64(name):
 def test_agrees_with_torch_in_float32(name):
     reference = recorded(name)
     y, _, gradients = run(name, converted(reference["inputs"], "float32"), reference["dy"].astype("float32"))
+    # Largest differences measured: y 3e-7, gradients 1e-6 (torch in float32 is as far from torch in float64).
     assert_close(y, reference["y"], 2e-5)
     assert_close(gradients, reference["gradients"], 2e-6)
 
@@ -150,7 +156,7 @@ def laid_out(tree, layout):
     """A copy of a tree of arrays, contiguous ("C"), transposed in memory ("F"), or with gaps."""
 
     def gaps(array):
-        wide = np.full((*array.shape, 2), np.nan) if array.dtype.kind == "f" else np.full((*array.shape, 2), -1)
+        wide = np.full((*array.shape, 2), np.nan if array.dtype.kind == "f" else -1)
         wide[..., 0] = array
         return wide[..., 0]
 
@@ -383,7 +389,7 @@ def test_gelu_is_the_tanh_form():
 
 
 def test_layer_norm_uses_gpt2s_eps():
-    x = 1e-3 * np.random.default_rng(0).standard_normal((4, 6))  # a variance of 1e-6, beside which 1e-5 is large
+    x = 1e-3 * np.random.default_rng(0).standard_normal((4, 6))  # its variance is a tenth of eps
     y, _ = layer_norm_forward(x, np.ones(6), np.zeros(6))
     np.testing.assert_allclose(y, (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5))
 

@@ -27,7 +27,9 @@ def cross_entropy_forward(logits, targets, label_smoothing=0.0, ignore_index=-10
     xp = array_module(logits)
     V = logits.shape[-1]
     if targets.shape != logits.shape[:-1]:
-        raise ValueError(f"cross_entropy: targets must be {logits.shape[:-1]} like the logits, got {targets.shape}")
+        raise ValueError(
+            f"cross_entropy: targets must be {logits.shape[:-1]} like the logits, got {targets.shape}"
+        )
     if targets.dtype.kind not in "iu":
         raise TypeError(f"cross_entropy: targets must be integers, got {targets.dtype}")
     if not 0 <= label_smoothing <= 1:

@@ -133,7 +133,9 @@ def transformers_gpt2(ids, params, config, seed=None):
 
     rng = np.random.default_rng(seed)
     model = _empty_transformers_gpt2(config).train(seed is not None)
-    named = {name if name.startswith("lm_head") else f"transformer.{name}": p for name, p in flatten(params).items()}
+    named = {f"transformer.{name}": parameter for name, parameter in flatten(params).items()}
+    if "lm_head" in params:
+        named["lm_head.weight"] = named.pop("transformer.lm_head.weight")
     with mock.patch("torch.nn.functional.dropout", dropout):
         return torch.func.functional_call(model, named, (ids,), {"use_cache": False}).logits
 
@@ -151,15 +153,16 @@ def _gpt2_inputs(config):
     def inputs(rng, B, T, C, H):
         params = {}
         for name, parameter in _empty_transformers_gpt2(config).named_parameters():
-            gain = 1.0 if name.endswith("weight") and parameter.ndim == 1 else 0.0
-            params[name.removeprefix("transformer.")] = numbers(rng, *parameter.shape, scale=0.3, mean=gain)
+            embedding, gain = name.endswith("e.weight"), ".ln_" in name and name.endswith("weight")
+            scale, mean = 1.0 if embedding else 0.2, 1.0 if gain else 0.0
+            params[name.removeprefix("transformer.")] = numbers(rng, *parameter.shape, scale=scale, mean=mean)
         return {"ids": _ids(rng, config["vocab_size"], B, T), "params": unflatten(params)}
 
     return inputs
 
 
 TINY = {"vocab_size": 11, "n_positions": 8, "n_embd": 6, "n_layer": 2, "n_head": 2}
-DROPOUT = {"embd_pdrop": 0.1, "attn_pdrop": 0.2, "resid_pdrop": 0.3}  # differ, so that none can stand for another
+DROPOUT = {"embd_pdrop": 0.1, "attn_pdrop": 0.2, "resid_pdrop": 0.3}  # differ: none can stand for another
 UNTIED = TINY | {"tie_word_embeddings": False, "n_inner": 10, "layer_norm_epsilon": 1e-3}
 
 CASES = {
@@ -178,14 +181,17 @@ CASES = {
         {"start": 2},
     ),
     "layer_norm": Case(
-        lambda rng, B, T, C, H: {"x": numbers(rng, B, T, C, mean=3.0), **_norm(rng, C)}, _layer_norm, {"eps": 0.1}
+        lambda rng, B, T, C, H: {"x": numbers(rng, B, T, C, mean=3.0), **_norm(rng, C)},
+        _layer_norm,
+        {"eps": 0.1},
     ),
     "residual": Case(
         lambda rng, B, T, C, H: {"x": numbers(rng, B, T, C), "y": numbers(rng, B, T, C)}, lambda x, y: x + y
     ),
     "gelu": Case(lambda rng, B, T, C, H: {"x": numbers(rng, B, T, C, scale=3.0)}, _gelu),
     "feed_forward": Case(
-        lambda rng, B, T, C, H: {"x": numbers(rng, B, T, C), "params": _feed_forward_params(rng, C)}, _feed_forward
+        lambda rng, B, T, C, H: {"x": numbers(rng, B, T, C), "params": _feed_forward_params(rng, C)},
+        _feed_forward,
     ),
     "block": Case(
         lambda rng, B, T, C, H: {"x": numbers(rng, B, T, C), "params": _block_params(rng, C)},
@@ -197,7 +203,7 @@ CASES = {
         _cross_entropy,
     ),
     "cross_entropy_smoothed": Case(
-        lambda rng, B, T, V, H: {"logits": numbers(rng, B, T, V, scale=3.0), "targets": _targets(rng, V, B, T)},
+        lambda rng, B, T, V, H: {"logits": numbers(rng, B, T, V), "targets": _targets(rng, V, B, T)},
         _cross_entropy,
         {"label_smoothing": 0.1},
     ),
@@ -214,12 +220,12 @@ for suffix, causal in ("", True), ("_bidirectional", False):
             sizes,
         )
 
-TRAINING = {  # five steps from the loss to new parameters; the norm of the gradient is about 1
+TRAINING = {  # five steps from the loss to new parameters
     "training_adamw": {"betas": (0.9, 0.95), "eps": 1e-6, "weight_decay": 0.1},
     "training_sgd": {"momentum": 0.9},
 }
 LEARNING_RATES = (0.01, 0.03, 0.02, 0.02, 0.005)
-MAX_NORM, LABEL_SMOOTHING = 0.9, 0.05
+MAX_NORM, LABEL_SMOOTHING = 4.5, 0.05  # the norm clips some of the steps
 
 DOCUMENT_IDS = [15496, 11, 616, 3290, 318, 13779]  # "Hello, my dog is cute"
 DOCUMENT_LOGITS = slice(None, None, 997)  # those that are recorded, of 50,257
@@ -291,7 +297,7 @@ def _training(name, rng):
 
 
 def _document_example():
-    """{"loss", "logits", "argmax"} of a new 124M GPT-2 of ours, in transformers' implementation and float32."""
+    """{"loss", "logits", "argmax"} that transformers computes in float32 from a new 124M GPT-2 of ours."""
     import torch
 
     import minigpt2
