@@ -162,27 +162,33 @@ def block_forward(x, params, n_head, eps=1e-5, causal=True, attn_pdrop=0.0, resi
     }  # fmt: skip
 
 
-def block_backward(dy, cache, out=None):
+def block_backward(dy, cache, out=None, dcache=None):
     """Gradients of ``block_forward``, which run through it upside-down.
 
     Where a branch left the stream, its gradient comes back and is added.
 
     dy:  (B, T, C) gradient of the output
     out: nested dict like ``params`` to write the parameters' gradients into; new arrays by default
+    dcache: dict that receives the gradients of ln_1, attn, resid_mid, ln_2, mlp and resid_post
     returns dx (B, T, C) and grads, nested like ``params``.
     """
     out = out or {"ln_1": None, "attn": None, "ln_2": None, "mlp": None}
-    dmid, db = residual_backward(dy, {})
-    db = dropout_backward(db, cache["mlp_dropout"])
-    db, mlp = feed_forward_backward(db, cache["mlp"], out["mlp"])
-    db, *ln_2 = layer_norm_backward(db, cache["ln_2"], out["ln_2"])
-    dmid = dmid + db
+    dattn, dmlp = (None, None) if dcache is None else ({}, {})
+    dmid, dbranch = residual_backward(dy, {})
+    dbranch = dropout_backward(dbranch, cache["mlp_dropout"])
+    dln_2, mlp = feed_forward_backward(dbranch, cache["mlp"], out["mlp"], dmlp)
+    dbranch, *ln_2 = layer_norm_backward(dln_2, cache["ln_2"], out["ln_2"])
+    dmid = dmid + dbranch
 
-    dx, db = residual_backward(dmid, {})
-    db = dropout_backward(db, cache["attn_dropout"])
-    db, attn = attention_backward(db, cache["attn"], out["attn"])
-    db, *ln_1 = layer_norm_backward(db, cache["ln_1"], out["ln_1"])
-    dx = dx + db
+    dx, dbranch = residual_backward(dmid, {})
+    dbranch = dropout_backward(dbranch, cache["attn_dropout"])
+    dln_1, attn = attention_backward(dbranch, cache["attn"], out["attn"], dattn)
+    dbranch, *ln_1 = layer_norm_backward(dln_1, cache["ln_1"], out["ln_1"])
+    dx = dx + dbranch
+    if dcache is not None:
+        dcache |= {
+            "ln_1": dln_1, "attn": dattn, "resid_mid": dmid, "ln_2": dln_2, "mlp": dmlp, "resid_post": dy,
+        }  # fmt: skip
     return dx, {
         "ln_1": {"weight": ln_1[0], "bias": ln_1[1]},
         "attn": attn,
@@ -227,26 +233,30 @@ def gpt2_forward(ids, params, config, causal=True, rng=None, past=None, position
     return logits, cache
 
 
-def gpt2_backward(dlogits, cache, out=None):
+def gpt2_backward(dlogits, cache, out=None, dcache=None):
     """Gradients of ``gpt2_forward`` (without ``past``, with ``keep`` and all positions), upside-down.
 
     Where the output layer is the token embedding, its matrix collects the gradient of both uses.
 
     dlogits: (B, T, V) gradient of the logits
     out:     nested dict like ``params`` to write the gradients into; new arrays by default
+    dcache:  dict that receives the gradients of the activations: embd, h (one dict per block), ln_f, logits
     returns dx (B, T, C), the gradient of the sum of the embeddings, and grads, nested like ``params``.
     """
     tied = cache["lm_head"]["weight"] is cache["wte"]["weight"]
     grads = dict.fromkeys(["wte", "wpe", "h", "ln_f"]) | ({} if tied else {"lm_head": None})
     out = out or grads | {"h": [None] * len(cache["h"])}
 
-    dx, dhead = unembedding_backward(dlogits, cache["lm_head"], out["wte" if tied else "lm_head"])
-    dx, *ln_f = layer_norm_backward(dx, cache["ln_f"], out["ln_f"])
+    dln_f, dhead = unembedding_backward(dlogits, cache["lm_head"], out["wte" if tied else "lm_head"])
+    dx, *ln_f = layer_norm_backward(dln_f, cache["ln_f"], out["ln_f"])
     grads["ln_f"] = {"weight": ln_f[0], "bias": ln_f[1]}
     grads["h"] = []
-    for block_cache, block_out in zip(reversed(cache["h"]), reversed(out["h"]), strict=True):
-        dx, block_grads = block_backward(dx, block_cache, block_out)
+    dblocks = [None if dcache is None else {} for _ in cache["h"]]
+    for i in reversed(range(len(cache["h"]))):
+        dx, block_grads = block_backward(dx, cache["h"][i], out["h"][i], dblocks[i])
         grads["h"].insert(0, block_grads)
+    if dcache is not None:
+        dcache |= {"embd": dx, "h": dblocks, "ln_f": dln_f, "logits": dlogits}
     dx = dropout_backward(dx, cache["embd_dropout"])
     dx, dwpe = position_backward(dx, cache["wpe"], out["wpe"])
     grads["wpe"] = {"weight": dwpe}

@@ -28,7 +28,7 @@ def attention_forward(x, params, n_head, causal=True, dropout=0.0, rng=None, pas
     dropout: probability of dropping an attention probability, if ``rng`` is given
     past:    KeyValueCache of this layer: its tokens are attended to as well, and the new ones are added
     returns y (B, T, C) and the cache for ``attention_backward``, with
-        q, k, v (B, H, T, D), probs (B, H, T, S), heads (B, T, C) the merged heads.
+        q, k, v (B, H, T, D), probs (B, H, T, S), heads (B, T, C) the merged heads, out (B, T, C) y itself.
     raises: ValueError when x is not (B, T, C), or C is not a multiple of H.
     Source: Vaswani et al. 2017, section 3.2, eq. 1; Radford et al. 2018 for the causal mask.
     """
@@ -53,7 +53,7 @@ def attention_forward(x, params, n_head, causal=True, dropout=0.0, rng=None, pas
         xp.matmul(scaled_q[:, :, rows], k[:, :, keys].swapaxes(-1, -2), out=p)
         if causal:
             p[..., S - T + rows.start :] += _future(p.shape[2], x.dtype, xp)
-        _softmax_in_place(p, xp)
+        softmax_forward(p, out=p)
         probs[:, :, rows, keys.stop :] = 0
         weights = p if mask is None else p * mask[:, :, rows, keys]
         xp.matmul(weights, v[:, :, keys], out=heads[:, rows].swapaxes(1, 2))
@@ -61,19 +61,19 @@ def attention_forward(x, params, n_head, causal=True, dropout=0.0, rng=None, pas
     heads = heads.reshape(B, T, C)
     y, c_proj = linear_forward(heads, **params["c_proj"])
     cache = {"c_attn": c_attn, "q": q, "k": k, "v": v, "probs": probs, "mask": mask, "heads": heads}
-    return y, cache | {"c_proj": c_proj, "causal": causal}
+    return y, cache | {"c_proj": c_proj, "out": y, "causal": causal}
 
 
-def attention_backward(dy, cache, out=None):
+def attention_backward(dy, cache, out=None, dcache=None):
     """Gradients of ``attention_forward`` (without ``past``), which run through it upside-down.
 
         in the forward pass:  heads = (probs * mask) v,  probs = softmax(scores),  scores = q k^T / sqrt(D)
-        dv      = (probs * mask)^T dheads          dprobs = (dheads v^T) * mask
-        dscores = probs * (dprobs - sum_s(dprobs * probs))        zero wherever probs is zero
-        dq      = dscores k / sqrt(D)              dk = dscores^T q / sqrt(D)
+        dv = (probs * mask)^T dheads       dprobs = (dheads v^T) * mask       dscores = softmax_backward(dprobs)
+        dq = dscores k / sqrt(D)           dk = dscores^T q / sqrt(D)
 
     dy:  (B, T, C) gradient of the output
     out: nested dict like ``params`` to write the parameters' gradients into; new arrays by default
+    dcache: dict that receives the gradients of q, k, v, heads and out, for those who want to look at them
     returns dx (B, T, C) and grads, nested like ``params``.
     """
     q, k, v, probs, mask = (cache[name] for name in ("q", "k", "v", "probs", "mask"))
@@ -81,8 +81,8 @@ def attention_backward(dy, cache, out=None):
     out = out or {"c_attn": None, "c_proj": None}
     B, H, T, D = q.shape
 
-    dheads, *c_proj = linear_backward(dy, cache["c_proj"], out["c_proj"])
-    dheads = dheads.reshape(B, T, H, D).swapaxes(1, 2)
+    dmerged, *c_proj = linear_backward(dy, cache["c_proj"], out["c_proj"])
+    dheads = dmerged.reshape(B, T, H, D).swapaxes(1, 2)
     dqkv = xp.empty((B, T, 3, H, D), dy.dtype)
     dq, dk, dv = dqkv.transpose(2, 0, 3, 1, 4)  # views: what is written to them is written to dqkv
     dk[...] = 0
@@ -92,20 +92,53 @@ def attention_backward(dy, cache, out=None):
         p = probs[:, :, rows, keys]
         weights = p if mask is None else p * mask[:, :, rows, keys]
         dv[:, :, keys] += weights.swapaxes(-1, -2) @ dheads[:, :, rows]
-        dscores = dheads[:, :, rows] @ v[:, :, keys].swapaxes(-1, -2)  # dprobs, made dscores in place
+        dprobs = dheads[:, :, rows] @ v[:, :, keys].swapaxes(-1, -2)
         if mask is not None:
-            dscores *= mask[:, :, rows, keys]
-        dscores -= xp.einsum("bhts,bhts->bht", dscores, p)[..., None]
-        dscores *= p
+            dprobs *= mask[:, :, rows, keys]
+        dscores = softmax_backward(dprobs, p, out=dprobs)
         xp.matmul(dscores, k[:, :, keys], out=dq[:, :, rows])
         dk[:, :, keys] += dscores.swapaxes(-1, -2) @ scaled_q[:, :, rows]
     dq *= 1.0 / math.sqrt(D)
+    if dcache is not None:
+        dcache |= {"q": dq, "k": dk, "v": dv, "heads": dmerged, "out": dy}
 
     dx, *c_attn = linear_backward(dqkv.reshape(B, T, -1), cache["c_attn"], out["c_attn"])
     return dx, {
         "c_attn": {"weight": c_attn[0], "bias": c_attn[1]},
         "c_proj": {"weight": c_proj[0], "bias": c_proj[1]},
     }
+
+
+def softmax_forward(scores, out=None):
+    """Turn scores into probabilities.
+
+        p = exp(s - max s) / sum exp(s - max s)        along the last axis; the maximum keeps exp finite
+
+    scores: (..., S), -inf where nothing may be seen
+    out:    array to write to, ``scores`` itself if they are not needed again; new by default
+    returns probs (..., S), each row sums to 1. They are all that ``softmax_backward`` needs.
+    """
+    xp = array_module(scores)
+    probs = xp.subtract(scores, scores.max(axis=-1, keepdims=True), out=out)
+    xp.exp(probs, out=probs)
+    probs /= probs.sum(axis=-1, keepdims=True)
+    return probs
+
+
+def softmax_backward(dprobs, probs, out=None):
+    """Gradient of ``softmax_forward``.
+
+        dscores = probs * (dprobs - sum_s(dprobs * probs))        zero wherever probs is zero
+
+    Each row of dscores sums to 0: raising all scores alike changes no probability.
+
+    dprobs, probs: (..., S); out: array to write to, may be ``dprobs``; new by default
+    returns dscores (..., S).
+    """
+    xp = array_module(probs)
+    dscores = xp.subtract(dprobs, xp.einsum("...s,...s->...", dprobs, probs)[..., None], out=out)
+    dscores *= probs
+    return dscores
 
 
 class KeyValueCache:
@@ -155,10 +188,3 @@ def _query_blocks(T, S, causal):
 def _future(size, dtype, xp):
     """What is added to the last scores of a block: -inf where the key comes after the query, else 0."""
     return xp.triu(xp.full((size, size), -xp.inf, dtype), 1)
-
-
-def _softmax_in_place(scores, xp):
-    """exp(s) / sum exp(s) along the last axis; the maximum is taken off first so that exp cannot overflow."""
-    scores -= scores.max(axis=-1, keepdims=True)
-    xp.exp(scores, out=scores)
-    scores /= scores.sum(axis=-1, keepdims=True)

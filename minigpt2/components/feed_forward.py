@@ -65,26 +65,29 @@ def feed_forward_forward(x, params):
 
     x:      (B, T, C) input, already normalised
     params: {"c_fc": {"weight" (C, F), "bias" (F,)}, "c_proj": {"weight" (F, C), "bias" (C,)}}
-    returns y (B, T, C) and the cache for ``feed_forward_backward``.
+    returns y (B, T, C) and the cache for ``feed_forward_backward``; in it out (B, T, C) is y itself.
     Source: Vaswani et al. 2017, section 3.3 eq. 2, with GELU for the ReLU (Radford et al. 2018).
     """
     h, c_fc = linear_forward(x, **params["c_fc"])
     h, gelu = gelu_forward(h)
     y, c_proj = linear_forward(h, **params["c_proj"])
-    return y, {"c_fc": c_fc, "gelu": gelu, "c_proj": c_proj}
+    return y, {"c_fc": c_fc, "gelu": gelu, "c_proj": c_proj, "out": y}
 
 
-def feed_forward_backward(dy, cache, out=None):
+def feed_forward_backward(dy, cache, out=None, dcache=None):
     """Gradients of ``feed_forward_forward``, which run through it upside-down.
 
     dy:  (B, T, C) gradient of the output
     out: nested dict like ``params`` to write the parameters' gradients into; new arrays by default
+    dcache: dict that receives the gradients before and after the GELU (fc, gelu) and of out
     returns dx (B, T, C) and grads, nested like ``params``.
     """
     out = out or {"c_fc": None, "c_proj": None}
-    dh, *c_proj = linear_backward(dy, cache["c_proj"], out["c_proj"])
-    dh = gelu_backward(dh, cache["gelu"])
-    dx, *c_fc = linear_backward(dh, cache["c_fc"], out["c_fc"])
+    dgelu, *c_proj = linear_backward(dy, cache["c_proj"], out["c_proj"])
+    dfc = gelu_backward(dgelu, cache["gelu"])
+    dx, *c_fc = linear_backward(dfc, cache["c_fc"], out["c_fc"])
+    if dcache is not None:
+        dcache |= {"fc": dfc, "gelu": dgelu, "out": dy}
     return dx, {
         "c_fc": {"weight": c_fc[0], "bias": c_fc[1]},
         "c_proj": {"weight": c_proj[0], "bias": c_proj[1]},
