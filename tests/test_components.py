@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference.torch_reference import CASES, calculate, numbers, recorded
+from reference.torch_reference import CASES, assert_close, calculate, numbers, recorded
 
 from minigpt2 import GPT2Config, flatten, gradient_check, unflatten
 from minigpt2.components import attention, loss
@@ -85,17 +85,6 @@ def converted(tree, dtype):
     """A copy of a tree whose float arrays have another dtype."""
     leaves = {name: np.array(leaf) for name, leaf in flatten(tree).items()}
     return unflatten({k: a.astype(dtype) if a.dtype.kind == "f" else a for k, a in leaves.items()})
-
-
-def assert_close(actual, expected, tolerance):
-    """Every array within ``tolerance`` of the size of the reference, its largest element."""
-    actual, expected = flatten({"": actual}), flatten({"": expected})
-    assert actual.keys() == expected.keys()
-    for name in expected:
-        error = np.abs(actual[name] - expected[name]).max()
-        size = np.abs(expected[name]).max()
-        assert np.shape(actual[name]) == np.shape(expected[name]), name
-        assert error <= tolerance * size, f"{name}: off by {error / size:.1e} of its size"
 
 
 def assert_same_bits(actual, expected):

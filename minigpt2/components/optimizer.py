@@ -33,7 +33,7 @@ class AdamW:
         weight_decay: share of a weight, times lr, that is taken off in each step
         raises: ValueError when a number is out of its range.
         """
-        if lr < 0 or eps < 0 or weight_decay < 0 or not all(0 <= beta < 1 for beta in betas):
+        if not (lr >= 0 and eps >= 0 and weight_decay >= 0 and all(0 <= beta < 1 for beta in betas)):
             raise ValueError(
                 f"AdamW: lr, eps and weight_decay must be >= 0 and betas in [0, 1), "
                 f"got lr={lr}, eps={eps}, weight_decay={weight_decay}, betas={betas}"
@@ -49,8 +49,8 @@ class AdamW:
 
         max_norm: the gradient is scaled down to this global norm if it is longer; None: never
         returns the global norm before clipping.
-        raises: ValueError when names or shapes differ from the parameters', or the norm is not finite;
-            then nothing has changed.
+        raises: ValueError when names or shapes differ from the parameters', the norm is not finite, or
+            max_norm is not above 0; then nothing has changed.
         """
         leaves = flatten(self.params)
         w, shared = flat_view(leaves)
@@ -97,7 +97,7 @@ class SGD:
 
     def __init__(self, params, lr=0.1, momentum=0.0):
         """An optimizer of ``params``, nested dict of arrays; lr as in AdamW, momentum in [0, 1)."""
-        if lr < 0 or not 0 <= momentum < 1:
+        if not (lr >= 0 and 0 <= momentum < 1):
             raise ValueError(f"SGD: lr must be >= 0 and momentum in [0, 1), got lr={lr}, momentum={momentum}")
         self.params, self.lr, self.momentum = params, lr, momentum
         flat, _ = flat_view(flatten(params))
@@ -143,21 +143,26 @@ def _clipped(grads, leaves, max_norm):
 
     Source: Pascanu et al. 2013, "On the difficulty of training recurrent neural networks", algorithm 1.
     """
+    if max_norm is not None and not max_norm > 0:
+        raise ValueError(f"optimizer: max_norm must be above 0, or None for no clipping, got {max_norm}")
     grads = flatten(grads)
     if shapes_of(grads) != shapes_of(leaves):
         odd = sorted(set(shapes_of(grads).items()) ^ set(shapes_of(leaves).items()))
-        raise ValueError(f"optimizer: grads must have the parameters' names and shapes; these differ: {odd[:4]}")
+        raise ValueError(
+            f"optimizer: grads must have the parameters' names and shapes; these differ: {odd[:4]}"
+        )
     g, _ = flat_view({name: grads[name] for name in leaves})
     xp = array_module(g)
     # Chunk by chunk and summed in float64: one float32 sum over 124 million squares would be off.
-    norm = math.sqrt(float(sum(xp.vdot(g[some], g[some]).astype(xp.float64) for some in _chunks(g.size, g.size))))
+    squares = sum(xp.vdot(g[some], g[some]).astype(xp.float64) for some in _chunks(g.size, g.size))
+    norm = math.sqrt(float(squares))
     if not math.isfinite(norm):
         raise ValueError("optimizer: the gradient holds NaN or infinity; try a lower learning rate")
     return g, norm, 1.0 if max_norm is None else min(1.0, max_norm / (norm + 1e-6))
 
 
 def _chunks(boundary, size):
-    """Slices of at most ``CHUNK`` elements that together cover 0 ... size and do not straddle ``boundary``."""
+    """Slices of at most ``CHUNK`` elements that cover 0 ... size and do not straddle ``boundary``."""
     for start, stop in ((0, boundary), (boundary, size)):
         for begin in range(start, stop, CHUNK):
             yield slice(begin, min(begin + CHUNK, stop))

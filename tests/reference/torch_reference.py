@@ -257,6 +257,17 @@ def recorded(name):
         return unflatten(dict(file))
 
 
+def assert_close(actual, expected, tolerance):
+    """Every array within ``tolerance`` of the size of the reference, its largest element."""
+    actual, expected = flatten({"": actual}), flatten({"": expected})
+    assert actual.keys() == expected.keys()
+    for name in expected:
+        error = np.abs(actual[name] - expected[name]).max()
+        size = np.abs(expected[name]).max()
+        assert np.shape(actual[name]) == np.shape(expected[name]), name
+        assert error <= tolerance * size, f"{name}: off by {error / size:.1e} of its size"
+
+
 def _training(name, rng):
     """{"inputs", "losses", "norms", "gradients" of the first step, "params" after the last}."""
     import torch
