@@ -193,9 +193,11 @@ def test_the_largest_random_number_draws_no_impossible_token():
         def random(self, size):
             return np.full(size, np.nextafter(1.0, 0.0))
 
-    probs = np.zeros((1, 50_257))
-    probs[0, :1000] = 0.001  # sums to a little more or less than 1
-    assert draw(probs, Largest()).tolist() == [999]
+    for n in (10, 1000):  # ten tenths sum to a little less than 1, a thousand thousandths to a little more
+        probs = np.zeros((1, 50_257))
+        probs[0, :n] = 1 / n
+        assert (probs.cumsum()[-1] < 1) == (n == 10)
+        assert draw(probs, Largest()).tolist() == [n - 1]
 
 
 tenths = st.integers(-200, 200).map(lambda n: n / 10)  # so that some are equal
@@ -242,8 +244,22 @@ def test_what_is_drawn_from_is_a_distribution(logits, temperature, top_k, top_p)
 
 
 def test_top_p_of_one_keeps_the_rarest_token():
-    logits = np.array([[0.0, -80.0, 0.0, -300.0]])
+    logits = np.random.default_rng(0).normal(0, 10, (4, 50_257))
     assert np.array_equal(keep_top_p(logits, 1.0), logits)
+
+
+def test_top_p_close_to_zero_keeps_the_best_token():
+    logits = np.random.default_rng(0).normal(0, 20, (10, 300))
+    kept = keep_top_p(logits, 5e-324)
+    assert np.array_equal((kept > -math.inf).sum(axis=1), np.ones(10))
+    assert np.array_equal(kept.max(axis=1), logits.max(axis=1))
+
+
+def test_top_p_prefers_lower_ids_among_equals():
+    logits = np.random.default_rng(0).integers(0, 2, (1, 512)) * 30.0  # about half of them share all the mass
+    equals = np.flatnonzero(logits[0])
+    stay = np.flatnonzero(keep_top_p(logits, 0.25)[0] > -math.inf)
+    assert np.array_equal(stay, equals[: math.ceil(len(equals) / 4)])
 
 
 def test_filters_keep_the_dtype():
@@ -545,7 +561,7 @@ def test_greedy_as_transformers(twin, seed, penalty):
 
 def test_beam_search_as_transformers(twin):
     compared = stopped = differs = 0
-    for seed in range(8):
+    for seed in range(5):
         rng = np.random.default_rng(seed)
         model = tiny(seed, vocab_size=int(rng.integers(24, 60)), n_positions=64)
         other = twin(model)
@@ -562,7 +578,7 @@ def test_beam_search_as_transformers(twin):
             compared += 1
             stopped += len(found) < 4 + n
             differs += not np.array_equal(found, generate(model, prompt, n, **options))
-    assert compared == 64 and stopped > 5 and differs > 20  # it has seen what it is for
+    assert compared == 40 and stopped > 3 and differs > 15  # it has seen what it is for
 
 
 def test_beam_search_scores_as_transformers(twin):
