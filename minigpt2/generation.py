@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from minigpt2.backend import array_module
+from minigpt2.components.attention import softmax_forward
 
 
 def generate(model, ids, max_new_tokens=20, **options):
@@ -170,7 +171,7 @@ def next_token_probs(logits, temperature=1.0, top_k=None, top_p=None):
         logits = keep_top_k(logits, top_k)
     if top_p is not None:
         logits = keep_top_p(logits, top_p)
-    return _softmax(logits)
+    return softmax_forward(logits)
 
 
 def keep_top_k(logits, k):
@@ -202,7 +203,7 @@ def keep_top_p(logits, p):
     """
     xp = array_module(logits)
     order = xp.argsort(-logits, axis=-1, kind="stable")
-    probs = _softmax(xp.take_along_axis(logits, order, axis=-1))
+    probs = softmax_forward(xp.take_along_axis(logits, order, axis=-1))
     # Summed from the smallest one up, which is exact where it matters: p = 1 cuts nothing off.
     rest = probs[:, ::-1].cumsum(axis=-1)[:, ::-1]  # of each token and all after it
     drop = rest <= 1 - p
@@ -326,11 +327,6 @@ def _select(past, rows):
     """Let the sequences ``rows`` go on, in this order, in the cache of every block."""
     for layer in past:
         layer.select(rows)
-
-
-def _softmax(x):
-    exp = array_module(x).exp(x - x.max(axis=-1, keepdims=True))
-    return exp / exp.sum(axis=-1, keepdims=True)
 
 
 def _log_softmax(x):
