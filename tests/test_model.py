@@ -11,7 +11,7 @@ import pytest
 from minigpt2 import GPT2, AdamW, GPT2Config, flatten, gradient_check
 from minigpt2.components import attention
 from minigpt2.components.loss import cross_entropy_forward
-from minigpt2.model import PRESETS, gpt2_forward
+from minigpt2.model import PRESETS, gpt2_backward, gpt2_forward
 
 B, T, V, C, H = 2, 6, 7, 4, 2
 SIZES = {"vocab_size": V, "n_positions": 8, "n_embd": C, "n_layer": 2, "n_head": H, "n_inner": 5}
@@ -82,6 +82,37 @@ def test_gradient_of_the_key_bias_is_zero(ids, targets):
         bias = block["attn"]["c_attn"]["bias"]
         assert np.abs(bias[C : 2 * C]).max() < 1e-15
         assert np.abs(bias[:C]).max() > 1e-4 < np.abs(bias[2 * C :]).max()
+
+
+def test_gradients_of_activations_add_up_to_those_of_what_was_added(ids):
+    """The gradient of a bias is the sum of the gradients of all that it was added to."""
+    model, dcache = tiny(), {}
+    logits, cache = model.forward(ids)
+    dlogits = np.random.default_rng(0).standard_normal(logits.shape)
+    dembd, grads = gpt2_backward(dlogits, cache, dcache=dcache)
+    assert dcache["logits"] is dlogits and dcache["embd"] is dembd
+    sums = {
+        "wpe.weight": np.pad(dcache["embd"].sum(axis=0), ((0, 8 - T), (0, 0))),
+        "ln_f.bias": dcache["ln_f"].sum(axis=(0, 1)),
+    }
+    for i, d in enumerate(dcache["h"]):
+        qkv = np.concatenate([d["attn"][name].sum(axis=(0, 2)).ravel() for name in "qkv"])
+        sums |= {
+            f"h.{i}.ln_1.bias": d["ln_1"].sum(axis=(0, 1)),
+            f"h.{i}.attn.c_attn.bias": qkv,
+            f"h.{i}.attn.c_proj.bias": d["attn"]["out"].sum(axis=(0, 1)),
+            f"h.{i}.ln_2.bias": d["ln_2"].sum(axis=(0, 1)),
+            f"h.{i}.mlp.c_fc.bias": d["mlp"]["fc"].sum(axis=(0, 1)),
+            f"h.{i}.mlp.c_proj.bias": d["mlp"]["out"].sum(axis=(0, 1)),
+        }
+        # Without dropout, what a branch adds to the stream and the stream itself have one gradient.
+        np.testing.assert_array_equal(d["resid_mid"], d["attn"]["out"])
+        np.testing.assert_array_equal(d["resid_post"], d["mlp"]["out"])
+        for kind, name in ("attn", "heads"), ("mlp", "gelu"):
+            weight = model.params["h"][i][kind]["c_proj"]["weight"]
+            np.testing.assert_allclose(d[kind][name], d[kind]["out"] @ weight.T, rtol=0, atol=1e-13)
+    for name, value in sums.items():
+        np.testing.assert_allclose(value, flatten(grads)[name], rtol=0, atol=1e-13, err_msg=name)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

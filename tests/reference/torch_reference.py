@@ -189,6 +189,10 @@ CASES = {
         lambda rng, B, T, C, H: {"x": numbers(rng, B, T, C), "y": numbers(rng, B, T, C)}, lambda x, y: x + y
     ),
     "gelu": Case(lambda rng, B, T, C, H: {"x": numbers(rng, B, T, C, scale=3.0)}, _gelu),
+    "softmax": Case(
+        lambda rng, B, T, C, H: {"scores": numbers(rng, B, T, C, scale=3.0)},
+        lambda scores: scores.softmax(-1),
+    ),
     "feed_forward": Case(
         lambda rng, B, T, C, H: {"x": numbers(rng, B, T, C), "params": _feed_forward_params(rng, C)},
         _feed_forward,
