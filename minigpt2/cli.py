@@ -42,9 +42,9 @@ def generate(options):
         if options.num_samples > 1:
             print(f"--- sample {sample + 1} of {options.num_samples} ---")
         pieces = stream_text(
-            model, tokenizer, options.prompt, options.max_new_tokens, temperature=options.temperature,
-            top_k=options.top_k, top_p=options.top_p, repetition_penalty=options.repetition_penalty,
-            beams=options.beams, seed=options.seed + sample,
+            model, tokenizer, options.prompt, options.max_new_tokens, stop=tokenizer.eos_id,
+            temperature=options.temperature, top_k=options.top_k, top_p=options.top_p,
+            repetition_penalty=options.repetition_penalty, beams=options.beams, seed=options.seed + sample,
         )  # fmt: skip
         print(options.prompt, end="", flush=True)
         for piece in pieces:

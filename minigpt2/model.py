@@ -354,7 +354,10 @@ class GPT2:
         return float(loss), grads
 
     def generate(self, ids, max_new_tokens=20, temperature=0.0, top_k=None, top_p=None, seed=0, **options):
-        """Continue token ids; see ``minigpt2.generation.generate`` for the arguments."""
+        """Continue token ids; see ``minigpt2.generation.stream`` for the arguments.
+
+        ids: (T,) or (B, T); returns them with the new tokens, (T + n,) or (B, T + n), int64.
+        """
         from minigpt2 import generation  # which is built on this module
 
         return generation.generate(
