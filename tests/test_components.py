@@ -135,8 +135,8 @@ def test_agrees_with_torch_in_float32(name):
 
 @pytest.mark.parametrize("name", CASES)
 def test_torch_says_what_is_recorded(name):
-    pytest.importorskip("torch", reason="the recorded values stand in")
-    pytest.importorskip("transformers", reason="the recorded values stand in")
+    pytest.importorskip("torch", reason="needs torch; the recorded values stand in")
+    pytest.importorskip("transformers", reason="needs transformers; the recorded values stand in")
     reference, live = recorded(name), calculate(name)
     assert_same_bits(live["inputs"], reference["inputs"])
     assert_close(live["y"], reference["y"], 1e-12)
@@ -249,19 +249,18 @@ def test_inputs_and_cache_stay_as_they_are(name):
 
 @pytest.mark.parametrize("name", [name for name in CASES if name not in ("residual", "gelu", "softmax")])
 def test_gradients_are_written_where_asked(name):
-    """With ``out``, the parameters' gradients are the same bits, in the arrays that were given."""
+    """With ``out``, the parameters' gradients are the same, in the arrays that were given."""
     reference = recorded(name)
     *_, expected = run(name, reference["inputs"], reference["dy"])
     if name.startswith("cross_entropy"):
-        out = given = np.full_like(reference["inputs"]["logits"], np.nan)
+        out = np.full_like(reference["inputs"]["logits"], np.nan)
     else:
-        out = expected.get("params") or {key: g for key, g in expected.items() if key != "x"}
-        out = given = allocate_like(out)
+        out = allocate_like(expected.get("params") or {key: g for key, g in expected.items() if key != "x"})
         for array in flatten(out).values():
             array.fill(0 if name == "embedding" else np.nan)  # which adds
     *_, gradients = run(name, reference["inputs"], reference["dy"], out=out)
-    assert_same_bits(gradients, expected)
-    written = {id(array) for array in flatten({"": given}).values()}
+    assert_close(gradients, expected, 1e-14)  # another memory alignment may round otherwise
+    written = {id(array) for array in flatten({"": out}).values()}
     assert written <= {id(array) for array in flatten(gradients).values()}
 
 
@@ -353,12 +352,13 @@ def test_a_later_token_changes_earlier_outputs_only_without_the_mask(causal, que
 
 
 def test_attention_is_stable_for_large_scores(query_block):
-    """Scores of 1e8: without taking off the maximum, exp would overflow, which is an error in our tests."""
+    """Scores of 1e12: exp must not overflow, which is an error in our tests, and no mask be outweighed."""
     inputs = CASES["attention"].inputs(np.random.default_rng(0), 1, 7, 4, 2)
-    inputs["params"]["c_attn"]["weight"] *= 1e4
+    inputs["params"]["c_attn"]["weight"] *= 1e6
     y, cache = attention_forward(**inputs, n_head=2)
     assert np.isfinite(y).all()
     np.testing.assert_allclose(cache["probs"].sum(-1), 1)
+    np.testing.assert_array_equal(np.triu(cache["probs"], 1), 0)
 
 
 @pytest.mark.parametrize("shape", [(2, 6), (1, 2, 5)])

@@ -45,8 +45,8 @@ def test_loss_and_logits_are_those_recorded(model, ours):
 
 
 def test_loss_and_logits_are_those_of_transformers(model, ours):
-    torch = pytest.importorskip("torch", reason="the recorded values stand in")
-    pytest.importorskip("transformers", reason="the recorded values stand in")
+    torch = pytest.importorskip("torch", reason="needs torch; the recorded values stand in")
+    pytest.importorskip("transformers", reason="needs transformers; the recorded values stand in")
     loss, logits = ours
     params = unflatten({name: torch.from_numpy(p) for name, p in flatten(model.params).items()})  # not a copy
     ids = torch.tensor([DOCUMENT_IDS])

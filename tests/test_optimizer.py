@@ -88,8 +88,8 @@ def test_five_steps_agree_with_torch(name):
 
 @pytest.mark.parametrize("name", TRAINING)
 def test_torch_says_what_is_recorded(name):
-    pytest.importorskip("torch", reason="the recorded values stand in")
-    pytest.importorskip("transformers", reason="the recorded values stand in")
+    pytest.importorskip("torch", reason="needs torch; the recorded values stand in")
+    pytest.importorskip("transformers", reason="needs transformers; the recorded values stand in")
     assert_close(calculate(name), recorded(name), 1e-11)
 
 
@@ -157,7 +157,7 @@ def test_parameters_of_any_layout_are_updated_in_place_alike(make):
     for seed in 1, 2, 3:
         for optimizer in optimizers:
             optimizer.step(random_tree(seed), max_norm=1.0)
-    assert_same_bits(separate, flat)
+    assert_close(separate, flat, 1e-14)
     for tree, before in zip((flat, separate), leaves, strict=True):
         assert all(flatten(tree)[name] is leaf for name, leaf in before.items())
     assert flat_view(leaves[0])[1] and not flat_view(leaves[1])[1]

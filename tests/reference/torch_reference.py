@@ -266,9 +266,8 @@ def assert_close(actual, expected, tolerance):
     actual, expected = flatten({"": actual}), flatten({"": expected})
     assert actual.keys() == expected.keys()
     for name in expected:
-        error = np.abs(actual[name] - expected[name]).max()
-        size = np.abs(expected[name]).max()
         assert np.shape(actual[name]) == np.shape(expected[name]), name
+        error, size = np.abs(actual[name] - expected[name]).max(), np.abs(expected[name]).max()
         assert error <= tolerance * size, f"{name}: off by {error / size:.1e} of its size"
 
 
