@@ -69,11 +69,11 @@ def locate(name_or_path, files="model"):
     raises: ValueError for a folder or a name that does not exist; DownloadError; OSError when the cache
         cannot be written.
     """
+    if name_or_path in BUILT_IN:  # also where the current folder has one of that name: ./shakespeare
+        return BUILT_IN[name_or_path]
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
         return folder
-    if name_or_path in BUILT_IN:
-        return BUILT_IN[name_or_path]
     if name_or_path not in MODELS:
         raise ValueError(_unknown_model(name_or_path, folder))
 

@@ -149,6 +149,8 @@ def test_a_folder_is_taken_as_it_is(tmp_path, monkeypatch):
 
 def test_the_built_in_model_needs_no_download(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "shakespeare").mkdir()  # such a folder of the user's is ./shakespeare
+    assert hub.locate("./shakespeare") == Path("shakespeare")
     assert hub.locate("shakespeare") == Path(hub.__file__).parent / "pretrained" / "shakespeare"
 
 
