@@ -8,9 +8,9 @@ import math
 
 import numpy as np
 import pytest
-from reference.torch_reference import DOCUMENT_IDS, DOCUMENT_LOGITS, recorded, transformers_gpt2
 
 from minigpt2 import GPT2, GPT2Config, Tokenizer, flatten, unflatten
+from minigpt2.reference import DOCUMENT_IDS, DOCUMENT_LOGITS, recorded, transformers_gpt2
 
 
 @pytest.fixture(scope="module")

@@ -5,21 +5,21 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from reference.torch_reference import (
-    LABEL_SMOOTHING,
-    LEARNING_RATES,
-    MAX_NORM,
-    TINY,
-    TRAINING,
-    assert_close,
-    calculate,
-    recorded,
-)
+from assertions import assert_close
 
 from minigpt2 import GPT2, SGD, AdamW, GPT2Config, flatten, unflatten
 from minigpt2.components import optimizer as optimizer_module
 from minigpt2.components.optimizer import learning_rate
 from minigpt2.parameters import allocate, flat_view
+from minigpt2.reference import (
+    LABEL_SMOOTHING,
+    LEARNING_RATES,
+    MAX_NORM,
+    TINY,
+    TRAINING,
+    calculate,
+    recorded,
+)
 
 SHAPES = {"h.0.weight": (3, 4), "h.0.bias": (4,), "wte.weight": (5, 3), "scale": (1,)}
 OPTIMIZERS = {

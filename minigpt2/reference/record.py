@@ -1,10 +1,10 @@
-"""Write what torch finds to the .npz files beside this one: ``python tests/reference/record.py``."""
+"""Write what torch finds to the .npz files beside this one: ``python -m minigpt2.reference.record``."""
 
 import numpy as np
-from torch_reference import FOLDER, RECORDS, calculate
 
 from minigpt2.files import atomic_write
 from minigpt2.parameters import flatten
+from minigpt2.reference import FOLDER, RECORDS, calculate
 
 if __name__ == "__main__":
     for name in RECORDS:

@@ -2,13 +2,16 @@
 
 ``CASES`` names, once, what is compared: how inputs are drawn, and the torch expression of the forward pass;
 the backward pass is autograd's. ``record.py`` writes what ``calculate`` finds to ``<case>.npz`` beside this
-file, and ``recorded`` reads it, so that the comparison can be made without torch as well.
+file, and ``recorded`` reads it, so that the comparison can be made without torch as well: by
+``minigpt2 verify``, and by the tests.
 
 Inputs are float64 numbers that float32 can represent: both precisions are held against one reference.
 Shape letters as everywhere: B batch, T time, C channels, H heads, V vocabulary.
 """
 
+import math
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
@@ -112,31 +115,42 @@ def _cross_entropy(logits, targets, label_smoothing=0.0):
     )
 
 
+def _dropout(x, p, seed):
+    return _drop(x, p, np.random.default_rng(seed))
+
+
+def _drop(x, p, rng):
+    """x with the mask that NumPy's generator gives; torch's own generator draws others."""
+    import torch
+
+    return x * torch.from_numpy(rng.random(x.shape, dtype=np.float32) >= p) / (1 - p)
+
+
 def _functional():
     import torch
 
     return torch.nn.functional
 
 
-def transformers_gpt2(ids, params, config, seed=None):
+def transformers_gpt2(ids, params, config, seed=None, seen=None):
     """Logits of Hugging Face's GPT2LMHeadModel.
 
     ids: (B, T) tensor; params: nested dict of tensors; config: dict with Hugging Face's names
     seed: drop out, with the masks that NumPy's generator of this seed gives; None: no dropout
+    seen: dict that receives the activations under the names of ``minigpt2.trace``, as tensors that keep
+        their gradients
     """
     import torch
 
     def dropout(x, p=0.5, training=True, inplace=False):
-        if not training or p == 0:
-            return x
-        return x * torch.from_numpy(rng.random(x.shape, dtype=np.float32) >= p) / (1 - p)
+        return _drop(x, p, rng) if training and p else x
 
     rng = np.random.default_rng(seed)
     model = _empty_transformers_gpt2(config).train(seed is not None)
     named = {f"transformer.{name}": parameter for name, parameter in flatten(params).items()}
     if "lm_head" in params:
         named["lm_head.weight"] = named.pop("transformer.lm_head.weight")
-    with mock.patch("torch.nn.functional.dropout", dropout):
+    with mock.patch("torch.nn.functional.dropout", dropout), _observed(model, seen):
         return torch.func.functional_call(model, named, (ids,), {"use_cache": False}).logits
 
 
@@ -147,6 +161,63 @@ def _empty_transformers_gpt2(config):
     settings = {"bos_token_id": 0, "eos_token_id": 0, "attn_implementation": "eager"} | config
     with torch.device("meta"):  # shapes only: the weights are given with each call
         return transformers.GPT2LMHeadModel(transformers.GPT2Config(**settings))
+
+
+@contextmanager
+def _observed(model, seen):
+    """Let a GPT2LMHeadModel put its activations into ``seen``, by hooks, while the block runs."""
+    if seen is None:
+        yield
+        return
+    import torch
+    from transformers.models.gpt2 import modeling_gpt2
+
+    def keep(name, tensor):
+        tensor.retain_grad()
+        seen[name] = tensor
+
+    def output_of(module, name):
+        module.register_forward_hook(lambda module, inputs, output: keep(name, output))
+
+    def input_of(module, name):
+        module.register_forward_pre_hook(lambda module, inputs: keep(name, inputs[0]))
+
+    input_of(model.transformer.h[0], "embd")
+    for i, block in enumerate(model.transformer.h):
+        output_of(block.ln_1, f"h.{i}.ln_1")
+        input_of(block.attn.c_proj, f"h.{i}.attn.heads")
+        output_of(block.attn.c_proj, f"h.{i}.attn.out")
+        input_of(block.ln_2, f"h.{i}.resid_mid")
+        output_of(block.ln_2, f"h.{i}.ln_2")
+        output_of(block.mlp.c_fc, f"h.{i}.mlp.fc")
+        output_of(block.mlp.act, f"h.{i}.mlp.gelu")
+        output_of(block.mlp.c_proj, f"h.{i}.mlp.out")
+        output_of(block, f"h.{i}.resid_post")
+    output_of(model.transformer.ln_f, "ln_f")
+    output_of(model.lm_head, "logits")
+
+    attention, matmul = modeling_gpt2.eager_attention_forward, torch.matmul  # functions: no hook fits them
+
+    def observed_attention(module, query, key, value, mask, **options):
+        name = f"h.{module.layer_idx}.attn"
+        keep(f"{name}.q", query)
+        keep(f"{name}.k", key)
+        keep(f"{name}.v", value)
+
+        def product(a, b):
+            if a is not query:
+                return matmul(a, b)
+            scores = matmul(a, b) * module.scaling  # which is why the scaling that follows becomes 1
+            keep(f"{name}.scores", scores)
+            return scores
+
+        with mock.patch("torch.matmul", product):
+            output, probs = attention(module, query, key, value, mask, **options | {"scaling": 1.0})
+        keep(f"{name}.probs", probs)
+        return output, probs
+
+    with mock.patch.object(modeling_gpt2, "eager_attention_forward", observed_attention):
+        yield
 
 
 def _gpt2_inputs(config):
@@ -193,6 +264,7 @@ CASES = {
         lambda rng, B, T, C, H: {"scores": numbers(rng, B, T, C, scale=3.0)},
         lambda scores: scores.softmax(-1),
     ),
+    "dropout": Case(lambda rng, B, T, C, H: {"x": numbers(rng, B, T, C)}, _dropout, {"p": 0.3, "seed": 7}),
     "feed_forward": Case(
         lambda rng, B, T, C, H: {"x": numbers(rng, B, T, C), "params": _feed_forward_params(rng, C)},
         _feed_forward,
@@ -234,18 +306,23 @@ MAX_NORM, LABEL_SMOOTHING = 4.5, 0.05  # the norm clips some of the steps
 DOCUMENT_IDS = [15496, 11, 616, 3290, 318, 13779]  # "Hello, my dog is cute"
 DOCUMENT_LOGITS = slice(None, None, 997)  # those that are recorded, of 50,257
 
-RECORDS = [*CASES, *TRAINING, "document_example"]
+RECORDS = [*CASES, *TRAINING, "trace", "document_example"]
 
 
-def calculate(name):
-    """What torch finds, a nested dict: {"inputs", "dy", "y", "gradients"} for a case; dy is random."""
+def calculate(name, seed=0):
+    """What torch finds, a nested dict: {"inputs", "dy", "y", "gradients"} for a case; dy is random.
+
+    seed: of the inputs; those of 0 are recorded
+    """
     import torch
 
     if name == "document_example":
         return _document_example()
-    rng = np.random.default_rng(list(name.encode()))
+    rng = np.random.default_rng(list(name.encode()) + [seed] * (seed > 0))
     if name in TRAINING:
         return _training(name, rng)
+    if name == "trace":
+        return _trace(rng)
     case = CASES[name]
     inputs = case.inputs(rng, *case.sizes)
     tensors = _tensors(inputs)
@@ -261,14 +338,26 @@ def recorded(name):
         return unflatten(dict(file))
 
 
-def assert_close(actual, expected, tolerance):
-    """Every array within ``tolerance`` of the size of the reference, its largest element."""
+def relative_error(actual, expected):
+    """The largest difference of two trees of arrays, each relative to the size of the reference.
+
+        max |actual - expected| / max |expected|        for every array; the worst of them, NaN above all
+
+    returns (error, dotted name of the array where it is).
+    raises: ValueError, naming the arrays, when names or shapes differ.
+    """
     actual, expected = flatten({"": actual}), flatten({"": expected})
-    assert actual.keys() == expected.keys()
+    odd = {(n, np.shape(a)) for n, a in actual.items()} ^ {(n, np.shape(a)) for n, a in expected.items()}
+    if odd:
+        raise ValueError(f"names and shapes differ: {sorted(odd)[:4]}")
+    errors = []
     for name in expected:
-        assert np.shape(actual[name]) == np.shape(expected[name]), name
-        error, size = np.abs(actual[name] - expected[name]).max(), np.abs(expected[name]).max()
-        assert error <= tolerance * size, f"{name}: off by {error / size:.1e} of its size"
+        difference = float(np.abs(actual[name] - expected[name]).max())
+        size = float(np.abs(expected[name]).max())
+        error = difference / size if size else math.inf if difference else 0.0
+        errors.append((math.isnan(error), error, name.removeprefix(".")))
+    _, error, name = max(errors)
+    return error, name
 
 
 def _training(name, rng):
@@ -307,6 +396,32 @@ def _training(name, rng):
         "norms": np.array(norms),
         "gradients": gradients,
         "params": _map(lambda t: t.detach().numpy(), tensors["params"]),
+    }
+
+
+def _trace(rng):
+    """{"inputs", "activations", "gradients": {"activations", "params"}} of a smoothed loss."""
+    inputs = CASES["gpt2"].inputs(rng, 2, 5, 6, 2)
+    inputs["targets"] = _targets(rng, TINY["vocab_size"], 2, 5)
+    return {"inputs": inputs} | transformers_trace(**inputs, config=TINY, label_smoothing=LABEL_SMOOTHING)
+
+
+def transformers_trace(ids, targets, params, config, label_smoothing=0.0):
+    """What ``minigpt2.trace`` finds, by transformers and hooks on its modules.
+
+    returns {"activations", "gradients": {"activations", "params"}}, each a dict by the names of our trace.
+    """
+    tensors, seen = _tensors({"ids": ids, "targets": targets, "params": params}), {}
+    logits = transformers_gpt2(tensors["ids"], tensors["params"], config, seen=seen)
+    seen["loss"] = _cross_entropy(logits, tensors["targets"], label_smoothing)
+    seen["loss"].retain_grad()
+    seen["loss"].backward()
+    return {
+        "activations": {name: t.detach().numpy() for name, t in seen.items()},
+        "gradients": {
+            "activations": {name: t.grad.numpy() for name, t in seen.items()},
+            "params": flatten(_gradients(tensors["params"])),
+        },
     }
 
 
