@@ -93,7 +93,7 @@ class Trainer:
         """
         self.settings, self.folder = settings, Path(folder)
         if (self.folder / "settings.json").exists():
-            raise FileExistsError(f"{folder} already holds a run: go on with --resume {folder}, or choose another --out")
+            raise FileExistsError(f"{folder} already holds a run: go on with --resume {folder} or choose another --out")
         train_text, self.validation_text = split(load_text(settings.data))
         if settings.tokenizer == "char":  # characters are counted on all of the text, as nanoGPT does
             self.tokenizer = CharTokenizer.train(train_text + self.validation_text)

@@ -3,6 +3,7 @@
 Run from the repository: python notebooks/overview.py
 """
 
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -39,7 +40,7 @@ def draw_model(axes):
         axes.text(2.5, y + 0.31, what, ha="center", va="center", fontsize=9)
         axes.text(4.15, y + 0.31, file, ha="left", va="center", fontsize=8, family="monospace")
         axes.text(7.55, y + 0.31, shape, ha="right", va="center", fontsize=8, color=GREY)
-    for (low, *_), (high, *_) in zip(STEPS, STEPS[1:], strict=False):
+    for (low, *_), (high, *_) in pairwise(STEPS):
         axes.annotate("", (2.5, high - 0.07), (2.5, low + 0.69), arrowprops={"arrowstyle": "->", "color": BLUE})
     for bottom, top in ((2.3, 4.74), (4.74, 7.02)):  # the residual stream goes round each sub-layer
         axes.plot([2.5, 0.75, 0.75], [bottom, bottom, top], color=BLUE, lw=1)

@@ -9,7 +9,7 @@ from minigpt2.data import load_text, random_windows, split
 
 
 def test_load_text_joins_sources_and_keeps_line_ends(tmp_path):
-    (tmp_path / "a.txt").write_bytes("one\r\n".encode())
+    (tmp_path / "a.txt").write_bytes(b"one\r\n")
     (tmp_path / "b.txt").write_bytes("二\n".encode())
     assert load_text([tmp_path / "a.txt", str(tmp_path / "b.txt")]) == "one\r\n二\n"
 

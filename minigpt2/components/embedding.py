@@ -22,7 +22,7 @@ def embedding_forward(ids, weight):
     if ids.dtype.kind not in "iu":
         raise TypeError(f"embedding: ids must be integers, got {ids.dtype}; encode text with a Tokenizer")
     V = weight.shape[0]
-    if ids.size and not (0 <= int(ids.min()) and int(ids.max()) < V):
+    if ids.size and (int(ids.min()) < 0 or int(ids.max()) >= V):
         raise ValueError(
             f"embedding: ids must lie in 0 ... {V - 1}, got {int(ids.min())} ... {int(ids.max())}; "
             "does the tokenizer belong to this model?"

@@ -1,0 +1,185 @@
+"""How strong are the tests? Change one operator, constant or axis at a time and see whether they notice.
+
+Run by hand, it is no part of the suite:
+
+    python tests/mutation.py                         # every mutant, about an hour on two cores
+    python tests/mutation.py --sample 100 --seed 0   # a random hundred of them
+    python tests/mutation.py loss.py --list          # the mutants of one file, without running them
+
+Each mutant runs the fast tests of components, model and optimizer in a process forked from this one, in which
+NumPy and PyTorch are imported already. It is killed when a test fails, or when it takes far too long.
+Survivors are printed with their line; the known ones stand in EQUIVALENT with the reason.
+"""
+
+import argparse
+import ast
+import copy
+import importlib.abc
+import importlib.util
+import os
+import random
+import signal
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+FILES = [
+    *(f"components/{name}.py" for name in (
+        "linear", "embedding", "position", "layer_norm", "residual", "dropout", "feed_forward", "attention", "loss",
+        "optimizer",
+    )),
+    "model.py",
+]  # fmt: skip
+TESTS = ["test_components.py", "test_model.py", "test_optimizer.py", "test_gradcheck.py"]
+TIMEOUT = 300  # seconds; without a change the tests take a fifth of it
+
+# Mutants that no test can kill, because they compute the same: (file, line as it is, what it becomes): why.
+EQUIVALENT = {}
+
+SWAPS = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Pow: ast.Mult, ast.FloorDiv: ast.Mult,
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.And: ast.Or, ast.Or: ast.And, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
+}  # fmt: skip
+
+
+def mutations(node):
+    """Changed copies of one node of a syntax tree."""
+    if isinstance(node, ast.BinOp | ast.AugAssign | ast.BoolOp) and type(node.op) in SWAPS:
+        yield changed(node, op=SWAPS[type(node.op)]())
+    elif isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPS:
+        yield changed(node, ops=[SWAPS[type(node.ops[0])](), *node.ops[1:]])
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.Not):
+        yield node.operand
+    elif isinstance(node, ast.Constant):
+        if isinstance(node.value, bool):
+            yield changed(node, value=not node.value)
+        elif isinstance(node.value, int):  # an axis, a dimension, a corner
+            yield changed(node, value=node.value + 1)
+        elif isinstance(node.value, float):
+            yield changed(node, value=node.value * 1.01 if node.value else 1.0)
+
+
+def changed(node, **fields):
+    node = copy.copy(node)
+    for name, value in fields.items():
+        setattr(node, name, value)
+    return node
+
+
+class Site(ast.NodeTransformer):
+    """Visits every place that can be mutated; replaces the one whose number is ``wanted``."""
+
+    def __init__(self, wanted=None):
+        self.wanted, self.count, self.line, self.after = wanted, 0, None, None
+
+    def visit(self, node):
+        if isinstance(node, ast.Raise):  # what an error says is no arithmetic
+            return node
+        for new in mutations(node):
+            self.count += 1
+            if self.count - 1 == self.wanted:
+                self.line, self.after = node.lineno, ast.unparse(new)
+                return ast.copy_location(new, node)
+        return self.generic_visit(node)
+
+
+class Mutated(importlib.abc.Loader, importlib.abc.MetaPathFinder):
+    """Imports one module from a changed syntax tree instead of its file."""
+
+    def __init__(self, name, path, tree):
+        self.name, self.path, self.tree = name, path, tree
+
+    def find_spec(self, name, path, target=None):
+        return importlib.util.spec_from_loader(name, self, origin=str(self.path)) if name == self.name else None
+
+    def exec_module(self, module):
+        exec(compile(self.tree, str(self.path), "exec"), module.__dict__)
+
+
+def all_mutants(files):
+    """(file, number, line number, line, what becomes of it) of every mutant."""
+    found = []
+    for file in files:
+        source = (ROOT / "minigpt2" / file).read_text()
+        total = Site()
+        total.visit(ast.parse(source))
+        for number in range(total.count):
+            site = Site(number)
+            site.visit(ast.parse(source))
+            found.append((file, number, site.line, source.splitlines()[site.line - 1].strip(), site.after))
+    return found
+
+
+def survives(mutant):
+    """Run the tests against one mutant in a forked process; True when none of them fails."""
+    child = os.fork()
+    if child == 0:
+        run_tests(mutant)
+    deadline = time.monotonic() + TIMEOUT
+    while time.monotonic() < deadline:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return os.waitstatus_to_exitcode(status) == 0
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return False
+
+
+def run_tests(mutant):
+    import pytest
+
+    file, number = mutant[:2]
+    path = ROOT / "minigpt2" / file
+    tree = ast.fix_missing_locations(Site(number).visit(ast.parse(path.read_text())))
+    name = "minigpt2." + file.removesuffix(".py").replace("/", ".")
+    sys.meta_path.insert(0, Mutated(name, path, tree))
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    os.chdir(ROOT)
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", "--hypothesis-seed=0"]
+    os._exit(int(pytest.main([*options, *(f"tests/{test}" for test in TESTS)])))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="*", help="only files whose path ends like this, e.g. loss.py")
+    parser.add_argument("--sample", type=int, help="so many mutants, drawn at random")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--list", action="store_true", help="print the mutants and stop")
+    options = parser.parse_args()
+    files = [file for file in FILES if not options.files or file.endswith(tuple(options.files))]
+    mutants = all_mutants(files)
+    if options.sample:
+        mutants = random.Random(options.seed).sample(mutants, min(options.sample, len(mutants)))
+    if options.list:
+        for file, _, line_number, line, after in mutants:
+            print(f"{file}:{line_number}: {line}   ->   {after}")
+        return
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    import hypothesis  # noqa: F401  imported here once, not in every child
+    import numpy  # noqa: F401
+    import torch  # noqa: F401
+    from tqdm import tqdm
+
+    survivors, equivalent = [], 0
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for mutant, survived in zip(mutants, tqdm(pool.map(survives, mutants), total=len(mutants)), strict=True):
+            file, _, line_number, line, after = mutant
+            if survived and (file, line, after) in EQUIVALENT:
+                equivalent += 1
+            elif survived:
+                survivors.append(mutant)
+                tqdm.write(f"survived: {file}:{line_number}: {line}   ->   {after}")
+    counted = len(mutants) - equivalent
+    killed = counted - len(survivors)
+    print(f"{len(mutants)} mutants, {equivalent} equivalent; killed {killed} of {counted}, {killed / counted:.1%}")
+    sys.exit(bool(survivors))
+
+
+if __name__ == "__main__":
+    main()
