@@ -6,8 +6,11 @@ from minigpt2.gradcheck import gradient_check
 from minigpt2.model import GPT2, GPT2Config
 from minigpt2.parameters import flatten, unflatten
 from minigpt2.tokenizer import Tokenizer
+from minigpt2.trace import trace
 
-__all__ = ["GPT2", "SGD", "AdamW", "GPT2Config", "Tokenizer", "flatten", "gradient_check", "unflatten"]
+__all__ = [
+    "GPT2", "SGD", "AdamW", "GPT2Config", "Tokenizer", "flatten", "gradient_check", "trace", "unflatten",
+]  # fmt: skip
 __version__ = "0.1.0"
 
 keep_freed_memory()

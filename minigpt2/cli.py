@@ -1,12 +1,14 @@
-"""The command line: ``minigpt2 generate | train | eval | tokenize``.
+"""The command line: ``minigpt2 generate | train | eval | tokenize | trace | compare``.
 
 One function per command; the parser is below them. Exit code 0 on success, 1 on a user's error with one line on standard error, 130 on Ctrl-C.
 """
 
 import argparse
 import dataclasses
+import json
 import os
 import sys
+from pathlib import Path
 
 from minigpt2 import __version__
 from minigpt2.training import PRESETS, TrainingSettings
@@ -16,7 +18,7 @@ def main(arguments=None):
     """Run one command; ``arguments`` are those after the program's name. Returns the exit code."""
     try:
         options = _parser().parse_args(arguments)
-        options.command(options)
+        code = options.command(options)
         sys.stdout.flush()
     except (ValueError, OSError) as error:
         if isinstance(error, BrokenPipeError):  # the reader, e.g. `head`, has seen enough
@@ -27,7 +29,7 @@ def main(arguments=None):
     except KeyboardInterrupt:
         print("minigpt2: stopped", file=sys.stderr)
         return 130
-    return 0
+    return code or 0
 
 
 def generate(options):
@@ -127,11 +129,48 @@ def tokenize(options):
         print(*tokenizer.encode(text, allow_special=options.allow_special))
 
 
-def _numbers(text):
+def trace(options):
+    """Write every activation, and on request every gradient, of one pass to a file."""
+    from minigpt2 import GPT2, Tokenizer, trace
+    from minigpt2.trace import write_trace
+
+    path = Path(options.output)
+    if not path.absolute().parent.is_dir():
+        raise ValueError(f"-o: there is no folder {path.parent} to write {path.name} to")
+    if options.ids is not None:
+        ids = _numbers(options.ids)
+    else:
+        ids = Tokenizer.from_pretrained(options.model).encode(options.text)
+    targets = None if options.targets is None else _numbers(options.targets, "--targets")
+    model = GPT2.from_pretrained(options.model, options.dtype)
+    tensors = trace(model, ids, targets, options.backward, options.label_smoothing)
+    write_trace(path, tensors, {
+        "model": options.model, "config": model.config.to_dict(), "label_smoothing": options.label_smoothing,
+    })  # fmt: skip
+    print(f"{path}: {len(tensors)} tensors of {tensors['ids'].size} tokens, {options.dtype}, "
+          f"{path.stat().st_size / 1e6:,.1f} MB")  # fmt: skip
+    print(f"loss {tensors['loss']:.6f} nats per target")
+
+
+def compare(options):
+    """Print where another implementation parts from ours, and why if it is a classic mistake."""
+    from minigpt2.compare import MAPS, compare, read_trace
+    from minigpt2.files import read_json
+
+    names = options.map if options.map is None or options.map in MAPS else read_json(options.map)
+    ours, metadata = read_trace(options.ours)
+    theirs, _ = read_trace(options.theirs)
+    eps = json.loads(metadata.get("config", "{}")).get("layer_norm_epsilon", 1e-5)
+    report = compare(ours, theirs, options.rtol, options.atol, names, eps)
+    print(report)
+    return 0 if report else 1
+
+
+def _numbers(text, option="--ids"):
     try:
         return [int(number) for number in text.replace(",", " ").split()]
     except ValueError:
-        raise ValueError(f"--ids takes whole numbers such as 15496,11,616; got {text!r}") from None
+        raise ValueError(f"{option} takes whole numbers such as 15496,11,616; got {text!r}") from None
 
 
 def _one_line(error):
@@ -219,4 +258,29 @@ def _parser():
     sub.add_argument("--allow-special", action="store_true", help="read <|endoftext|> as a token, not as text")
     sub.add_argument("--vocab-size", type=int, default=1024, metavar="N", help="with --train (default 1024)")
     sub.add_argument("--out", metavar="FOLDER", help="with --train: where to save the vocabulary")
+
+    sub = command("trace", trace, "write every activation and gradient of one pass to a safetensors file",
+                  'minigpt2 trace --text "To be, or not to be" --backward -o ours.safetensors')  # fmt: skip
+    add_model(sub)
+    what = sub.add_mutually_exclusive_group(required=True)
+    what.add_argument("--text", help="text to run the model on")
+    what.add_argument("--ids", help="the same as token ids, e.g. 15496,11,616")
+    sub.add_argument("--targets", metavar="IDS",
+                     help="tokens that should follow, -100 where none counts: --targets=-100,7,8 (default: the next)")  # fmt: skip
+    sub.add_argument("--backward", action="store_true", help="the gradients of all activations and parameters too")
+    sub.add_argument("--dtype", choices=["float32", "float64"], default="float32",
+                     help="precision to compute in (default float32)")  # fmt: skip
+    sub.add_argument("--label-smoothing", type=float, default=0.0, metavar="E", help="of the loss (default 0)")
+    sub.add_argument("-o", "--output", required=True, metavar="FILE", help="the file to write")
+
+    sub = command("compare", compare, "find the first tensor in which another implementation differs, and why",
+                  "minigpt2 compare ours.safetensors theirs.npz --map transformers")  # fmt: skip
+    sub.add_argument("ours", help="a file that `minigpt2 trace` wrote")
+    sub.add_argument("theirs", help="the other implementation's tensors, .safetensors or .npz")
+    sub.add_argument("--rtol", type=float, metavar="X",
+                     help="largest difference relative to a tensor's size (default 5e-5 in float32, 1e-10 in float64)")  # fmt: skip
+    sub.add_argument("--atol", type=float, metavar="X", help="differences below are none (default rtol * 1e-6)")
+    sub.add_argument("--map", metavar="NAMES",
+                     help="what their names stand for: transformers, nanogpt (also minGPT), llm.c, or a JSON file with "
+                     '{"their.{i}.name": "h.{i}.our.name", ...}')  # fmt: skip
     return parser

@@ -1,0 +1,134 @@
+"""Every activation and every gradient of one pass, under fixed names: what another GPT-2 is compared with.
+
+Nothing is computed twice for it: forward returns its activations in ``cache``, backward leaves their gradients
+in ``dcache``, and a trace is the two, flattened.
+"""
+
+import json
+import math
+
+import minigpt2
+from minigpt2.backend import array_module
+from minigpt2.checkpoint import write_tensors
+from minigpt2.components.attention import softmax_backward
+from minigpt2.components.loss import cross_entropy_backward, cross_entropy_forward
+from minigpt2.model import gpt2_backward
+from minigpt2.parameters import flatten
+
+# In the order of computation; {i} counts the blocks from 0. Shapes: B batch, T time (tokens), C channels
+# (n_embd), H heads, D = C / H head size, F inner channels (4 C in GPT-2), V vocabulary.
+NAMES = {
+    "ids": ("(B, T)", "input tokens"),
+    "targets": ("(B, T)", "the token that should follow each, -100 where none counts"),
+    "embd": ("(B, T, C)", "token embedding plus position embedding"),
+    "h.{i}.ln_1": ("(B, T, C)", "layer norm before attention: its output"),
+    "h.{i}.attn.q": ("(B, H, T, D)", "queries"),
+    "h.{i}.attn.k": ("(B, H, T, D)", "keys"),
+    "h.{i}.attn.v": ("(B, H, T, D)", "values"),
+    "h.{i}.attn.scores": ("(B, H, T, T)", "q k^T / sqrt(D), before the mask"),
+    "h.{i}.attn.probs": ("(B, H, T, T)", "softmax of the masked scores, the attention map"),
+    "h.{i}.attn.heads": ("(B, T, C)", "probs v of all heads side by side, before c_proj"),
+    "h.{i}.attn.out": ("(B, T, C)", "what attention adds to the residual stream"),
+    "h.{i}.resid_mid": ("(B, T, C)", "residual stream after attention"),
+    "h.{i}.ln_2": ("(B, T, C)", "layer norm before the feed-forward network: its output"),
+    "h.{i}.mlp.fc": ("(B, T, F)", "before the GELU"),
+    "h.{i}.mlp.gelu": ("(B, T, F)", "after the GELU"),
+    "h.{i}.mlp.out": ("(B, T, C)", "what the feed-forward network adds to the residual stream"),
+    "h.{i}.resid_post": ("(B, T, C)", "residual stream after the block"),
+    "ln_f": ("(B, T, C)", "layer norm after the last block: its output"),
+    "logits": ("(B, T, V)", "score of every token of the vocabulary"),
+    "loss": ("()", "mean cross-entropy in nats per counted target"),
+    "grad.{activation}": ("like the activation", "gradient of the loss, for every name from embd to loss"),
+    "grad.{parameter}": ("like the parameter", "the same for every parameter; weights are (in, out)"),
+}
+
+
+def trace(model, ids, targets=None, backward=False, label_smoothing=0.0):
+    """Run a model without dropout and return everything on the way, by the names of ``NAMES``.
+
+    ids:      (B, T) tokens, or (T,) for one sequence; the arrays are (B, ...) in both cases
+    targets:  like ids, -100 where none counts; by default the ids moved by one, and -100 at the end
+    backward: also the gradients of the loss: of the activations from last to first, then of the parameters
+    label_smoothing: as in ``cross_entropy_forward``
+    returns dict from name to array, in the order of computation, in the dtype of the model; attention's
+        gradients are those of the full matrices, so grad.h.0.attn.probs is dheads v^T behind the mask too.
+    raises: TypeError or ValueError for ids or targets of a wrong kind, shape or range, and when there is
+        nothing to predict.
+    """
+    ids = _sequences(model._array(ids, "ids"))
+    logits, cache = model.forward(ids)
+    targets = _next(ids) if targets is None else _sequences(model._array(targets, "targets"))
+    loss, loss_cache = cross_entropy_forward(logits, targets, label_smoothing)
+    xp = array_module(logits)
+    activations = flatten({
+        "embd": cache["embd"],
+        "h": [_block_activations(block) for block in cache["h"]],
+        "ln_f": cache["lm_head"]["x"],
+        "logits": logits,
+        "loss": xp.asarray(loss),
+    })  # fmt: skip
+    tensors = {"ids": ids.astype(xp.int64), "targets": targets.astype(xp.int64)} | activations
+    if not backward:
+        return tensors
+
+    dcache = {"loss": xp.ones_like(activations["loss"])}
+    dlogits = cross_entropy_backward(1.0, loss_cache)
+    _, grads = gpt2_backward(dlogits, cache, dcache=dcache)
+    dcache["h"] = [_block_gradients(*pair) for pair in zip(dcache["h"], cache["h"], strict=True)]
+    gradients, grads = flatten(dcache), flatten(grads)
+    tensors |= {f"grad.{name}": gradients[name] for name in reversed(activations)}
+    return tensors | {f"grad.{name}": grads[name] for name in reversed(grads)}
+
+
+def write_trace(path, tensors, metadata):
+    """Write a trace as a safetensors file, atomically.
+
+    tensors:  what ``trace`` returned
+    metadata: str -> str, or what JSON can hold: the configuration, the model's name, a seed, ...; the
+        version of minigpt2 and the dtype are added
+    raises: OSError as the system reports it.
+    """
+    metadata = {"minigpt2": minigpt2.__version__, "dtype": tensors["logits"].dtype.name} | metadata
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
+    write_tensors(path, tensors, texts)
+
+
+def _sequences(ids):
+    return ids[None] if ids.ndim == 1 else ids
+
+
+def _next(ids):
+    """The token after each of ids (B, T), and -100 after the last."""
+    if ids.shape[1] == 1:
+        raise ValueError("trace: after a single token there is none to predict; give targets")
+    targets = array_module(ids).roll(ids, -1, axis=1).astype("int64")
+    targets[:, -1] = -100
+    return targets
+
+
+def _block_activations(cache):
+    """The activations of a block; what a layer puts out is found as what the next one takes in."""
+    attn, mlp = cache["attn"], cache["mlp"]
+    q, k = attn["q"], attn["k"]
+    scores = q @ k.swapaxes(-1, -2)  # the one thing that forward does not keep
+    scores *= 1.0 / math.sqrt(q.shape[-1])
+    return {
+        "ln_1": attn["c_attn"]["x"],
+        "attn": {
+            "q": q, "k": k, "v": attn["v"], "scores": scores, "probs": attn["probs"],
+            "heads": attn["heads"], "out": attn["out"],
+        },
+        "resid_mid": cache["resid_mid"],
+        "ln_2": mlp["c_fc"]["x"],
+        "mlp": {"fc": mlp["gelu"]["x"], "gelu": mlp["c_proj"]["x"], "out": mlp["out"]},
+        "resid_post": cache["resid_post"],
+    }  # fmt: skip
+
+
+def _block_gradients(dcache, cache):
+    """The gradients of the same; backward keeps those of scores and probs as little as forward the scores."""
+    v, probs = cache["attn"]["v"], cache["attn"]["probs"]
+    B, H, T, D = v.shape
+    dheads = dcache["attn"]["heads"].reshape(B, T, H, D).swapaxes(1, 2)
+    dprobs = dheads @ v.swapaxes(-1, -2)
+    return dcache | {"attn": dcache["attn"] | {"scores": softmax_backward(dprobs, probs), "probs": dprobs}}
