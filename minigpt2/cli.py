@@ -5,7 +5,6 @@ One function per command; the parser is below them. Exit code 0 on success, 1 on
 
 import argparse
 import dataclasses
-import json
 import os
 import sys
 from pathlib import Path
@@ -154,14 +153,13 @@ def trace(options):
 
 def compare(options):
     """Print where another implementation parts from ours, and why if it is a classic mistake."""
-    from minigpt2.compare import MAPS, compare, read_trace
+    from minigpt2.compare import MAPS, compare, layer_norm_epsilon, read_trace
     from minigpt2.files import read_json
 
     names = options.map if options.map is None or options.map in MAPS else read_json(options.map)
     ours, metadata = read_trace(options.ours)
     theirs, _ = read_trace(options.theirs)
-    eps = json.loads(metadata.get("config", "{}")).get("layer_norm_epsilon", 1e-5)
-    report = compare(ours, theirs, options.rtol, options.atol, names, eps)
+    report = compare(ours, theirs, options.rtol, options.atol, names, layer_norm_epsilon(metadata))
     print(report)
     return 0 if report else 1
 
@@ -278,7 +276,7 @@ def _parser():
     sub.add_argument("ours", help="a file that `minigpt2 trace` wrote")
     sub.add_argument("theirs", help="the other implementation's tensors, .safetensors or .npz")
     sub.add_argument("--rtol", type=float, metavar="X",
-                     help="largest difference relative to a tensor's size (default 5e-5 in float32, 1e-10 in float64)")  # fmt: skip
+                     help="largest difference relative to a tensor's size (default: 5e-5, float64 1e-10)")  # fmt: skip
     sub.add_argument("--atol", type=float, metavar="X", help="differences below are none (default rtol * 1e-6)")
     sub.add_argument("--map", metavar="NAMES",
                      help="what their names stand for: transformers, nanogpt (also minGPT), llm.c, or a JSON file with "
