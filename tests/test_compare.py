@@ -289,6 +289,16 @@ def test_noise_has_no_name(name, size, seed):
     assert report.passed or (report.first.name == name and report.diagnosis is None)
 
 
+@pytest.mark.parametrize("name", ["logits", "h.0.ln_1", "ln_f", "h.1.attn.out", "h.0.mlp.gelu", "h.1.attn.probs"])
+def test_noise_just_above_the_tolerance_has_no_name(name, ours):
+    """Where a hypothesis with something to fit could bring it below the tolerance without explaining it."""
+    noise = np.random.default_rng(2).standard_normal(ours[name].shape)
+    noise *= 1e-6 / compare(ours, ours | {name: ours[name] + noise}).first.relative
+    for rtol in np.linspace(0.5e-6, 0.99999e-6, 10):
+        report = compare(ours, ours | {name: ours[name] + noise}, rtol=rtol)
+        assert report.first.name == name and report.diagnosis is None
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     name=st.sampled_from([name for name in FLOATS if "scores" not in name]),
@@ -644,3 +654,9 @@ def test_eps_is_read_from_the_metadata(tmp_path, capsys):
     assert "eps is 0.001, it should be 0.02" in capsys.readouterr().out
 
 
+
+
+def test_help_shows_an_example(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["compare", "--help"])
+    assert stop.value.code == 0 and "example:\n  minigpt2 compare " in capsys.readouterr().out
