@@ -1,10 +1,11 @@
-"""The command line: ``minigpt2 generate | train | eval | tokenize | trace | compare``.
+"""The command line: ``minigpt2 generate | train | eval | tokenize | trace | compare | verify``.
 
 One function per command; the parser is below them. Exit code 0 on success, 1 on a user's error with one line on standard error, 130 on Ctrl-C.
 """
 
 import argparse
 import dataclasses
+import json
 import os
 import sys
 from pathlib import Path
@@ -164,6 +165,29 @@ def compare(options):
     return 0 if report else 1
 
 
+def verify(options):
+    """Hold the library against its references, a line per check; exit code 1 if any fails."""
+    from tqdm import tqdm
+
+    from minigpt2.verify import verify
+
+    results = []
+    for result in verify(options.model, options.debug_state):
+        results.append(result)
+        if not options.json:
+            tqdm.write(str(result), file=sys.stdout)
+            sys.stdout.flush()
+    failed = [result.name for result in results if result.verdict == "FAILED"]
+    skipped = sum(result.verdict == "skipped" for result in results)
+    if options.json:
+        checks = [result.to_dict() for result in results]
+        print(json.dumps({"minigpt2": __version__, "passed": not failed, "checks": checks}, indent=2))
+    else:
+        ok = len(results) - skipped - len(failed)
+        print(f"{len(results)} checks: {ok} ok, {len(failed)} failed, {skipped} skipped")
+    return int(bool(failed))
+
+
 def _numbers(text, option="--ids"):
     try:
         return [int(number) for number in text.replace(",", " ").split()]
@@ -270,6 +294,14 @@ def _parser():
                      help="precision to compute in (default float32)")  # fmt: skip
     sub.add_argument("--label-smoothing", type=float, default=0.0, metavar="E", help="of the loss (default 0)")
     sub.add_argument("-o", "--output", required=True, metavar="FILE", help="the file to write")
+
+    sub = command("verify", verify, "hold minigpt2 against differences, PyTorch and published answers",
+                  "minigpt2 verify\n  minigpt2 verify --model gpt2 --json")  # fmt: skip
+    sub.add_argument("--model", metavar="M",
+                     help="weights to verify too: a folder, or gpt2, ... (default: gpt2 if it has been downloaded)")  # fmt: skip
+    sub.add_argument("--debug-state", metavar="FILE",
+                     help="llm.c's gpt2_124M_debug_state.bin, with --model gpt2: logits, loss and gradients")  # fmt: skip
+    sub.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
 
     sub = command("compare", compare, "find the first tensor in which another implementation differs, and why",
                   "minigpt2 compare ours.safetensors theirs.npz --map transformers")  # fmt: skip

@@ -101,7 +101,12 @@ def corpus(name):
     """
     if name not in CORPORA:
         raise ValueError(f"unknown corpus {name!r}: expected one of {', '.join(CORPORA)}")
-    return download(path=cache_folder() / "corpora" / f"{name}.txt", description=name, **CORPORA[name])
+    return download(path=corpus_path(name), description=name, **CORPORA[name])
+
+
+def corpus_path(name):
+    """Where ``corpus`` keeps a text, whether or not it is there already."""
+    return cache_folder() / "corpora" / f"{name}.txt"
 
 
 def cache_folder():

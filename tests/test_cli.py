@@ -39,7 +39,9 @@ def fails(capsys, *arguments):
     return err
 
 
-@pytest.mark.parametrize("command", [[], ["generate"], ["train"], ["eval"], ["tokenize"]])
+@pytest.mark.parametrize(
+    "command", [[], ["generate"], ["train"], ["eval"], ["tokenize"], ["trace"], ["compare"], ["verify"]]
+)
 def test_help_shows_an_example(command, capsys):
     with pytest.raises(SystemExit) as exit:
         main([*command, "--help"])

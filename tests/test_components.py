@@ -1,7 +1,7 @@
 """Every component, and the block and the model made of them, against differences and against PyTorch.
 
-``CASES`` of minigpt2/reference is the one list of what is compared; here stands, for each case,
-our pair of functions. What is special to one component follows below.
+``CASES`` of minigpt2/reference is the one list of what is compared, ``PAIRS`` of minigpt2/verify.py the list of
+our functions. What is special to one component follows below.
 """
 
 import math
@@ -14,89 +14,30 @@ from assertions import assert_close
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigpt2 import GPT2Config, flatten, gradient_check, unflatten
+from minigpt2 import flatten, gradient_check, unflatten
 from minigpt2.components import attention, loss
 from minigpt2.components.attention import (
     KeyValueCache,
-    attention_backward,
     attention_forward,
-    softmax_backward,
-    softmax_forward,
 )
 from minigpt2.components.dropout import dropout_backward, dropout_forward
 from minigpt2.components.embedding import (
     embedding_backward,
     embedding_forward,
-    unembedding_backward,
-    unembedding_forward,
 )
 from minigpt2.components.feed_forward import (
-    feed_forward_backward,
-    feed_forward_forward,
-    gelu_backward,
     gelu_forward,
 )
-from minigpt2.components.layer_norm import layer_norm_backward, layer_norm_forward
-from minigpt2.components.linear import linear_backward, linear_forward
+from minigpt2.components.layer_norm import layer_norm_forward
+from minigpt2.components.linear import linear_forward
 from minigpt2.components.loss import cross_entropy_backward, cross_entropy_forward
-from minigpt2.components.position import position_backward, position_forward, sinusoidal_positions
-from minigpt2.components.residual import residual_backward, residual_forward
-from minigpt2.model import block_backward, block_forward, gpt2_backward, gpt2_forward
+from minigpt2.components.position import position_forward, sinusoidal_positions
+from minigpt2.components.residual import residual_forward
 from minigpt2.parameters import allocate_like
 from minigpt2.reference import CASES, calculate, numbers, recorded
+from minigpt2.verify import pair, run_case
 
-
-def softmax(scores):
-    probs = softmax_forward(scores)
-    return probs, probs  # which are all that its backward needs
-
-
-def dropout(x, p, seed):
-    return dropout_forward(x, p, np.random.default_rng(seed))
-
-
-def gpt2(ids, params, config, seed=None):
-    rng = None if seed is None else np.random.default_rng(seed)
-    return gpt2_forward(ids, params, GPT2Config(**config), rng=rng)
-
-
-def gpt2_grads(dlogits, cache, **out):
-    return gpt2_backward(dlogits, cache, **out)[1]
-
-
-PAIRS = {  # of each case, by the part of its name before the variant
-    "linear": (linear_forward, linear_backward),
-    "embedding": (embedding_forward, embedding_backward),
-    "unembedding": (unembedding_forward, unembedding_backward),
-    "position": (position_forward, position_backward),
-    "layer_norm": (layer_norm_forward, layer_norm_backward),
-    "residual": (residual_forward, residual_backward),
-    "gelu": (gelu_forward, gelu_backward),
-    "softmax": (softmax, softmax_backward),
-    "dropout": (dropout, dropout_backward),
-    "feed_forward": (feed_forward_forward, feed_forward_backward),
-    "attention": (attention_forward, attention_backward),
-    "block": (block_forward, block_backward),
-    "cross_entropy": (cross_entropy_forward, cross_entropy_backward),
-    "gpt2": (gpt2, gpt2_grads),
-}
 SMALL_CASES = [name for name in CASES if not name.startswith("gpt2") and not name.endswith("_long")]
-
-
-def pair(name):
-    for suffix in ("_long", "_bidirectional", "_smoothed", "_untied", "_dropout"):
-        name = name.removesuffix(suffix)
-    return PAIRS[name]
-
-
-def run(name, inputs, dy, **out):
-    """Our y, cache and gradients of a case: the latter as a tree like the float inputs."""
-    forward, backward = pair(name)
-    y, cache = forward(**inputs, **CASES[name].options)
-    gradients = backward(dy, cache, **out)
-    gradients = gradients if isinstance(gradients, tuple) else (gradients,)
-    floats = [key for key in inputs if key not in ("ids", "targets")]
-    return y, cache, dict(zip(floats, gradients, strict=True))
 
 
 def converted(tree, dtype):
@@ -124,7 +65,7 @@ def float_dtypes(tree):
 @pytest.mark.parametrize("name", CASES)
 def test_agrees_with_torch_in_float64(name):
     reference = recorded(name)
-    y, _, gradients = run(name, reference["inputs"], reference["dy"])
+    y, _, gradients = run_case(name, reference["inputs"], reference["dy"])
     # Largest differences measured: y 9e-16, gradients 2e-15.
     assert_close(y, reference["y"], 1e-10)
     assert_close(gradients, reference["gradients"], 1e-10)
@@ -133,7 +74,7 @@ def test_agrees_with_torch_in_float64(name):
 @pytest.mark.parametrize("name", CASES)
 def test_agrees_with_torch_in_float32(name):
     reference = recorded(name)
-    y, _, gradients = run(name, converted(reference["inputs"], "float32"), reference["dy"].astype("float32"))
+    y, _, gradients = run_case(name, converted(reference["inputs"], "float32"), reference["dy"].astype("float32"))
     # Largest differences measured: y 3e-7, gradients 1e-6 (torch in float32 is as far from torch in float64).
     assert_close(y, reference["y"], 2e-5)
     assert_close(gradients, reference["gradients"], 2e-6)
@@ -234,7 +175,7 @@ def test_gradients_of_long_attention_are_the_differences(causal):
 @pytest.mark.parametrize("name", CASES)
 def test_dtype_follows_the_input(name, dtype):
     reference = recorded(name)
-    y, cache, gradients = run(name, converted(reference["inputs"], dtype), reference["dy"].astype(dtype))
+    y, cache, gradients = run_case(name, converted(reference["inputs"], dtype), reference["dy"].astype(dtype))
     assert float_dtypes(y) == {dtype}
     assert float_dtypes(cache) <= {dtype}
     assert float_dtypes(gradients) == {dtype}
@@ -244,7 +185,7 @@ def test_dtype_follows_the_input(name, dtype):
 def test_inputs_and_cache_stay_as_they_are(name):
     reference = recorded(name)
     inputs, dy = converted(reference["inputs"], "float64"), reference["dy"].copy()
-    _, cache, gradients = run(name, inputs, dy)
+    _, cache, gradients = run_case(name, inputs, dy)
     gradients = converted(gradients, "float64")  # a copy
     again = pair(name)[1](dy, cache)
     assert_same_bits(inputs, reference["inputs"])
@@ -259,14 +200,14 @@ def test_inputs_and_cache_stay_as_they_are(name):
 def test_gradients_are_written_where_asked(name):
     """With ``out``, the parameters' gradients are the same, in the arrays that were given."""
     reference = recorded(name)
-    *_, expected = run(name, reference["inputs"], reference["dy"])
+    *_, expected = run_case(name, reference["inputs"], reference["dy"])
     if name.startswith("cross_entropy"):
         out = np.full_like(reference["inputs"]["logits"], np.nan)
     else:
         out = allocate_like(expected.get("params") or {key: g for key, g in expected.items() if key != "x"})
         for array in flatten(out).values():
             array.fill(0 if name == "embedding" else np.nan)  # which adds
-    *_, gradients = run(name, reference["inputs"], reference["dy"], out=out)
+    *_, gradients = run_case(name, reference["inputs"], reference["dy"], out=out)
     assert_close(gradients, expected, 1e-14)  # another memory alignment may round otherwise
     written = {id(array) for array in flatten({"": out}).values()}
     assert written <= {id(array) for array in flatten(gradients).values()}

@@ -18,15 +18,9 @@ from minigpt2.checkpoint import read_tensors
 from minigpt2.cli import main
 from minigpt2.reference import DROPOUT, LABEL_SMOOTHING, TINY, UNTIED, recorded, transformers_trace
 from minigpt2.trace import NAMES, write_trace
+from minigpt2.verify import model_of
 
 B, T, V, C, H, D = 2, 5, 11, 6, 2, 3
-
-
-def model_of(config, params, dtype="float64"):
-    model = GPT2(GPT2Config(**config), dtype=dtype)
-    for name, parameter in flatten(model.params).items():
-        parameter[...] = flatten(params)[name]
-    return model
 
 
 @pytest.fixture(scope="module")

@@ -346,7 +346,7 @@ def relative_error(actual, expected):
     returns (error, dotted name of the array where it is).
     raises: ValueError, naming the arrays, when names or shapes differ.
     """
-    actual, expected = flatten({"": actual}), flatten({"": expected})
+    actual, expected = _leaves(actual), _leaves(expected)
     odd = {(n, np.shape(a)) for n, a in actual.items()} ^ {(n, np.shape(a)) for n, a in expected.items()}
     if odd:
         raise ValueError(f"names and shapes differ: {sorted(odd)[:4]}")
@@ -355,9 +355,14 @@ def relative_error(actual, expected):
         difference = float(np.abs(actual[name] - expected[name]).max())
         size = float(np.abs(expected[name]).max())
         error = difference / size if size else math.inf if difference else 0.0
-        errors.append((math.isnan(error), error, name.removeprefix(".")))
+        errors.append((math.isnan(error), error, name))
     _, error, name = max(errors)
     return error, name
+
+
+def _leaves(tree):
+    """Dotted name -> leaf, also for an array that is no tree."""
+    return {name.removeprefix("."): leaf for name, leaf in flatten({"": tree}).items()}
 
 
 def _training(name, rng):
