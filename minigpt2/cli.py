@@ -1,6 +1,7 @@
 """The command line: ``minigpt2 generate | train | eval | tokenize | trace | compare | verify``.
 
-One function per command; the parser is below them. Exit code 0 on success, 1 on a user's error with one line on standard error, 130 on Ctrl-C.
+One function per command; the parser is below them. Exit code 0 on success, 1 on a user's error with one line on
+standard error (and where ``compare`` or ``verify`` finds a difference), 130 on Ctrl-C.
 """
 
 import argparse
@@ -70,7 +71,8 @@ def train(options):
         settings = dataclasses.replace(PRESETS[preset], **given)
         run = Trainer(settings, options.out or f"runs/{preset}")
     print(
-        f"{run.model.num_parameters:,} parameters, {len(run.train_ids):,} training tokens; everything goes to {run.folder}",
+        f"{run.model.num_parameters:,} parameters, {len(run.train_ids):,} training tokens; "
+        f"everything goes to {run.folder}",
         file=sys.stderr,
     )
     try:
@@ -215,7 +217,7 @@ _SETTINGS = {field.name: field for field in dataclasses.fields(TrainingSettings)
 def _parser():
     parser = _Parser(
         prog="minigpt2",
-        description="GPT-2 in plain NumPy: generate text, train, evaluate, look at tokens.",
+        description="GPT-2 in plain NumPy: generate text, train, evaluate, look at tokens, verify.",
         epilog='example:\n  minigpt2 generate --prompt "ROMEO:"',
     )
     parser.add_argument("--version", action="version", version=f"minigpt2 {__version__}")
@@ -240,7 +242,8 @@ def _parser():
     sub.add_argument("--prompt", default="\n", help="the text to continue (default: a new line)")
     sub.add_argument("--max-new-tokens", type=int, default=200, metavar="N", help="tokens to add (default 200)")
     sub.add_argument("--temperature", type=float, default=None, metavar="X",
-                     help="0 takes the likeliest token each time, 1 draws as the model predicts (default 0.8, 0 with --beams)")  # fmt: skip
+                     help="0 takes the likeliest token each time, 1 draws as the model predicts "
+                     "(default 0.8, with --beams 0)")  # fmt: skip
     sub.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens only")
     sub.add_argument("--top-p", type=float, metavar="P", help="draw from the likeliest tokens that make up P")
     sub.add_argument("--repetition-penalty", type=float, default=1.0, metavar="X",
@@ -266,7 +269,8 @@ def _parser():
     sub.add_argument("--split", choices=["all", "train", "validation"], default="all",
                      help="all of the text (default), its first 90 %% or its last 10 %%")  # fmt: skip
     sub.add_argument("--stride", type=int, metavar="N",
-                     help="tokens between windows; fewer is slower and gives each token more context (default: no overlap)")  # fmt: skip
+                     help="tokens between windows; fewer is slower and gives each token more context "
+                     "(default: no overlap)")  # fmt: skip
 
     sub = command("tokenize", tokenize, "turn text into token ids and back",
                   'minigpt2 tokenize --text "Hello, world" --explain')  # fmt: skip
@@ -288,7 +292,8 @@ def _parser():
     what.add_argument("--text", help="text to run the model on")
     what.add_argument("--ids", help="the same as token ids, e.g. 15496,11,616")
     sub.add_argument("--targets", metavar="IDS",
-                     help="tokens that should follow, -100 where none counts: --targets=-100,7,8 (default: the next)")  # fmt: skip
+                     help="tokens that should follow, -100 where none counts: --targets=-100,7,8 "
+                     "(default: the next)")  # fmt: skip
     sub.add_argument("--backward", action="store_true", help="the gradients of all activations and parameters too")
     sub.add_argument("--dtype", choices=["float32", "float64"], default="float32",
                      help="precision to compute in (default float32)")  # fmt: skip
@@ -298,9 +303,10 @@ def _parser():
     sub = command("verify", verify, "hold minigpt2 against differences, PyTorch and published answers",
                   "minigpt2 verify\n  minigpt2 verify --model gpt2 --json")  # fmt: skip
     sub.add_argument("--model", metavar="M",
-                     help="weights to verify too: a folder, or gpt2, ... (default: gpt2 if it has been downloaded)")  # fmt: skip
+                     help="weights to verify too: a folder, or gpt2, ... "
+                     "(default: gpt2 if it has been downloaded)")  # fmt: skip
     sub.add_argument("--debug-state", metavar="FILE",
-                     help="llm.c's gpt2_124M_debug_state.bin, with --model gpt2: logits, loss and gradients")  # fmt: skip
+                     help="llm.c's gpt2_124M_debug_state.bin, with --model gpt2: logits, loss, gradients")  # fmt: skip
     sub.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
 
     sub = command("compare", compare, "find the first tensor in which another implementation differs, and why",

@@ -95,8 +95,9 @@ def test_tokenize_learns_a_vocabulary(folder, tmp_path, capsys):
 
 
 def test_train_and_resume(folder, tmp_path, capsys):
-    flags = "--tokenizer char --n-layer 1 --n-head 1 --n-embd 8 --block-size 8 --batch-size 2 --eval-every 2".split()
-    call = ["train", "--data", folder / "text.txt", *flags, "--steps", 4, "--out", tmp_path / "run"]
+    sizes = {"n-layer": 1, "n-head": 1, "n-embd": 8, "block-size": 8, "batch-size": 2, "eval-every": 2, "steps": 4}
+    flags = [word for name, size in sizes.items() for word in (f"--{name}", size)]
+    call = ["train", "--data", folder / "text.txt", "--tokenizer", "char", *flags, "--out", tmp_path / "run"]
     code, out, err = run(capsys, *call)
     assert code == 0 and "nats per character" in out and "step 4: validation loss" in err
     settings = json.loads((tmp_path / "run/settings.json").read_text())
