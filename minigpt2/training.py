@@ -267,7 +267,7 @@ def plot_metrics(folder):
     axes.plot(*zip(*validation, strict=True), color="#0b559f", marker="o", markersize=3, label="validation (all of it)")
     best = min(validation, key=lambda point: point[1])
     axes.annotate(
-        f"best {best[1]:.3f} at step {best[0]}", best, xytext=(0, 12), textcoords="offset points", ha="center"
+        f"best {best[1]:.3f} at step {best[0]}", best, xytext=(0, 12), textcoords="offset points", ha="right"
     )
     axes.set(xlabel="optimizer steps", ylabel="loss in nats per token", title="Training and validation loss")
     axes.spines[["top", "right"]].set_visible(False)
