@@ -10,7 +10,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from minigpt2 import GPT2, GPT2Config, flatten
@@ -304,6 +304,8 @@ def test_noise_just_above_the_tolerance_has_no_name(name, ours):
     name=st.sampled_from([name for name in FLOATS if "scores" not in name]),
     factor=st.sampled_from([0.0, -1.0, 1.01, 1.7]),
 )
+@example(name="logits", factor=0.0)
+@example(name="logits", factor=1.7)
 def test_other_mistakes_have_no_name(name, factor):
     ours = trace(tiny(), IDS, TARGETS, backward=True)
     report = compare(ours, ours | {name: ours[name] * factor})
