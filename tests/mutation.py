@@ -47,6 +47,8 @@ SWAPS = {
 
 def mutations(node):
     """Changed copies of one node of a syntax tree."""
+    if hasattr(node, "same"):
+        return
     if isinstance(node, ast.BinOp | ast.AugAssign | ast.BoolOp) and type(node.op) in SWAPS:
         yield changed(node, op=SWAPS[type(node.op)]())
     elif isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPS:
@@ -78,6 +80,10 @@ class Site(ast.NodeTransformer):
     def visit(self, node):
         if isinstance(node, ast.Raise):  # what an error says is no arithmetic
             return node
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "reshape":
+            for argument in node.args:  # NumPy reads every negative length as "the rest": -2 is -1
+                if isinstance(argument, ast.UnaryOp):
+                    argument.operand.same = True
         for new in mutations(node):
             self.count += 1
             if self.count - 1 == self.wanted:
