@@ -264,6 +264,11 @@ def test_positions_count_from_start(start):
     np.testing.assert_array_equal(y[1, :, 0], start + np.arange(3))
 
 
+def test_positions_start_at_0():
+    y, _ = position_forward(np.zeros((1, 3, 2)), np.arange(10.0).reshape(5, 2))
+    np.testing.assert_array_equal(y[0, :, 0], [0, 2, 4])
+
+
 def test_position_refuses_more_tokens_than_positions():
     with pytest.raises(ValueError, match=r"6 tokens, but the model has 5 positions"):
         position_forward(np.zeros((1, 3, 2)), np.zeros((5, 2)), start=3)
@@ -321,6 +326,18 @@ def test_a_full_key_value_cache_refuses_more():
     past.append(np.zeros((1, 2, 2, 4)), np.zeros((1, 2, 2, 4)))
     with pytest.raises(ValueError, match="4 tokens, but it was made for 3"):
         past.append(np.zeros((1, 2, 2, 4)), np.zeros((1, 2, 2, 4)))
+
+
+@pytest.mark.parametrize("rows", [[1, 0], [1, 1, 0], [0]])
+def test_key_value_cache_goes_on_with_the_sequences_asked_for(rows):
+    rng = np.random.default_rng(0)
+    past = KeyValueCache(2, 2, 4, 3, "float64", np)
+    k, v, more = (rng.standard_normal((len(indices), 2, T, 3)) for indices, T in (([0, 1], 3), ([0, 1], 3), (rows, 1)))
+    past.append(k, v)
+    past.select(np.array(rows))
+    keys, values = past.append(more, -more)  # fills it to the last place
+    np.testing.assert_array_equal(keys, np.concatenate([k[rows], more], axis=2))
+    np.testing.assert_array_equal(values, np.concatenate([v[rows], -more], axis=2))
 
 
 # 2.5.4 feed-forward and 2.5.5 residual, layer norm
