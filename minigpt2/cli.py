@@ -258,9 +258,13 @@ def _parser():
     sub.add_argument("--preset", choices=PRESETS, help="settings to start from (default shakespeare, the built-in's)")
     sub.add_argument("--out", metavar="RUN", help="new folder for the run (default runs/PRESET)")
     sub.add_argument("--resume", metavar="RUN", help="go on with the run in this folder")
+    settings = sub.add_argument_group("settings", "they change the preset's; shown are those of 'shakespeare'")
     for name, field in _SETTINGS.items():
         kind = {"nargs": "+", "metavar": "FILE"} if name == "data" else {"type": field.type, "metavar": "X"}
-        sub.add_argument(f"--{name.replace('_', '-')}", default=argparse.SUPPRESS, help=field.metadata["help"], **kind)
+        shown = " ".join(field.default) if name == "data" else field.default
+        settings.add_argument(
+            f"--{name.replace('_', '-')}", default=argparse.SUPPRESS, help=f"{field.metadata['help']} ({shown})", **kind
+        )
 
     sub = command("eval", evaluate, "loss and perplexity of a text, per token and per character",
                   "minigpt2 eval --data shakespeare --split validation --stride 64")  # fmt: skip
