@@ -215,6 +215,14 @@ def test_gradients_of_another_model_are_refused(make, change, message):
     assert_same_bits(state(optimizer), before)
 
 
+def test_zero_is_a_setting_too():
+    before = random_tree(0)
+    for optimizer in (AdamW(random_tree(0), lr=0, betas=(0, 0), eps=0, weight_decay=0), SGD(random_tree(0), lr=0)):
+        optimizer.step(random_tree(1))
+        for name, parameter in flatten(before).items():
+            np.testing.assert_array_equal(flatten(optimizer.params)[name], parameter)
+
+
 @pytest.mark.parametrize("max_norm", [0, -1.0, math.nan])
 def test_max_norm_must_be_positive(make, max_norm):
     optimizer = make(random_tree(0))
