@@ -175,8 +175,9 @@ def run_tests(mutant):
     os.dup2(null, 1)
     os.dup2(null, 2)
     os.chdir(ROOT)
+    tests = sorted(TESTS, key=lambda test: Path(file).stem not in test)  # those of the file first
     options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", "--hypothesis-seed=0"]
-    os._exit(int(pytest.main([*options, *(f"tests/{test}" for test in TESTS)])))
+    os._exit(int(pytest.main([*options, *(f"tests/{test}" for test in tests)])))
 
 
 def main():

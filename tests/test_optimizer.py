@@ -215,6 +215,12 @@ def test_gradients_of_another_model_are_refused(make, change, message):
     assert_same_bits(state(optimizer), before)
 
 
+def test_the_default_rates():
+    params, grads = {"w": np.ones(3)}, {"w": np.full(3, 2.0)}
+    SGD(params).step(grads)
+    np.testing.assert_allclose(params["w"], 1 - 0.1 * 2, rtol=1e-15)
+
+
 def test_zero_is_a_setting_too():
     before = random_tree(0)
     for optimizer in (AdamW(random_tree(0), lr=0, betas=(0, 0), eps=0, weight_decay=0), SGD(random_tree(0), lr=0)):
