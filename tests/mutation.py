@@ -7,8 +7,8 @@ Run by hand, it is no part of the suite:
     python tests/mutation.py loss.py --list          # the mutants of one file, without running them
 
 Each mutant runs the fast tests of components, model and optimizer in a process forked from this one, in which
-NumPy and PyTorch are imported already. It is killed when a test fails, or when it takes far too long (these are printed).
-Survivors are printed with their line; the known ones stand in EQUIVALENT with the reason.
+NumPy and PyTorch are imported already. It is killed when a test fails, or when it takes far too long. Survivors and
+those that took too long are printed with their line; what cannot be killed stands in EQUIVALENT with the reason.
 """
 
 import argparse
