@@ -285,6 +285,17 @@ def test_presets_have_the_released_numbers_of_parameters(name, count):
     assert config.n_embd // config.n_head == 64
 
 
+def test_the_defaults_are_gpt2_small():
+    """As in the config.json of the released gpt2, whose text ends with the last token of its vocabulary."""
+    wanted = {
+        "vocab_size": 50257, "n_positions": 1024, "n_embd": 768, "n_layer": 12, "n_head": 12, "n_inner": None,
+        "embd_pdrop": 0.1, "attn_pdrop": 0.1, "resid_pdrop": 0.1, "layer_norm_epsilon": 1e-5,
+        "initializer_range": 0.02, "tie_word_embeddings": True,
+    }  # fmt: skip
+    assert GPT2Config().to_dict().items() >= wanted.items()
+    assert GPT2Config.preset("gpt2") == GPT2Config(bos_token_id=50256, eos_token_id=50256)
+
+
 def test_presets_are_four_and_can_be_changed():
     assert len(PRESETS) == 4
     assert GPT2Config.preset("gpt2", n_layer=1, vocab_size=10).parameter_shapes()["wte.weight"] == (10, 768)
