@@ -11,7 +11,7 @@ import pytest
 from minigpt2 import GPT2, AdamW, GPT2Config, flatten, gradient_check
 from minigpt2.components import attention
 from minigpt2.components.loss import cross_entropy_forward
-from minigpt2.model import PRESETS, gpt2_backward, gpt2_forward
+from minigpt2.model import PRESETS, block_forward, gpt2_backward, gpt2_forward
 
 B, T, V, C, H = 2, 6, 7, 4, 2
 SIZES = {"vocab_size": V, "n_positions": 8, "n_embd": C, "n_layer": 2, "n_head": H, "n_inner": 5}
@@ -206,15 +206,16 @@ def test_ids_may_be_lists_or_any_integers(ids):
 
 @pytest.mark.parametrize("chunks", [[1] * T, [3, 1, 2], [5, 1], [T]], ids=str)
 @pytest.mark.parametrize("query_block", [1, 128])
-def test_key_value_cache_equals_the_full_forward(chunks, query_block, ids, monkeypatch):
-    model = tiny()
+@pytest.mark.parametrize("n_layer", [1, 2])
+def test_key_value_cache_equals_the_full_forward(n_layer, chunks, query_block, ids, monkeypatch):
+    model = tiny(n_layer=n_layer)
     expected, _ = model.forward(ids)
     monkeypatch.setattr(attention, "QUERY_BLOCK", query_block)
     past, logits, start = model.key_value_cache(B), [], 0
     for size in chunks:
         logits.append(model.forward(ids[:, start : start + size], past=past)[0])
         start += size
-    assert past[0].length == past[1].length == T
+    assert [layer.length for layer in past] == [T] * n_layer
     # Largest difference measured: 1e-15.
     np.testing.assert_allclose(np.concatenate(logits, axis=1), expected, rtol=0, atol=1e-10)
 
@@ -294,6 +295,21 @@ def test_the_defaults_are_gpt2_small():
     }  # fmt: skip
     assert GPT2Config().to_dict().items() >= wanted.items()
     assert GPT2Config.preset("gpt2") == GPT2Config(bos_token_id=50256, eos_token_id=50256)
+    with pytest.raises(AttributeError):  # parameters are made for these sizes
+        GPT2Config().n_layer = 1
+
+
+def test_the_default_seed_is_0():
+    config = GPT2Config(**SIZES)
+    zero = flatten(GPT2(config, seed=0).params)
+    for name, parameter in flatten(GPT2(config).params).items():
+        np.testing.assert_array_equal(parameter, zero[name])
+
+
+def test_a_block_uses_gpt2s_eps(ids):
+    block = tiny().params["h"][0]
+    x = 1e-3 * np.random.default_rng(0).standard_normal((1, 3, block["ln_1"]["bias"].size))  # small, so that eps counts
+    np.testing.assert_array_equal(block_forward(x, block, n_head=1)[0], block_forward(x, block, 1, eps=1e-5)[0])
 
 
 def test_presets_are_four_and_can_be_changed():
