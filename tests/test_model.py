@@ -299,6 +299,14 @@ def test_the_defaults_are_gpt2_small():
         GPT2Config().n_layer = 1
 
 
+def test_initial_weights_to_the_last_digit():
+    rng = np.random.default_rng(3)
+    for name, parameter in flatten(GPT2(GPT2Config(**SIZES), seed=3, dtype="float64").params).items():
+        if parameter.ndim == 2:
+            std = 0.02 / math.sqrt(2 * SIZES["n_layer"]) if name.endswith("c_proj.weight") else 0.02
+            np.testing.assert_allclose(parameter, std * rng.standard_normal(parameter.shape), rtol=1e-12)
+
+
 def test_the_default_seed_is_0():
     config = GPT2Config(**SIZES)
     zero = flatten(GPT2(config, seed=0).params)
