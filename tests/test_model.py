@@ -232,6 +232,13 @@ def test_key_value_cache_has_its_limits(ids):
         model.forward(ids[:, :3], past=past)
 
 
+def test_generate_is_greedy_adds_20_tokens_and_has_seed_0():
+    model = tiny()
+    np.testing.assert_array_equal(model.generate([1, 2]), model.generate([1, 2], max_new_tokens=20, temperature=0.0))
+    drawn = model.generate([1, 2], 20, temperature=5.0)
+    np.testing.assert_array_equal(drawn, model.generate([1, 2], 20, temperature=5.0, seed=0))
+
+
 # Initialisation.
 
 
