@@ -1,0 +1,92 @@
+"""What a benchmark came to: a table in Markdown and a bar chart."""
+
+import statistics
+
+import machine
+from race import median_seconds, ratios
+
+COLORS = {"transformers": "#0b559f", "transformers generate": "#7fb2df", "nanoGPT": "#d95f02", "tiktoken": "#7570b3",
+          "encoder.py": "0.6"}  # fmt: skip
+
+
+def share_of_limit(workload, turns):
+    """The time at the machine's limit over ours, turn by turn; the median."""
+    return statistics.median(
+        workload.limit(*limit["value"]) / ours["seconds"]
+        for limit, ours in zip(turns["machine"], turns["minigpt2"], strict=True)
+    )
+
+
+def ratio(workload, turns, name):
+    """The median ratio and its spread, and whether it clears the bar."""
+    found = ratios(turns, name)
+    text = f"{statistics.median(found):.2f} ({min(found):.2f} to {max(found):.2f})"
+    if name in workload.bars:
+        verdict = "ok" if statistics.median(found) >= workload.bars[name] else "BELOW"
+        text += f", bar {workload.bars[name]:g}: {verdict}"
+    return text
+
+
+def row(workload, turns):
+    """One line for someone who is waiting."""
+    return f"{workload.title}: " + "; ".join(
+        f"{name} {ratio(workload, turns, name)}" for name in workload.contestants[1:]
+    )
+
+
+def markdown(workloads, results, repeats):
+    """The whole result as a table with a line per workload and contestant."""
+    lines = [
+        f"Machine: {machine.description()}.",
+        "",
+        f"Their time over ours, both on all cores, median of {repeats} turns in turns (lowest to highest). Above 1: minigpt2 is"
+        " faster. Memory: their peak over ours. Limit: the time at this machine's limit over ours.",
+        "",
+        "| workload | against | time | memory | share of limit |",
+        "|---|---|---|---|---|",
+    ]
+    for name, turns in results.items():
+        workload = workloads[name]
+        limit = f"{share_of_limit(workload, turns):.0%}" if workload.limit else ""
+        for contestant in workload.contestants[1:]:
+            memory = turns[contestant][-1]["memory"] / turns["minigpt2"][-1]["memory"]
+            lines.append(
+                f"| {workload.title} | {contestant} | {ratio(workload, turns, contestant)} | {memory:.2f} | {limit} |"
+            )
+    rates = [f"{name} {workloads[name].amount / median_seconds(turns, 'minigpt2'):.3g} {workloads[name].unit}/s"
+             for name, turns in results.items()]  # fmt: skip
+    peaks = [turn["value"] for turns in results.values() for turn in turns["machine"]]
+    operations, bandwidth = (statistics.median(column) / 1e9 for column in zip(*peaks, strict=True))
+    lines += ["", f"In this run the machine did {operations:.0f} GFLOP/s and read {bandwidth:.0f} GB/s; minigpt2: "
+              + ", ".join(rates) + "."]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def chart(workloads, results, path):
+    """Bars of their time over ours, grouped by workload."""
+    from matplotlib.figure import Figure
+
+    bars = [(name, contestant) for name in results for contestant in workloads[name].contestants[1:]]
+    figure = Figure(figsize=(8, 1.2 + 0.26 * len(bars) + 0.12 * len(results)), dpi=100, layout="constrained")
+    axes = figure.subplots()
+    y, ticks, labelled = 0.0, {}, set()
+    for name, turns in results.items():
+        top = y
+        for contestant in workloads[name].contestants[1:]:
+            value = statistics.median(ratios(turns, contestant))
+            label = None if contestant in labelled else contestant
+            labelled.add(contestant)
+            axes.barh(y, value, 0.85, color=COLORS[contestant], label=label)
+            axes.annotate(f"{value:.2g}", (value, y), (4, 0), textcoords="offset points", va="center", fontsize=8)
+            y += 1
+        ticks[(top + y - 1) / 2] = workloads[name].title
+        y += 0.5
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_xscale("log")
+    axes.set_yticks([*ticks], ticks.values())
+    axes.invert_yaxis()
+    axes.set_xlabel("time of the other over the time of minigpt2 (right of 1: minigpt2 is faster)")
+    axes.set_title("minigpt2 against others on the same CPU")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    figure.savefig(path)
