@@ -3,7 +3,7 @@
 Shapes: ... any leading dimensions, I inputs, O outputs. N is the product of the leading dimensions.
 """
 
-from minigpt2.backend import array_module
+from minigpt2.backend import array_module, sum_rows
 
 
 def linear_forward(x, weight, bias):
@@ -44,5 +44,5 @@ def linear_backward(dy, cache, out=None):
     dy = dy.reshape(-1, weight.shape[1])
     dx = (dy @ weight.T).reshape(x.shape)
     dweight = xp.matmul(x.reshape(-1, weight.shape[0]).T, dy, out=out["weight"])
-    dbias = xp.sum(dy, axis=0, out=out["bias"])
+    dbias = sum_rows(dy, out=out["bias"])
     return dx, dweight, dbias

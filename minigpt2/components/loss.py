@@ -48,7 +48,9 @@ def cross_entropy_forward(logits, targets, label_smoothing=0.0, ignore_index=-10
     log_sum_exp = xp.empty(len(rows), logits.dtype)
     for some in _chunks(rows):
         highest = rows[some].max(axis=-1, keepdims=True)  # taken off so that exp cannot overflow
-        log_sum_exp[some] = xp.log(xp.exp(rows[some] - highest).sum(axis=-1)) + highest[:, 0]
+        p = rows[some] - highest
+        xp.exp(p, out=p)
+        log_sum_exp[some] = xp.log(p.sum(axis=-1)) + highest[:, 0]
     target_logit = rows[xp.arange(len(rows)), xp.where(counted, targets, 0)]
     losses = log_sum_exp - (1.0 - label_smoothing) * target_logit
     if label_smoothing:
@@ -80,7 +82,8 @@ def cross_entropy_backward(dloss, cache, out=None):
     for some in _chunks(rows):
         p = xp.subtract(rows[some], cache["log_sum_exp"][some, None], out=drows[some])
         xp.exp(p, out=p)
-        p -= e / V
+        if e:
+            p -= e / V
         p[xp.arange(len(p)), xp.where(counted[some], targets[some], 0)] -= 1.0 - e
         p *= share[some, None]
     return dlogits

@@ -1,15 +1,15 @@
 """Section 2.5.9, optimizer: AdamW with gradient clipping, warm-up and cosine decay; plain SGD beside it.
 
 Both walk flat buffers (see parameters.py) in chunks that fit into the processor's cache: one step reads
-and writes each number once, instead of once for every term of the formula.
+and writes each number once, instead of once for every term of the formula. The chunks are shared among the cores.
 """
 
 import math
 
-from minigpt2.backend import array_module
+from minigpt2.backend import array_module, in_parallel
 from minigpt2.parameters import flat_view, flatten, layout, shapes_of, unpack
 
-CHUNK = 1 << 16  # elements
+CHUNK = 1 << 17  # elements
 
 
 class AdamW:
@@ -60,29 +60,32 @@ class AdamW:
         step_size = self.lr / (1.0 - beta1**self.t)
         root_correction = 1.0 / math.sqrt(1.0 - beta2**self.t)
         _, matrix_end, size = layout(shapes_of(leaves))
-        for some in _chunks(matrix_end, size):
+
+        def update(some):
             decay = self.lr * self.weight_decay if some.start < matrix_end else 0.0
-            _adamw(w[some], g[some] * scale, self.m[some], self.v[some], beta1, beta2,
+            _adamw(w[some], g[some], self.m[some], self.v[some], scale, beta1, beta2,
                    step_size, root_correction, self.eps, decay)  # fmt: skip
+
+        in_parallel(update, _chunks(matrix_end, size))
         if not shared:
             unpack(w, leaves)
         return norm
 
 
-def _adamw(w, g, m, v, beta1, beta2, step_size, root_correction, eps, decay):
-    """The formula of ``AdamW`` on one chunk, in place; g is used up as scratch space."""
+def _adamw(w, g, m, v, scale, beta1, beta2, step_size, root_correction, eps, decay):
+    """The formula of ``AdamW`` on one chunk, in place; the gradient counts ``scale`` times."""
     xp = array_module(w)
+    term = g * (scale * (1.0 - beta1))  # the one array that is made; each line below is a pass over a chunk
     m *= beta1
+    m += term
+    xp.multiply(g, g, out=term)
+    term *= scale * scale * (1.0 - beta2)
     v *= beta2
-    m += (1.0 - beta1) * g
-    xp.square(g, out=g)
-    g *= 1.0 - beta2
-    v += g
-    update = xp.sqrt(v, out=g)
-    update *= root_correction
-    update += eps
-    xp.divide(m, update, out=update)
-    update *= step_size
+    v += term
+    root = xp.sqrt(v, out=term)
+    root += eps / root_correction  # sqrt(v_hat) + eps, but for a factor that joins the step size
+    update = xp.divide(m, root, out=root)
+    update *= step_size / root_correction
     w *= 1.0 - decay
     w -= update
 
@@ -108,10 +111,13 @@ class SGD:
         leaves = flatten(self.params)
         w, shared = flat_view(leaves)
         g, norm, scale = _clipped(grads, leaves, max_norm)
-        for some in _chunks(w.size, w.size):
+
+        def update(some):
             self.b[some] *= self.momentum
             self.b[some] += g[some] * scale
             w[some] -= self.lr * self.b[some]
+
+        in_parallel(update, _chunks(w.size, w.size))
         if not shared:
             unpack(w, leaves)
         return norm
@@ -163,6 +169,8 @@ def _clipped(grads, leaves, max_norm):
 
 def _chunks(boundary, size):
     """Slices of at most ``CHUNK`` elements that cover 0 ... size and do not straddle ``boundary``."""
-    for start, stop in ((0, boundary), (boundary, size)):
-        for begin in range(start, stop, CHUNK):
-            yield slice(begin, min(begin + CHUNK, stop))
+    return [
+        slice(begin, min(begin + CHUNK, stop))
+        for start, stop in ((0, boundary), (boundary, size))
+        for begin in range(start, stop, CHUNK)
+    ]
