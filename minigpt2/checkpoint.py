@@ -94,9 +94,9 @@ def read_parameters(folder, out):
             f'it: set "tie_word_embeddings": false in {CONFIG}'
         )
 
-    for name, tensor in tensors.items():
+    for name in list(tensors):
         with np.errstate(over="ignore", invalid="ignore"):  # what it ignores, the next line finds
-            out[name][...] = _decode(tensor)
+            out[name][...] = _decode(tensors.pop(name))  # which unmaps it
         if not np.isfinite(out[name]).all():
             raise ValueError(f"{name} in {folder} holds NaN or infinity: the weights are of no use")
 
@@ -197,7 +197,10 @@ def write_tensors(path, tensors, metadata=None):
 
 
 def _map_tensors(path):
-    """Like ``read_tensors``, but the arrays are windows on the file: read-only, bfloat16 still in words."""
+    """Like ``read_tensors``, but the arrays are windows on the file: read-only, bfloat16 still in words.
+
+    Each is a mapping of its own, and what was read of it leaves the memory with it.
+    """
     try:
         with safe_open(path, framework="numpy"):  # it checks the header, against the file's size too
             pass
@@ -205,18 +208,20 @@ def _map_tensors(path):
         raise ValueError(
             f"{path} is cut short, damaged or no safetensors file ({error}): fetch it again"
         ) from None
-    content = np.memmap(path, np.uint8, mode="r").view(np.ndarray)
-    start = 8 + int(content[:8].view("<u8")[0])
-    header = json.loads(content[8:start].tobytes())
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
     metadata = header.pop("__metadata__", None) or {}
     unknown = [f"{name} ({entry['dtype']})" for name, entry in header.items() if entry["dtype"] not in DTYPES]
     if unknown:
         raise ValueError(f"{path} holds tensors of dtypes that are not supported: {', '.join(unknown)}")
     tensors = {}
     for name, entry in header.items():
-        begin, end = entry["data_offsets"]
-        window = content[start + begin : start + end]
-        tensors[name] = window.view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
+        dtype, shape, (begin, end) = DTYPES[entry["dtype"]], tuple(entry["shape"]), entry["data_offsets"]
+        if begin == end:  # nothing can be mapped
+            tensors[name] = np.empty(shape, dtype)
+        else:
+            tensors[name] = np.memmap(path, dtype, "r", 8 + length + begin, shape).view(np.ndarray)
     return tensors, metadata
 
 

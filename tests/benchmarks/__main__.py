@@ -1,6 +1,6 @@
 """How fast is minigpt2? It races PyTorch, transformers and tiktoken on this machine.
 
-    python tests/benchmarks                        # everything, about half an hour
+    python tests/benchmarks                        # everything, about a quarter of an hour
     python tests/benchmarks decode train-4x64      # some of it
     python tests/benchmarks --list
 
@@ -19,7 +19,7 @@ from pathlib import Path
 # Some systems pin OpenBLAS to an older processor's kernels. Users do not, and it reads these when NumPy is imported.
 for pinned in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
     os.environ.pop(pinned, None)
-os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+os.environ |= {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONWARNINGS": "ignore"}
 
 import machine  # noqa: E402
 from race import Workload, race, take_turns  # noqa: E402
@@ -82,6 +82,7 @@ def run(names, workloads, options):
     text = report.markdown(workloads, results, options.repeats)
     (options.out / "results.md").write_text(text)
     report.chart(workloads, results, options.out / "speed.png")
+    report.scaling_chart(workloads, results, options.out / "scaling.png")
     print(text)
 
 

@@ -111,6 +111,7 @@ def train(contestant, folder, B, T, steps, config=GPT2_SMALL):
             loss, grads = net.loss_and_grads(ids, targets)
             optimizer.step(grads, max_norm=MAX_NORM)
             return loss
+
     else:
         import torch
         from nanogpt import parameter_groups
@@ -133,7 +134,8 @@ def train(contestant, folder, B, T, steps, config=GPT2_SMALL):
             return loss.item()
 
     def turn():
-        return [step(*random_windows(sequence, B, T, rng)) for _ in range(steps)][0]
+        first, *_ = [step(*random_windows(sequence, B, T, rng)) for _ in range(steps)]
+        return first
 
     return turn
 
@@ -228,3 +230,24 @@ WORKLOADS = {
         "training step, nanoGPT's CPU setting", 12, 64, 20, {"transformers": 1.3, "nanoGPT": 1.1}, NANOGPT_CPU
     ),
 }  # fmt: skip
+
+# The cost against the size. Operations per token grow little with T; bytes per token are proportional to the layers.
+LENGTHS = 64, 128, 256, 512, 1024
+LAYERS = 1, 2, 4, 8, 12, 24, 48
+
+
+def layers_workload(n_layer):
+    config = dataclasses.replace(GPT2_SMALL, n_layer=n_layer)
+    return Workload(
+        f"decode, {n_layer} layers", decode, ("minigpt2", "transformers"), 16, "tokens",
+        decode_limit(config, 1, 16, 16), {}, {"B": 1, "T": 16, "n": 16, "config": config},
+        series="parameters", size=sum(int(np.prod(shape)) for shape in config.parameter_shapes().values()),
+    )  # fmt: skip
+
+
+WORKLOADS |= {
+    f"scaling-T{T}": dataclasses.replace(prefill_workload(T, {}), series="tokens in the prompt", size=T,
+                                         contestants=("minigpt2", "transformers"))
+    for T in LENGTHS
+}  # fmt: skip
+WORKLOADS |= {f"scaling-L{n_layer}": layers_workload(n_layer) for n_layer in LAYERS}

@@ -33,6 +33,7 @@ class Workload:
     bars: {contestant: how many times as long as ours its turn should at least take}
     options: passed on to ``setup``
     tolerance: relative, for what came out; None where it is not compared
+    series, size: a name that several workloads share and what they differ in, for the cost against the size
     """
 
     title: str
@@ -44,6 +45,8 @@ class Workload:
     bars: dict = field(default_factory=dict)
     options: dict = field(default_factory=dict)
     tolerance: float | None = 1e-3
+    series: str = ""
+    size: float = 0.0
 
 
 class Contestant:

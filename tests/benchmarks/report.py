@@ -3,6 +3,7 @@
 import statistics
 
 import machine
+import numpy as np
 from race import median_seconds, ratios
 
 COLORS = {"transformers": "#0b559f", "transformers generate": "#7fb2df", "nanoGPT": "#d95f02", "tiktoken": "#7570b3",
@@ -35,11 +36,11 @@ def row(workload, turns):
 
 
 def markdown(workloads, results, repeats):
-    """The whole result as a table with a line per workload and contestant."""
+    """The whole result: a table with a line per workload and contestant, one of the cost against the size."""
     lines = [
         f"Machine: {machine.description()}.",
         "",
-        f"Their time over ours, both on all cores, median of {repeats} turns in turns (lowest to highest). Above 1: minigpt2 is"
+        f"Their time over ours, both on all cores: median of {repeats} turns (lowest to highest). Above 1, minigpt2 is"
         " faster. Memory: their peak over ours. Limit: the time at this machine's limit over ours.",
         "",
         "| workload | against | time | memory | share of limit |",
@@ -47,25 +48,70 @@ def markdown(workloads, results, repeats):
     ]
     for name, turns in results.items():
         workload = workloads[name]
+        if workload.series:
+            continue
         limit = f"{share_of_limit(workload, turns):.0%}" if workload.limit else ""
         for contestant in workload.contestants[1:]:
             memory = turns[contestant][-1]["memory"] / turns["minigpt2"][-1]["memory"]
             lines.append(
                 f"| {workload.title} | {contestant} | {ratio(workload, turns, contestant)} | {memory:.2f} | {limit} |"
             )
-    rates = [f"{name} {workloads[name].amount / median_seconds(turns, 'minigpt2'):.3g} {workloads[name].unit}/s"
-             for name, turns in results.items()]  # fmt: skip
+    series = scaling(workloads, results)
+    if series:
+        lines += ["", "Seconds per token grow with size^exponent:", "", "| size | of | exponent | over which range |",
+                  "|---|---|---|---|"]  # fmt: skip
+    for (title, contestant), points in series.items():
+        sizes, _ = zip(*points, strict=True)
+        lines.append(f"| {title} | {contestant} | {exponent(points):.2f} | {sizes[0]:,} to {sizes[-1]:,} |")
     peaks = [turn["value"] for turns in results.values() for turn in turns["machine"]]
     operations, bandwidth = (statistics.median(column) / 1e9 for column in zip(*peaks, strict=True))
-    lines += ["", f"In this run the machine did {operations:.0f} GFLOP/s and read {bandwidth:.0f} GB/s; minigpt2: "
-              + ", ".join(rates) + "."]  # fmt: skip
+    lines += ["", f"The machine in this run: {operations:.0f} GFLOP/s in a large product, {bandwidth:.0f} GB/s in a"
+              " large read, medians."]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def scaling(workloads, results):
+    """{(series, contestant): [(size, seconds per token)]} of the series of which two or more points were raced."""
+    series = {}
+    for name, turns in results.items():
+        workload = workloads[name]
+        for contestant in workload.contestants if workload.series else ():
+            point = workload.size, median_seconds(turns, contestant) / workload.amount
+            series.setdefault((workload.series, contestant), []).append(point)
+    return {key: points for key, points in series.items() if len(points) > 1}
+
+
+def exponent(points):
+    """The slope of the straight line through the points on two logarithmic axes."""
+    sizes, seconds = np.log(points).T
+    return np.polyfit(sizes, seconds, 1)[0]
+
+
+def scaling_chart(workloads, results, path):
+    """Seconds per token over size, a panel per series, with the exponents in the legend."""
+    from matplotlib.figure import Figure
+
+    series = scaling(workloads, results)
+    titles = list(dict.fromkeys(title for title, _ in series))
+    if not titles:
+        return
+    figure = Figure(figsize=(4.2 * len(titles), 3.4), dpi=100, layout="constrained")
+    for axes, title in zip(figure.subplots(1, len(titles), squeeze=False)[0], titles, strict=True):
+        for (its_title, contestant), points in series.items():
+            if its_title == title:
+                style = {"color": COLORS.get(contestant, "black"), "marker": "o" if contestant == "minigpt2" else "s"}
+                axes.plot(*zip(*points, strict=True), label=f"{contestant}, exponent {exponent(points):.2f}", **style)
+        axes.set(xscale="log", yscale="log", xlabel=title, ylabel="seconds per token")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=8)
+    figure.savefig(path)
 
 
 def chart(workloads, results, path):
     """Bars of their time over ours, grouped by workload."""
     from matplotlib.figure import Figure
 
+    results = {name: turns for name, turns in results.items() if not workloads[name].series}
     bars = [(name, contestant) for name in results for contestant in workloads[name].contestants[1:]]
     figure = Figure(figsize=(8, 1.2 + 0.26 * len(bars) + 0.12 * len(results)), dpi=100, layout="constrained")
     axes = figure.subplots()

@@ -7,6 +7,7 @@ import importlib.util
 import subprocess
 import sys
 import sysconfig
+from itertools import pairwise
 from pathlib import Path
 
 import regex
@@ -57,7 +58,7 @@ class PublishedEncoder:
             return self.remembered[piece]
         symbols = list(piece)
         while len(symbols) > 1:
-            pairs = set(zip(symbols, symbols[1:], strict=False))
+            pairs = set(pairwise(symbols))
             best = min(pairs, key=lambda pair: self.ranks.get(pair, float("inf")))
             if best not in self.ranks:
                 break
