@@ -71,7 +71,7 @@ def run(names, workloads, options):
                 bar.set_postfix_str(f"{name}: {contestant}")
                 bar.update()
 
-            results[name] = race(name, workloads, Path(folder), options.repeats, on_turn)
+            results[name] = race(name, workloads[name], MACHINE, Path(folder), options.repeats, on_turn)
             tqdm.write(report.row(workloads[name], results[name]), file=sys.stderr)
     options.out.mkdir(parents=True, exist_ok=True)
     for answers in results.values():  # what came out has been compared; it is long

@@ -118,11 +118,12 @@ def train(contestant, folder, B, T, steps, config=GPT2_SMALL):
 
         net.train()
         groups = parameter_groups(net, ADAMW["weight_decay"])
-        optimizer = torch.optim.AdamW(groups, lr=ADAMW["lr"], betas=ADAMW["betas"], fused=True)
+        fused = True if contestant.endswith("fused AdamW") else None  # None: PyTorch decides, as in nanoGPT on a CPU
+        optimizer = torch.optim.AdamW(groups, lr=ADAMW["lr"], betas=ADAMW["betas"], fused=fused)
 
         def step(ids, targets):
             ids, targets = torch.from_numpy(ids), torch.from_numpy(targets)
-            if contestant == "transformers":
+            if contestant.startswith("transformers"):
                 logits = net(ids, use_cache=False).logits
                 loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
             else:
@@ -208,8 +209,8 @@ def prefill_workload(T, bars):
 
 def train_workload(title, B, T, steps, bars, config=GPT2_SMALL):
     return Workload(
-        title, train, PEERS, steps, "steps", train_limit(config, B, T, steps), bars,
-        {"B": B, "T": T, "steps": steps, "config": config},
+        title, train, (*PEERS, "transformers, fused AdamW"), steps, "steps", train_limit(config, B, T, steps), bars,
+        {"B": B, "T": T, "steps": steps, "config": config}, warm_up=3,
     )  # fmt: skip
 
 

@@ -33,6 +33,7 @@ class Workload:
     bars: {contestant: how many times as long as ours its turn should at least take}
     options: passed on to ``setup``
     tolerance: relative, for what came out; None where it is not compared
+    warm_up: turns that do not count
     series, size: a name that several workloads share and what they differ in, for the cost against the size
     """
 
@@ -47,16 +48,18 @@ class Workload:
     tolerance: float | None = 1e-3
     series: str = ""
     size: float = 0.0
+    warm_up: int = 1
 
 
 class Contestant:
     """The parent's side of a process that waits for its turns."""
 
-    def __init__(self, workload, name, folder):
-        command = [sys.executable, str(Path(__file__).parent), "--turns-of", workload, name, str(folder)]
+    def __init__(self, key, workload, name, folder):
+        command = [sys.executable, str(Path(__file__).parent), "--turns-of", key, name, str(folder)]
         self.name = name
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.take_turn()  # warm-up
+        for _ in range(workload.warm_up):
+            self.take_turn()
 
     def take_turn(self):
         """{"seconds", "value", "memory"} of one turn."""
@@ -76,9 +79,10 @@ class Contestant:
         self.process.wait()
 
 
-def race(workload, workloads, folder, repeats, on_turn):
-    """Let the contestants of one workload and "machine" take ``repeats`` turns each, in turns.
+def race(key, workload, machine, folder, repeats, on_turn):
+    """Let the contestants of one workload and the machine's limit take ``repeats`` turns each, in turns.
 
+    key: by which a contestant's process finds the workload
     on_turn: called with a contestant's name before each turn
     returns {contestant: [answer of each turn]}.
     raises: RuntimeError when a contestant fails, or what came out differs.
@@ -86,10 +90,11 @@ def race(workload, workloads, folder, repeats, on_turn):
     contestants = []
     turns = {}
     try:
-        for name in ("machine", *workloads[workload].contestants):
-            on_turn(name)
-            contestants.append(Contestant("machine" if name == "machine" else workload, name, folder))
-            turns[name] = []
+        for its_key, its_workload in (("machine", machine), (key, workload)):
+            for name in its_workload.contestants:
+                on_turn(name)
+                contestants.append(Contestant(its_key, its_workload, name, folder))
+                turns[name] = []
         for _ in range(repeats):
             for contestant in contestants:
                 on_turn(contestant.name)
@@ -97,7 +102,7 @@ def race(workload, workloads, folder, repeats, on_turn):
     finally:
         for contestant in contestants:
             contestant.stop()
-    _compare_values(workloads[workload], turns)
+    _compare_values(workload, turns)
     return turns
 
 
@@ -107,9 +112,7 @@ def _compare_values(workload, turns):
     ours = turns["minigpt2"][0]["value"]
     for name in workload.contestants:
         theirs = turns[name][0]["value"]
-        alike = (
-            abs(ours - theirs) <= workload.tolerance * abs(ours) if isinstance(ours, float) else ours == theirs
-        )
+        alike = abs(ours - theirs) <= workload.tolerance * abs(ours) if isinstance(ours, float) else ours == theirs
         if not alike:
             raise RuntimeError(f"{workload.title}: minigpt2 came to {ours}, {name} to {theirs}")
 

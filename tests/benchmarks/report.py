@@ -6,8 +6,10 @@ import machine
 import numpy as np
 from race import median_seconds, ratios
 
-COLORS = {"transformers": "#0b559f", "transformers generate": "#7fb2df", "nanoGPT": "#d95f02", "tiktoken": "#7570b3",
-          "encoder.py": "0.6"}  # fmt: skip
+COLORS = {
+    "transformers": "#0b559f", "transformers generate": "#7fb2df", "transformers, fused AdamW": "#7fb2df",
+    "nanoGPT": "#d95f02", "tiktoken": "#7570b3", "encoder.py": "0.6",
+}  # fmt: skip
 
 
 def share_of_limit(workload, turns):
