@@ -1,5 +1,7 @@
 """minigpt2: GPT-2 in plain NumPy, every component's forward pass and hand-written backward pass."""
 
+import os
+
 from minigpt2.backend import keep_freed_memory
 from minigpt2.components.optimizer import SGD, AdamW
 from minigpt2.gradcheck import gradient_check
@@ -13,4 +15,5 @@ __all__ = [
 ]  # fmt: skip
 __version__ = "0.1.0"
 
-keep_freed_memory()
+if os.environ.get("MINIGPT2_MALLOPT") != "0":
+    keep_freed_memory()

@@ -85,8 +85,8 @@ def keep_freed_memory():
     By default every array above 32 MiB is mapped afresh and each of its 4 KiB pages costs a page
     fault on first touch; a training step of pure functions that return fresh arrays spends up to a
     third of its time there. All three settings are needed: the first lets arrays up to 1 GiB come from
-    the heap, the second keeps the heap from shrinking, the third lets threads share it. Has no effect where
-    there is no glibc.
+    the heap, the second keeps the heap from shrinking, the third lets threads share it. Importing minigpt2 calls
+    this, unless the environment says MINIGPT2_MALLOPT=0. Has no effect where there is no glibc.
     """
     M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # <malloc.h>
     try:

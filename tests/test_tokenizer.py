@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigpt2.char_tokenizer import CharTokenizer
-from minigpt2.tokenizer import PIECES, PRINTABLE, Tokenizer, learn_merges
+from minigpt2.tokenizer import CHUNKS, PIECES, PRINTABLE, Tokenizer, learn_merges
 
 SAMPLE = (
     "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of "
@@ -217,6 +217,13 @@ def test_windows_that_disagree_fall_back_to_the_whole_word():
     assert tokenizer._window == 32 and len(odd) == 51
     assert tokenizer.encode(odd) == [tokenizer.vocab[token] for token in expected]
     assert tokenizer.longest == 51
+
+
+@given(st.text(st.one_of(st.sampled_from(" 's!\n\t\x1c\x1f\x85\xa0\u2003abc1"), ASSIGNED), max_size=40))
+def test_no_piece_reaches_across_chunks(text):
+    chunks = CHUNKS.findall(text)
+    assert "".join(chunks) == text
+    assert [piece for chunk in chunks for piece in PIECES.findall(chunk)] == PIECES.findall(text)
 
 
 def test_the_cache_stays_small(monkeypatch):
