@@ -7,7 +7,7 @@ import numpy as np
 from race import median_seconds, ratios
 
 COLORS = {
-    "transformers": "#0b559f", "transformers generate": "#7fb2df", "transformers, fused AdamW": "#7fb2df",
+    "transformers": "#0b559f", "transformers generate": "#7fb2df", "transformers, fused AdamW": "#41a3a3",
     "nanoGPT": "#d95f02", "tiktoken": "#7570b3", "encoder.py": "0.6",
 }  # fmt: skip
 
@@ -90,7 +90,7 @@ def exponent(points):
 
 
 def scaling_chart(workloads, results, path):
-    """Seconds per token over size, a panel per series, with the exponents in the legend."""
+    """Time per token over size, in units of our first, a panel per series, with the exponents in the legend."""
     from matplotlib.figure import Figure
 
     series = scaling(workloads, results)
@@ -102,8 +102,16 @@ def scaling_chart(workloads, results, path):
         for (its_title, contestant), points in series.items():
             if its_title == title:
                 style = {"color": COLORS.get(contestant, "black"), "marker": "o" if contestant == "minigpt2" else "s"}
-                axes.plot(*zip(*points, strict=True), label=f"{contestant}, exponent {exponent(points):.2f}", **style)
-        axes.set(xscale="log", yscale="log", xlabel=title, ylabel="seconds per token")
+                (_, unit), *_ = series[title, "minigpt2"]
+                sizes, seconds = np.array(points).T
+                axes.plot(sizes, seconds / unit, label=f"{contestant}, exponent {exponent(points):.2f}", **style)
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log", base=2)
+        sizes = [size for size, _ in series[title, "minigpt2"]]
+        shown = sizes if len(sizes) < 6 else sizes[::2]
+        axes.set_xticks(shown, [f"{size / 1e6:,.0f} M" if size > 1e6 else f"{size:,.0f}" for size in shown])
+        axes.yaxis.set_major_formatter(lambda time, _: f"{time:g}")
+        axes.set(xlabel=title, ylabel="time per token, minigpt2's first = 1")
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=8)
     figure.savefig(path)
@@ -130,10 +138,12 @@ def chart(workloads, results, path):
         ticks[(top + y - 1) / 2] = workloads[name].title
         y += 0.5
     axes.axvline(1, color="black", linewidth=0.8)
-    axes.set_xscale("log")
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(lambda ratio, _: f"{ratio:g}")
     axes.set_yticks([*ticks], ticks.values())
-    axes.invert_yaxis()
-    axes.set_xlabel("time of the other over the time of minigpt2 (right of 1: minigpt2 is faster)")
+    axes.set_ylim(y, -1)
+    axes.margins(x=0.08)
+    axes.set_xlabel("their time over the time of minigpt2; right of 1, minigpt2 is faster")
     axes.set_title("minigpt2 against others on the same CPU")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)
