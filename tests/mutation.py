@@ -46,6 +46,7 @@ EQUIVALENT = [
     ("optimizer.py", "CHUNK =", None, SPEED),
     ("attention.py", "p = scaled_q", "2", LAST),
     ("attention.py", "if causal and p.shape[2] > 1", "p.shape[2] >= 1", "to a single query nothing is future"),
+    ("attention.py", "if causal and p.shape[2] > 1", "3", "to a single query nothing is future"),
     ("attention.py", "@functools.lru_cache", None, SPEED),
     ("attention.py", "dv[:, :, keys] +=", "2", LAST),
     ("attention.py", "dprobs = dheads", "2", LAST),
