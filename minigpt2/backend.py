@@ -38,7 +38,7 @@ def add_rows(table, ids, rows):
 
 
 def sum_rows(x, out=None):
-    """The sum of the rows of x (N, C) as a product with ones: BLAS is several times as fast as ``x.sum(axis=0)``."""
+    """The sum of the rows of x (N, C) as a product with ones: BLAS is faster than ``x.sum(axis=0)``."""
     xp = array_module(x)
     return xp.matmul(xp.ones(len(x), x.dtype), x, out=out)
 

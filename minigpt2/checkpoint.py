@@ -3,14 +3,16 @@
 A safetensors file is 8 bytes with the length of a header, the header (JSON: every tensor's dtype, shape and
 place), and then the tensors' bytes, one after the other. Nothing in it can be executed, unlike the pickles of
 ``pytorch_model.bin``. The ``safetensors`` library checks that a file is whole and its header consistent;
-NumPy then maps the file, so that a tensor is read when it is copied to where it belongs, and not before.
+NumPy then reads a tensor when it is copied to where it belongs, and not before.
 
 Source: https://huggingface.co/docs/safetensors
 """
 
 import json
+import math
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -69,7 +71,7 @@ def read_parameters(folder, out):
     """
     tensors, faults = {}, []
     for file in _weight_files(Path(folder)):
-        for name, tensor in _map_tensors(file)[0].items():
+        for name, tensor in _stored_tensors(file)[0].items():
             name = name.removeprefix("transformer.")
             if MASK_BUFFER.fullmatch(name):
                 continue
@@ -88,15 +90,15 @@ def read_parameters(folder, out):
             faults.append(f"{name} has dtype {tensor.dtype}, expected floating-point numbers")
     if faults:
         raise ValueError(f"the weights in {folder} do not fit the model of its {CONFIG}: {'; '.join(faults)}")
-    if tied_head is not None and not np.array_equal(_decode(tied_head), _decode(tensors["wte.weight"])):
+    if tied_head is not None and not np.array_equal(tied_head.read(), tensors["wte.weight"].read()):
         raise ValueError(
             f"the weights in {folder} hold a lm_head.weight of their own, but the model takes wte.weight for "
             f'it: set "tie_word_embeddings": false in {CONFIG}'
         )
 
-    for name in list(tensors):
+    for name, tensor in tensors.items():
         with np.errstate(over="ignore", invalid="ignore"):  # what it ignores, the next line finds
-            out[name][...] = _decode(tensors.pop(name))  # which unmaps it
+            out[name][...] = tensor.read()
         if not np.isfinite(out[name]).all():
             raise ValueError(f"{name} in {folder} holds NaN or infinity: the weights are of no use")
 
@@ -164,8 +166,8 @@ def read_tensors(path):
     returns: (name -> array, metadata: str -> str).
     raises: FileNotFoundError; ValueError, naming the file, when it is cut short or damaged.
     """
-    tensors, metadata = _map_tensors(path)
-    return {name: np.array(_decode(tensor)) for name, tensor in tensors.items()}, metadata
+    tensors, metadata = _stored_tensors(path)
+    return {name: tensor.read() for name, tensor in tensors.items()}, metadata
 
 
 def write_tensors(path, tensors, metadata=None):
@@ -196,11 +198,22 @@ def write_tensors(path, tensors, metadata=None):
             file.write(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8))
 
 
-def _map_tensors(path):
-    """Like ``read_tensors``, but the arrays are windows on the file: read-only, bfloat16 still in words.
+class _StoredTensor(NamedTuple):
+    """Where a tensor lies in a file. Nothing is open or in memory until it is read."""
 
-    Each is a mapping of its own, and what was read of it leaves the memory with it.
-    """
+    path: Path
+    dtype: np.dtype
+    shape: tuple
+    offset: int  # bytes from the beginning of the file
+
+    def read(self):
+        """The tensor as a new array; bfloat16 as float32."""
+        numbers = np.fromfile(self.path, self.dtype, math.prod(self.shape), offset=self.offset)
+        return _decode(numbers.reshape(self.shape))
+
+
+def _stored_tensors(path):
+    """(name -> _StoredTensor, metadata) of a safetensors file; errors as ``read_tensors``."""
     try:
         with safe_open(path, framework="numpy"):  # it checks the header, against the file's size too
             pass
@@ -217,11 +230,8 @@ def _map_tensors(path):
         raise ValueError(f"{path} holds tensors of dtypes that are not supported: {', '.join(unknown)}")
     tensors = {}
     for name, entry in header.items():
-        dtype, shape, (begin, end) = DTYPES[entry["dtype"]], tuple(entry["shape"]), entry["data_offsets"]
-        if begin == end:  # nothing can be mapped
-            tensors[name] = np.empty(shape, dtype)
-        else:
-            tensors[name] = np.memmap(path, dtype, "r", 8 + length + begin, shape).view(np.ndarray)
+        offset = 8 + length + entry["data_offsets"][0]
+        tensors[name] = _StoredTensor(path, DTYPES[entry["dtype"]], tuple(entry["shape"]), offset)
     return tensors, metadata
 
 

@@ -479,3 +479,17 @@ def test_we_open_what_transformers_saves(tmp_path, dtype, shards, tied):
     model = minigpt2.GPT2.from_pretrained(tmp_path, dtype="float64")
     assert model.config.tie_word_embeddings == tied
     np.testing.assert_allclose(model.forward(IDS)[0], logits_of(reference.double()), rtol=0, atol=1e-10)
+
+
+def test_a_file_of_many_tensors_needs_few_open_files(tmp_path):
+    resource = pytest.importorskip("resource", reason="this system does not limit open files")
+    tensors = {f"t{n}": np.full((2, 3), n, np.float32) for n in range(300)} | {"none": np.empty((0, 4), np.float32)}
+    checkpoint.write_tensors(tmp_path / "many.safetensors", tensors)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
+    try:
+        found, _ = checkpoint.read_tensors(tmp_path / "many.safetensors")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert found.keys() == tensors.keys()
+    assert all(np.array_equal(found[name], tensors[name]) for name in tensors)
