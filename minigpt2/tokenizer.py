@@ -161,7 +161,7 @@ class Tokenizer:
 
         self._window = 16 * max(map(len, self._bytes.values()))  # bytes that are merged in one go
         self._chunks = Cache(self._encode_chunk, self._window)
-        self._pieces = Cache(lambda piece: self._encode_piece(piece.encode()), self._window)
+        self._pieces = Cache(self._encode_piece, self._window)
         self._windows = Cache(self._merge, self._window)
 
     def __len__(self):
@@ -198,7 +198,7 @@ class Tokenizer:
         return list(chain.from_iterable(map(self._pieces.__getitem__, PIECES.findall(chunk))))
 
     def _encode_piece(self, piece):
-        """The ids of one piece (bytes), in time linear in its length.
+        """The ids of one piece (str), in time linear in its length.
 
         A long piece is encoded window by window; each starts at a token of the one before. Where both
         agree on this token, the windows joined at it are what the piece as a whole gives. For whether two
@@ -206,6 +206,7 @@ class Tokenizer:
         the two sides know nothing of each other), and each pair of neighbours lies in one window. This
         takes merges in the order of training: rank is then time, and time is the same in every window.
         """
+        piece = piece.encode()
         if len(piece) <= self._window:
             return self._merge(piece)
         ids, start = [], 0

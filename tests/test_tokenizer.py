@@ -1,6 +1,7 @@
 """The BPE tokenizer against tiktoken, transformers, known answers, and the definition of BPE."""
 
 import json
+import pickle
 import random
 import string
 import sys
@@ -233,6 +234,11 @@ def test_the_cache_stays_small(monkeypatch):
     assert tokenizer.decode(tokenizer.encode(text)) == text
     for cache in (tokenizer._chunks, tokenizer._pieces, tokenizer._windows):
         assert sum(map(len, cache)) <= 1000 + tokenizer._window
+
+
+def test_a_tokenizer_can_be_sent_to_another_process():
+    copy = pickle.loads(pickle.dumps(small()))
+    assert copy.encode("the train") == small().encode("the train")
 
 
 def test_answers_are_independent_copies():
