@@ -3,9 +3,12 @@
 Shapes: B batch, T time (tokens).
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
+
+MAX_LINE = 10_000_000  # bytes; a line above is a broken or binary file, and would not fit into memory thrice
 
 
 def load_text(sources):
@@ -13,12 +16,64 @@ def load_text(sources):
 
     sources: paths of UTF-8 text files; "shakespeare" stands for tiny Shakespeare, downloaded once
     returns one str; line ends are kept as they are in the file.
-    raises: FileNotFoundError or ValueError, naming the source, when it is missing, empty or not UTF-8.
+    raises: FileNotFoundError or ValueError, naming file and line, as ``read_lines``.
     """
-    return "".join(_read(source) for source in sources)
+    return "".join("".join(read_lines(source)) for source in sources)
 
 
-def _read(source):
+def read_lines(source):
+    """Yield the lines of a UTF-8 text file with their line ends.
+
+    source: path; "shakespeare" stands for tiny Shakespeare, downloaded once
+    raises: FileNotFoundError when it is missing; ValueError, naming file and line, when it is empty, not UTF-8,
+        or has a line above MAX_LINE bytes.
+    """
+    path = locate(source)
+    with open(path, "rb") as file:
+        number = 0
+        while line := file.readline(MAX_LINE + 1):
+            number += 1
+            if len(line) > MAX_LINE:
+                raise ValueError(
+                    f"{path}, line {number}: longer than {MAX_LINE:,} bytes; is it text? If so, break its lines"
+                )
+            try:
+                yield line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f"{path}, line {number}: not UTF-8 text (byte {error.start}: {error.reason})"
+                ) from None
+    if not number:
+        raise ValueError(f"{path}: the file is empty")
+
+
+def read_jsonl(source, fields):
+    """Yield (line number, dict) of a file that holds a JSON object per line; blank lines are passed over.
+
+    fields: names that each object must have
+    raises: as ``read_lines``, and ValueError, naming file and line, where a line is no JSON object or lacks a field.
+    """
+    for number, line in enumerate(read_lines(source), 1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise ValueError(f"{source}, line {number}: not valid JSON: {error}") from None
+        if not isinstance(value, dict):
+            raise ValueError(f"{source}, line {number}: expected a JSON object {{...}}, got {type(value).__name__}")
+        if missing := [field for field in fields if field not in value]:
+            raise ValueError(
+                f"{source}, line {number}: there is no field {missing[0]!r}, only {', '.join(map(repr, value))}"
+            )
+        yield number, value
+
+
+def locate(source):
+    """The path of a source of text; "shakespeare" is downloaded once.
+
+    raises: FileNotFoundError when there is no such file.
+    """
     path = Path(source)
     if str(source) == "shakespeare" and not path.exists():
         from minigpt2 import hub  # imports requests, which only a download needs
@@ -26,13 +81,7 @@ def _read(source):
         path = hub.corpus("shakespeare")
     if not path.is_file():
         raise FileNotFoundError(f"{source}: no such text file; give a path, or 'shakespeare' for a download")
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 text (byte {error.start}: {error.reason})") from None
-    if not text:
-        raise ValueError(f"{path}: the file is empty")
-    return text
+    return path
 
 
 def split(text, train_share=0.9):

@@ -48,34 +48,50 @@ class Evaluation:
 
 
 def evaluate(model, tokenizer, text, stride=None, progress=False):
-    """Predict every token of a text but the first, each from those before it in its window.
+    """Predict every token of a text but the first, each from those before it; arguments as in ``total_nats``.
 
-    Windows of n_positions tokens begin every ``stride`` tokens; in each only those tokens count that
-    the window before has not predicted. A small stride gives every token a long context and costs
-    n_positions / stride passes over the text.
-
-    stride: tokens between windows, 1 ... n_positions; n_positions by default: no overlap
-    progress: True shows a bar on standard error
     returns Evaluation.
-    raises: ValueError when the text has fewer than two tokens, or stride is out of range.
+    raises: ValueError as ``total_nats``.
     """
     ids = np.asarray(tokenizer.encode(text))
+    nats = total_nats(model, ids, stride, progress=progress)
+    # Every character but those of the first token, which nothing predicts.
+    return Evaluation(nats, ids.size - 1, max(len(text) - len(tokenizer.decode(ids[:1])), 1))
+
+
+def total_nats(model, ids, stride=None, context=None, progress=False):
+    """-log p of every token but the first, summed.
+
+    Windows of ``context`` tokens begin every ``stride`` tokens; in each only those tokens count that
+    the window before has not predicted. A small stride gives every token a long context and costs
+    context / stride passes over the text.
+
+    ids: (N,) integers
+    stride: tokens between windows, 1 ... context; context by default: no overlap
+    context: tokens in a window, 1 ... n_positions; n_positions by default
+    progress: True shows a bar on standard error
+    returns float, in nats.
+    raises: ValueError when there are fewer than two tokens, or stride or context is out of range.
+    """
+    P = model.config.n_positions
+    ids = np.asarray(ids)
     if ids.size < 2:
         raise ValueError(f"evaluate: the text has {ids.size} tokens, at least 2 are needed: the first is given")
-    T = min(model.config.n_positions, ids.size - 1)
-    stride = T if stride is None else stride
-    if not 1 <= stride <= model.config.n_positions:
-        raise ValueError(f"evaluate: stride must be 1 ... {model.config.n_positions} tokens, got {stride}")
+    context = P if context is None else context
+    if not 1 <= context <= P:
+        raise ValueError(f"evaluate: context must be 1 ... {P} tokens, got {context}")
+    stride = context if stride is None else stride
+    if not 1 <= stride <= context:
+        raise ValueError(f"evaluate: stride must be 1 ... {context} tokens, got {stride}")
+    T = min(context, ids.size - 1)
 
     # A window sees ids[start : start + T] and predicts the token after each; the last one ends the text.
-    starts = [*range(0, ids.size - 1 - T, stride), ids.size - 1 - T]
-    seen = np.asarray(starts)[:, None] + np.arange(T)
-    predicted_before = np.asarray([0] + [start + T for start in starts[:-1]])[:, None]
-    targets = np.where(seen >= predicted_before, ids[seen + 1], -100)
-
+    starts = np.asarray([*range(0, ids.size - 1 - T, stride), ids.size - 1 - T])
+    predicted_before = np.concatenate([[0], starts[:-1] + T])
     nats, B = 0.0, max(1, 4096 // T)
     bar = tqdm(range(0, len(starts), B), "evaluating", leave=False, disable=None if progress else True)
     for some in (slice(first, first + B) for first in bar):
-        nats += model.loss(ids[seen[some]], targets[some]) * int((targets[some] != -100).sum())
-    # Every character but those of the first token, which nothing predicts.
-    return Evaluation(nats, ids.size - 1, max(len(text) - len(tokenizer.decode(ids[:1])), 1))
+        seen = starts[some, None] + np.arange(T)
+        targets = np.where(seen >= predicted_before[some, None], ids[seen + 1], -100)
+        nats += model.loss(ids[seen], targets) * int((targets != -100).sum())
+    return nats

@@ -15,7 +15,7 @@ def test_load_text_joins_sources_and_keeps_line_ends(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(b"", "empty"), (b"ab\xff", "not UTF-8 text .byte 2"), (None, "no such text file")]
+    ("content", "message"), [(b"", "empty"), (b"ab\xff", "line 1: not UTF-8 text .byte 2"), (None, "no such text file")]
 )
 def test_load_text_names_the_file_that_is_wrong(tmp_path, content, message):
     path = tmp_path / "text.txt"
