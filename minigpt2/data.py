@@ -7,8 +7,10 @@ import json
 from pathlib import Path
 
 import numpy as np
+import regex
 
 MAX_LINE = 10_000_000  # bytes; a line above is a broken or binary file, and would not fit into memory thrice
+WORDS = regex.compile(r"\p{Han}|[[\p{L}\p{M}\p{N}]--\p{Han}]+", regex.V1)
 
 
 def load_text(sources):
@@ -82,6 +84,14 @@ def locate(source):
     if not path.is_file():
         raise FileNotFoundError(f"{source}: no such text file; give a path, or 'shakespeare' for a download")
     return path
+
+
+def words(text):
+    """The lower-cased words of a text, without punctuation; a Chinese character counts as a word.
+
+    returns list of str. Source: Radford et al. 2019, section 4, who compare texts in this form.
+    """
+    return WORDS.findall(text.lower())
 
 
 def split(text, train_share=0.9):
