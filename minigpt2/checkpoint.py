@@ -146,7 +146,7 @@ def write_checkpoint(folder, config, parameters, dtype="float32"):
             tensor = _to_bfloat16(values) if dtype == "bfloat16" else values.astype(dtype, copy=False)
         if not (np.isfinite(values).all() and np.isfinite(_decode(tensor)).all()):
             faults.append(f"{name} (largest: {np.abs(values).max():.3g})")
-        tensors[name if name == "lm_head.weight" else f"transformer.{name}"] = tensor
+        tensors[name if name.startswith(("lm_head.", "head.")) else f"transformer.{name}"] = tensor
     if faults:
         raise ValueError(f"weights that are NaN, infinite or too large for {dtype}: {', '.join(faults)}")
 

@@ -20,6 +20,7 @@ from minigpt2.components.embedding import (
     unembedding_forward,
 )
 from minigpt2.components.feed_forward import feed_forward_backward, feed_forward_forward
+from minigpt2.components.head import head_backward, head_forward
 from minigpt2.components.layer_norm import layer_norm_backward, layer_norm_forward
 from minigpt2.components.loss import cross_entropy_backward, cross_entropy_forward
 from minigpt2.components.position import position_backward, position_forward
@@ -51,6 +52,7 @@ class GPT2Config:
     embd_pdrop, attn_pdrop, resid_pdrop: dropout probabilities while training, in [0, 1);
     layer_norm_epsilon: eps of every layer norm; initializer_range: standard deviation of new weights;
     tie_word_embeddings: whether the output layer is the token embedding;
+    head_layers: L, above 1 for an output layer of L fully-connected ones, which GPT-2 as released does not have;
     bos_token_id, eos_token_id: the token <|endoftext|>, which begins and ends a document, if there is one.
     raises: TypeError or ValueError when a number is of the wrong kind or out of range.
     """
@@ -67,11 +69,12 @@ class GPT2Config:
     layer_norm_epsilon: float = 1e-5
     initializer_range: float = 0.02
     tie_word_embeddings: bool = True
+    head_layers: int = 1
     bos_token_id: int | None = None
     eos_token_id: int | None = None
 
     def __post_init__(self):
-        for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner"):
+        for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner", "head_layers"):
             value = getattr(self, name)
             if name == "n_inner" and value is None:
                 continue
@@ -104,19 +107,26 @@ class GPT2Config:
         for name, wanted in FIXED_BY_GPT2.items():
             if values.get(name, wanted) != wanted:
                 raise ValueError(f"config: {name}={values[name]!r}, but GPT-2 as released has {wanted!r}")
-        if values.get("model_type", "gpt2") != "gpt2":
+        if values.get("model_type", "gpt2") not in ("gpt2", "minigpt2"):
             raise ValueError(f"config: model_type is {values['model_type']!r}, expected 'gpt2'")
         names = {field.name for field in dataclasses.fields(cls)}
         return cls(**{name: value for name, value in values.items() if name in names})
 
     def to_dict(self):
-        """The content of a config.json that Hugging Face's transformers understands."""
-        return {
+        """The content of a config.json that Hugging Face's transformers understands.
+
+        Unless head_layers is above 1: that model is not one of theirs, and is not called so.
+        """
+        values = {
             "architectures": ["GPT2LMHeadModel"],
             "model_type": "gpt2",
             "activation_function": "gelu_new",
             **dataclasses.asdict(self),
         }
+        if self.head_layers > 1:
+            return values | {"architectures": ["GPT2"], "model_type": "minigpt2"}
+        del values["head_layers"]
+        return values
 
     def parameter_shapes(self):
         """Dict from the dotted name of each parameter to its shape, in the order of computation."""
@@ -130,6 +140,11 @@ class GPT2Config:
                 shapes[f"h.{layer}.{name}.weight"] = tuple(shape)
                 shapes[f"h.{layer}.{name}.bias"] = (shape[-1],)
         shapes |= {"ln_f.weight": (C,), "ln_f.bias": (C,)}
+        if self.head_layers > 1:
+            for layer in range(self.head_layers):
+                outputs = V if layer == self.head_layers - 1 else C
+                shapes |= {f"head.{layer}.weight": (C, outputs), f"head.{layer}.bias": (outputs,)}
+            return shapes
         return shapes if self.tie_word_embeddings else shapes | {"lm_head.weight": (V, C)}
 
 
@@ -229,7 +244,10 @@ def gpt2_forward(ids, params, config, causal=True, rng=None, past=None, position
         )  # fmt: skip
         cache["h"].append(block_cache if keep else None)
     x, cache["ln_f"] = layer_norm_forward(x[:, positions], **params["ln_f"], eps=config.layer_norm_epsilon)
-    logits, cache["lm_head"] = unembedding_forward(x, params.get("lm_head", params["wte"])["weight"])
+    if "head" in params:
+        logits, cache["head"] = head_forward(x, params["head"])
+    else:
+        logits, cache["lm_head"] = unembedding_forward(x, params.get("lm_head", params["wte"])["weight"])
     return logits, cache
 
 
@@ -243,11 +261,16 @@ def gpt2_backward(dlogits, cache, out=None, dcache=None):
     dcache:  dict that receives the gradients of the activations: embd, h (one dict per block), ln_f, logits
     returns dx (B, T, C), the gradient of the sum of the embeddings, and grads, nested like ``params``.
     """
-    tied = cache["lm_head"]["weight"] is cache["wte"]["weight"]
-    grads = dict.fromkeys(["wte", "wpe", "h", "ln_f"]) | ({} if tied else {"lm_head": None})
+    deep = "head" in cache
+    tied = not deep and cache["lm_head"]["weight"] is cache["wte"]["weight"]
+    output = "head" if deep else "wte" if tied else "lm_head"
+    grads = dict.fromkeys(["wte", "wpe", "h", "ln_f", output])
     out = out or grads | {"h": [None] * len(cache["h"])}
 
-    dln_f, dhead = unembedding_backward(dlogits, cache["lm_head"], out["wte" if tied else "lm_head"])
+    if deep:
+        dln_f, grads["head"] = head_backward(dlogits, cache["head"], out["head"])
+    else:
+        dln_f, dhead = unembedding_backward(dlogits, cache["lm_head"], out[output])
     dx, *ln_f = layer_norm_backward(dln_f, cache["ln_f"], out["ln_f"])
     grads["ln_f"] = {"weight": ln_f[0], "bias": ln_f[1]}
     grads["h"] = []
@@ -263,7 +286,8 @@ def gpt2_backward(dlogits, cache, out=None, dcache=None):
     if tied:
         grads["wte"] = {"weight": embedding_backward(dx, cache["wte"], {"weight": dhead})}
     else:
-        grads["lm_head"] = {"weight": dhead}
+        if not deep:
+            grads["lm_head"] = {"weight": dhead}
         if out["wte"]:
             out["wte"]["weight"][...] = 0  # embedding_backward adds
         grads["wte"] = {"weight": embedding_backward(dx, cache["wte"], out["wte"])}
@@ -279,8 +303,11 @@ class GPT2:
             weights ~ normal(0, 0.02), those that end a residual branch (c_proj) / sqrt(2 n_layer)
             biases 0, gains of layer norms 1
 
+        Hidden layers of a deep head, around which no residual stream leads, are normal(0, sqrt(2 / C)).
+
         config: GPT2Config; seed: of the random weights; dtype: "float32" or "float64"
-        Source: Radford et al. 2019, section 2.3, for the scaling of residual layers.
+        Sources: Radford et al. 2019, section 2.3, for the scaling of residual layers; He et al. 2015, "Delving
+            Deep into Rectifiers", eq. 10, for the head.
         """
         self.config = config
         self.params = allocate(config.parameter_shapes(), _float_dtype(dtype), np)
@@ -290,7 +317,8 @@ class GPT2:
                 parameter[...] = 1.0 if ".ln_" in f".{name}" and name.endswith(".weight") else 0.0
                 continue
             rng.standard_normal(dtype=parameter.dtype, out=parameter)
-            parameter *= config.initializer_range
+            hidden = name.startswith("head.") and name != f"head.{config.head_layers - 1}.weight"
+            parameter *= math.sqrt(2 / config.n_embd) if hidden else config.initializer_range
             if name.endswith("c_proj.weight"):
                 parameter *= 1.0 / math.sqrt(2 * config.n_layer)
 
@@ -313,8 +341,25 @@ class GPT2:
         checkpoint.read_parameters(folder, flatten(model.params))
         return model
 
+    def with_head(self, layers, seed=0):
+        """A copy of this model whose output layer is replaced by ``layers`` new ones; everything else is kept.
+
+        The conversion that the document describes in section 3.1, with four, from a masked to a causal model.
+
+        layers: fully-connected layers with a GELU between, see ``head_forward``; 1 for a new matrix (V, C)
+        seed:   of their random weights
+        """
+        config = dataclasses.replace(self.config, head_layers=layers, tie_word_embeddings=False)
+        model = GPT2(config, seed, self.params["wte"]["weight"].dtype)
+        kept = {name: p for name, p in flatten(self.params).items() if not name.startswith(("head.", "lm_head."))}
+        for name, parameter in flatten(model.params).items():
+            if name in kept:
+                parameter[...] = kept[name]
+        return model
+
     def save_pretrained(self, folder, dtype="float32"):
-        """Write config.json and model.safetensors, which transformers' GPT2LMHeadModel opens as well.
+        """Write config.json and model.safetensors, which transformers' GPT2LMHeadModel opens as well (without a
+        deep head).
 
         dtype: "float32", "float16" or "bfloat16", on disk
         """

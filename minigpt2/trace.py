@@ -63,7 +63,7 @@ def trace(model, ids, targets=None, backward=False, label_smoothing=0.0):
     activations = flatten({
         "embd": cache["embd"],
         "h": [_block_activations(block) for block in cache["h"]],
-        "ln_f": cache["lm_head"]["x"],
+        "ln_f": cache["head" if "head" in cache else "lm_head"]["x"],
         "logits": logits,
         "loss": xp.asarray(loss),
     })  # fmt: skip

@@ -37,8 +37,10 @@ from minigpt2.components.feed_forward import (
     gelu_backward,
     gelu_forward,
 )
+from minigpt2.components.head import head_backward, head_forward
 from minigpt2.components.layer_norm import layer_norm_backward, layer_norm_forward
 from minigpt2.components.linear import linear_backward, linear_forward
+from minigpt2.components.lora import lora_backward, lora_forward
 from minigpt2.components.loss import cross_entropy_backward, cross_entropy_forward
 from minigpt2.components.optimizer import SGD, AdamW
 from minigpt2.components.position import position_backward, position_forward
@@ -174,6 +176,18 @@ def _gpt2_grads(dlogits, cache, **out):
     return gpt2_backward(dlogits, cache, **out)[1]
 
 
+def _masked_lm(ids, targets, params, n_head):
+    (V, C), P = params["wte"]["weight"].shape, len(params["wpe"]["weight"])
+    config = GPT2Config(vocab_size=V, n_positions=P, n_embd=C, n_layer=len(params["h"]), n_head=n_head)
+    logits, cache = gpt2_forward(ids, params, config, causal=False)
+    loss, loss_cache = cross_entropy_forward(logits, targets)
+    return loss, {"gpt2": cache, "loss": loss_cache}
+
+
+def _masked_lm_grads(dloss, cache, **out):
+    return gpt2_backward(cross_entropy_backward(dloss, cache["loss"]), cache["gpt2"], **out)[1]
+
+
 PAIRS = {
     "linear": (linear_forward, linear_backward),
     "embedding": (embedding_forward, embedding_backward),
@@ -186,6 +200,9 @@ PAIRS = {
     "dropout": (_dropout, dropout_backward),
     "feed_forward": (feed_forward_forward, feed_forward_backward),
     "attention": (attention_forward, attention_backward),
+    "head": (head_forward, head_backward),
+    "lora": (lora_forward, lora_backward),
+    "masked_lm": (_masked_lm, _masked_lm_grads),
     "block": (block_forward, block_backward),
     "cross_entropy": (cross_entropy_forward, cross_entropy_backward),
     "gpt2": (_gpt2, _gpt2_grads),

@@ -109,6 +109,25 @@ def _block(x, params, n_head, eps, causal=True):
     return x + _feed_forward(_layer_norm(x, **params["ln_2"], eps=eps), params["mlp"])
 
 
+def _head(x, params):
+    *hidden, last = params
+    for layer in hidden:
+        x = _gelu(_linear(x, **layer))
+    return _linear(x, **last)
+
+
+def _lora(weight, a, b, alpha):
+    return weight + alpha / a.shape[1] * (a @ b)
+
+
+def _masked_lm(ids, targets, params, n_head):
+    """BERT's objective on GPT-2's blocks: every token sees all others, and some targets count."""
+    x = _functional().embedding(ids, params["wte"]["weight"]) + params["wpe"]["weight"][: ids.shape[1]]
+    for block in params["h"]:
+        x = _block(x, block, n_head, 1e-5, causal=False)
+    return _cross_entropy(_layer_norm(x, **params["ln_f"], eps=1e-5) @ params["wte"]["weight"].T, targets)
+
+
 def _cross_entropy(logits, targets, label_smoothing=0.0):
     return _functional().cross_entropy(
         logits.flatten(0, -2), targets.flatten(), ignore_index=IGNORED, label_smoothing=label_smoothing
@@ -220,6 +239,20 @@ def _observed(model, seen):
         yield
 
 
+def _head_inputs(rng, B, T, C, H):
+    return {"x": numbers(rng, B, T, C), "params": [_affine(rng, C, C) for _ in range(3)] + [_affine(rng, C, C + 5)]}
+
+
+def _masked_lm_inputs(rng, B, T, C, H, V=7):
+    params = {
+        "wte": {"weight": numbers(rng, V, C)},
+        "wpe": {"weight": numbers(rng, T + 1, C)},
+        "h": [_block_params(rng, C), _block_params(rng, C)],
+        "ln_f": _norm(rng, C),
+    }
+    return {"ids": _ids(rng, V, B, T), "targets": _targets(rng, V, B, T), "params": params}
+
+
 def _gpt2_inputs(config):
     def inputs(rng, B, T, C, H):
         params = {}
@@ -269,6 +302,13 @@ CASES = {
         lambda rng, B, T, C, H: {"x": numbers(rng, B, T, C), "params": _feed_forward_params(rng, C)},
         _feed_forward,
     ),
+    "head": Case(_head_inputs, _head),
+    "lora": Case(
+        lambda rng, I, r, O, H: {"weight": numbers(rng, I, O), "a": numbers(rng, I, r), "b": numbers(rng, r, O)},
+        _lora,
+        {"alpha": 3.0},
+    ),
+    "masked_lm": Case(_masked_lm_inputs, _masked_lm, {"n_head": 2}),
     "block": Case(
         lambda rng, B, T, C, H: {"x": numbers(rng, B, T, C), "params": _block_params(rng, C)},
         _block,

@@ -1,0 +1,44 @@
+"""Section 3.3, low-rank adaptation (LoRA): fine-tuning that changes a weight by a product of two thin matrices.
+
+Shapes: I inputs and O outputs of the weight, r rank, much smaller than both.
+"""
+
+
+def lora_forward(weight, a, b, alpha):
+    """Merge an adapter into the frozen weight that it belongs to.
+
+        W' = W + (alpha / r) A B        so that   x W' = x W + (alpha / r) (x A) B
+
+    The right-hand side is how LoRA is usually drawn; the two are the same. A model of merged weights is an
+    ordinary GPT-2, which trains, evaluates and generates with the code that is there already.
+
+    weight: (I, O) pre-trained, which stays as it is
+    a, b:   (I, r) and (r, O); b begins as zeros, so that W' begins as W
+    alpha:  scale of the change, about as good as a factor on the learning rate
+    returns W' (I, O) and the cache for ``lora_backward``.
+    raises: ValueError when the shapes do not fit.
+    Source: Hu et al. 2022, "LoRA: Low-Rank Adaptation of Large Language Models", section 4.1, eq. 3, where
+        B A stands for our A B, since weights are stored (in, out) here.
+    """
+    if a.shape[1:] != b.shape[:1] or (a.shape[0], b.shape[1]) != weight.shape:
+        raise ValueError(f"lora: a (I, r) and b (r, O) must give weight {weight.shape}, got {a.shape} and {b.shape}")
+    scale = alpha / a.shape[1]
+    merged = a @ b
+    merged *= scale
+    merged += weight
+    return merged, {"a": a, "b": b, "scale": scale}
+
+
+def lora_backward(dmerged, cache):
+    """Gradients of ``lora_forward``.
+
+        dW = dW'     dA = (alpha / r) dW' B^T     dB = (alpha / r) A^T dW'
+
+    dmerged: (I, O) gradient of the merged weight, as the layer's backward pass gives it
+    returns dweight (I, O), da (I, r), db (r, O). Who keeps the weight frozen has no use for the first.
+    """
+    da = dmerged @ cache["b"].T
+    da *= cache["scale"]
+    db = cache["a"].T @ dmerged
+    db *= cache["scale"]
+    return dmerged, da, db
