@@ -1,4 +1,4 @@
-"""The command line: ``minigpt2 generate | train | eval | tokenize | trace | compare | verify``.
+"""The command line: ``minigpt2 generate | train | eval | report | tokenize | trace | compare | verify``.
 
 One function per command; the parser is below them. Exit code 0 on success, 1 on a user's error with one line on
 standard error (and where ``compare`` or ``verify`` finds a difference), 130 on Ctrl-C.
@@ -8,6 +8,7 @@ import argparse
 import dataclasses
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -66,12 +67,15 @@ def train(options):
         run = Trainer.resume(options.resume)
     else:
         preset = options.preset or "shakespeare"
-        if "data" in given:
-            given["data"] = tuple(given["data"])
+        given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
         settings = dataclasses.replace(PRESETS[preset], **given)
+        sizes = [name for name in ("n_layer", "n_head", "n_embd", "tokenizer", "vocab_size") if name in given]
+        if settings.init_from and sizes:
+            flag = sizes[0].replace("_", "-")
+            raise ValueError(f"--init-from brings its own sizes and tokenizer; leave --{flag} away")
         run = Trainer(settings, options.out or f"runs/{preset}")
     print(
-        f"{run.model.num_parameters:,} parameters, {len(run.train_ids):,} training tokens; "
+        f"{run.model.num_parameters:,} parameters, {run.mixture.train_tokens:,} training tokens; "
         f"everything goes to {run.folder}",
         file=sys.stderr,
     )
@@ -80,8 +84,15 @@ def train(options):
     except KeyboardInterrupt:
         print(f"\nstopped at step {run.step}; go on with: minigpt2 train --resume {run.folder}", file=sys.stderr)
         raise
-    print(f"best validation loss: {best:.4f} nats per character")
-    print(f"try it: minigpt2 generate --model {run.folder} --prompt 'The '")
+    if run.settings.patience and run.stale >= run.settings.patience:
+        print(f"stopped at step {run.step}: {run.stale} evaluations without a lower loss")
+    print(f"best validation loss: {best:.4f} {run.unit}")
+    for corpus, before, after in run.changes() if run.settings.init_from else ():
+        print(f"  {corpus}: {before:.4f} before, {after:.4f} after ({after - before:+.4f})")
+    if run.settings.objective == "mlm":
+        print(f"go on with: minigpt2 train --init-from {run.folder} --objective causal --head-layers 4 --out NEW")
+    else:
+        print(f"try it: minigpt2 generate --model {run.folder} --prompt 'The '")
 
 
 def evaluate(options):
@@ -103,6 +114,36 @@ def evaluate(options):
     print(f"loss per character         {result.loss_per_character:>12.4f}   nats,"
           f" {result.bits_per_character:.4f} bits")  # fmt: skip
     print(f"perplexity per character   {result.perplexity_per_character:>12.3f}")
+
+
+def report(options):
+    """Measure what models write on several texts, and write it up in a folder."""
+    from minigpt2 import GPT2, Tokenizer
+    from minigpt2.data import load_text, split
+    from minigpt2.report import evaluation_report, loss_table, write_report
+
+    if Path(options.out).exists() and not Path(options.out).is_dir():
+        raise ValueError(f"--out: {options.out} is a file; give a folder for the report")
+    paths = _named(map(_name_and_model, options.model or ["shakespeare"]), "--model", "give one a name: NAME=M")
+    sources = _named(((Path(source).stem, source) for source in options.data), "--data", "rename a file")
+    domains = {name: load_text([source]) for name, source in sources.items()}
+    if options.split != "all":
+        domains = {name: split(text)[options.split == "validation"] for name, text in domains.items()}
+    models = {name: (GPT2.from_pretrained(path), Tokenizer.from_pretrained(path)) for name, path in paths.items()}
+    found = evaluation_report(
+        models, domains, options.temperatures, options.samples, options.length, options.top_k, options.seed,
+        progress=True,
+    )  # fmt: skip
+    command = shlex.join([
+        "minigpt2", "report", *(word for name, path in paths.items() for word in ("--model", f"{name}={path}")),
+        "--data", *options.data, "--out", options.out, "--split", options.split, "--samples", str(options.samples),
+        "--length", str(options.length), "--temperatures", *map(str, options.temperatures),
+        *(["--top-k", str(options.top_k)] if options.top_k is not None else []), "--seed", str(options.seed),
+    ])  # fmt: skip
+    path = write_report(options.out, found, command)
+    print(loss_table(found))
+    print(f"the report is in {path}")
+    print(f"reproduce: {command}")
 
 
 def tokenize(options):
@@ -197,6 +238,21 @@ def _numbers(text, option="--ids"):
         raise ValueError(f"{option} takes whole numbers such as 15496,11,616; got {text!r}") from None
 
 
+def _name_and_model(value):
+    """What ``report --model NAME=M`` means; without NAME=, or if a folder is called so, it is the folder's name."""
+    name, equals, path = value.partition("=")
+    return (name, path) if equals and not Path(value).is_dir() else (Path(value).resolve().name, value)
+
+
+def _named(pairs, option, advice):
+    named = {}
+    for name, value in pairs:
+        if not name or name in named:
+            raise ValueError(f"{option}: {f'two are called {name!r}' if name else f'{value!r} has no name'}; {advice}")
+        named[name] = value
+    return named
+
+
 def _one_line(error):
     return " ".join(str(error).split())
 
@@ -254,14 +310,21 @@ def _parser():
 
     sub = command("train", train, "train a model on a text",
                   "minigpt2 train --preset nanogpt-cpu --out runs/nano\n  minigpt2 train --data my.txt --steps 500\n"
-                  "  minigpt2 train --resume runs/nano")  # fmt: skip
+                  "  minigpt2 train --resume runs/nano\n"
+                  "  minigpt2 train --data a.txt:0.7 b.txt:0.3 --out runs/mixed\n"
+                  "  minigpt2 train --init-from runs/mixed --data a.txt:1 b.txt:0 --freeze wte h.0 --patience 3\n"
+                  "  minigpt2 train --init-from shakespeare --data my.txt --lora-rank 8 --out runs/lora\n"
+                  "  minigpt2 train --objective mlm --out runs/mlm\n"
+                  "  minigpt2 train --init-from runs/mlm --head-layers 4 --out runs/converted")  # fmt: skip
     sub.add_argument("--preset", choices=PRESETS, help="settings to start from (default shakespeare, the built-in's)")
     sub.add_argument("--out", metavar="RUN", help="new folder for the run (default runs/PRESET)")
     sub.add_argument("--resume", metavar="RUN", help="go on with the run in this folder")
     settings = sub.add_argument_group("settings", "they change the preset's; shown are those of 'shakespeare'")
     for name, field in _SETTINGS.items():
-        kind = {"nargs": "+", "metavar": "FILE"} if name == "data" else {"type": field.type, "metavar": "X"}
-        shown = " ".join(field.default) if name == "data" else field.default
+        lists = {"data": "FILE", "freeze": "PART"}
+        kind = {"nargs": "+", "metavar": lists[name]} if name in lists else {"type": field.type, "metavar": "X"}
+        shown = " ".join(field.default) if name in lists else field.default
+        shown = "none" if shown == "" else shown
         settings.add_argument(
             f"--{name.replace('_', '-')}", default=argparse.SUPPRESS, help=f"{field.metadata['help']} ({shown})", **kind
         )
@@ -275,6 +338,26 @@ def _parser():
     sub.add_argument("--stride", type=int, metavar="N",
                      help="tokens between windows; fewer is slower and gives each token more context "
                      "(default: no overlap)")  # fmt: skip
+
+    sub = command("report", report, "measure quality, coherence and diversity of models on several texts",
+                  "minigpt2 report --data shakespeare --out reports/shakespeare\n  minigpt2 report "
+                  "--model zero-shot=shakespeare --model fine-tuned=runs/x --data drama.txt verse.txt --out reports/x"
+                  )  # fmt: skip
+    sub.add_argument("--model", action="append", metavar="[NAME=]M",
+                     help="a model as for `minigpt2 generate`, and what the report calls it (default: its folder's "
+                     "name); once for each model (default shakespeare)")  # fmt: skip
+    sub.add_argument("--data", nargs="+", required=True, metavar="FILE",
+                     help="text files, a domain each, or 'shakespeare'")  # fmt: skip
+    sub.add_argument("--out", required=True, metavar="FOLDER", help="where to write report.md, .png and .json")
+    sub.add_argument("--split", choices=["all", "train", "validation"], default="validation",
+                     help="of each text its last 10 %% (default), its first 90 %% or all")  # fmt: skip
+    sub.add_argument("--samples", type=int, default=8, metavar="N",
+                     help="texts per model, domain and temperature (default 8)")  # fmt: skip
+    sub.add_argument("--length", type=int, default=64, metavar="N", help="tokens in each (default 64)")
+    sub.add_argument("--temperatures", type=float, nargs="+", default=[0.5, 0.8, 1.0, 1.2], metavar="X",
+                     help="of the samples (default 0.5 0.8 1.0 1.2)")  # fmt: skip
+    sub.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens only")
+    sub.add_argument("--seed", type=int, default=0, help="the same seed gives the same report (default 0)")
 
     sub = command("tokenize", tokenize, "turn text into token ids and back",
                   'minigpt2 tokenize --text "Hello, world" --explain')  # fmt: skip

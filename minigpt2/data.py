@@ -4,10 +4,14 @@ Shapes: B batch, T time (tokens).
 """
 
 import json
+import re
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import regex
+
+from minigpt2.tokenizer import END_OF_TEXT
 
 MAX_LINE = 10_000_000  # bytes; a line above is a broken or binary file, and would not fit into memory thrice
 WORDS = regex.compile(r"\p{Han}|[[\p{L}\p{M}\p{N}]--\p{Han}]+", regex.V1)
@@ -71,6 +75,66 @@ def read_jsonl(source, fields):
         yield number, value
 
 
+def documents(source):
+    """Yield the documents of a source, a str each.
+
+    A file whose name ends in .jsonl holds one per line, in the field "text". Any other text file is cut at the text
+    <|endoftext|>; a line end right before or after this marker goes with it. A file without the marker is one
+    document, unchanged. Empty documents are passed over.
+
+    source: path; "shakespeare" stands for tiny Shakespeare, downloaded once
+    raises: as ``read_lines`` and ``read_jsonl``; ValueError, naming file and line, where "text" is not a text, and
+        naming the file where all documents are empty.
+    """
+    for parts in document_parts(source):
+        yield "".join(parts)
+
+
+def document_parts(source):
+    """Yield each document of a source as an iterator over its lines, for documents that do not fit into memory.
+
+    As with ``itertools.groupby``, asking for the next document ends the one before; ``documents`` says the rest.
+    """
+    found = False
+    lines = _lines_of_jsonl(source) if Path(source).suffix == ".jsonl" else _lines_of_text(source)
+    for is_end, parts in groupby((line for line in lines if line != ""), lambda line: line is None):
+        if not is_end:
+            found = True
+            yield parts
+    if not found:
+        raise ValueError(f"{source}: all documents in it are empty")
+
+
+def _lines_of_jsonl(source):
+    """The documents of a .jsonl file, with None after each."""
+    for number, value in read_jsonl(source, ["text"]):
+        text = value["text"]
+        if not isinstance(text, str):
+            raise ValueError(f'{source}, line {number}: "text" must be a string, got {type(text).__name__}')
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:  # JSON can spell half a character: "\\ud800"
+            raise ValueError(f'{source}, line {number}: "text" has a lone surrogate: {error}') from None
+        yield text
+        yield None
+
+
+def _lines_of_text(source):
+    """The lines of a text file without markers and the line ends next to them, with None for each marker."""
+    last = ""  # held back until it is clear whether a marker follows its line end
+    for line in read_lines(source):
+        first, *others = line.split(END_OF_TEXT)
+        if others and not first:
+            last = re.sub(r"\r?\n\Z", "", last)
+        yield last
+        last = first
+        for text in others:
+            yield last
+            yield None
+            last = "" if text in ("\n", "\r\n") else text
+    yield last
+
+
 def locate(source):
     """The path of a source of text; "shakespeare" is downloaded once.
 
@@ -115,3 +179,26 @@ def random_windows(tokens, B, T, rng):
     starts = rng.integers(0, len(tokens) - T, B)
     windows = tokens[starts[:, None] + np.arange(T + 1)]
     return windows[:, :-1], windows[:, 1:]
+
+
+def mask_tokens(ids, mask_id, rng, share=0.15):
+    """Hide some tokens, for a model that is to guess them from both sides (section 3.1).
+
+    Of the chosen tokens 80 % become the mask token, 10 % another token at random, and 10 % stay: later there are
+    no mask tokens, and the model must not rely on what it is given to be right.
+
+    ids:     (B, T) integers
+    mask_id: the token <|mask|>; random tokens are those with lower ids
+    rng:     numpy.random.Generator
+    share:   probability with which a token is chosen; at least one is
+    returns inputs (B, T) and targets (B, T), -100 where the token was not chosen.
+    Source: Devlin et al. 2019, "BERT: Pre-training of Deep Bidirectional Transformers", section 3.1.
+    """
+    chosen = rng.random(ids.shape) < share
+    if not chosen.any():
+        chosen.flat[rng.integers(ids.size)] = True
+    fate = rng.random(ids.shape)
+    random_ids = rng.integers(0, mask_id, ids.shape)
+    inputs = np.where(chosen & (fate < 0.8), mask_id, ids)
+    inputs = np.where(chosen & (0.8 <= fate) & (fate < 0.9), random_ids, inputs)
+    return inputs, np.where(chosen, ids, np.int64(-100))

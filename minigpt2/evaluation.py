@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
+from minigpt2.data import mask_tokens
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -92,6 +94,29 @@ def total_nats(model, ids, stride=None, context=None, progress=False):
     bar = tqdm(range(0, len(starts), B), "evaluating", leave=False, disable=None if progress else True)
     for some in (slice(first, first + B) for first in bar):
         seen = starts[some, None] + np.arange(T)
-        targets = np.where(seen >= predicted_before[some, None], ids[seen + 1], -100)
+        targets = np.where(seen >= predicted_before[some, None], ids[seen + 1], np.int64(-100))
         nats += model.loss(ids[seen], targets) * int((targets != -100).sum())
     return nats
+
+
+def masked_loss(model, ids, mask_id, seed=0, progress=False):
+    """How well a masked language model guesses hidden tokens: mean -log p, in nats per hidden token.
+
+    Windows of n_positions tokens that do not overlap; the same seed hides the same tokens.
+
+    ids: (N,) integers; mask_id, seed: as in ``minigpt2.data.mask_tokens``
+    raises: ValueError when there is no token.
+    """
+    T = min(model.config.n_positions, len(ids))
+    if not T:
+        raise ValueError("evaluate: the text has no tokens")
+    windows = np.asarray(ids[: len(ids) // T * T]).reshape(-1, T)
+    rng, B = np.random.default_rng(seed), max(1, 4096 // T)
+    nats, hidden = 0.0, 0
+    bar = tqdm(range(0, len(windows), B), "evaluating", leave=False, disable=None if progress else True)
+    for first in bar:
+        inputs, targets = mask_tokens(windows[first : first + B], mask_id, rng)
+        n = int((targets != -100).sum())
+        nats += model.loss(inputs, targets, causal=False) * n
+        hidden += n
+    return nats / hidden

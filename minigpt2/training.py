@@ -1,5 +1,7 @@
 """Training: random windows, accumulated gradients, AdamW, and a run folder that can be resumed.
 
+From scratch or from a trained model, to predict the next token or masked ones, on one corpus or a mixture.
+
 A run folder holds
     settings.json       what was asked for
     metrics.jsonl       a line per logged step and per evaluation
@@ -23,12 +25,16 @@ from tqdm import tqdm
 from minigpt2.char_tokenizer import CharTokenizer
 from minigpt2.checkpoint import read_tensors, write_tensors
 from minigpt2.components.optimizer import AdamW, learning_rate
-from minigpt2.data import load_text, random_windows, split
-from minigpt2.evaluation import evaluate
+from minigpt2.data import mask_tokens
+from minigpt2.evaluation import masked_loss, total_nats
 from minigpt2.files import atomic_write, read_json, sync_folder, write_json
+from minigpt2.fine_tuning import LoRA, trainable
+from minigpt2.mixture import Mixture, read_corpora
 from minigpt2.model import GPT2, GPT2Config
 from minigpt2.parameters import flatten
-from minigpt2.tokenizer import Tokenizer
+from minigpt2.tokenizer import END_OF_TEXT, Tokenizer
+
+MASK = "<|mask|>"  # the special token of masked language modelling
 
 
 def _setting(default, meaning):
@@ -42,13 +48,25 @@ class TrainingSettings:
     raises: ValueError when a number or name is out of its range.
     """
 
-    data: tuple[str, ...] = _setting(("shakespeare",), "text files, or 'shakespeare' for a download")
-    tokenizer: str = _setting("bpe", "'bpe', trained on the training split, or 'char', one token a character")
+    data: tuple[str, ...] = _setting(
+        ("shakespeare",), "corpora: text, .jsonl or .tokens files, or 'shakespeare' for a download; FILE:0.7 gives a "
+        "weight in the mixture, FILE:0 only evaluates"
+    )  # fmt: skip
+    objective: str = _setting("causal", "'causal', predict the next token, or 'mlm', guess masked ones as BERT does")
+    init_from: str = _setting("", "a trained model to begin with, a run or a name; it brings its sizes and tokenizer")
+    head_layers: int = _setting(0, "with init_from: so many new layers in place of the output layer; 0: keep it")
+    freeze: tuple[str, ...] = _setting((), "parts that are not trained: wte, wpe, h.0, h.1.attn, ln_f, ...")
+    lora_rank: int = _setting(0, "train only adapters of this rank beside attention's weights; 0: no adapters")
+    lora_alpha: float = _setting(16.0, "scale of the adapters, alpha / rank")
+    patience: int = _setting(0, "stop after so many evaluations without a lower loss; 0: never")
+    tokenizer: str = _setting(
+        "bpe", "'bpe', trained on the training split; 'char', one token a character; or a folder, or a model's name"
+    )
     vocab_size: int = _setting(1024, "tokens in the bpe vocabulary")
     n_layer: int = _setting(4, "blocks")
     n_head: int = _setting(4, "attention heads, a divisor of n_embd")
     n_embd: int = _setting(256, "channels")
-    block_size: int = _setting(256, "tokens in a window, and n_positions of the model")
+    block_size: int = _setting(256, "tokens in a window, and n_positions of a new model")
     batch_size: int = _setting(12, "windows at a time")
     grad_accumulation: int = _setting(1, "batches whose gradients are averaged for one step")
     steps: int = _setting(4000, "optimizer steps")
@@ -64,13 +82,20 @@ class TrainingSettings:
     seed: int = _setting(1337, "of the weights, the windows and the dropout")
 
     def __post_init__(self):
-        if self.tokenizer not in ("bpe", "char"):
-            raise ValueError(f"training: tokenizer must be 'bpe' or 'char', got {self.tokenizer!r}")
+        if self.objective not in ("causal", "mlm"):
+            raise ValueError(f"training: objective must be 'causal' or 'mlm', got {self.objective!r}")
         for name in ("block_size", "batch_size", "grad_accumulation", "steps", "eval_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"training: {name} must be at least 1, got {getattr(self, name)}")
+        for name in ("head_layers", "lora_rank", "patience"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"training: {name} must be at least 0, got {getattr(self, name)}")
         if not self.max_norm > 0:
             raise ValueError(f"training: max_norm must be above 0, got {self.max_norm}")
+        if self.head_layers and not self.init_from:
+            raise ValueError("training: head_layers replaces the output layer of a trained model; give init_from")
+        if self.lora_rank and (self.freeze or self.head_layers):
+            raise ValueError("training: lora_rank trains the adapters and nothing else; give no freeze or head_layers")
 
 
 PRESETS = {
@@ -91,16 +116,15 @@ class Trainer:
 
         raises: FileExistsError when it does; ValueError when the data do not fit the settings.
         """
-        self.settings, self.folder = settings, Path(folder)
+        self.folder = Path(folder)
         if (self.folder / "settings.json").exists():
             raise FileExistsError(f"{folder} already holds a run: go on with --resume {folder} or choose another --out")
-        train_text, self.validation_text = split(load_text(settings.data))
-        if settings.tokenizer == "char":  # characters are counted on all of the text, as nanoGPT does
-            self.tokenizer = CharTokenizer.train(train_text + self.validation_text)
-        else:
-            self.tokenizer = Tokenizer.train(train_text, settings.vocab_size)
-        self._encode(train_text)
-        self.model = GPT2(self._config(), seed=settings.seed)
+        sources = read_corpora(settings.data)
+        if settings.init_from:
+            settings = _with_sizes_of(GPT2.from_pretrained(settings.init_from).config, settings)
+        self.settings, self.tokenizer = settings, _tokenizer(settings, sources)
+        self.mixture = Mixture(sources, self.tokenizer, settings.block_size)
+        self.model = self._first_model()
         self._start()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save_pretrained(self.folder)
@@ -108,34 +132,37 @@ class Trainer:
 
     @classmethod
     def resume(cls, folder):
-        """The run in ``folder`` at its latest checkpoint.
+        """The run in ``folder`` at its latest checkpoint; before the first one it begins anew.
 
         raises: FileNotFoundError when there is none.
         """
         folder = Path(folder)
         if not (folder / "settings.json").exists():
             raise FileNotFoundError(f"{folder} holds no run (settings.json is missing)")
-        run = cls.__new__(cls)
-        run.folder = folder
         values = read_json(folder / "settings.json")
-        run.settings = TrainingSettings(**values | {"data": tuple(values["data"])})
-        run.tokenizer = Tokenizer.from_pretrained(folder)
-        train_text, run.validation_text = split(load_text(run.settings.data))
-        run._encode(train_text)
+        settings = TrainingSettings(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        run = cls.__new__(cls)
+        run.settings, run.folder, run.tokenizer = settings, folder, Tokenizer.from_pretrained(folder)
+        run.mixture = Mixture(read_corpora(settings.data), run.tokenizer, settings.block_size)
         checkpoints = sorted(folder.glob("checkpoint-*"))
-        run.model = GPT2.from_pretrained(checkpoints[-1]) if checkpoints else GPT2(run._config(), run.settings.seed)
+        run.model = GPT2.from_pretrained(checkpoints[-1]) if checkpoints else run._first_model()
         run._start()
         if checkpoints:
             run._restore(checkpoints[-1])
         return run
 
     def run(self):
-        """Train to the last step; returns the best validation loss per character, in nats."""
+        """Train to the last step, or until patience is at an end.
+
+        returns the lowest validation loss: in nats per character, or with masks per hidden token.
+        """
         settings = self.settings
         self._trim_metrics()
+        if settings.init_from and not self.step:
+            self._evaluate()  # what the model knew before
         tokens_per_step = settings.batch_size * settings.grad_accumulation * settings.block_size
         with tqdm(total=settings.steps, initial=self.step, unit="step", disable=None) as bar:
-            while self.step < settings.steps:
+            while self.step < settings.steps and not (settings.patience and self.stale >= settings.patience):
                 loss, norm = self._train_step()
                 self.step += 1
                 rate = bar.format_dict["rate"] or 0
@@ -148,6 +175,20 @@ class Trainer:
                     self._save_checkpoint()
         return self.best_loss
 
+    def changes(self):
+        """(corpus, its loss before the first step or at the first evaluation, its loss in the best model) of each.
+
+        Losses as ``run`` returns them. A corpus of weight 0 that got worse is what was forgotten.
+        """
+        lines = [line for line in read_metrics(self.folder) if "val_loss" in line]
+        first, best = lines[0], min(lines, key=self._criterion)
+        return [(name, first["corpora"][name], best["corpora"][name]) for name in first["corpora"]]
+
+    @property
+    def unit(self):
+        """What the validation loss is measured in."""
+        return "nats per hidden token" if self.settings.objective == "mlm" else "nats per character"
+
     def _train_step(self):
         """One optimizer step; returns the mean loss in nats per token and the gradient's norm before clipping."""
         settings = self.settings
@@ -156,28 +197,54 @@ class Trainer:
         )
         total, grads = 0.0, None
         for _ in range(settings.grad_accumulation):
-            ids, targets = random_windows(self.train_ids, settings.batch_size, settings.block_size, self.rng)
-            loss, new = self.model.loss_and_grads(ids, targets, rng=self.rng)
+            ids, targets = self.mixture.windows(settings.batch_size, settings.block_size, self.rng)
+            if settings.objective == "mlm":
+                ids, targets = mask_tokens(ids, self._mask_id, self.rng)
+            loss, new = self.model.loss_and_grads(ids, targets, rng=self.rng, causal=settings.objective == "causal")
             total += loss / settings.grad_accumulation
             grads = new if grads is None else _add(grads, new)
         if settings.grad_accumulation > 1:
             for gradient in flatten(grads).values():
                 gradient *= 1.0 / settings.grad_accumulation
+        if self.lora:
+            norm = self.optimizer.step(self.lora.grads(grads), max_norm=settings.max_norm)
+            self.lora.merge()
+            return total, norm
+        if settings.freeze:
+            grads = {name: gradient for name, gradient in flatten(grads).items() if name in self.optimizer.params}
         return total, self.optimizer.step(grads, max_norm=settings.max_norm)
 
     def _evaluate(self):
         """The loss on all of the validation split; the best model so far is kept in the run folder."""
-        result = evaluate(self.model, self.tokenizer, self.validation_text, progress=True)
-        self._log(step=self.step, val_loss=result.loss, val_loss_per_character=result.loss_per_character)
+        settings, per_token, losses = self.settings, {}, {}
+        for corpus in self.mixture.corpora:
+            if settings.objective == "mlm":
+                loss = masked_loss(self.model, corpus.validation_ids, self._mask_id, settings.seed, progress=True)
+                per_token[corpus.name] = losses[corpus.name] = loss
+                continue
+            nats = total_nats(self.model, corpus.validation_ids, progress=True)
+            per_token[corpus.name] = nats / (len(corpus.validation_ids) - 1)
+            losses[corpus.name] = nats / corpus.validation_characters
+        line = {"step": self.step, "val_loss": self.mixture.mean(per_token)}
+        if settings.objective == "causal":
+            line["val_loss_per_character"] = self.mixture.mean(losses)
+        self._log(**line, corpora=losses)
         tqdm.write(
-            f"step {self.step}: validation loss {result.loss:.4f} nats per token, "
-            f"{result.loss_per_character:.4f} per character",
+            f"step {self.step}: validation loss {line['val_loss']:.4f} nats per "
+            + (f"token, {self._criterion(line):.4f} per character" if len(line) > 2 else "hidden token")
+            + "".join(f"; {name} {loss:.4f}" for name, loss in losses.items() if len(losses) > 1),
             file=sys.stderr,
         )
-        if result.loss_per_character < self.best_loss:
-            self.best_loss = result.loss_per_character
+        self.stale += 1
+        if self._criterion(line) < self.best_loss:
+            self.best_loss, self.stale = self._criterion(line), 0
             self.model.save_pretrained(self.folder)
         plot_metrics(self.folder)
+
+    @staticmethod
+    def _criterion(line):
+        """What decides which model is the best: the loss per character, which does not depend on the vocabulary."""
+        return line.get("val_loss_per_character", line["val_loss"])
 
     def _save_checkpoint(self):
         """Write everything that is needed to go on, under a temporary name first; then drop the one before."""
@@ -187,11 +254,13 @@ class Trainer:
         shutil.rmtree(target, ignore_errors=True)
         self.model.save_pretrained(temporary)
         state = {
-            "step": self.step, "best_loss": self.best_loss, "rng": self.rng.bit_generator.state, "t": self.optimizer.t,
+            "step": self.step, "best_loss": self.best_loss, "stale": self.stale, "t": self.optimizer.t,
+            "rng": self.rng.bit_generator.state,
         }  # fmt: skip
+        adapters = self.lora.state() if self.lora else {}
         write_tensors(
             temporary / "training_state.safetensors",
-            {"m": self.optimizer.m, "v": self.optimizer.v},
+            {"m": self.optimizer.m, "v": self.optimizer.v} | adapters,
             {"state": json.dumps(state)},
         )
         os.replace(temporary, target)
@@ -203,41 +272,80 @@ class Trainer:
     def _restore(self, checkpoint):
         tensors, metadata = read_tensors(checkpoint / "training_state.safetensors")
         state = json.loads(metadata["state"])
+        if self.lora:
+            self.lora.restore(tensors)
         self.optimizer.m[...], self.optimizer.v[...] = tensors["m"], tensors["v"]
         self.optimizer.t, self.step, self.best_loss = state["t"], state["step"], state["best_loss"]
+        self.stale = state["stale"]
         self.rng.bit_generator.state = state["rng"]
 
-    def _encode(self, train_text):
-        self.train_ids = np.asarray(self.tokenizer.encode(train_text), dtype=np.int32)
-        random_windows(self.train_ids, 1, self.settings.block_size, np.random.default_rng())  # is it long enough?
-        if len(self.tokenizer.encode(self.validation_text)) < 2:
-            raise ValueError("training: the text is too short to keep a tenth of it for validation")
-
-    def _config(self):
+    def _first_model(self):
+        """The model before the first step."""
         settings, eos = self.settings, self.tokenizer.eos_id
-        return GPT2Config(
-            vocab_size=len(self.tokenizer), n_positions=settings.block_size, n_embd=settings.n_embd,
-            n_layer=settings.n_layer, n_head=settings.n_head, embd_pdrop=settings.dropout,
-            attn_pdrop=settings.dropout, resid_pdrop=settings.dropout, bos_token_id=eos, eos_token_id=eos,
-        )  # fmt: skip
+        dropout = dict.fromkeys(("embd_pdrop", "attn_pdrop", "resid_pdrop"), settings.dropout)
+        if not settings.init_from:
+            config = GPT2Config(
+                vocab_size=len(self.tokenizer), n_positions=settings.block_size, n_embd=settings.n_embd,
+                n_layer=settings.n_layer, n_head=settings.n_head, bos_token_id=eos, eos_token_id=eos, **dropout,
+            )  # fmt: skip
+            return GPT2(config, settings.seed)
+        model = GPT2.from_pretrained(settings.init_from)
+        model.config = dataclasses.replace(model.config, **dropout)
+        return model.with_head(settings.head_layers, settings.seed) if settings.head_layers else model
 
     def _start(self):
         settings = self.settings
+        if settings.objective == "mlm":
+            self._mask_id = _mask_id(self.tokenizer)
+        self.lora, params = None, self.model.params
+        if settings.lora_rank:
+            self.lora = LoRA(self.model, settings.lora_rank, settings.lora_alpha, settings.seed)
+            params = self.lora.params
+        elif settings.freeze:
+            params = trainable(params, settings.freeze)
         self.optimizer = AdamW(
-            self.model.params, settings.lr, (settings.beta1, settings.beta2), weight_decay=settings.weight_decay
+            params, settings.lr, (settings.beta1, settings.beta2), weight_decay=settings.weight_decay
         )
         self.rng = np.random.default_rng(settings.seed)
-        self.step, self.best_loss = 0, math.inf
+        self.step, self.best_loss, self.stale = 0, math.inf, 0
 
     def _log(self, **values):
         with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
+            file.write(json.dumps(values, ensure_ascii=False) + "\n")
 
     def _trim_metrics(self):
         """Forget what was logged after the checkpoint from which the run goes on."""
-        lines = [line for line in read_metrics(self.folder) if line["step"] <= self.step]
+        lines = [line for line in read_metrics(self.folder) if line["step"] <= self.step and self.step]
         with atomic_write(self.folder / "metrics.jsonl", "w") as file:
-            file.writelines(json.dumps(line) + "\n" for line in lines)
+            file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+
+
+def _tokenizer(settings, sources):
+    """A new tokenizer, one for all languages of the corpora, or one that is there already."""
+    if settings.tokenizer not in ("bpe", "char"):
+        return Tokenizer.from_pretrained(settings.tokenizer)
+    if settings.tokenizer == "char":  # characters are counted on all of the text, as nanoGPT does
+        return CharTokenizer.train([text for source in sources for text in source.texts()])
+    texts = [text for source in sources if source.weight != 0 for text in source.train_texts()]
+    special = (END_OF_TEXT, MASK) if settings.objective == "mlm" else (END_OF_TEXT,)
+    return Tokenizer.train(texts, settings.vocab_size, special)
+
+
+def _mask_id(tokenizer):
+    """The id of <|mask|>, which must be the last: random tokens are drawn from those before it."""
+    if MASK not in getattr(tokenizer, "special_tokens", ()):
+        raise ValueError(f"training: objective 'mlm' needs a tokenizer with the token {MASK}, such as a new 'bpe'")
+    return tokenizer.vocab[MASK]
+
+
+def _with_sizes_of(config, settings):
+    """The settings with a trained model's sizes in the place of those of a new one."""
+    if settings.head_layers == config.head_layers > 1:
+        settings = dataclasses.replace(settings, head_layers=0)  # it has that many already: keep them
+    return dataclasses.replace(
+        settings, n_layer=config.n_layer, n_head=config.n_head, n_embd=config.n_embd, vocab_size=config.vocab_size,
+        block_size=min(settings.block_size, config.n_positions), tokenizer=settings.init_from,
+    )  # fmt: skip
 
 
 def read_metrics(folder):
@@ -261,8 +369,10 @@ def plot_metrics(folder):
     metrics = read_metrics(folder)
     training = [(line["step"], line["loss"]) for line in metrics if "loss" in line]
     validation = [(line["step"], line["val_loss"]) for line in metrics if "val_loss" in line]
-    figure = Figure(figsize=(7, 4), dpi=100, layout="constrained")
-    axes = figure.subplots()
+    corpora = [(line["step"], line["corpora"]) for line in metrics if "corpora" in line]
+    several = len(corpora[0][1]) > 1
+    figure = Figure(figsize=(12 if several else 7, 4), dpi=100, layout="constrained")
+    axes, *rest = np.atleast_1d(figure.subplots(1, 2 if several else 1))
     axes.plot(*zip(*training, strict=True), color="0.7", linewidth=0.8, label="training (one batch)")
     axes.plot(*zip(*validation, strict=True), color="#0b559f", marker="o", markersize=3, label="validation (all of it)")
     best = min(validation, key=lambda point: point[1])
@@ -270,8 +380,16 @@ def plot_metrics(folder):
         f"best {best[1]:.3f} at step {best[0]}", best, xytext=(0, 12), textcoords="offset points", ha="right"
     )
     axes.set(xlabel="optimizer steps", ylabel="loss in nats per token", title="Training and validation loss")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    for its_axes in rest:
+        for name in corpora[0][1]:
+            losses = [(step, losses[name]) for step, losses in corpora]
+            its_axes.plot(*zip(*losses, strict=True), marker="o", markersize=3, label=Path(name).name)
+        its_axes.set(
+            xlabel="optimizer steps", ylabel="nats per character, or per hidden token", title="Validation loss by corpus"
+        )
+    for each in (axes, *rest):
+        each.spines[["top", "right"]].set_visible(False)
+        each.legend(frameon=False)
     path = Path(folder) / "loss.png"
     with atomic_write(path) as file:
         figure.savefig(file, format="png")

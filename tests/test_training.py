@@ -48,7 +48,7 @@ def test_bpe_is_trained_on_the_training_split_only(settings, tmp_path):
     train_text = TEXT[: int(0.9 * len(TEXT))]
     assert run.tokenizer.encode("green bottles") == Tokenizer.train(train_text, 280).encode("green bottles")
     assert run.model.config.eos_token_id == run.tokenizer.eos_id == len(run.tokenizer) - 1
-    assert run.tokenizer.decode(run.train_ids) == train_text
+    assert run.tokenizer.decode(run.mixture.corpora[0].train_ids) == train_text
 
 
 def interrupt(run, step):
@@ -112,12 +112,13 @@ def test_accumulated_batches_make_the_gradient_of_one_large_batch(settings, tmp_
     seen = []
     step = run.optimizer.step
     run.optimizer.step = lambda grads, max_norm: seen.append(flatten(grads)) or step(grads, max_norm)
-    before = GPT2(run._config(), seed=settings.seed)
+    before = run._first_model()
     loss, _ = run._train_step()
 
     rng = np.random.default_rng(settings.seed)
-    starts = np.concatenate([rng.integers(0, len(run.train_ids) - 16, 4) for _ in range(3)])
-    windows = run.train_ids[starts[:, None] + np.arange(17)]
+    train_ids = run.mixture.corpora[0].train_ids
+    starts = np.concatenate([rng.integers(0, len(train_ids) - 16, 4) for _ in range(3)])
+    windows = train_ids[starts[:, None] + np.arange(17)]
     expected_loss, expected = before.loss_and_grads(windows[:, :-1], windows[:, 1:])
     assert loss == pytest.approx(expected_loss, rel=1e-6)
     for name, gradient in flatten(expected).items():
@@ -139,7 +140,10 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(settings, tmp_path):
 
 def test_bad_settings(settings, tmp_path):
     for change, message in (
-        ({"tokenizer": "word"}, "'bpe' or 'char'"),
+        ({"objective": "next"}, "'causal' or 'mlm'"),
+        ({"patience": -1}, "patience must be at least 0"),
+        ({"head_layers": 4}, "give init_from"),
+        ({"init_from": "shakespeare", "lora_rank": 4, "freeze": ("wte",)}, "give no freeze"),
         ({"steps": 0}, "steps must be at least 1"),
         ({"max_norm": 0.0}, "max_norm must be above 0"),
     ):
@@ -149,6 +153,11 @@ def test_bad_settings(settings, tmp_path):
         ({"block_size": 5000}, "shorter text|smaller block size"),
         ({"n_head": 3}, "multiple of n_head"),
         ({"dropout": 1.0}, r"\[0, 1\)"),
+        ({"tokenizer": "./nowhere"}, "no folder"),
+        ({"objective": "mlm"}, "needs a tokenizer with the token <|mask|>".replace("|", r"\|")),
+        ({"init_from": "shakespeare", "freeze": ("h.9",)}, "no 'h.9'; its parts are wte, wpe, h.0"),
+        ({"init_from": "shakespeare", "freeze": ("wte", "wpe", "h", "ln_f")}, "nothing to train"),
+        ({"init_from": "shakespeare", "lora_rank": 256}, "rank must be 1 ... 255"),
     ):
         with pytest.raises(ValueError, match=message):
             Trainer(dataclasses.replace(settings, **change), tmp_path / "run")

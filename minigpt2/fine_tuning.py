@@ -1,0 +1,106 @@
+"""Fine-tuning (section 3.3): which parameters of a trained model change, all, some, or low-rank adapters.
+
+Shapes: I inputs and O outputs of a weight, r rank.
+"""
+
+import math
+
+import numpy as np
+
+from minigpt2.components.lora import lora_backward, lora_forward
+from minigpt2.parameters import allocate, flatten
+
+TARGETS = ("attn.c_attn", "attn.c_proj")  # the weights that get an adapter, in every block
+
+
+def trainable(params, freeze):
+    """The parameters that are left when some are frozen.
+
+    params: nested dict of arrays
+    freeze: names, of a parameter or of a part with all that is in it: "wte", "h.0", "h.1.attn", "ln_f.bias"
+    returns dict from dotted name to array, the very same arrays, for an optimizer.
+    raises: ValueError for a name that fits nothing, and when nothing is left.
+    """
+    leaves = flatten(params)
+    left = dict(leaves)
+    for part in freeze:
+        names = [name for name in leaves if f"{name}.".startswith(f"{part}.")]
+        if not names:
+            parts = dict.fromkeys(".".join(name.split(".")[: 2 if name.startswith("h.") else 1]) for name in leaves)
+            raise ValueError(f"freeze: the model has no {part!r}; its parts are {', '.join(parts)}")
+        for name in names:
+            left.pop(name, None)
+    if not left:
+        raise ValueError("freeze: every parameter is frozen, so there is nothing to train")
+    return left
+
+
+class LoRA:
+    """Low-rank adapters beside the weights of attention: the only thing that is trained.
+
+    ``lora.params`` are the adapters, nested dict; ``model.params`` always hold the merged weights.
+    Source: Hu et al. 2022, "LoRA: Low-Rank Adaptation of Large Language Models", section 4.
+    """
+
+    def __init__(self, model, rank, alpha, seed=0):
+        """Adapters that change nothing yet.
+
+            A ~ normal(0, 1 / sqrt(I)),  B = 0
+
+        model: GPT2, whose present weights are frozen; rank: r, 1 or more; alpha: see ``lora_forward``
+        seed:  of A
+        raises: ValueError when the rank is not below the number of channels.
+        """
+        C = model.config.n_embd
+        if not 1 <= rank < C:
+            raise ValueError(f"LoRA: rank must be 1 ... {C - 1}, below the number of channels, got {rank}")
+        leaves = flatten(model.params)
+        self._merged = {
+            f"h.{layer}.{target}": leaves[f"h.{layer}.{target}.weight"]
+            for layer in range(model.config.n_layer)
+            for target in TARGETS
+        }
+        self.frozen = {name: weight.copy() for name, weight in self._merged.items()}
+        self.alpha = alpha
+        shapes = {}
+        for name, (I, O) in ((name, weight.shape) for name, weight in self.frozen.items()):
+            shapes |= {f"{name}.a": (I, rank), f"{name}.b": (rank, O)}
+        self.params = allocate(shapes, leaves["wte.weight"].dtype, np)
+        rng = np.random.default_rng(seed)
+        for name, adapter in flatten(self.params).items():
+            if name.endswith(".a"):
+                rng.standard_normal(dtype=adapter.dtype, out=adapter)
+                adapter *= 1.0 / math.sqrt(len(adapter))
+            else:
+                adapter[...] = 0.0
+        self.merge()
+
+    def merge(self):
+        """Write W + (alpha / r) A B into the model, after each change of the adapters."""
+        self._caches = {}
+        adapters = flatten(self.params)
+        for name, weight in self._merged.items():
+            pair = adapters[f"{name}.a"], adapters[f"{name}.b"]
+            weight[...], self._caches[name] = lora_forward(self.frozen[name], *pair, self.alpha)
+
+    def state(self):
+        """What ``restore`` needs, dict from name to array: frozen weights and adapters."""
+        frozen = {f"frozen.{name}": weight for name, weight in self.frozen.items()}
+        return frozen | {f"adapter.{name}": adapter for name, adapter in flatten(self.params).items()}
+
+    def restore(self, tensors):
+        """Take up frozen weights and adapters that ``state`` gave, and merge them."""
+        for name, weight in self.frozen.items():
+            weight[...] = tensors[f"frozen.{name}"]
+        for name, adapter in flatten(self.params).items():
+            adapter[...] = tensors[f"adapter.{name}"]
+        self.merge()
+
+    def grads(self, grads):
+        """The adapters' gradients, nested like ``params``, from those of the merged model's parameters."""
+        leaves = flatten(grads)
+        adapters = allocate({name: a.shape for name, a in flatten(self.params).items()}, leaves["wte.weight"].dtype, np)
+        out = flatten(adapters)
+        for name, cache in self._caches.items():
+            _, out[f"{name}.a"][...], out[f"{name}.b"][...] = lora_backward(leaves[f"{name}.weight"], cache)
+        return adapters

@@ -1,0 +1,166 @@
+"""Corpora that are mixed with weights (section 3.2), each split into a part to train on and one to validate on.
+
+Shapes: B batch, T time (tokens).
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from minigpt2.data import documents, locate, random_windows
+from minigpt2.token_file import encode_documents, open_tokens
+
+VALIDATION_TOKENS = 1_000_000  # of a token file, at most: enough for four digits of the loss
+
+
+@dataclass
+class Source:
+    """A corpus before it has tokens: its name, its weight (None: by its size), its documents (None: a token file)."""
+
+    name: str
+    weight: float | None
+    documents: list | None
+
+    def texts(self):
+        """Every document."""
+        if self.documents is None:
+            raise ValueError(f"{self.name} holds tokens and no text; say with --tokenizer which vocabulary they are of")
+        return self.documents
+
+    def train_texts(self):
+        """What there is to train on, without the last tenth."""
+        return split_documents(self.texts())[0]
+
+
+@dataclass
+class Corpus:
+    """A corpus as tokens.
+
+    weight: its share of the windows, all weights together are 1
+    train_ids, validation_ids: (N,) integers, the first perhaps on the disk
+    validation_characters: of the validation text, without the first token, which nothing predicts
+    """
+
+    name: str
+    weight: float
+    train_ids: np.ndarray
+    validation_ids: np.ndarray
+    validation_characters: int
+
+
+def read_corpora(sources):
+    """Read what ``--data`` names.
+
+    sources: "file", or "file:weight"; .jsonl and text files as ``minigpt2.data.documents`` reads them, .tokens files
+        as ``minigpt2.token_file`` writes them
+    returns list of Source.
+    raises: ValueError when a source is given twice, some have weights and others have none, a weight is negative, or
+        all are 0; FileNotFoundError and ValueError as ``minigpt2.data.read_lines``.
+    """
+    corpora = []
+    for source in sources:
+        name, weight = _name_and_weight(source)
+        if any(corpus.name == name for corpus in corpora):
+            raise ValueError(f"data: {name} is given twice; give it once, with a weight")
+        corpora.append(Source(name, weight, None if name.endswith(".tokens") else list(documents(name))))
+        if corpora[-1].documents is None:
+            locate(name)
+    given = [corpus.weight for corpus in corpora if corpus.weight is not None]
+    if given and len(given) < len(corpora):
+        raise ValueError("data: give every corpus a weight (file:0.7), or none")
+    if given and not sum(given) > 0:
+        raise ValueError("data: the weights sum to 0, so there is nothing to train on")
+    return corpora
+
+
+class Mixture:
+    """Corpora as tokens, from which a batch is drawn by their weights."""
+
+    def __init__(self, sources, tokenizer, block_size):
+        """Encode the corpora.
+
+        sources: what ``read_corpora`` returned
+        tokenizer: whose vocabulary token files must have; block_size: tokens in a window
+        raises: ValueError, naming the corpus, when one is too short or a token file has another vocabulary.
+        """
+        self.corpora = [self._encode(source, tokenizer, block_size) for source in sources]
+        total = sum(corpus.weight for corpus in self.corpora)
+        for corpus in self.corpora:
+            corpus.weight /= total
+        self._drawn = [corpus for corpus in self.corpora if corpus.weight]
+
+    @property
+    def train_tokens(self):
+        """How many tokens there are to train on."""
+        return sum(len(corpus.train_ids) for corpus in self._drawn)
+
+    def windows(self, B, T, rng):
+        """B windows of T tokens from random places of random corpora; see ``minigpt2.data.random_windows``."""
+        if len(self._drawn) == 1:
+            return random_windows(self._drawn[0].train_ids, B, T, rng)
+        counts = rng.multinomial(B, [corpus.weight for corpus in self._drawn])
+        pairs = [
+            random_windows(corpus.train_ids, n, T, rng) for corpus, n in zip(self._drawn, counts, strict=True) if n
+        ]
+        ids, targets = zip(*pairs, strict=True)
+        return np.concatenate(ids), np.concatenate(targets)
+
+    def mean(self, losses):
+        """The mean of a loss per corpus, by their weights. losses: dict from name to number."""
+        return sum(corpus.weight * losses[corpus.name] for corpus in self._drawn)
+
+    @staticmethod
+    def _encode(source, tokenizer, block_size):
+        if source.documents is None:
+            ids = open_tokens(source.name, tokenizer).ids
+            boundary = len(ids) - min(len(ids) // 10, VALIDATION_TOKENS)
+            train_ids, validation_ids = ids[:boundary], np.asarray(ids[boundary:])
+            counted = [i for i in validation_ids[1:].tolist() if i != tokenizer.eos_id]
+            characters = len(tokenizer.decode(counted))
+        else:
+            train, validation = split_documents(source.documents)
+            train_ids = np.asarray(encode_documents(tokenizer, train), dtype=np.int32)
+            validation_ids = np.asarray(encode_documents(tokenizer, validation), dtype=np.int32)
+            characters = sum(map(len, validation)) - len(tokenizer.decode(validation_ids[:1]))
+        if len(validation_ids) < 2:
+            raise ValueError(f"training: {source.name} is too short to keep a tenth of it for validation")
+        weight = len(train_ids) if source.weight is None else source.weight
+        if weight and len(train_ids) < block_size + 1:
+            raise ValueError(
+                f"{source.name}: {len(train_ids)} tokens are left to train on, but a window and the token after it "
+                f"take {block_size + 1}; use a longer text or a smaller block size"
+            )
+        return Corpus(source.name, weight, train_ids, validation_ids, max(characters, 1))
+
+
+def split_documents(texts, train_share=0.9):
+    """The first 90 % of the characters to train on, the last 10 % to validate on; one document may be cut in two.
+
+    texts: list of str
+    returns two lists of str, none of them empty.
+    """
+    left = int(train_share * sum(map(len, texts)))
+    train, validation = [], []
+    for text in texts:
+        if text[:left]:
+            train.append(text[:left])
+        if text[left:]:
+            validation.append(text[left:])
+        left -= min(left, len(text))
+    return train, validation
+
+
+def _name_and_weight(source):
+    """("a.txt", 0.7) of "a.txt:0.7"; a file whose name looks like that is a file."""
+    name, _, number = str(source).rpartition(":")
+    if not name or Path(source).exists():
+        return str(source), None
+    try:
+        weight = float(number)
+    except ValueError:
+        return str(source), None
+    if not 0 <= weight < math.inf:
+        raise ValueError(f"data: the weight of {name} must be 0 or more, got {number}")
+    return name, weight

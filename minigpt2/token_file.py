@@ -1,0 +1,200 @@
+"""A corpus as token ids on the disk: written in a stream, read through a memory map, so that it may exceed the memory.
+
+A file is a header of 128 bytes, little-endian, and the ids after it, 2 or 4 bytes each:
+
+    16 bytes   "minigpt2 tokens" and a line feed
+    4, 4       version of the format (1); bytes per id: 2 if the vocabulary has at most 65,536 tokens, else 4
+    5 x 8      number of ids, documents, UTF-8 bytes and characters of the text; size of the vocabulary
+    32         ``vocabulary_hash`` of the tokenizer
+    32         SHA-256 of the 96 bytes before
+
+Between two documents stands <|endoftext|>, as GPT-2 was trained (Radford et al. 2019, section 2).
+"""
+
+import hashlib
+import json
+import os
+import re
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from minigpt2.data import document_parts, locate
+from minigpt2.files import atomic_write
+
+MAGIC, VERSION = b"minigpt2 tokens\n", 1
+FIELDS = struct.Struct("<16sII5Q32s")
+HEADER_BYTES = FIELDS.size + hashlib.sha256().digest_size
+
+PART = 2**20  # characters that are encoded at a time
+# White space after something else: no token reaches across, see CHUNKS in tokenizer.py, and no word does.
+CUT = re.compile(r"(?<=[\S\x1c-\x1f])[^\S\x1c-\x1f]")
+
+
+@dataclass(frozen=True, eq=False)
+class TokenFile:
+    """A corpus on the disk.
+
+    ids: (N,) read-only memory map, uint16 or uint32; the disk is read where it is looked at
+    documents, bytes, characters: of the text, bytes in UTF-8; what stands between documents does not count
+    """
+
+    ids: np.memmap
+    documents: int
+    bytes: int
+    characters: int
+
+
+def encode_documents(tokenizer, documents):
+    """The ids of all documents, with the id of <|endoftext|> between them.
+
+    documents: iterable of str
+    returns list of int; for one document just ``tokenizer.encode(document)``.
+    raises: ValueError when there are several and the tokenizer has no <|endoftext|>; else as ``encode``.
+    """
+    ids = []
+    for number, document in enumerate(documents):
+        if number:
+            ids.append(_separator(tokenizer))
+        ids += tokenizer.encode(document)
+    return ids
+
+
+def write_tokens(path, tokenizer, sources, progress=False):
+    """Write the ids of ``encode_documents`` to a file, a part at a time: memory does not grow with the text.
+
+    (Only a run of nothing but white space is held as a whole, as it is one word to the tokenizer.)
+
+    path: the file to write; it is either whole or not there
+    tokenizer: Tokenizer or CharTokenizer
+    sources: list; each entry a path or "shakespeare", see ``minigpt2.data.documents``, or an iterable of documents
+    progress: True shows a bar on standard error
+    returns TokenFile.
+    raises: as ``documents`` and ``encode_documents``; ValueError when there is nothing to write.
+    """
+    id_type = np.dtype("<u2" if len(tokenizer) <= 2**16 else "<u4")
+    files = [source for source in sources if _is_path(source)]
+    total = sum(locate(file).stat().st_size for file in files) if len(files) == len(sources) else None
+    tokens = documents = size = characters = 0
+    bar = tqdm(
+        total=total, desc=f"writing {Path(path).name}", unit="B", unit_scale=True, leave=False,
+        disable=None if progress else True,
+    )  # fmt: skip
+    with atomic_write(path) as file, bar:
+        file.write(bytes(HEADER_BYTES))  # room for what is known at the end only
+        for source in sources:
+            name = source if _is_path(source) else "the corpus"
+            for parts in document_parts(source) if _is_path(source) else ([text] for text in source if text):
+                if documents:
+                    file.write(np.array(_separator(tokenizer), id_type))
+                    tokens += 1
+                documents += 1
+                before = characters
+                for part in in_parts(parts):
+                    try:
+                        ids = np.array(tokenizer.encode(part), id_type)
+                    except ValueError as error:
+                        raise ValueError(
+                            f"{name}, document {documents}, after {characters - before:,} characters: {error}"
+                        ) from None
+                    file.write(ids)
+                    tokens += ids.size
+                    characters += len(part)
+                    size += (part_bytes := len(part.encode()))
+                    bar.update(part_bytes)
+        if not tokens:
+            raise ValueError(f"{path}: there is no document to write")
+        fields = FIELDS.pack(
+            MAGIC, VERSION, id_type.itemsize, tokens, documents, size, characters, len(tokenizer),
+            bytes.fromhex(vocabulary_hash(tokenizer)),
+        )  # fmt: skip
+        file.seek(0)
+        file.write(fields + hashlib.sha256(fields).digest())
+    return open_tokens(path)
+
+
+def open_tokens(path, tokenizer=None):
+    """Open what ``write_tokens`` wrote; no id is read before it is looked at.
+
+    tokenizer: if given, it must be the one with which the file was written
+    returns TokenFile.
+    raises: FileNotFoundError when it is missing; ValueError, naming it, when it is not such a file, is cut off or
+        damaged, or was written with another tokenizer.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such token file; write one with: minigpt2 data TEXT --out FOLDER")
+    again = "write it again with: minigpt2 data TEXT --out FOLDER"
+    with open(path, "rb") as file:
+        header = file.read(HEADER_BYTES)
+        actual = os.fstat(file.fileno()).st_size
+    if not header.startswith(MAGIC):
+        raise ValueError(f"{path} is not a token file of minigpt2; {again}")
+    if len(header) < HEADER_BYTES:
+        raise ValueError(f"{path} is cut off: {actual} bytes, but its header alone has {HEADER_BYTES}; {again}")
+    fields, checksum = header[: FIELDS.size], header[FIELDS.size :]
+    _, version, id_bytes, tokens, documents, size, characters, vocabulary_size, vocabulary = FIELDS.unpack(fields)
+    if version != VERSION:
+        raise ValueError(f"{path} has version {version} of the format, expected {VERSION}; {again}")
+    if hashlib.sha256(fields).digest() != checksum:
+        raise ValueError(f"{path}: the header is damaged (its checksum does not fit); {again}")
+    if actual != (expected := HEADER_BYTES + tokens * id_bytes):
+        raise ValueError(f"{path} is cut off or damaged: {actual:,} bytes, expected {expected:,}; {again}")
+    if tokenizer is not None and vocabulary.hex() != vocabulary_hash(tokenizer):
+        raise ValueError(
+            f"{path} was written with another tokenizer ({vocabulary_size:,} tokens) than this one "
+            f"({len(tokenizer):,} tokens); use that one, or {again} --model M"
+        )
+    ids = np.memmap(path, f"<u{id_bytes}", "r", HEADER_BYTES)
+    return TokenFile(ids, documents, size, characters)
+
+
+def vocabulary_hash(tokenizer):
+    """The SHA-256, in hexadecimal, of all that decides which ids a text gets: vocabulary, merges, special tokens.
+
+    tokenizer: Tokenizer or CharTokenizer
+    """
+    vocab = sorted((int(i), token) for token, i in tokenizer.vocab.items())
+    merges = getattr(tokenizer, "merges", None)  # a CharTokenizer has none, which differs from an empty list
+    special_tokens = sorted(getattr(tokenizer, "special_tokens", ()))
+    return hashlib.sha256(json.dumps([vocab, merges, special_tokens]).encode()).hexdigest()
+
+
+def in_parts(texts):
+    """Yield one text in parts of about a million characters, cut where no token and no word reaches across.
+
+    So that the ids of the parts, one after another, are those of the text, and its words are theirs.
+
+    texts: iterable of str, the text cut anywhere
+    """
+    held, length, enough = [], 0, PART
+    for text in texts:
+        held.append(text)
+        length += len(text)
+        if length < enough:
+            continue
+        text, start = "".join(held), 0
+        while place := CUT.search(text, start + PART):
+            yield text[start : place.start()]
+            start = place.start()
+        held, length = [text[start:]], len(text) - start
+        enough = max(PART, 2 * length)  # twice as long each time: in linear time even where there is no place to cut
+    if length:
+        yield "".join(held)
+
+
+def _separator(tokenizer):
+    """The id of <|endoftext|>; ValueError where there is none."""
+    if tokenizer.eos_id is None:
+        raise ValueError(
+            "there are several documents, but this tokenizer has no <|endoftext|> to put between them; "
+            "use a byte-level one, or join the documents into one"
+        )
+    return tokenizer.eos_id
+
+
+def _is_path(source):
+    return isinstance(source, str | os.PathLike)

@@ -1,0 +1,61 @@
+"""Training runs that belong together: each a ``minigpt2 train`` command that anybody can repeat."""
+
+import os
+import shlex
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tqdm import tqdm
+
+from minigpt2.training import read_metrics
+
+
+class Runs:
+    """Commands in the order in which they depend on each other, and what they came to."""
+
+    def __init__(self, folder):
+        self.folder, self.commands = Path(folder), {}
+
+    def add(self, name, **flags):
+        """A run in ``folder/name`` with the flags of ``minigpt2 train``; lists become several words."""
+        words = ["minigpt2", "train", "--out", str(self.folder / name)]
+        for flag, value in flags.items():
+            values = value if isinstance(value, list) else [value]
+            words += [f"--{flag.replace('_', '-')}", *map(str, values)]
+        self.commands[name] = words
+
+    def run(self, *names):
+        """Run what has not been run, one command on each core: the bits then do not depend on the machine's load."""
+        left = [name for name in names if not (self.folder / name / "finished").exists()]
+        bar = tqdm(total=len(left), unit="run", disable=None)
+
+        def one(name):
+            folder, command = self.folder / name, self.commands[name]
+            if (folder / "settings.json").exists():  # it was interrupted
+                command = ["minigpt2", "train", "--resume", str(folder)]
+            environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+            result = subprocess.run(
+                [sys.executable, "-m", *command], env=environment, capture_output=True, text=True, check=False
+            )
+            if result.returncode:
+                raise RuntimeError(f"{shlex.join(command)}: {result.stderr.strip().splitlines()[-1]}")
+            (folder / "finished").touch()
+            bar.update()
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(one, left))
+        bar.close()
+
+    def evaluations(self, name):
+        """The lines of a run's metrics that hold a validation loss."""
+        return [line for line in read_metrics(self.folder / name) if "val_loss" in line]
+
+    def best(self, name):
+        """The lowest validation loss, in nats per character."""
+        return min(line["val_loss_per_character"] for line in self.evaluations(name))
+
+    def shell(self):
+        """Every command as a line for a shell."""
+        return "\n".join(shlex.join(words) for words in self.commands.values())
