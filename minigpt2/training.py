@@ -385,7 +385,7 @@ def plot_metrics(folder):
             losses = [(step, losses[name]) for step, losses in corpora]
             its_axes.plot(*zip(*losses, strict=True), marker="o", markersize=3, label=Path(name).name)
         its_axes.set(
-            xlabel="optimizer steps", ylabel="nats per character, or per hidden token", title="Validation loss by corpus"
+            xlabel="optimizer steps", ylabel="nats per character (or hidden token)", title="Validation loss by corpus"
         )
     for each in (axes, *rest):
         each.spines[["top", "right"]].set_visible(False)

@@ -27,11 +27,11 @@ ROOT = Path(__file__).parents[1]
 FILES = [
     *(f"components/{name}.py" for name in (
         "linear", "embedding", "position", "layer_norm", "residual", "dropout", "feed_forward", "attention", "loss",
-        "optimizer",
+        "optimizer", "head", "lora",
     )),
     "model.py",
 ]  # fmt: skip
-TESTS = ["test_components.py", "test_model.py", "test_optimizer.py", "test_gradcheck.py"]
+TESTS = ["test_components.py", "test_model.py", "test_optimizer.py", "test_gradcheck.py", "test_head.py"]
 TIMEOUT = 180  # seconds; without a change the tests take a sixth of it
 
 # Mutants that no test can kill, because they compute the same: file, how the line begins, what becomes of a part of

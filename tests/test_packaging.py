@@ -24,7 +24,7 @@ def test_environment_yml_asks_for_what_pyproject_asks_for():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
     listed = {entry for entry in environment["dependencies"] if isinstance(entry, str)} | set(pip)
-    wanted = set(PROJECT["dependencies"]) | set(EXTRAS["test"]) | set(EXTRAS["notebooks"])
+    wanted = set(PROJECT["dependencies"]).union(*(EXTRAS[extra] for extra in ("test", "notebooks", "evaluation")))
     assert listed == wanted | {"python" + PROJECT["requires-python"], "pip", "-e ."}
     assert environment["channels"] == ["conda-forge"]
 

@@ -53,9 +53,10 @@ MACHINE = Workload("the machine's limit", machine.setup, ("machine",), 1, "", to
 
 def all_workloads():
     import models
+    import scoring
     import texts
 
-    return models.WORKLOADS | texts.WORKLOADS
+    return models.WORKLOADS | scoring.WORKLOADS | texts.WORKLOADS
 
 
 def run(names, workloads, options):
