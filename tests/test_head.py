@@ -12,8 +12,8 @@ from minigpt2.model import gpt2_backward, gpt2_forward
 CONFIG = GPT2Config(vocab_size=11, n_positions=8, n_embd=6, n_layer=2, n_head=2, initializer_range=0.5)
 
 
-def deep():
-    return GPT2(CONFIG, seed=1, dtype="float64").with_head(4, seed=2)
+def deep(layers=4):
+    return GPT2(CONFIG, seed=1, dtype="float64").with_head(layers, seed=2)
 
 
 def test_a_new_head_replaces_the_output_layer_and_keeps_the_rest():
@@ -41,8 +41,9 @@ def test_hidden_layers_of_a_new_head_keep_the_scale():
     assert params["head.3.weight"].std() == pytest.approx(0.02, rel=0.05)
 
 
-def test_gradients_of_a_model_with_a_deep_head_are_the_differences():
-    model, ids = deep(), np.array([[1, 2, 3, 1], [0, 10, 2, 2]])
+@pytest.mark.parametrize("layers", [2, 4, 5])
+def test_gradients_of_a_model_with_a_deep_head_are_the_differences(layers):
+    model, ids = deep(layers), np.array([[1, 2, 3, 1], [0, 10, 2, 2]])
     report = gradient_check(
         lambda params: gpt2_forward(ids, params, model.config),
         lambda dlogits, cache: gpt2_backward(dlogits, cache)[1],
