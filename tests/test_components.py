@@ -30,6 +30,7 @@ from minigpt2.components.feed_forward import (
 )
 from minigpt2.components.layer_norm import layer_norm_forward
 from minigpt2.components.linear import linear_forward
+from minigpt2.components.lora import lora_forward
 from minigpt2.components.loss import cross_entropy_backward, cross_entropy_forward
 from minigpt2.components.position import position_forward, sinusoidal_positions
 from minigpt2.components.residual import residual_forward
@@ -468,3 +469,12 @@ def test_cross_entropy_refuses_to_write_into_a_copy():
     _, cache = cross_entropy_forward(np.zeros((2, 3)), np.array([0, 1]))
     with pytest.raises(ValueError, match="out must be C-contiguous"):
         cross_entropy_backward(1.0, cache, out=np.zeros((3, 2)).T)
+
+
+# 3.3 low-rank adaptation
+
+
+@pytest.mark.parametrize("a, b", [((3, 2), (2, 5)), ((4, 2), (2, 4)), ((3, 2), (3, 4))])
+def test_lora_refuses_shapes_that_do_not_fit(a, b):
+    with pytest.raises(ValueError, match=r"must give weight \(3, 4\)"):
+        lora_forward(np.zeros((3, 4)), np.zeros(a), np.zeros(b), 1.0)
