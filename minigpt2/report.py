@@ -182,6 +182,7 @@ def plot_report(path, report):
         axes[place].set_xticks(temperatures, [f"{temperature:g}" for temperature in temperatures])
         axes[place].margins(y=0.15)
         axes[place].set_title(title)
+    axes["repeated"].set_ylim(0, max(0.05, axes["repeated"].get_ylim()[1]))  # often nothing is repeated
     axes["repeated"].tick_params("x", labelbottom=False)
     axes["distinct"].set_xlabel("temperature" + (" (values: means over the domains)" if len(domains) > 1 else ""))
 

@@ -1,11 +1,16 @@
 """Reading, splitting and cutting text."""
 
+import json
+import re
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigpt2.data import load_text, random_windows, split
+from minigpt2.data import document_parts, documents, load_text, random_windows, split
 
 
 def test_load_text_joins_sources_and_keeps_line_ends(tmp_path):
@@ -24,6 +29,65 @@ def test_load_text_names_the_file_that_is_wrong(tmp_path, content, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message) as raised:
         load_text([path])
     assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("one\r\n\n two\n", ["one\r\n\n two\n"]),
+        ("\n", ["\n"]),
+        ("a\n|\nb\n|\nc\n", ["a", "b", "c\n"]),
+        ("a|b", ["a", "b"]),
+        ("a\r\n|\r\nb", ["a", "b"]),
+        ("a\n\n|\n\nb", ["a\n", "\nb"]),
+        ("|\n|a||\n\n|\n", ["a"]),
+        ("|\n \n|", [" "]),
+        ("a <|endoftext |> b|c", ["a <|endoftext |> b", "c"]),
+    ],
+)
+def test_documents_are_cut_at_the_marker(tmp_path, content, expected):
+    path = tmp_path / "a.txt"
+    path.write_bytes(content.replace("<|endoftext |>", "*").replace("|", "<|endoftext|>").encode())
+    assert list(documents(path)) == [text.replace("<|endoftext |>", "*") for text in expected]
+
+
+@given(st.lists(st.sampled_from(["a", "b c", " ", "\n", "\r\n", "<|endoftext|>", "<|endof", "text|>"]), min_size=1))
+@settings(max_examples=300, deadline=None)
+def test_documents_are_those_of_a_regular_expression(pieces):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.txt"
+        path.write_bytes("".join(pieces).encode())
+        expected = [text for text in re.split(r"(?:\r?\n)?<\|endoftext\|>(?:\r?\n)?", "".join(pieces)) if text]
+        if expected:
+            assert list(documents(path)) == expected
+            first_lines = [next(parts) for parts in document_parts(str(path))]  # the rest is passed over
+            assert all(map(str.startswith, expected, first_lines)) and len(first_lines) == len(expected)
+        else:
+            with pytest.raises(ValueError, match="all documents in it are empty"):
+                list(documents(path))
+
+
+def test_documents_of_jsonl_are_the_field_text(tmp_path):
+    texts = ["one\n<|endoftext|>\ntwo", "", "三\r\n"]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps({"id": 1, "text": text}) + "\n\n" for text in texts))
+    assert list(documents(path)) == [texts[0], texts[2]]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"title": "x"}', "line 2: there is no field 'text', only 'title'"),
+        ('{"text": 5}', 'line 2: "text" must be a string, got int'),
+        (r'{"text": "a\ud800"}', 'line 2: "text" has a lone surrogate'),
+        ("text", "line 2: not valid JSON"),
+    ],
+)
+def test_documents_name_the_line_that_is_wrong(tmp_path, line, message):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "fine"}\n' + line)
+    with pytest.raises(ValueError, match=re.escape(f"{path}, {message}")):
+        list(documents(path))
 
 
 def test_split_is_nine_tenths_of_the_characters():

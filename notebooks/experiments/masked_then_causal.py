@@ -77,7 +77,7 @@ def report(results, runs):
 
 def draw(runs, path):
     """The validation loss over all tokens that were seen, masked ones included."""
-    figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
+    figure = Figure(figsize=(8, 4.6), dpi=120, layout="constrained")
     axes = figure.subplots()
     for way, label in WAYS.items():
         start = 0 if way in ("causal", "half") else STEPS // 2
@@ -92,7 +92,7 @@ def draw(runs, path):
     axes.set(xlabel="optimizer steps, both stages", ylabel="validation loss, nats per character",
              title="Masked pre-training against causal training, three seeds each")  # fmt: skip
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(frameon=False, loc="outside lower center", ncols=2)
+    figure.legend(frameon=False, loc="outside lower center", ncols=2, fontsize=9)
     with atomic_write(path) as file:
         figure.savefig(file, format="png")
 
