@@ -200,5 +200,5 @@ def mask_tokens(ids, mask_id, rng, share=0.15):
     fate = rng.random(ids.shape)
     random_ids = rng.integers(0, mask_id, ids.shape)
     inputs = np.where(chosen & (fate < 0.8), mask_id, ids)
-    inputs = np.where(chosen & (0.8 <= fate) & (fate < 0.9), random_ids, inputs)
+    inputs = np.where(chosen & (fate >= 0.8) & (fate < 0.9), random_ids, inputs)
     return inputs, np.where(chosen, ids, np.int64(-100))

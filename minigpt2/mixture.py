@@ -59,20 +59,16 @@ def read_corpora(sources):
     raises: ValueError when a source is given twice, some have weights and others have none, a weight is negative, or
         all are 0; FileNotFoundError and ValueError as ``minigpt2.data.read_lines``.
     """
-    corpora = []
-    for source in sources:
-        name, weight = _name_and_weight(source)
-        if any(corpus.name == name for corpus in corpora):
-            raise ValueError(f"data: {name} is given twice; give it once, with a weight")
-        corpora.append(Source(name, weight, None if name.endswith(".tokens") else list(documents(name))))
-        if corpora[-1].documents is None:
-            locate(name)
-    given = [corpus.weight for corpus in corpora if corpus.weight is not None]
-    if given and len(given) < len(corpora):
+    pairs = [_name_and_weight(source) for source in sources]
+    names = [name for name, _ in pairs]
+    weights = [weight for _, weight in pairs if weight is not None]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"data: {twice[0]} is given twice; give it once, with a weight")
+    if weights and len(weights) < len(pairs):
         raise ValueError("data: give every corpus a weight (file:0.7), or none")
-    if given and not sum(given) > 0:
+    if weights and not sum(weights) > 0:
         raise ValueError("data: the weights sum to 0, so there is nothing to train on")
-    return corpora
+    return [Source(name, weight, None if _has_tokens(name) else list(documents(name))) for name, weight in pairs]
 
 
 class Mixture:
@@ -164,3 +160,8 @@ def _name_and_weight(source):
     if not 0 <= weight < math.inf:
         raise ValueError(f"data: the weight of {name} must be 0 or more, got {number}")
     return name, weight
+
+
+def _has_tokens(name):
+    """Whether a source is a token file."""
+    return locate(name).suffix == ".tokens"

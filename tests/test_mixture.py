@@ -120,8 +120,11 @@ def test_bad_mixtures(files, tmp_path):
             read_corpora(sources)
     with pytest.raises(FileNotFoundError, match="no such text file"):
         read_corpora([f"{tmp_path}/nowhere.txt:0.5"])
-    with pytest.raises(ValueError, match="smaller block size"):
+    with pytest.raises(ValueError, match=r"short\.txt is too short to keep a tenth"):
         mixture(str(tmp_path / "short.txt"))
+    with pytest.raises(ValueError, match=r"a\.txt: 270 tokens are left .* smaller block size"):
+        mixture(a, block_size=270)
+    assert mixture(f"{a}:0", f"{b}:1", block_size=300).mean({a: 1.0, b: 2.0}) == 2.0, "a is only evaluated"
     with pytest.raises(ValueError, match=r"x\.tokens"):
         mixture(str(tmp_path / "x.tokens"))
 
