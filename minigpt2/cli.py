@@ -1,4 +1,4 @@
-"""The command line: ``minigpt2 generate | train | eval | report | tokenize | trace | compare | verify``.
+"""The command line: ``minigpt2 generate | train | eval | report | data | tokenize | trace | compare | verify``.
 
 One function per command; the parser is below them. Exit code 0 on success, 1 on a user's error with one line on
 standard error (and where ``compare`` or ``verify`` finds a difference), 130 on Ctrl-C.
@@ -6,6 +6,7 @@ standard error (and where ``compare`` or ``verify`` finds a difference), 130 on 
 
 import argparse
 import dataclasses
+import inspect
 import json
 import os
 import shlex
@@ -13,6 +14,7 @@ import sys
 from pathlib import Path
 
 from minigpt2 import __version__
+from minigpt2.tasks import TASKS
 from minigpt2.training import PRESETS, TrainingSettings
 
 
@@ -96,15 +98,20 @@ def train(options):
 
 
 def evaluate(options):
-    """Print loss and perplexity of a text."""
+    """Print loss and perplexity of a text, or with --task what ``_evaluate_task`` does."""
     from minigpt2 import GPT2, Tokenizer
     from minigpt2.data import load_text, split
     from minigpt2.evaluation import evaluate
 
+    if options.task:
+        return _evaluate_task(options)
+    if others := [name for name in _given_to_task(options) if name != "stride"]:
+        raise ValueError(f"{_words(others[0], getattr(options, others[0]))[0]} belongs to a task; give --task as well")
+    part = options.split or "all"
     model, tokenizer = GPT2.from_pretrained(options.model), Tokenizer.from_pretrained(options.model)
     text = load_text(options.data)
-    if options.split != "all":
-        text = split(text)[options.split == "validation"]
+    if part != "all":
+        text = split(text)[part == "validation"]
     result = evaluate(model, tokenizer, text, options.stride, progress=True)
     print(f"tokens predicted           {result.tokens:>12,}   in windows of {model.config.n_positions},"
           f" one every {options.stride or model.config.n_positions}")  # fmt: skip
@@ -114,6 +121,109 @@ def evaluate(options):
     print(f"loss per character         {result.loss_per_character:>12.4f}   nats,"
           f" {result.bits_per_character:.4f} bits")  # fmt: skip
     print(f"perplexity per character   {result.perplexity_per_character:>12.3f}")
+    _print_reproduce("--model", options.model, "--data", *options.data, "--split", part,
+                     "--stride", options.stride or model.config.n_positions)  # fmt: skip
+
+
+def _evaluate_task(options):
+    """Print how a zero-shot task was done, its figures with the paper's beside them, and the command."""
+    from minigpt2 import GPT2, Tokenizer
+    from minigpt2.tasks import TASKS
+    from minigpt2.tasks.published import FIGURES, NOTES, SIZES, name_of, published
+
+    run, named = _task_function(options.task)
+    parameters = inspect.signature(run).parameters
+    given = _given_to_task(options)
+    if options.split:
+        raise ValueError(f"--split does not belong to the task {options.task}")
+    for name, value in given.items():
+        if name not in parameters:
+            raise ValueError(f"{_words(name, value)[0]} does not belong to the task {options.task}")
+
+    model, tokenizer = GPT2.from_pretrained(options.model), Tokenizer.from_pretrained(options.model)
+    result = run(model, tokenizer, options.data, **named, **given, progress=True)
+    used = {name: parameters[name].default for name in parameters if name in _TASK_OPTIONS} | given
+    if "context" in used:
+        used["context"] = used["context"] or model.config.n_positions
+        used["stride"] = used["stride"] or used["context"]
+
+    lines = {"task": f"{options.task}, {TASKS[options.task]}", "model": options.model,
+             "data": ", ".join(options.data), "examples": f"{result.examples:,}"}  # fmt: skip
+    for name, text in (lines | result.protocol).items():
+        print(f"{name:<22} {text}")
+    variant = {name: used[name] for name in ("hint", "direction") if name in used}
+    paper, released = {}, options.model in SIZES and not Path(options.model).is_dir()
+    if released:
+        paper = published(options.model, options.task, **variant)
+    print()
+    for name, value in result.figures.items():
+        beside = next((key for key in paper if name.startswith(key)), None)
+        print(f"{name:<30} {value:>16,.4f}" + (f"   paper {paper.pop(beside):g}" if beside else ""))
+    name = name_of(options.task, **variant)
+    if not released:
+        print(f"\n{'in the paper':<30}" + "".join(f" {size:>9}" for size in SIZES.values()))
+        for figure, row in FIGURES[name].items():
+            print(f"{figure:<30}" + "".join(f" {'-' if value is None else format(value, 'g'):>9}" for value in row))
+    if name in NOTES:
+        print(f"of the paper: {NOTES[name]}")
+    print()
+    _print_reproduce("--task", options.task, "--model", options.model, "--data", *options.data,
+                     *(word for name, value in used.items() for word in _words(name, value)))  # fmt: skip
+
+
+def _task_function(task):
+    """The function of a zero-shot task, and the arguments that the task's name stands for."""
+    if task == "lambada":
+        from minigpt2.tasks.lambada import lambada
+
+        return lambada, {}
+    if task in ("cbt_cn", "cbt_ne"):
+        from minigpt2.tasks.cbt import cbt
+
+        return cbt, {"task": task}
+    if task == "summarization":
+        from minigpt2.tasks.summarization import summarization
+
+        return summarization, {}
+    if task == "translation":
+        from minigpt2.tasks.translation import translation
+
+        return translation, {}
+    if task in ("natural_questions", "coqa"):
+        from minigpt2.tasks import question_answering
+
+        return getattr(question_answering, task), {}
+    from minigpt2.tasks.language_modeling import language_modeling
+
+    return language_modeling, {"task": task}
+
+
+# Arguments of the tasks' functions, and the options that give those that are True or False.
+_TASK_OPTIONS = (
+    "context", "stride", "detokenize", "by_line", "target", "stop_words", "preprocess", "score", "direction", "hint",
+    "seed", "limit",
+)  # fmt: skip
+_FLAGS = {
+    ("detokenize", False): "--no-detokenizer", ("preprocess", False): "--no-preprocess", ("hint", False): "--no-hint",
+    ("stop_words", True): "--stop-words", ("by_line", True): "--by-line", ("by_line", False): "--no-by-line",
+}  # fmt: skip
+
+
+def _given_to_task(options):
+    return {name: getattr(options, name) for name in _TASK_OPTIONS if getattr(options, name) is not None}
+
+
+def _words(name, value):
+    """An argument of a task's function as the command line writes it; nothing for what it need not be told."""
+    if value is None:
+        return []
+    if isinstance(value, bool):
+        return [_FLAGS[name, value]] if (name, value) in _FLAGS else []
+    return [f"--{name.replace('_', '-')}", str(value)]
+
+
+def _print_reproduce(*words):
+    print("reproduce:", shlex.join(["minigpt2", "eval", *map(str, words)]))
 
 
 def report(options):
@@ -144,6 +254,76 @@ def report(options):
     print(loss_table(found))
     print(f"the report is in {path}")
     print(f"reproduce: {command}")
+
+
+def data(options):
+    """Print what there is in corpora, clean them, and write them as token files."""
+    from itertools import chain
+
+    from minigpt2 import Tokenizer
+    from minigpt2.cleaning import describe, mark_duplicates, overlap
+    from minigpt2.data import documents
+    from minigpt2.token_file import in_parts, write_tokens
+
+    learn = options.vocab_size is not None
+    if learn and not options.out:
+        raise ValueError("--vocab-size needs --out, the folder in which to save the vocabulary")
+    if options.out:
+        named = _named(((Path(source).stem, source) for source in options.sources), "--out", "rename a file")
+        if Path(options.out).exists() and not Path(options.out).is_dir():
+            raise ValueError(f"--out: {options.out} is a file; give a folder for the token files")
+
+    def kept(source):
+        marked = mark_duplicates(documents(source), options.ngram, options.threshold)
+        return (document for document, kind in marked if kind is None) if options.deduplicate else documents(source)
+
+    if learn:
+        texts = chain.from_iterable(map(kept, options.sources))
+        tokenizer = Tokenizer.train(chain.from_iterable(in_parts([text]) for text in texts), options.vocab_size)
+    else:
+        tokenizer = Tokenizer.from_pretrained(options.model)
+    reports = [
+        describe(source, documents(source), tokenizer, options.ngram, options.threshold, progress=True)
+        for source in options.sources
+    ]
+    shares = {}
+    for text in options.against:
+        corpora = chain.from_iterable(map(documents, options.sources))
+        shares[text] = overlap(corpora, documents(text), options.ngram, progress=True)
+    written = {}
+    if options.out:
+        Path(options.out).mkdir(parents=True, exist_ok=True)
+        for name, source in named.items():
+            path = Path(options.out) / f"{name}.tokens"
+            # By its name a source is read in parts: one document may be larger than the memory.
+            written[path] = write_tokens(path, tokenizer, [kept(source) if options.deduplicate else source], True)
+        if learn:
+            tokenizer.save_pretrained(options.out)
+
+    head = "corpus", "bytes", "characters", "documents", "tokens", "bytes/token", "exact duplicates", "near duplicates"
+    rows = [head]
+    for r in reports:
+        rows.append([
+            r.name, f"{r.bytes:,}", f"{r.characters:,}", f"{r.documents:,}", f"{r.tokens:,}",
+            f"{r.bytes_per_token:.3f}", f"{r.exact_duplicates:,}", f"{r.near_duplicates:,}",
+        ])  # fmt: skip
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for name, *figures in rows:
+        print(name.ljust(widths[0]), *map(str.rjust, figures, widths[1:]), sep="  ")
+    for text, share in shares.items():
+        print(f"{share:.2%} of the {options.ngram}-grams of {text} occur in these corpora")
+    if learn:
+        print(f"{options.out}: a vocabulary of {len(tokenizer):,} tokens")
+    for path, file in written.items():
+        print(f"{path}: {file.documents:,} documents, {file.ids.size:,} tokens")
+    print("reproduce:", shlex.join([
+        "minigpt2", "data", *options.sources,
+        *(["--vocab-size", str(options.vocab_size)] if learn else ["--model", options.model]),
+        *(["--against", *options.against] if options.against else []),
+        *(["--deduplicate"] if options.deduplicate else []),
+        "--ngram", str(options.ngram), "--threshold", str(options.threshold),
+        *(["--out", options.out] if options.out else []),
+    ]))  # fmt: skip
 
 
 def tokenize(options):
@@ -329,15 +509,38 @@ def _parser():
             f"--{name.replace('_', '-')}", default=argparse.SUPPRESS, help=f"{field.metadata['help']} ({shown})", **kind
         )
 
-    sub = command("eval", evaluate, "loss and perplexity of a text, per token and per character",
-                  "minigpt2 eval --data shakespeare --split validation --stride 64")  # fmt: skip
+    sub = command("eval", evaluate, "loss and perplexity of a text, per token and per character, or a zero-shot task",
+                  "minigpt2 eval --data shakespeare --split validation --stride 64\n"
+                  "  minigpt2 eval --task lambada --data lambada_test.jsonl --model gpt2")  # fmt: skip
     add_model(sub)
-    sub.add_argument("--data", nargs="+", required=True, metavar="FILE", help="text files, or 'shakespeare'")
-    sub.add_argument("--split", choices=["all", "train", "validation"], default="all",
-                     help="all of the text (default), its first 90 %% or its last 10 %%")  # fmt: skip
+    sub.add_argument("--data", nargs="+", required=True, metavar="FILE",
+                     help="text files, or 'shakespeare'; with --task files in the format of the task")  # fmt: skip
+    sub.add_argument("--split", choices=["all", "train", "validation"],
+                     help="all of the text (default), its first 90 %% or its last 10 %%; not with --task")  # fmt: skip
     sub.add_argument("--stride", type=int, metavar="N",
                      help="tokens between windows; fewer is slower and gives each token more context "
                      "(default: no overlap)")  # fmt: skip
+    task = sub.add_argument_group("zero-shot tasks", "as in the GPT-2 paper; each takes the options that it needs")
+    task.add_argument("--task", choices=TASKS, metavar="TASK", help="; ".join(f"{k}: {v}" for k, v in TASKS.items()))
+    task.add_argument("--limit", type=int, metavar="N", help="only the first N examples; language modelling: tokens")
+    task.add_argument("--context", type=int, metavar="N",
+                      help="language modelling: tokens in a window (default: the model's n_positions)")  # fmt: skip
+    task.add_argument("--by-line", action=argparse.BooleanOptionalAction,
+                      help="language modelling: each line alone (default for 1bw), or all as one stream")  # fmt: skip
+    task.add_argument("--no-detokenizer", dest="detokenize", action="store_false", default=None,
+                      help="language modelling, cbt: keep the spaces and symbols of tokenised text")  # fmt: skip
+    task.add_argument("--target", choices=["word", "token"],
+                      help="lambada: all tokens of the last word (default) or, as the paper, the last")  # fmt: skip
+    task.add_argument("--stop-words", action="store_true", default=None,
+                      help="lambada: words such as 'the' are no answer")  # fmt: skip
+    task.add_argument("--no-preprocess", dest="preprocess", action="store_false", default=None,
+                      help="lambada: leave quotation marks and white space as they are")  # fmt: skip
+    task.add_argument("--score", choices=["rest", "candidate"],
+                      help="cbt: the candidate and the rest of its sentence (default), or it alone")  # fmt: skip
+    task.add_argument("--direction", choices=["en-fr", "fr-en"], help="translation: from - to (default en-fr)")
+    task.add_argument("--no-hint", dest="hint", action="store_false", default=None,
+                      help="summarization: do not ask with 'TL;DR:'")  # fmt: skip
+    task.add_argument("--seed", type=int, metavar="N", help="summarization: of what is drawn (default 0)")
 
     sub = command("report", report, "measure quality, coherence and diversity of models on several texts",
                   "minigpt2 report --data shakespeare --out reports/shakespeare\n  minigpt2 report "
@@ -358,6 +561,27 @@ def _parser():
                      help="of the samples (default 0.5 0.8 1.0 1.2)")  # fmt: skip
     sub.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens only")
     sub.add_argument("--seed", type=int, default=0, help="the same seed gives the same report (default 0)")
+
+    sub = command("data", data, "describe corpora, clean them, and write them as token files",
+                  "minigpt2 data a.txt b.jsonl --against test.txt\n"
+                  "  minigpt2 data a.txt b.jsonl --deduplicate --vocab-size 8192 --out corpora\n"
+                  "  minigpt2 train --tokenizer corpora --data corpora/a.tokens")  # fmt: skip
+    sub.add_argument("sources", nargs="+", metavar="FILE",
+                     help="a corpus each: .jsonl with a document per line, in the field \"text\"; else a text file, "
+                     "in which <|endoftext|> separates documents; or 'shakespeare'")  # fmt: skip
+    vocabulary = sub.add_mutually_exclusive_group()
+    add_model(vocabulary)
+    vocabulary.add_argument("--vocab-size", type=int, metavar="N",
+                            help="instead of taking a model's, learn a vocabulary of N tokens from all corpora "
+                            "together, saved in --out")  # fmt: skip
+    sub.add_argument("--against", nargs="+", default=[], metavar="FILE",
+                     help="evaluation texts: how many of their n-grams occur in the corpora")  # fmt: skip
+    sub.add_argument("--deduplicate", action="store_true", help="write only documents that repeat no earlier one")
+    sub.add_argument("--ngram", type=int, default=8, metavar="N", help="words in an n-gram (default 8)")
+    sub.add_argument("--threshold", type=float, default=0.5, metavar="X",
+                     help="a document is a near duplicate if more than this share of its n-grams occurred in those "
+                     "kept before it (default 0.5)")  # fmt: skip
+    sub.add_argument("--out", metavar="FOLDER", help="write each corpus to FOLDER/NAME.tokens")
 
     sub = command("tokenize", tokenize, "turn text into token ids and back",
                   'minigpt2 tokenize --text "Hello, world" --explain')  # fmt: skip

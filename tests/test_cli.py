@@ -2,14 +2,17 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 
 import pytest
 
 from minigpt2 import GPT2, GPT2Config, Tokenizer
-from minigpt2.cli import main
+from minigpt2.cli import _name_and_model, main
+from minigpt2.data import documents
 from minigpt2.evaluation import evaluate
+from minigpt2.token_file import encode_documents, open_tokens
 
 TEXT = "Shall I compare thee to a summer's day? Thou art more lovely and more temperate.\n" * 20
 
@@ -40,8 +43,11 @@ def fails(capsys, *arguments):
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["generate"], ["train"], ["eval"], ["tokenize"], ["trace"], ["compare"], ["verify"]]
-)
+    "command",
+    [
+        [], ["generate"], ["train"], ["eval"], ["report"], ["data"], ["tokenize"], ["trace"], ["compare"], ["verify"],
+    ],
+)  # fmt: skip
 def test_help_shows_an_example(command, capsys):
     with pytest.raises(SystemExit) as exit:
         main([*command, "--help"])
@@ -79,6 +85,110 @@ def test_eval_prints_the_figures_of_evaluate(folder, capsys):
     assert f"{result.perplexity:.3f}" in out and f"{result.tokens:,}" in out
 
 
+def test_report_measures_models_on_texts(folder, tmp_path, capsys):
+    pytest.importorskip("sacrebleu", reason="it comes with the extra [evaluation]")
+    other = tmp_path / "a=b c.txt"
+    other.write_text(TEXT[::2] + TEXT)
+    call = ["report", "--model", f"my model={folder}", "--model", folder, "--data", folder / "text.txt", other,
+            "--out", tmp_path / "out", "--split", "all", "--samples", 2, "--length", 9, "--temperatures", 0.9,
+            "--top-k", 7]  # fmt: skip
+    code, out, err = run(capsys, *call)
+    assert (code, err) == (0, "")
+    found = json.loads((tmp_path / "out/report.json").read_text())
+    expected = evaluate(GPT2.from_pretrained(folder), Tokenizer.from_pretrained(folder), TEXT, 16)
+    assert [(row["domain"], row["model"]) for row in found["losses"]] == [
+        (domain, model) for domain in ("text", "a=b c") for model in ("my model", folder.name)
+    ]
+    assert found["losses"][0]["nats"] == found["losses"][1]["nats"] == expected.nats
+    assert f"{expected.loss:.4f}" in out and f"{expected.bits_per_character:.4f}" in out
+    settings = found["settings"]
+    assert (settings["samples"], settings["length"], settings["temperatures"], settings["top_k"], settings["seed"]) == (
+        2, 9, [0.9], 7, 0
+    )  # fmt: skip
+    assert f"the report is in {tmp_path / 'out/report.md'}\n" in out
+
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    last = out.splitlines()[-1]
+    assert last.startswith("reproduce: minigpt2 report ") and last[len("reproduce: ") :].encode() in before["report.md"]
+    assert run(capsys, *shlex.split(last)[2:]) == (0, out, "")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_report_takes_the_last_tenth_of_a_text(folder, tmp_path, capsys):
+    pytest.importorskip("sacrebleu", reason="it comes with the extra [evaluation]")
+    call = ["--model", folder, "--data", folder / "text.txt", "--out", tmp_path / "out", "--samples", 2]
+    assert run(capsys, "report", *call, "--length", 4)[0] == 0
+    found = json.loads((tmp_path / "out/report.json").read_text())
+    assert found["settings"]["domains"] == {"text": {"characters": len(TEXT) - int(0.9 * len(TEXT))}}
+    assert found["settings"]["temperatures"] == [0.5, 0.8, 1.0, 1.2]
+
+
+def test_report_names(folder, tmp_path, capsys):
+    data = ["--data", folder / "text.txt", "--out", tmp_path / "out"]
+    assert f"--model: two are called '{folder.name}'; give one a name" in fails(
+        capsys, "report", "--model", folder, "--model", folder, *data
+    )
+    assert f"'{folder}' has no name; give" in fails(capsys, "report", "--model", f"={folder}", *data)
+    (tmp_path / "text.txt").write_text(TEXT)
+    assert "--data: two are called 'text'; rename a file" in fails(
+        capsys, "report", "--data", folder / "text.txt", tmp_path / "text.txt", "--out", tmp_path / "out"
+    )
+    assert "is a file; give a folder" in fails(capsys, "report", *data[:2], "--out", tmp_path / "text.txt")
+    assert "is too short" in fails(capsys, "report", "--model", folder, *data)
+    assert not (tmp_path / "out").exists()
+    assert _name_and_model("nano=runs/lr=1") == ("nano", "runs/lr=1")
+    (tmp_path / "lr=1").mkdir()
+    assert _name_and_model(f"{tmp_path}/lr=1/") == ("lr=1", f"{tmp_path}/lr=1/")
+
+
+def reproduced(capsys, out):
+    """What the command on the last line of ``out`` prints."""
+    last = out.splitlines()[-1]
+    assert last.startswith("reproduce: minigpt2 eval --")
+    return run(capsys, *shlex.split(last)[2:])[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "call", "expected"),
+    [
+        ("te'st.jsonl", '{"text": "thou art lovely"}\n' * 2, ["--task", "lambada", "--target", "token", "--stop-words"],
+         [r"examples +2\n", r"target +the last token", r"accuracy of the last token \(%\) +0\.0000\n",
+          r"accuracy +45\.99 ", "--target token --stop-words"]),
+        ("wiki.test.tokens", " = A = \n a day , \n", ["--task", "wikitext2", "--context", "8", "--no-detokenizer"],
+         [r"original words +8, ", r"context +8 tokens, a window every 8\n", r"text +as it is", r"29\.41 +22\.76",
+          "--context 8 --stride 8 --no-detokenizer"]),
+        ("ptb test.txt", "a day\nthou\n", ["--task", "ptb", "--by-line", "--limit", 3],
+         [r"read as +each line alone", "--by-line"]),
+        ("enwik8", "<a>thee</a>", ["--task", "enwik8"], [r"\n\nbits per byte +\d"]),
+        ("cbt.txt", "".join(f"{n} a .\n" for n in range(1, 21)) + "21 XXXXX !\ta\t\ta|to\n",
+         ["--task", "cbt_ne", "--score", "candidate"], [r"accuracy \(%\) +(0|100)\.0000", "--score candidate"]),
+    ],
+)  # fmt: skip
+def test_eval_of_a_task_tells_how_and_can_be_repeated(name, content, call, expected, folder, tmp_path, capsys):
+    (tmp_path / name).write_text(content)
+    code, out, err = run(capsys, "eval", "--model", folder, "--data", tmp_path / name, *call)
+    assert (code, err) == (0, "")
+    for pattern in expected:
+        assert re.search(pattern, out), pattern
+    assert reproduced(capsys, out) == out
+
+
+def test_eval_of_a_released_model_has_the_papers_figure_beside_ours(folder, tmp_path, capsys, monkeypatch):
+    (tmp_path / "x.txt").write_text("thou art lovely\n")
+    ours = GPT2.from_pretrained(folder), Tokenizer.from_pretrained(folder)
+    monkeypatch.setattr(GPT2, "from_pretrained", lambda name: ours[0])
+    monkeypatch.setattr(Tokenizer, "from_pretrained", lambda name: ours[1])
+    out = run(capsys, "eval", "--task", "lambada", "--model", "gpt2-medium", "--data", tmp_path / "x.txt")[1]
+    assert re.search(r"accuracy of the last word \(%\) +\S+ +paper 55\.48\n", out)
+    assert re.search(r"perplexity per last word +\S+ +paper 15\.6\n", out) and "117M" not in out
+    assert re.search(r"perplexity per target token +\S+\n", out)
+
+
+def test_plain_eval_can_be_repeated(folder, capsys):
+    out = run(capsys, "eval", "--model", folder, "--data", folder / "text.txt", "--split", "train")[1]
+    assert "--split train --stride 32" in out and reproduced(capsys, out) == out
+
+
 def test_tokenize_there_and_back(folder, capsys):
     ids = run(capsys, "tokenize", "--model", folder, "--text", "a summer's day")[1]
     assert run(capsys, "tokenize", "--model", folder, "--ids", ids)[1] == "a summer's day\n"
@@ -92,6 +202,113 @@ def test_tokenize_learns_a_vocabulary(folder, tmp_path, capsys):
     assert "--out" in fails(capsys, *call)
     assert run(capsys, *call, "--out", tmp_path / "bpe")[1] == f"270 tokens saved in {tmp_path / 'bpe'}\n"
     assert len(Tokenizer.from_pretrained(tmp_path / "bpe")) == 270
+
+
+@pytest.fixture
+def corpora(tmp_path):
+    """a.txt: one document. b.jsonl: three, the second again as the third."""
+    (tmp_path / "a.txt").write_text(TEXT)
+    texts = ["one two three four five six seven eight nine", "né", "né"]
+    (tmp_path / "b.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    (tmp_path / "test.txt").write_text("Two, three, four, five, six, seven, eight, nine: ten!")
+    return tmp_path
+
+
+def test_data_describes_corpora(folder, corpora, capsys):
+    a, b, test = corpora / "a.txt", corpora / "b.jsonl", corpora / "test.txt"
+    call = ["data", a, b, "--model", folder, "--against", test, a, "--threshold", 0.25]
+    code, out, err = run(capsys, *call)
+    head, row_a, row_b, *shares, last = out.splitlines()
+    tokenizer = Tokenizer.from_pretrained(folder)
+    tokens = len(tokenizer.encode(TEXT)), len(tokenizer.encode("one two three four five six seven eight nine")) + 6
+    assert (code, err) == (0, "") and head.startswith("corpus ") and head.endswith("exact duplicates  near duplicates")
+    assert row_a.split() == [str(a), "1,620", "1,620", "1", f"{tokens[0]:,}", f"{1620 / tokens[0]:.3f}", "0", "0"]
+    assert row_b.split() == [str(b), "50", "48", "3", str(tokens[1]), f"{50 / tokens[1]:.3f}", "1", "0"]
+    assert shares == [
+        f"50.00% of the 8-grams of {test} occur in these corpora",
+        f"100.00% of the 8-grams of {a} occur in these corpora",
+    ]
+    assert last.startswith("reproduce: minigpt2 data ")
+    assert run(capsys, *shlex.split(last)[2:]) == (code, out, err)
+    assert sorted(path.name for path in corpora.iterdir()) == ["a.txt", "b.jsonl", "test.txt"]
+
+
+def test_data_writes_token_files(folder, corpora, capsys):
+    a, b, out_folder = corpora / "a.txt", corpora / "b.jsonl", corpora / "my corpora"
+    tokenizer = Tokenizer.from_pretrained(folder)
+    for flags, texts in (([], 3), (["--deduplicate"], 2)):
+        code, out, _ = run(capsys, "data", a, b, "--model", folder, "--out", out_folder, *flags)
+        file = open_tokens(out_folder / "b.tokens", tokenizer)
+        assert code == 0 and file.ids.tolist() == encode_documents(tokenizer, list(documents(b))[:texts])
+        assert f"{out_folder / 'b.tokens'}: {texts} documents, {file.ids.size:,} tokens\n" in out
+        assert open_tokens(out_folder / "a.tokens", tokenizer).ids.tolist() == tokenizer.encode(TEXT)
+        assert shlex.split(out.splitlines()[-1])[-2:] == ["--out", str(out_folder)]
+
+
+def test_data_learns_one_vocabulary_for_all_corpora(corpora, capsys):
+    a, b, out_folder = corpora / "a.txt", corpora / "b.jsonl", corpora / "bpe"
+    code, out, _ = run(capsys, "data", a, b, "--vocab-size", 280, "--out", out_folder)
+    learned, expected = Tokenizer.from_pretrained(out_folder), Tokenizer.train([TEXT, *documents(b)], 280)
+    assert code == 0 and f"{out_folder}: a vocabulary of 280 tokens\n" in out
+    assert (learned.vocab, learned.merges) == (expected.vocab, expected.merges)
+    assert open_tokens(out_folder / "b.tokens", learned).documents == 3
+    assert "--vocab-size 280" in out.splitlines()[-1] and "--model" not in out
+
+
+def test_data_refuses_what_does_not_fit(folder, corpora, capsys):
+    a = corpora / "a.txt"
+    (corpora / "more").mkdir()
+    (corpora / "more/a.jsonl").write_text('{"text": "x"}\n{"txt": "y"}\n')
+    before = sorted(corpora.rglob("*"))
+    call = ["data", a, "--model", folder]
+    assert "two are called 'a'" in fails(capsys, "data", a, corpora / "more/a.jsonl", "--out", corpora / "new")
+    assert "a.jsonl, line 2: there is no field 'text'" in fails(capsys, "data", corpora / "more/a.jsonl")
+    assert "not allowed with" in fails(capsys, *call, "--vocab-size", 300, "--out", corpora / "new")
+    assert "--vocab-size needs --out" in fails(capsys, "data", a, "--vocab-size", 300)
+    assert "is a file" in fails(capsys, *call, "--out", a)
+    assert "at least 1 word" in fails(capsys, *call, "--ngram", 0)
+    assert "0 ... 1, got 2.0" in fails(capsys, *call, "--threshold", 2)
+    assert "no overlap is defined" in fails(capsys, *call, "--against", corpora / "test.txt", "--ngram", 50)
+    assert sorted(corpora.rglob("*")) == before
+
+
+def test_train_in_two_stages(folder, tmp_path, capsys):
+    (tmp_path / "domain.txt").write_text("The bamboo bends, the river sends a boat that never ends.\n" * 20)
+    sizes = ["--n-layer", 1, "--n-head", 1, "--n-embd", 8, "--block-size", 8, "--vocab-size", 270]
+    common = ["--batch-size", 2, "--eval-every", 2, "--steps", 4]
+    general = ["--data", folder / "text.txt", "--objective", "mlm", *sizes, *common, "--out", tmp_path / "general"]
+    code, out, _ = run(capsys, "train", *general)
+    assert code == 0 and "nats per hidden token" in out
+    assert f"go on with: minigpt2 train --init-from {tmp_path / 'general'} --objective causal --head-layers 4" in out
+    call = ["train", "--init-from", tmp_path / "general", "--head-layers", 4, *common, "--out", tmp_path / "domain"]
+    call += ["--data", f"{tmp_path / 'domain.txt'}:1", f"{folder / 'text.txt'}:0", "--freeze", "wte", "h.0.attn"]
+    assert "--init-from brings its own sizes" in fails(capsys, *call, "--n-layer", 2)
+    code, out, _ = run(capsys, *call)
+    number = r"\d+\.\d{4}"
+    for path in (tmp_path / "domain.txt", folder / "text.txt"):
+        line = rf"  {re.escape(str(path))}: {number} before, {number} after \([+-]{number}\)\n"
+        assert code == 0 and re.search(line, out), out
+    assert GPT2.from_pretrained(tmp_path / "domain").config.head_layers == 4
+    stop = ["--patience", 1, "--lr", 0, "--min-lr", 0, "--weight-decay", 0, "--steps", 9]
+    out = run(capsys, *call[:3], *common, *stop, "--data", folder / "text.txt", "--out", tmp_path / "stopped")[1]
+    assert "stopped at step 2: 1 evaluations without a lower loss" in out
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "text.txt: the file is empty"),
+        (b"one\ntwo\nthr\xffee\n", "text.txt, line 3: not UTF-8 text"),
+        (b"one\n" + b"x" * 2000, "text.txt, line 2: longer than 1,000 bytes"),
+    ],
+)
+def test_bad_text_is_one_error_with_file_and_line(content, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("minigpt2.data.MAX_LINE", 1000)
+    (tmp_path / "text.txt").write_bytes(content)
+    for call in (["train", "--out", tmp_path / "run", "--data"], ["eval", "--data"], ["data"], ["tokenize", "--file"]):
+        assert message in fails(capsys, *call, tmp_path / "text.txt")
+    assert "weights sum to 0" in fails(capsys, "train", "--data", f"{tmp_path / 'text.txt'}:0")
+    assert not (tmp_path / "run").exists()
 
 
 def test_train_and_resume(folder, tmp_path, capsys):
@@ -121,6 +338,18 @@ def test_train_and_resume(folder, tmp_path, capsys):
         (["generate", "--prompt", ""], "empty|at least one"),
         (["generate", "--max-new-tokens", "ten"], "invalid int"),
         (["eval", "--data", "nowhere.txt"], "no such text file"),
+        (["eval", "--data", "x", "--limit", "5"], "--limit belongs to a task; give --task"),
+        (["eval", "--data", "x", "--no-detokenizer"], "--no-detokenizer belongs to a task"),
+        (["eval", "--data", "x", "--task", "lambada", "--stride", "5"], "--stride does not belong to the task lambada"),
+        (["eval", "--data", "x", "--task", "ptb", "--no-hint"], "--no-hint does not belong to the task ptb"),
+        (["eval", "--data", "x", "--task", "coqa", "--no-by-line"], "--no-by-line does not belong to the task coqa"),
+        (["eval", "--data", "x", "--task", "ptb", "--split", "all"], "--split does not belong to the task ptb"),
+        (["eval", "--data", "x", "--task", "winograd"], "invalid choice"),
+        (["eval", "--data", "nowhere.jsonl", "--task", "lambada"], "no such text file"),
+        (["eval", "--data", "nowhere", "--task", "text8"], "no such text file"),
+        (["report", "--data", "nowhere.txt", "--out", "r"], "no such text file"),
+        (["report", "--model", "x=gpt-2", "--data", __file__, "--out", "r"], "did you mean 'gpt2'"),
+        (["report", "--data", __file__], "required: --out"),
         (["tokenize", "--ids", "1,two"], "whole numbers"),
         (["tokenize", "--ids", "99999"], "99999"),
         (["tokenize"], "one of the arguments"),

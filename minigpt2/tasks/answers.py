@@ -1,0 +1,98 @@
+"""What the tasks that generate text share: their first examples, and an answer to each of many prompts.
+
+Shapes: B prompts at a time, T tokens in a prompt, P positions (n_positions).
+"""
+
+from itertools import islice
+
+import numpy as np
+from tqdm import tqdm
+
+from minigpt2.generation import generate
+
+TOKENS_AT_A_TIME = 4096  # of prompts that are read together; decoding them reads the weights once for all
+
+
+def first_examples(examples, limit, data):
+    """The examples of a data set, or the first ``limit`` of them, as a list.
+
+    examples: iterable; limit: how many at most, None: all; data: list of paths, for the message
+    raises: ValueError when limit is below 1 or there is no example.
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit must be 1 or more examples, got {limit}")
+    found = list(islice(examples, limit))
+    if not found:
+        raise ValueError(f"{', '.join(map(str, data))}: there is no example to score")
+    return found
+
+
+def prompt_room(model, needed, max_new_tokens):
+    """How many tokens of a prompt fit in front of max_new_tokens, P - max_new_tokens.
+
+    needed: tokens that the prompt must have room for
+    raises: ValueError when they do not fit.
+    """
+    P = model.config.n_positions
+    if needed + max_new_tokens > P:
+        raise ValueError(
+            f"the task needs room for {needed} tokens of prompt and {max_new_tokens} new ones, "
+            f"but the model looks at {P}; use a model with a larger n_positions"
+        )
+    return P - max_new_tokens
+
+
+def greedy_lines(model, tokenizer, prompts, max_new_tokens, progress=False):
+    """The rest of the line that each prompt begins, by greedy decoding.
+
+    Prompts of equal length are continued together.
+
+    model: GPT2; tokenizer: the Tokenizer that belongs to it
+    prompts: list of lists of token ids, T of each >= 1 and T + max_new_tokens <= P
+    max_new_tokens: how many to add at most; an end of line or <|endoftext|> ends an answer before
+    progress: True shows a bar on standard error
+    returns list of str in the order of the prompts, without the end of line and white space around.
+    """
+    ends = [i for i in tokenizer.vocab.values() if b"\n" in tokenizer.decode_bytes([i])]
+    stop = ends if tokenizer.eos_id is None else [*ends, tokenizer.eos_id]
+    by_length = {}
+    for number, prompt in enumerate(prompts):
+        by_length.setdefault(len(prompt), []).append(number)
+    lines = [None] * len(prompts)
+    with _bar(len(prompts), progress) as bar:
+        for T, numbers in sorted(by_length.items()):
+            B = max(1, TOKENS_AT_A_TIME // T)
+            for some in (numbers[first : first + B] for first in range(0, len(numbers), B)):
+                rows = generate(model, [prompts[number] for number in some], max_new_tokens, stop=stop)
+                for number, row in zip(some, rows[:, T:].tolist(), strict=True):
+                    lines[number] = _text(tokenizer, row).split("\n")[0].strip()
+                bar.update(len(some))
+    return lines
+
+
+def sampled_texts(model, tokenizer, prompts, max_new_tokens, top_k, seed=0, progress=False):
+    """A continuation of each prompt, drawn from the top_k likeliest tokens at each step (temperature 1).
+
+    Each prompt has a random generator of its own, of (seed, its place in the list), and is continued by itself:
+    how many others there are changes nothing.
+
+    top_k: as in ``minigpt2.generation.keep_top_k``; seed: integer, 0 or more; the others as in ``greedy_lines``
+    returns list of str, up to <|endoftext|> where the model writes it.
+    """
+    texts = []
+    with _bar(len(prompts), progress) as bar:
+        for number, prompt in enumerate(prompts):
+            rng = np.random.default_rng([seed, number])
+            ids = generate(model, prompt, max_new_tokens, temperature=1.0, top_k=top_k, seed=rng, stop=tokenizer.eos_id)
+            texts.append(_text(tokenizer, ids[len(prompt) :].tolist()))
+            bar.update()
+    return texts
+
+
+def _text(tokenizer, ids):
+    """The text of new tokens, up to <|endoftext|>."""
+    return tokenizer.decode(ids[: ids.index(tokenizer.eos_id)] if tokenizer.eos_id in ids else ids)
+
+
+def _bar(total, progress):
+    return tqdm(total=total, desc="generating", leave=False, disable=None if progress else True)

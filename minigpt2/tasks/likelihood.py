@@ -1,0 +1,151 @@
+"""The log-probability of given tokens after others, for many sequences at once.
+
+Shapes: B sequences at a time, T tokens in the longest of them, V vocabulary, P positions (n_positions).
+"""
+
+import math
+
+import numpy as np
+from tqdm import tqdm
+
+from minigpt2.backend import array_module
+
+TOKENS_AT_A_TIME = 4096
+CHUNK = 1 << 18  # logits that are worked on at a time: they fit into the processor's cache
+
+
+def continuation_log_probs(model, sequences, starts, excluded=(), progress=False):
+    """log p of each token of each sequence from its start on, given all tokens before it.
+
+        log p(x_t | x_0 ... x_{t-1}),   t = start ... L - 1
+
+    Sequences are sorted by length and read in batches, padded at their ends, which a causal model never sees. A
+    sequence of more than P tokens keeps its last P.
+
+    model:     GPT2
+    sequences: integers each, (L,) lists or arrays of any lengths
+    starts:    for each sequence the position of the first token to score, 1 ... L - 1
+    excluded:  token ids that are no choice for the first scored token; they change what is greedy, not log p
+    progress:  True shows a bar on standard error
+    returns a list of (log_probs, greedy) in the order of the sequences: float64 (L - start,) in nats, and bool
+        (L - start,), whether the token is the most likely one (of equals the one with the lowest id).
+    raises: ValueError when a start is out of range, also because the tokens to score do not fit into P.
+    """
+    P = model.config.n_positions
+    kept = [np.asarray(sequence)[-P:] for sequence in sequences]
+    first = np.asarray([start - max(len(ids) - P, 0) for start, ids in zip(starts, sequences, strict=True)])
+    for i in range(len(kept)):
+        if not 1 <= starts[i] < len(sequences[i]):
+            raise ValueError(
+                f"sequence {i}: start must be 1 ... {len(sequences[i]) - 1}, got {starts[i]}; "
+                "the first token has none before it"
+            )
+        if first[i] < 1:
+            raise ValueError(
+                f"sequence {i}: {len(sequences[i]) - starts[i]} tokens to score, but the model looks at {P}, "
+                "and one must come before them"
+            )
+    results = [None] * len(kept)
+    with tqdm(total=len(kept), desc="scoring", leave=False, disable=None if progress else True) as bar:
+        for batch in _batches([len(ids) for ids in kept]):
+            ids, real = _pad([kept[i] for i in batch])
+            begin = first[batch].min()
+            logits, _ = model.forward(ids[:, :-1], positions=slice(begin - 1, None), keep=False)
+            wanted = real & (np.arange(ids.shape[1]) >= first[batch, None])
+            scores = _score(logits, ids[:, begin:], wanted[:, begin:], excluded)
+            for i, score in zip(batch, scores, strict=True):
+                results[i] = score
+            bar.update(len(batch))
+    return results
+
+
+def shared_prefix_log_probs(model, prefix, continuations):
+    """log p of each token of several continuations of one prefix, which is read only once.
+
+    The same as ``continuation_log_probs`` of prefix + continuation, from the prefix's end on; but where not all of
+    them fit into P tokens, the prefix loses its beginning, and as much of it for each continuation.
+
+    prefix: (L,) integers, at least one; continuations: integers each, lists or arrays of at least one token
+    returns a list of (log_probs, greedy) as ``continuation_log_probs``.
+    raises: ValueError when the longest continuation leaves no room for a token of the prefix, or one is empty.
+    """
+    P = model.config.n_positions
+    lengths = [len(continuation) for continuation in continuations]
+    if not lengths or min(lengths) < 1 or len(prefix) < 1:
+        raise ValueError("a prefix and continuations of at least one token each are needed")
+    if max(lengths) >= P:
+        raise ValueError(f"a continuation of {max(lengths)} tokens leaves no room for what comes before it in {P}")
+    prefix = np.asarray(prefix)[-(P - max(lengths)) :]
+    past = model.key_value_cache(1, len(prefix) + max(lengths))
+    logits, _ = model.forward(prefix[None], past=past, positions=slice(-1, None), keep=False)
+    xp = array_module(logits)
+    logits = xp.repeat(logits, len(lengths), axis=0)
+    ids, real = _pad([np.asarray(continuation) for continuation in continuations])
+    if max(lengths) > 1:
+        for layer in past:
+            layer.select([0] * len(lengths))
+        later, _ = model.forward(ids[:, :-1], past=past, keep=False)
+        logits = xp.concatenate([logits, later], axis=1)
+    return _score(logits, ids, real)
+
+
+def exponential(x):
+    """exp(x), infinite where that is no float64: the perplexity of x nats."""
+    return math.exp(x) if x < 709 else math.inf
+
+
+def _batches(lengths):
+    """Indices of sequences that are read together, the longest first: about TOKENS_AT_A_TIME tokens each."""
+    order = np.argsort([-length for length in lengths], kind="stable")
+    done = 0
+    while done < len(order):
+        batch = order[done : done + max(1, TOKENS_AT_A_TIME // lengths[order[done]])]
+        yield batch
+        done += len(batch)
+
+
+def _pad(rows):
+    """The rows as one array (B, T), zeros at their ends, and where it holds a token of theirs."""
+    lengths = np.asarray([len(row) for row in rows])
+    real = np.arange(lengths.max()) < lengths[:, None]
+    ids = np.zeros(real.shape, "int64")
+    ids[real] = np.concatenate(rows)
+    return ids, real
+
+
+def _score(logits, targets, wanted, excluded=()):
+    """log p of the wanted targets and whether each is the greedy choice, a pair of arrays for each row.
+
+    logits: (B, T, V); targets: (B, T) integers; wanted: (B, T) bool; excluded: as in ``continuation_log_probs``
+    """
+    xp = array_module(logits)
+    rows = logits.reshape(-1, logits.shape[-1])
+    where = np.flatnonzero(wanted)
+    targets = targets.ravel()[where]
+    counts = wanted.sum(axis=1)
+    is_first = np.zeros(len(where), bool)
+    is_first[counts.cumsum() - counts] = True  # of each row
+    excluded = list(excluded)
+
+    log_probs, greedy = np.empty(len(where)), np.empty(len(where), bool)
+    size = max(1, CHUNK // rows.shape[1])
+    for some in (slice(start, start + size) for start in range(0, len(where), size)):
+        x = rows[where[some]]
+        n = xp.arange(len(x))
+        best = x.argmax(axis=-1)
+        x -= x[n, best][:, None]  # so that exp cannot overflow
+        log_sum = xp.log(xp.exp(x) @ xp.ones(x.shape[1], x.dtype))
+        log_probs[some] = _host(x[n, targets[some]]).astype("float64") - _host(log_sum)
+        if excluded and is_first[some].any():
+            x[np.ix_(np.flatnonzero(is_first[some]), excluded)] = -np.inf
+            best = x.argmax(axis=-1)
+        greedy[some] = _host(best) == targets[some]
+    if not np.isfinite(log_probs).all():
+        raise ValueError("the model's logits are not finite: its weights hold NaN or inf, or overflow")
+    ends = counts.cumsum()[:-1]
+    return list(zip(np.split(log_probs, ends), np.split(greedy, ends), strict=True))
+
+
+def _host(x):
+    """An array as NumPy's, copied from the device if it is there."""
+    return x if isinstance(x, np.ndarray) else x.get()
