@@ -376,3 +376,38 @@ def test_as_a_module_without_a_terminal(folder):
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert (piped.returncode, piped.stdout, piped.stderr) == (0, "S", "")
+
+
+GENERATED = {
+    "summarization": ({"article": "The king came to London.", "highlights": "The king spoke."}, "ROUGE-1", 29.34),
+    "natural_questions": ({"question": "who is the king", "answer": ["Richard"]}, "exact match", 4.1),
+    "coqa": ({"data": [{
+        "story": "The king came to London.", "questions": [{"turn_id": 1, "input_text": "Who came?"}],
+        "answers": [{"turn_id": 1, "input_text": "the king"}],
+    }]}, "F1", 55),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("task", GENERATED)
+def test_eval_of_a_task_that_generates(task, tmp_path, capsys):
+    example, figure, paper = GENERATED[task]
+    path = tmp_path / "data.jsonl"
+    path.write_text(json.dumps(example) + "\n")
+    code, out, _ = run(capsys, "eval", "--task", task, "--data", path)
+    assert code == 0 and re.search(rf"^{figure} .*\d\.\d{{4}}$", out, flags=re.M), out
+    assert re.search(rf"^{figure} .* {paper:g}$", out, flags=re.M), "the paper's figure"
+    reproduce = out.splitlines()[-1]
+    assert reproduce.startswith(f"reproduce: minigpt2 eval --task {task} --model shakespeare --data {path}")
+    again = run(capsys, *shlex.split(reproduce)[2:])
+    assert again[1] == out, "the printed command gives the same figures to the last digit"
+
+
+def test_eval_of_translation(tmp_path, capsys):
+    pytest.importorskip("sacrebleu", reason="BLEU needs the extra 'evaluation'")
+    pairs = [("the king", "le roi"), ("a day", "un jour"), ("my lord", "monseigneur"), ("good night", "bonne nuit"),
+             ("the sea", "la mer"), ("come, sir", "venez, monsieur")]  # fmt: skip
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps({"translation": {"en": en, "fr": fr}}) + "\n" for en, fr in pairs))
+    code, out, _ = run(capsys, "eval", "--task", "translation", "--direction", "fr-en", "--data", path)
+    assert code == 0 and "BLEU" in out and "11.5" in out
+    assert run(capsys, *shlex.split(out.splitlines()[-1])[2:])[1] == out

@@ -274,11 +274,11 @@ def test_first_three_sentences(text, expected):
 
 SENTENCES = [
     ("The king is dead .", "Le roi est mort ."),
-    (" ".join(["A sentence of more words than fifteen"] * 3), "Une longue phrase ."),
+    (" ".join(["A sentence of more words than fifteen"] * 9), "Une longue phrase ."),
     ("I love thee .", "Je t' aime ."),
     ("", ""),
     ("Good night .", "Bonne nuit ."),
-    ("A word .", " ".join(["mot"] * 16)),
+    ("A word .", " ".join(["mot"] * 60)),
     ("My lord .", "Mon seigneur ."),
     ("Where is he ?", "Où est-il ?"),
     ("The queen is here .", "La reine est ici ."),
@@ -319,6 +319,8 @@ def test_translation_as_transformers(model, tokenizer, their_line, sacrebleu, tm
 
     result = translation(model, tokenizer, [path], direction)
     assert prompts_seen == [prompts]
+    cut = sum(len(prompt) == 128 for prompt in prompts)
+    assert 0 < cut < 5 and f"{cut} of 5 were cut" in result.protocol["too long"]
     assert result.figures == {"BLEU (%)": pytest.approx(expected, rel=1e-12)}
     assert (result.task, result.examples) == ("translation", 5)
     assert "number 1, 3, 5, 7, 8;" in result.protocol["examples shown"]
