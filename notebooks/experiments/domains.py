@@ -8,7 +8,7 @@ seeds a general model is trained on the two *other* domains, half and half, and 
     zero-shot     the general model as it is
     scratch       a new model, trained on the domain alone
     fine-tuned    the general model, trained on the domain for the same number of steps
-    half frozen   the same with embeddings and the first two of four blocks frozen
+    half-frozen   the same with embeddings and the first two of four blocks frozen
     LoRA          the same with adapters of rank 8 and everything else frozen
 What was forgotten is the loss on the other two domains after fine-tuning, less that before.
 """
@@ -32,19 +32,20 @@ DOMAINS = {"drama": "English drama", "verse": "Chinese verse", "technical": "tec
 WAYS = {
     "scratch": {},
     "fine-tuned": {},
-    "half frozen": {"freeze": ["wte", "wpe", "h.0", "h.1"]},
+    "half-frozen": {"freeze": ["wte", "wpe", "h.0", "h.1"]},
     "LoRA": {"lora_rank": 8},
 }
-COLOURS = {"zero-shot": "0.75", "scratch": "#d9a441", "fine-tuned": "#0b559f", "half frozen": "#5b8fc7",
+COLOURS = {"zero-shot": "0.75", "scratch": "#d9a441", "fine-tuned": "#0b559f", "half-frozen": "#5b8fc7",
            "LoRA": "#a3c4e6"}  # fmt: skip
 
 
-def main():
+def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--drama", default="shakespeare", help="a text file, or 'shakespeare' for a download")
     parser.add_argument("--verse", required=True, help="a text file of Chinese poems")
     parser.add_argument("--out", default="runs/domains", help="folder for the runs")
-    options = parser.parse_args()
+    parser.add_argument("--results", type=Path, default=Path(__file__).parent, help="folder for table and picture")
+    options = parser.parse_args(arguments)
     runs = Runs(options.out)
     runs.folder.mkdir(parents=True, exist_ok=True)
     technical = runs.folder / "technical.txt"
@@ -73,7 +74,7 @@ def main():
     runs.run(*runs.commands)
 
     losses, forgotten = collect(runs, files)
-    here = Path(__file__).parent
+    here = options.results
     mixed = bits(best_line(runs, "mixed"), files)
     write_json(here / "domains.json", {"bits per character": losses, "forgotten, bits per character": forgotten,
                                        "one model for all": mixed, "commands": runs.shell().split("\n")})  # fmt: skip

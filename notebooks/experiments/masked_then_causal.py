@@ -31,11 +31,12 @@ WAYS = {"causal": "causal from scratch", "converted": "masked, then causal with 
 COLOURS = {"causal": "#0b559f", "converted": "#c0392b", "same-head": "#d9a441", "half": "0.6"}
 
 
-def main():
+def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="shakespeare", help="a text file, or 'shakespeare' for a download")
     parser.add_argument("--out", default="runs/masked", help="folder for the runs")
-    options = parser.parse_args()
+    parser.add_argument("--results", type=Path, default=Path(__file__).parent, help="folder for table and picture")
+    options = parser.parse_args(arguments)
     runs = Runs(options.out)
     common = COMMON | {"data": options.data}
 
@@ -50,7 +51,7 @@ def main():
     runs.run(*(f"{way}-{seed}" for seed in SEEDS for way in WAYS))
 
     results = {way: [runs.best(f"{way}-{seed}") for seed in SEEDS] for way in WAYS}
-    here = Path(__file__).parent
+    here = options.results
     write_json(here / "masked_then_causal.json", {"nats per character": results, "commands": runs.shell().split("\n")})
     with atomic_write(here / "masked_then_causal.md", "w") as file:
         file.write(report(results, runs))
@@ -87,8 +88,8 @@ def draw(runs, path):
             losses = [line["val_loss_per_character"] for line in lines]
             axes.plot(steps, losses, color=COLOURS[way], linewidth=1.2, label=label if seed == SEEDS[0] else None)
     axes.axvline(STEPS // 2, color="0.8", linewidth=0.8, zorder=0)
-    axes.text(STEPS // 2 - 20, axes.get_ylim()[1], "masked text until here for two of them", ha="right", va="top",
-              color="0.4", fontsize=8)  # fmt: skip
+    axes.annotate("masked text until here for two of them", (STEPS // 2, 1), (-4, 0), ("data", "axes fraction"),
+                  "offset points", ha="right", va="top", color="0.4", fontsize=8, in_layout=False)  # fmt: skip
     axes.set(xlabel="optimizer steps, both stages", ylabel="validation loss, nats per character",
              title="Masked pre-training against causal training, three seeds each")  # fmt: skip
     axes.spines[["top", "right"]].set_visible(False)
