@@ -57,5 +57,5 @@ class Runs:
         return min(line["val_loss_per_character"] for line in self.evaluations(name))
 
     def shell(self):
-        """Every command as a line for a shell."""
-        return "\n".join(shlex.join(words) for words in self.commands.values())
+        """Every command as a line for a shell, after the number of threads, on which the last digits depend."""
+        return "\n".join(["export OPENBLAS_NUM_THREADS=1", *(shlex.join(words) for words in self.commands.values())])
