@@ -33,7 +33,7 @@ class CorpusReport:
 
     bytes, characters: of the text, bytes in UTF-8
     tokens: of the documents, without what separates them
-    exact_duplicates, near_duplicates: documents that ``deduplicate`` would remove
+    exact_duplicates, near_duplicates: documents that ``deduplicate`` would remove; None: nobody looked for them
     """
 
     name: str
@@ -41,8 +41,8 @@ class CorpusReport:
     characters: int
     documents: int
     tokens: int
-    exact_duplicates: int
-    near_duplicates: int
+    exact_duplicates: int | None
+    near_duplicates: int | None
 
     @property
     def bytes_per_token(self):
@@ -58,11 +58,19 @@ class Duplicates:
     near: list[int]
 
 
-def describe(name, documents, tokenizer, n=8, threshold=0.5, progress=False):
+class Seen:
+    """The documents and the n-grams that were met so far, in one corpus or in several."""
+
+    def __init__(self):
+        self.texts, self.grams = set(), HashSet()
+
+
+def describe(name, documents, tokenizer, n=8, threshold=0.5, seen=None, progress=False):
     """Count what there is in a corpus; documents, n and threshold as in ``deduplicate``.
 
     name: what the report is to call it
     tokenizer: Tokenizer or CharTokenizer
+    seen: as in ``mark_duplicates``
     progress: True shows a bar on standard error
     returns CorpusReport.
     raises: ValueError as ``deduplicate`` and ``tokenizer.encode``, and when there is no text.
@@ -73,7 +81,7 @@ def describe(name, documents, tokenizer, n=8, threshold=0.5, progress=False):
         desc=f"reading {name}", unit="B", unit_scale=True, leave=False, disable=None if progress else True
     )  # fmt: skip
     with bar:
-        for document, kind in mark_duplicates(documents, n, threshold):
+        for document, kind in mark_duplicates(documents, n, threshold, seen):
             count += 1
             found[kind] += 1
             for part in in_parts([document]):
@@ -88,9 +96,9 @@ def describe(name, documents, tokenizer, n=8, threshold=0.5, progress=False):
 
 
 def deduplicate(documents, n=8, threshold=0.5):
-    """Remove the documents that an earlier one repeats, word for word or in most of its n-grams.
+    """Remove the documents that repeat an earlier one, as a whole or in most of their n-grams.
 
-        removed   if  the same words, in the same order, make an earlier document, or
+        removed   if  it is an earlier document, character for character, or
                       (n-grams that occur in documents kept before) / (all n-grams)  >  threshold
 
     documents: iterable of str; n: words, 1 or more; threshold: 0 ... 1, with 1 only exact duplicates are removed
@@ -106,27 +114,27 @@ def deduplicate(documents, n=8, threshold=0.5):
     return kept, removed
 
 
-def mark_duplicates(documents, n=8, threshold=0.5):
+def mark_duplicates(documents, n=8, threshold=0.5, seen=None):
     """Yield (document, None, "exact" or "near") for each document: as ``deduplicate``, one at a time.
 
     Remembered are 8 bytes per n-gram kept and 16 per document, not the text.
+
+    seen: a Seen that other corpora have filled, so that what they have counts as earlier; a new one by default
     """
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold must be a share of the n-grams, 0 ... 1, got {threshold}")
-    texts, grams = set(), HashSet()
+    seen = Seen() if seen is None else seen
     for document in documents:
-        hashes = word_hashes(document)
-        # A document of punctuation alone has no words, and only the same punctuation repeats it.
-        key = hashlib.blake2b(hashes.tobytes() or document.encode(), digest_size=16).digest()
-        own = ngram_hashes(hashes, n)
-        if key in texts:
+        key = hashlib.blake2b(document.encode(), digest_size=16).digest()
+        own = ngram_hashes(word_hashes(document), n)
+        if key in seen.texts:
             kind = "exact"
-        elif own.size and grams.contains(own).mean() > threshold:
+        elif own.size and seen.grams.contains(own).mean() > threshold:
             kind = "near"
         else:
             kind = None
-            grams.add(own)
-        texts.add(key)
+            seen.grams.add(own)
+        seen.texts.add(key)
         yield document, kind
 
 

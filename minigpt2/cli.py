@@ -38,10 +38,9 @@ def main(arguments=None):
 
 def generate(options):
     """Print the prompt and its continuation while it is being written."""
-    from minigpt2 import GPT2, Tokenizer
     from minigpt2.generation import stream_text
 
-    model, tokenizer = GPT2.from_pretrained(options.model), Tokenizer.from_pretrained(options.model)
+    model, tokenizer = _load(options.model)
     if options.temperature is None:
         options.temperature = 0.0 if options.beams > 1 else 0.8
     for sample in range(options.num_samples):
@@ -71,7 +70,7 @@ def train(options):
         preset = options.preset or "shakespeare"
         given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
         settings = dataclasses.replace(PRESETS[preset], **given)
-        sizes = [name for name in ("n_layer", "n_head", "n_embd", "tokenizer", "vocab_size") if name in given]
+        sizes = [name for name in _SIZES if name in given]
         if settings.init_from and sizes:
             flag = sizes[0].replace("_", "-")
             raise ValueError(f"--init-from brings its own sizes and tokenizer; leave --{flag} away")
@@ -95,12 +94,22 @@ def train(options):
         print(f"go on with: minigpt2 train --init-from {run.folder} --objective causal --head-layers 4 --out NEW")
     else:
         print(f"try it: minigpt2 generate --model {run.folder} --prompt 'The '")
+    print("reproduce:", _train_command(run))
+
+
+def _train_command(run):
+    """The command that makes a run again. Last digits may differ with another number of BLAS threads."""
+    words = ["minigpt2", "train", "--out", str(run.folder)]
+    for name, field in _SETTINGS.items():
+        value = getattr(run.settings, name)
+        if value != field.default and not (run.settings.init_from and name in _SIZES):
+            values = value if isinstance(value, tuple) else [value]
+            words += [f"--{name.replace('_', '-')}", *map(str, values)]
+    return shlex.join(words)
 
 
 def evaluate(options):
     """Print loss and perplexity of a text, or with --task what ``_evaluate_task`` does."""
-    from minigpt2 import GPT2, Tokenizer
-    from minigpt2.data import load_text, split
     from minigpt2.evaluation import evaluate
 
     if options.task:
@@ -108,11 +117,9 @@ def evaluate(options):
     if others := [name for name in _given_to_task(options) if name != "stride"]:
         raise ValueError(f"{_words(others[0], getattr(options, others[0]))[0]} belongs to a task; give --task as well")
     part = options.split or "all"
-    model, tokenizer = GPT2.from_pretrained(options.model), Tokenizer.from_pretrained(options.model)
-    text = load_text(options.data)
-    if part != "all":
-        text = split(text)[part == "validation"]
-    result = evaluate(model, tokenizer, text, options.stride, progress=True)
+    model, tokenizer = _load(options.model)
+    texts = [text for source in options.data for text in _documents(source, part)]
+    result = evaluate(model, tokenizer, texts, options.stride, progress=True)
     print(f"tokens predicted           {result.tokens:>12,}   in windows of {model.config.n_positions},"
           f" one every {options.stride or model.config.n_positions}")  # fmt: skip
     print(f"characters predicted       {result.characters:>12,}   {result.characters / result.tokens:.3f} per token")
@@ -125,10 +132,30 @@ def evaluate(options):
                      "--stride", options.stride or model.config.n_positions)  # fmt: skip
 
 
+def _load(name):
+    """A model that predicts the next token, and its tokenizer; ValueError for one that guesses masked tokens."""
+    from minigpt2 import GPT2, Tokenizer
+    from minigpt2.files import read_json
+
+    settings = Path(name) / "settings.json"
+    if settings.is_file() and read_json(settings).get("objective") == "mlm":
+        raise ValueError(
+            f"{name} was trained to guess masked tokens, not the next one; convert it with: minigpt2 train "
+            f"--init-from {name} --objective causal --head-layers 4 --out NEW"
+        )
+    return GPT2.from_pretrained(name), Tokenizer.from_pretrained(name)
+
+
+def _documents(source, part):
+    """The documents of a source, all of them or the part on which ``train`` trains or validates."""
+    from minigpt2.data import documents, split_documents
+
+    texts = list(documents(source))
+    return texts if part == "all" else split_documents(texts)[part == "validation"]
+
+
 def _evaluate_task(options):
     """Print how a zero-shot task was done, its figures with the paper's beside them, and the command."""
-    from minigpt2 import GPT2, Tokenizer
-    from minigpt2.tasks import TASKS
     from minigpt2.tasks.published import FIGURES, NOTES, SIZES, name_of, published
 
     run, named = _task_function(options.task)
@@ -140,7 +167,7 @@ def _evaluate_task(options):
         if name not in parameters:
             raise ValueError(f"{_words(name, value)[0]} does not belong to the task {options.task}")
 
-    model, tokenizer = GPT2.from_pretrained(options.model), Tokenizer.from_pretrained(options.model)
+    model, tokenizer = _load(options.model)
     result = run(model, tokenizer, options.data, **named, **given, progress=True)
     used = {name: parameters[name].default for name in parameters if name in _TASK_OPTIONS} | given
     if "context" in used:
@@ -228,18 +255,14 @@ def _print_reproduce(*words):
 
 def report(options):
     """Measure what models write on several texts, and write it up in a folder."""
-    from minigpt2 import GPT2, Tokenizer
-    from minigpt2.data import load_text, split
     from minigpt2.report import evaluation_report, loss_table, write_report
 
     if Path(options.out).exists() and not Path(options.out).is_dir():
         raise ValueError(f"--out: {options.out} is a file; give a folder for the report")
     paths = _named(map(_name_and_model, options.model or ["shakespeare"]), "--model", "give one a name: NAME=M")
     sources = _named(((Path(source).stem, source) for source in options.data), "--data", "rename a file")
-    domains = {name: load_text([source]) for name, source in sources.items()}
-    if options.split != "all":
-        domains = {name: split(text)[options.split == "validation"] for name, text in domains.items()}
-    models = {name: (GPT2.from_pretrained(path), Tokenizer.from_pretrained(path)) for name, path in paths.items()}
+    domains = {name: "\n".join(_documents(source, options.split)) for name, source in sources.items()}
+    models = {name: _load(path) for name, path in paths.items()}
     found = evaluation_report(
         models, domains, options.temperatures, options.samples, options.length, options.top_k, options.seed,
         progress=True,
@@ -261,31 +284,35 @@ def data(options):
     from itertools import chain
 
     from minigpt2 import Tokenizer
-    from minigpt2.cleaning import describe, mark_duplicates, overlap
+    from minigpt2.cleaning import CorpusReport, Seen, describe, mark_duplicates, overlap
     from minigpt2.data import documents
     from minigpt2.token_file import in_parts, write_tokens
 
     learn = options.vocab_size is not None
-    if learn and not options.out:
-        raise ValueError("--vocab-size needs --out, the folder in which to save the vocabulary")
+    if (learn or options.no_duplicates) and not options.out:
+        flag = "--vocab-size" if learn else "--no-duplicates"
+        raise ValueError(f"{flag} needs --out, the folder for the token files")
     if options.out:
         named = _named(((Path(source).stem, source) for source in options.sources), "--out", "rename a file")
         if Path(options.out).exists() and not Path(options.out).is_dir():
             raise ValueError(f"--out: {options.out} is a file; give a folder for the token files")
 
-    def kept(source):
-        marked = mark_duplicates(documents(source), options.ngram, options.threshold)
-        return (document for document, kind in marked if kind is None) if options.deduplicate else documents(source)
+    def kept(seen):
+        """What is left of each source in turn: what an earlier one has is removed from a later one."""
+        for source in options.sources:
+            marked = mark_duplicates(documents(source), options.ngram, options.threshold, seen)
+            yield (document for document, kind in marked if kind is None)
 
     if learn:
-        texts = chain.from_iterable(map(kept, options.sources))
+        texts = chain.from_iterable(kept(Seen()) if options.deduplicate else map(documents, options.sources))
         tokenizer = Tokenizer.train(chain.from_iterable(in_parts([text]) for text in texts), options.vocab_size)
     else:
         tokenizer = Tokenizer.from_pretrained(options.model)
-    reports = [
-        describe(source, documents(source), tokenizer, options.ngram, options.threshold, progress=True)
-        for source in options.sources
-    ]
+    reports, seen = [], Seen()
+    for source in () if options.no_duplicates else options.sources:
+        reports.append(
+            describe(source, documents(source), tokenizer, options.ngram, options.threshold, seen, progress=True)
+        )
     shares = {}
     for text in options.against:
         corpora = chain.from_iterable(map(documents, options.sources))
@@ -293,10 +320,16 @@ def data(options):
     written = {}
     if options.out:
         Path(options.out).mkdir(parents=True, exist_ok=True)
-        for name, source in named.items():
+        # By its name a source is read in parts: with --no-duplicates a document may be larger than the memory.
+        contents = kept(Seen()) if options.deduplicate else named.values()
+        for name, content in zip(named, contents, strict=True):
             path = Path(options.out) / f"{name}.tokens"
-            # By its name a source is read in parts: one document may be larger than the memory.
-            written[path] = write_tokens(path, tokenizer, [kept(source) if options.deduplicate else source], True)
+            written[path] = file = write_tokens(path, tokenizer, [content], True)
+            if options.no_duplicates:
+                tokens = len(file.ids) - (file.documents - 1)  # without what separates documents
+                reports.append(
+                    CorpusReport(named[name], file.bytes, file.characters, file.documents, tokens, None, None)
+                )
         if learn:
             tokenizer.save_pretrained(options.out)
 
@@ -305,7 +338,8 @@ def data(options):
     for r in reports:
         rows.append([
             r.name, f"{r.bytes:,}", f"{r.characters:,}", f"{r.documents:,}", f"{r.tokens:,}",
-            f"{r.bytes_per_token:.3f}", f"{r.exact_duplicates:,}", f"{r.near_duplicates:,}",
+            f"{r.bytes_per_token:.3f}",
+            *("-" if n is None else f"{n:,}" for n in (r.exact_duplicates, r.near_duplicates)),
         ])  # fmt: skip
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for name, *figures in rows:
@@ -321,6 +355,7 @@ def data(options):
         *(["--vocab-size", str(options.vocab_size)] if learn else ["--model", options.model]),
         *(["--against", *options.against] if options.against else []),
         *(["--deduplicate"] if options.deduplicate else []),
+        *(["--no-duplicates"] if options.no_duplicates else []),
         "--ngram", str(options.ngram), "--threshold", str(options.threshold),
         *(["--out", options.out] if options.out else []),
     ]))  # fmt: skip
@@ -447,6 +482,7 @@ class _Parser(argparse.ArgumentParser):
         raise ValueError(f"{message} (see `{self.prog} --help`)")
 
 
+_SIZES = "n_layer", "n_head", "n_embd", "tokenizer", "vocab_size"  # which a trained model brings along
 _SETTINGS = {field.name: field for field in dataclasses.fields(TrainingSettings)}
 
 
@@ -573,10 +609,15 @@ def _parser():
     add_model(vocabulary)
     vocabulary.add_argument("--vocab-size", type=int, metavar="N",
                             help="instead of taking a model's, learn a vocabulary of N tokens from all corpora "
-                            "together, saved in --out")  # fmt: skip
+                            "together (also from what `train` keeps to validate), saved in --out")  # fmt: skip
     sub.add_argument("--against", nargs="+", default=[], metavar="FILE",
                      help="evaluation texts: how many of their n-grams occur in the corpora")  # fmt: skip
-    sub.add_argument("--deduplicate", action="store_true", help="write only documents that repeat no earlier one")
+    duplicates = sub.add_mutually_exclusive_group()
+    duplicates.add_argument("--deduplicate", action="store_true",
+                            help="write only documents that repeat no earlier one in these files")  # fmt: skip
+    duplicates.add_argument("--no-duplicates", action="store_true",
+                            help="do not look for any, which takes memory: 8 bytes a word, "
+                            "and a document at a time")  # fmt: skip
     sub.add_argument("--ngram", type=int, default=8, metavar="N", help="words in an n-gram (default 8)")
     sub.add_argument("--threshold", type=float, default=0.5, metavar="X",
                      help="a document is a near duplicate if more than this share of its n-grams occurred in those "

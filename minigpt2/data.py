@@ -14,6 +14,7 @@ import regex
 from minigpt2.tokenizer import END_OF_TEXT
 
 MAX_LINE = 10_000_000  # bytes; a line above is a broken or binary file, and would not fit into memory thrice
+HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 WORDS = regex.compile(r"\p{Han}|[[\p{L}\p{M}\p{N}]--\p{Han}]+", regex.V1)
 
 
@@ -68,6 +69,11 @@ def read_jsonl(source, fields):
             raise ValueError(f"{source}, line {number}: not valid JSON: {error}") from None
         if not isinstance(value, dict):
             raise ValueError(f"{source}, line {number}: expected a JSON object {{...}}, got {type(value).__name__}")
+        if HALF_CHARACTER.search(line):  # JSON can spell half a character, which has no UTF-8 form: "\\ud800"
+            try:
+                json.dumps(value, ensure_ascii=False).encode()
+            except UnicodeEncodeError as error:
+                raise ValueError(f"{source}, line {number}: a text has a lone surrogate: {error}") from None
         if missing := [field for field in fields if field not in value]:
             raise ValueError(
                 f"{source}, line {number}: there is no field {missing[0]!r}, only {', '.join(map(repr, value))}"
@@ -111,10 +117,6 @@ def _lines_of_jsonl(source):
         text = value["text"]
         if not isinstance(text, str):
             raise ValueError(f'{source}, line {number}: "text" must be a string, got {type(text).__name__}')
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:  # JSON can spell half a character: "\\ud800"
-            raise ValueError(f'{source}, line {number}: "text" has a lone surrogate: {error}') from None
         yield text
         yield None
 
@@ -158,10 +160,21 @@ def words(text):
     return WORDS.findall(text.lower())
 
 
-def split(text, train_share=0.9):
-    """The first 90 % of the characters to train on, the last 10 % to validate on (nanoGPT's split)."""
-    boundary = int(train_share * len(text))
-    return text[:boundary], text[boundary:]
+def split_documents(texts, train_share=0.9):
+    """The first 90 % of the characters to train on, the last 10 % to validate on; one document may be cut in two.
+
+    texts: list of str; a single one is cut where nanoGPT cuts it
+    returns two lists of str, no text of which is empty.
+    """
+    left = int(train_share * sum(map(len, texts)))
+    train, validation = [], []
+    for text in texts:
+        if text[:left]:
+            train.append(text[:left])
+        if text[left:]:
+            validation.append(text[left:])
+        left -= min(left, len(text))
+    return train, validation
 
 
 def random_windows(tokens, B, T, rng):
@@ -184,8 +197,8 @@ def random_windows(tokens, B, T, rng):
 def mask_tokens(ids, mask_id, rng, share=0.15):
     """Hide some tokens, for a model that is to guess them from both sides (section 3.1).
 
-    Of the chosen tokens 80 % become the mask token, 10 % another token at random, and 10 % stay: later there are
-    no mask tokens, and the model must not rely on what it is given to be right.
+    Of the chosen tokens 80 % become the mask token, 10 % a random token (at times the same), and 10 % stay: later
+    there are no mask tokens, and the model must not rely on what it is given to be right.
 
     ids:     (B, T) integers
     mask_id: the token <|mask|>; random tokens are those with lower ids

@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from minigpt2.data import mask_tokens
+from minigpt2.token_file import encode_documents
 
 
 @dataclass(frozen=True)
@@ -50,15 +51,17 @@ class Evaluation:
 
 
 def evaluate(model, tokenizer, text, stride=None, progress=False):
-    """Predict every token of a text but the first, each from those before it; arguments as in ``total_nats``.
+    """Predict every token of a text but the first, each from those before it; other arguments as in ``total_nats``.
 
+    text: str, or a list of documents, between which <|endoftext|> is predicted as well
     returns Evaluation.
-    raises: ValueError as ``total_nats``.
+    raises: ValueError as ``total_nats`` and ``encode_documents``.
     """
-    ids = np.asarray(tokenizer.encode(text))
+    texts = [text] if isinstance(text, str) else text
+    ids = np.asarray(encode_documents(tokenizer, texts))
     nats = total_nats(model, ids, stride, progress=progress)
     # Every character but those of the first token, which nothing predicts.
-    return Evaluation(nats, ids.size - 1, max(len(text) - len(tokenizer.decode(ids[:1])), 1))
+    return Evaluation(nats, ids.size - 1, max(sum(map(len, texts)) - len(tokenizer.decode(ids[:1])), 1))
 
 
 def total_nats(model, ids, stride=None, context=None, progress=False):
@@ -102,7 +105,8 @@ def total_nats(model, ids, stride=None, context=None, progress=False):
 def masked_loss(model, ids, mask_id, seed=0, progress=False):
     """How well a masked language model guesses hidden tokens: mean -log p, in nats per hidden token.
 
-    Windows of n_positions tokens that do not overlap; the same seed hides the same tokens.
+    Windows of n_positions tokens that do not overlap, without the tokens that are left over; the same seed hides the
+    same tokens.
 
     ids: (N,) integers; mask_id, seed: as in ``minigpt2.data.mask_tokens``
     raises: ValueError when there is no token.

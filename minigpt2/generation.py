@@ -52,7 +52,8 @@ def stream(
     temperature:    0 takes the best token each time (greedy), of equals that with the lowest id;
                     above 0 draws one from ``next_token_probs``, 1 as the model predicts
     top_k, top_p:   what may be drawn, see ``keep_top_k`` and ``keep_top_p``; None: every token
-    seed:           integer; the same seed draws the same tokens. Or a numpy.random.Generator
+    seed:           integer; the same seed draws the same tokens. Or a numpy.random.Generator, or a list of them, one
+                    for each row of tokens: what a row draws then does not depend on the others
     repetition_penalty: above 1 makes tokens that occurred less likely, see ``apply_repetition_penalty``
     stop:           a token id, or several, that end a sequence
     num_samples:    continuations of each prompt; they can differ where the temperature is above 0
@@ -88,7 +89,7 @@ def stream(
             )
         columns = _beam_columns(model, prompts, max_new_tokens, beams, stop, repetition_penalty, use_cache)
     else:
-        rng = np.random.default_rng(seed)
+        rng = _RowGenerators(seed) if isinstance(seed, list) else np.random.default_rng(seed)
 
         def choose(scores):
             if temperature == 0:
@@ -295,6 +296,18 @@ def _columns(model, ids, max_new_tokens, num_samples, stop, repetition_penalty, 
         yield tokens
         if stopped.all():
             return
+
+
+class _RowGenerators:
+    """A numpy.random.Generator for each row, which together draw like one."""
+
+    def __init__(self, generators):
+        self.generators = generators
+
+    def random(self, n):
+        if n != len(self.generators):
+            raise ValueError(f"seed: there are {len(self.generators)} generators, but {n} rows of tokens")
+        return np.array([generator.random() for generator in self.generators])
 
 
 def _beam_columns(model, prompts, max_new_tokens, *options):

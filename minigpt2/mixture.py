@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minigpt2.data import documents, locate, random_windows
+from minigpt2.data import documents, locate, random_windows, split_documents
 from minigpt2.token_file import encode_documents, open_tokens
 
 VALIDATION_TOKENS = 1_000_000  # of a token file, at most: enough for four digits of the loss
@@ -26,7 +26,10 @@ class Source:
     def texts(self):
         """Every document."""
         if self.documents is None:
-            raise ValueError(f"{self.name} holds tokens and no text; say with --tokenizer which vocabulary they are of")
+            raise ValueError(
+                f"{self.name} holds tokens and no text: give --tokenizer, whose vocabulary they are of "
+                "(for objective 'mlm' that of a masked run: minigpt2 data TEXT --model RUN --out FOLDER)"
+            )
         return self.documents
 
     def train_texts(self):
@@ -54,7 +57,8 @@ def read_corpora(sources):
     """Read what ``--data`` names.
 
     sources: "file", or "file:weight"; .jsonl and text files as ``minigpt2.data.documents`` reads them, .tokens files
-        as ``minigpt2.token_file`` writes them
+        as ``minigpt2.token_file`` writes them. A text is split at nine tenths of its characters and a token file at
+        nine tenths of its tokens: use one of the two from the first stage to the last.
     returns list of Source.
     raises: ValueError when a source is given twice, some have weights and others have none, a weight is negative, or
         all are 0; FileNotFoundError and ValueError as ``minigpt2.data.read_lines``.
@@ -62,12 +66,13 @@ def read_corpora(sources):
     pairs = [_name_and_weight(source) for source in sources]
     names = [name for name, _ in pairs]
     weights = [weight for _, weight in pairs if weight is not None]
-    if twice := [name for name in names if names.count(name) > 1]:
+    places = [Path(name).resolve() for name in names]
+    if twice := [name for name, place in zip(names, places, strict=True) if places.count(place) > 1]:
         raise ValueError(f"data: {twice[0]} is given twice; give it once, with a weight")
     if weights and len(weights) < len(pairs):
         raise ValueError("data: give every corpus a weight (file:0.7), or none")
-    if weights and not sum(weights) > 0:
-        raise ValueError("data: the weights sum to 0, so there is nothing to train on")
+    if weights and not 0 < sum(weights) < math.inf:
+        raise ValueError(f"data: the weights sum to {sum(weights):g}, which leaves nothing to draw by")
     return [Source(name, weight, None if _has_tokens(name) else list(documents(name))) for name, weight in pairs]
 
 
@@ -129,23 +134,6 @@ class Mixture:
                 f"take {block_size + 1}; use a longer text or a smaller block size"
             )
         return Corpus(source.name, weight, train_ids, validation_ids, max(characters, 1))
-
-
-def split_documents(texts, train_share=0.9):
-    """The first 90 % of the characters to train on, the last 10 % to validate on; one document may be cut in two.
-
-    texts: list of str
-    returns two lists of str, none of them empty.
-    """
-    left = int(train_share * sum(map(len, texts)))
-    train, validation = [], []
-    for text in texts:
-        if text[:left]:
-            train.append(text[:left])
-        if text[left:]:
-            validation.append(text[left:])
-        left -= min(left, len(text))
-    return train, validation
 
 
 def _name_and_weight(source):

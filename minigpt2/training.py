@@ -22,8 +22,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from minigpt2 import hub
 from minigpt2.char_tokenizer import CharTokenizer
-from minigpt2.checkpoint import read_tensors, write_tensors
+from minigpt2.checkpoint import read_config, read_tensors, write_tensors
 from minigpt2.components.optimizer import AdamW, learning_rate
 from minigpt2.data import mask_tokens
 from minigpt2.evaluation import masked_loss, total_nats
@@ -66,7 +67,7 @@ class TrainingSettings:
     n_layer: int = _setting(4, "blocks")
     n_head: int = _setting(4, "attention heads, a divisor of n_embd")
     n_embd: int = _setting(256, "channels")
-    block_size: int = _setting(256, "tokens in a window, and n_positions of a new model")
+    block_size: int = _setting(256, "tokens in a window: n_positions of a new model, at most those of a trained one")
     batch_size: int = _setting(12, "windows at a time")
     grad_accumulation: int = _setting(1, "batches whose gradients are averaged for one step")
     steps: int = _setting(4000, "optimizer steps")
@@ -92,6 +93,10 @@ class TrainingSettings:
                 raise ValueError(f"training: {name} must be at least 0, got {getattr(self, name)}")
         if not self.max_norm > 0:
             raise ValueError(f"training: max_norm must be above 0, got {self.max_norm}")
+        if self.seed < 0:
+            raise ValueError(f"training: seed must be at least 0, got {self.seed}")
+        if not 0 < self.lora_alpha < math.inf:
+            raise ValueError(f"training: lora_alpha must be above 0 and finite, got {self.lora_alpha}")
         if self.head_layers and not self.init_from:
             raise ValueError("training: head_layers replaces the output layer of a trained model; give init_from")
         if self.lora_rank and (self.freeze or self.head_layers):
@@ -117,11 +122,14 @@ class Trainer:
         raises: FileExistsError when it does; ValueError when the data do not fit the settings.
         """
         self.folder = Path(folder)
+        if self.folder.exists() and not self.folder.is_dir():
+            raise FileExistsError(f"{folder} is a file: choose another --out, a folder for the run")
         if (self.folder / "settings.json").exists():
             raise FileExistsError(f"{folder} already holds a run: go on with --resume {folder} or choose another --out")
         sources = read_corpora(settings.data)
         if settings.init_from:
-            settings = _with_sizes_of(GPT2.from_pretrained(settings.init_from).config, settings)
+            config = GPT2Config.from_dict(read_config(hub.locate(settings.init_from)))
+            settings = _with_sizes_of(config, settings)
         self.settings, self.tokenizer = settings, _tokenizer(settings, sources)
         self.mixture = Mixture(sources, self.tokenizer, settings.block_size)
         self.model = self._first_model()
@@ -140,6 +148,8 @@ class Trainer:
         if not (folder / "settings.json").exists():
             raise FileNotFoundError(f"{folder} holds no run (settings.json is missing)")
         values = read_json(folder / "settings.json")
+        if unknown := values.keys() - {field.name for field in dataclasses.fields(TrainingSettings)}:
+            raise ValueError(f"{folder / 'settings.json'}: there is no setting {sorted(unknown)[0]!r}")
         settings = TrainingSettings(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
         run = cls.__new__(cls)
         run.settings, run.folder, run.tokenizer = settings, folder, Tokenizer.from_pretrained(folder)
@@ -215,7 +225,7 @@ class Trainer:
         return total, self.optimizer.step(grads, max_norm=settings.max_norm)
 
     def _evaluate(self):
-        """The loss on all of the validation split; the best model so far is kept in the run folder."""
+        """The loss on the validation split of each corpus; the best model so far is kept in the run folder."""
         settings, per_token, losses = self.settings, {}, {}
         for corpus in self.mixture.corpora:
             if settings.objective == "mlm":
@@ -276,7 +286,7 @@ class Trainer:
             self.lora.restore(tensors)
         self.optimizer.m[...], self.optimizer.v[...] = tensors["m"], tensors["v"]
         self.optimizer.t, self.step, self.best_loss = state["t"], state["step"], state["best_loss"]
-        self.stale = state["stale"]
+        self.stale = state.get("stale", 0)  # which runs of an earlier version do not have
         self.rng.bit_generator.state = state["rng"]
 
     def _first_model(self):
@@ -332,7 +342,7 @@ def _tokenizer(settings, sources):
 
 
 def _mask_id(tokenizer):
-    """The id of <|mask|>, which must be the last: random tokens are drawn from those before it."""
+    """The id of <|mask|>. Random tokens are drawn from those with lower ids: as it is made last, from all others."""
     if MASK not in getattr(tokenizer, "special_tokens", ()):
         raise ValueError(f"training: objective 'mlm' needs a tokenizer with the token {MASK}, such as a new 'bpe'")
     return tokenizer.vocab[MASK]
@@ -340,8 +350,6 @@ def _mask_id(tokenizer):
 
 def _with_sizes_of(config, settings):
     """The settings with a trained model's sizes in the place of those of a new one."""
-    if settings.head_layers == config.head_layers > 1:
-        settings = dataclasses.replace(settings, head_layers=0)  # it has that many already: keep them
     return dataclasses.replace(
         settings, n_layer=config.n_layer, n_head=config.n_head, n_embd=config.n_embd, vocab_size=config.vocab_size,
         block_size=min(settings.block_size, config.n_positions), tokenizer=settings.init_from,
@@ -370,7 +378,7 @@ def plot_metrics(folder):
     training = [(line["step"], line["loss"]) for line in metrics if "loss" in line]
     validation = [(line["step"], line["val_loss"]) for line in metrics if "val_loss" in line]
     corpora = [(line["step"], line["corpora"]) for line in metrics if "corpora" in line]
-    several = len(corpora[0][1]) > 1
+    several = bool(corpora) and len(corpora[0][1]) > 1
     figure = Figure(figsize=(12 if several else 7, 4), dpi=100, layout="constrained")
     axes, *rest = np.atleast_1d(figure.subplots(1, 2 if several else 1))
     axes.plot(*zip(*training, strict=True), color="0.7", linewidth=0.8, label="training (one batch)")

@@ -292,6 +292,27 @@ def test_train_in_two_stages(folder, tmp_path, capsys):
     stop = ["--patience", 1, "--lr", 0, "--min-lr", 0, "--weight-decay", 0, "--steps", 9]
     out = run(capsys, *call[:3], *common, *stop, "--data", folder / "text.txt", "--out", tmp_path / "stopped")[1]
     assert "stopped at step 2: 1 evaluations without a lower loss" in out
+    for command in (["generate"], ["eval", "--data", folder / "text.txt"], ["report", "--data", folder / "text.txt"]):
+        out = ["--out", tmp_path / "report"] if command[0] == "report" else []
+        assert "convert it with: minigpt2 train" in fails(capsys, *command, *out, "--model", tmp_path / "general")
+
+
+def test_eval_of_a_split_is_what_train_validates_on(folder, tmp_path, capsys):
+    """Also where there are several documents and several files, with the same figure to the last digit printed."""
+    lines = [{"text": f"{n} {word}"} for n, word in enumerate(TEXT.split()[:60])] + [{"text": TEXT[:800]}]
+    (tmp_path / "docs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "docs.txt").write_text("\n<|endoftext|>\n".join(line["text"] for line in lines))
+    sizes = ["--n-layer", 1, "--n-head", 1, "--n-embd", 8, "--block-size", 8, "--vocab-size", 270, "--steps", 2]
+    for name in ("docs.jsonl", "docs.txt"):
+        call = ["train", "--data", tmp_path / name, *sizes, "--out", tmp_path / f"run {name}"]
+        out = run(capsys, *call)[1]
+        loss = re.search(r"best validation loss: (\S+) nats", out)[1]
+        model = ["--model", tmp_path / f"run {name}", "--data", tmp_path / name, "--split", "validation"]
+        assert f"loss per character   {loss:>18}" in run(capsys, "eval", *model)[1]
+        # And the command that is printed makes the run again.
+        again = shlex.split(out.splitlines()[-1].removeprefix("reproduce: minigpt2 "))
+        again[again.index("--out") + 1] = str(tmp_path / f"again {name}")
+        assert f"best validation loss: {loss} nats" in run(capsys, *again)[1]
 
 
 @pytest.mark.parametrize(
@@ -411,3 +432,19 @@ def test_eval_of_translation(tmp_path, capsys):
     code, out, _ = run(capsys, "eval", "--task", "translation", "--direction", "fr-en", "--data", path)
     assert code == 0 and "BLEU" in out and "11.5" in out
     assert run(capsys, *shlex.split(out.splitlines()[-1])[2:])[1] == out
+
+
+def test_data_removes_what_an_earlier_file_has(folder, tmp_path, capsys):
+    (tmp_path / "again.txt").write_text(TEXT)
+    call = ["data", folder / "text.txt", tmp_path / "again.txt", "--model", folder, "--deduplicate"]
+    assert "no document to write" in fails(capsys, *call, "--out", tmp_path / "out")
+    (tmp_path / "again.txt").write_text(f"{TEXT}<|endoftext|>a new day, and no other")
+    out = run(capsys, *call, "--out", tmp_path / "out")[1]
+    assert re.search(r"again.txt .* 0 +1\n", out) and "again.tokens: 1 documents" in out
+    tokenizer = Tokenizer.from_pretrained(folder)
+    assert tokenizer.decode(open_tokens(tmp_path / "out/again.tokens").ids) == "a new day, and no other"
+    out = run(capsys, *call[:-1], "--no-duplicates", "--out", tmp_path / "all")[1]
+    assert re.search(r"again.txt .* - +-\n", out) and "again.tokens: 2 documents" in out
+    characters = len(TEXT.rstrip("\n")) + len("a new day, and no other")
+    assert re.search(rf"again.txt +{characters:,} +{characters:,} +2 ", out)
+    assert "--no-duplicates needs --out" in fails(capsys, *call[:-1], "--no-duplicates")

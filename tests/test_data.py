@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigpt2.data import document_parts, documents, load_text, random_windows, split
+from minigpt2.data import document_parts, documents, load_text, random_windows, split_documents
 
 
 def test_load_text_joins_sources_and_keeps_line_ends(tmp_path):
@@ -79,7 +79,7 @@ def test_documents_of_jsonl_are_the_field_text(tmp_path):
     [
         ('{"title": "x"}', "line 2: there is no field 'text', only 'title'"),
         ('{"text": 5}', 'line 2: "text" must be a string, got int'),
-        (r'{"text": "a\ud800"}', 'line 2: "text" has a lone surrogate'),
+        (r'{"text": "a\ud800"}', 'line 2: a text has a lone surrogate'),
         ("text", "line 2: not valid JSON"),
     ],
 )
@@ -91,9 +91,8 @@ def test_documents_name_the_line_that_is_wrong(tmp_path, line, message):
 
 
 def test_split_is_nine_tenths_of_the_characters():
-    train, validation = split("0123456789" * 10)
-    assert (len(train), len(validation)) == (90, 10)
-    assert train + validation == "0123456789" * 10
+    assert split_documents(["0123456789" * 10]) == (["0123456789" * 9], ["0123456789"])
+    assert split_documents(["0123456789"] * 3 + ["a" * 70]) == (["0123456789"] * 3 + ["a" * 60], ["a" * 10])
 
 
 @given(n=st.integers(2, 60), B=st.integers(1, 5), seed=st.integers(0, 2**32 - 1), data=st.data())

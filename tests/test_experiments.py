@@ -22,6 +22,17 @@ def experiment(monkeypatch, tmp_path):
     return importlib.import_module
 
 
+def test_a_run_of_another_command_is_no_result(experiment, tmp_path):
+    runs = experiment("runs").Runs(tmp_path)
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x/finished").write_text(f"minigpt2 train --out {tmp_path}/x --steps 2")
+    runs.add("x", steps=2)
+    runs.run("x")  # which finds that nothing is to be done
+    runs.add("x", steps=8)
+    with pytest.raises(ValueError, match="made by another command"):
+        runs.run("x")
+
+
 @pytest.mark.slow
 def test_masked_then_causal(experiment, monkeypatch, tmp_path, capsys):
     module = experiment("masked_then_causal")

@@ -623,3 +623,17 @@ def test_ties_as_transformers(transformers):
     for k in range(1, 8):
         expected = transformers.TopKLogitsWarper(k)(None, torch.tensor(logits)).numpy()
         assert np.array_equal(keep_top_k(logits, k), expected)
+
+
+def test_rows_with_generators_of_their_own_do_not_depend_on_each_other():
+    model = GPT2(GPT2Config(vocab_size=9, n_positions=8, n_embd=4, n_layer=1, n_head=1, initializer_range=1.0), seed=1)
+    prompts = [[1, 2], [3, 4], [1, 2]]
+
+    def rng(row):
+        return np.random.default_rng([7, row])
+
+    together = generate(model, prompts, 5, temperature=1.0, seed=[rng(0), rng(1), rng(2)])
+    alone = [generate(model, prompt, 5, temperature=1.0, seed=rng(row)) for row, prompt in enumerate(prompts)]
+    assert (together == alone).all() and (together[0] != together[2]).any()
+    with pytest.raises(ValueError, match="2 generators, but 3 rows"):
+        generate(model, prompts, 5, temperature=1.0, seed=[rng(0), rng(1)])

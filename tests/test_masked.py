@@ -107,7 +107,10 @@ def test_a_masked_model_learns_and_is_converted(settings, tmp_path):
     assert after < before
     assert GPT2.from_pretrained(tmp_path / "causal").config.head_layers == 4
     # Going on from there keeps the head that it has.
-    third = Trainer(dataclasses.replace(converted, init_from=str(tmp_path / "causal")), tmp_path / "third")
+    again = dataclasses.replace(converted, init_from=str(tmp_path / "causal"), head_layers=0)
+    third = Trainer(again, tmp_path / "third")
+    new = Trainer(dataclasses.replace(again, head_layers=4), tmp_path / "new").model.params["head"]
+    assert (new[0]["weight"] != third.model.params["head"][0]["weight"]).any(), "four new layers for the four old ones"
     best_params = flatten(GPT2.from_pretrained(tmp_path / "causal").params)
     assert all((parameter == best_params[name]).all() for name, parameter in flatten(third.model.params).items())
 

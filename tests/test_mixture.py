@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from minigpt2 import Tokenizer
 from minigpt2.char_tokenizer import CharTokenizer
-from minigpt2.mixture import Mixture, read_corpora, split_documents
+from minigpt2.data import split_documents
+from minigpt2.mixture import Mixture, read_corpora
 from minigpt2.token_file import write_tokens
 
 A = "abcdefghij" * 30
@@ -115,6 +116,8 @@ def test_bad_mixtures(files, tmp_path):
         ((f"{a}:nan",), "must be 0 or more"),
         ((f"{a}:0.5", b), "give every corpus a weight"),
         ((a, a), "given twice"),
+        ((a, f"{a}/../a.txt"), "given twice"),
+        ((f"{a}:1e308", f"{b}:1e308"), "weights sum to inf"),
     ):
         with pytest.raises(ValueError, match=message):
             read_corpora(sources)

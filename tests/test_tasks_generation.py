@@ -152,7 +152,7 @@ def scripted(tokenizer, text, eos=None):
 
     def generate(model, ids, max_new_tokens, **options):
         new = tokenizer.encode(text) + ([eos, eos, eos] if eos is not None else [])
-        return np.hstack([np.atleast_2d(ids), np.tile(new, (len(np.atleast_2d(ids)), 1))]).squeeze()
+        return np.hstack([np.atleast_2d(ids), np.tile(new, (len(np.atleast_2d(ids)), 1))])
 
     return generate
 

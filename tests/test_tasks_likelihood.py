@@ -43,15 +43,15 @@ def log_probs_of():
 
     def log_probs_of(ids):
         with torch.no_grad():
-            logits = theirs(torch.tensor([list(ids)])).logits[0, :-1]
+            logits = theirs(torch.tensor([list(ids[:-1])])).logits[0]
         return logits.log_softmax(-1).numpy()
 
     return log_probs_of
 
 
 def reference(log_probs_of, ids, start, excluded=()):
-    """(log p, greedy) of ids[start:], from the last n_positions tokens."""
-    cut = max(len(ids) - 256, 0)
+    """(log p, greedy) of ids[start:], the last of them from the n_positions tokens before it."""
+    cut = max(len(ids) - 257, 0)
     table = log_probs_of(ids[cut:])[start - cut - 1 :]
     scored = np.arange(len(table)), ids[start:]
     log_probs = table[scored]
@@ -80,8 +80,8 @@ def test_continuations_equal_transformers_one_at_a_time(model, log_probs_of):
     lengths = [2, 300, 7, 256, 120, 40, 40, 3, 257, 90, *rng.integers(2, 120, 12)]
     sequences = [rng.integers(0, 1000, n).tolist() for n in lengths]
     for ids in sequences:  # a token that is surely greedy, so that both answers occur
-        ids[-1] = int(log_probs_of([*ids[-256:-1], 0])[-1].argmax()) if len(ids) % 2 else ids[-1]
-    starts = [max(1, len(ids) - 256 + 1, int(rng.integers(1, len(ids)))) for ids in sequences]
+        ids[-1] = int(log_probs_of([*ids[-257:-1], 0])[-1].argmax()) if len(ids) % 2 else ids[-1]
+    starts = [max(1, len(ids) - 257 + 1, int(rng.integers(1, len(ids)))) for ids in sequences]
     for excluded in ((), list(range(0, 1000, 2))):
         found = continuation_log_probs(model, sequences, starts, excluded)
         for ids, start, (log_probs, greedy) in zip(sequences, starts, found, strict=True):
@@ -110,7 +110,7 @@ def test_a_long_prefix_loses_its_beginning_for_all(model):
     rng = np.random.default_rng(1)
     before, continuations = rng.integers(0, 1000, 400).tolist(), [[5], [6, 7, 8]]
     found = shared_prefix_log_probs(model, before, continuations)
-    plain = continuation_log_probs(model, [before[-253:] + c for c in continuations], [253] * 2)
+    plain = continuation_log_probs(model, [before[-254:] + c for c in continuations], [254] * 2)
     for (log_probs, _), (expected, _) in zip(found, plain, strict=True):
         np.testing.assert_allclose(log_probs, expected, rtol=1e-5, atol=2e-6)  # float32 logits
 
@@ -119,13 +119,14 @@ def test_wrong_starts_and_lengths(model):
     for start in (0, 3, -1):
         with pytest.raises(ValueError, match=r"sequence 1: start must be 1 \.\.\. 2, got"):
             continuation_log_probs(model, [[1, 2], [1, 2, 3]], [1, start])
-    with pytest.raises(ValueError, match="256 tokens to score"):
-        continuation_log_probs(model, [[1] * 300], [44])
-    assert len(continuation_log_probs(model, [[1] * 300], [45])[0][0]) == 255
+    with pytest.raises(ValueError, match="257 tokens to score"):
+        continuation_log_probs(model, [[1] * 300], [43])
+    assert len(continuation_log_probs(model, [[1] * 300], [44])[0][0]) == 256
     with pytest.raises(ValueError, match="at least one token"):
         shared_prefix_log_probs(model, [1], [[2], []])
     with pytest.raises(ValueError, match="leaves no room"):
-        shared_prefix_log_probs(model, [1], [[2] * 256])
+        shared_prefix_log_probs(model, [1], [[2] * 257])
+    assert len(shared_prefix_log_probs(model, [1], [[2] * 256])[0][0]) == 256
     assert continuation_log_probs(model, [], []) == []
     assert exponential(1000) == math.inf and exponential(1) == math.e
 

@@ -142,6 +142,9 @@ def test_bad_settings(settings, tmp_path):
     for change, message in (
         ({"objective": "next"}, "'causal' or 'mlm'"),
         ({"patience": -1}, "patience must be at least 0"),
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"lora_alpha": 0.0}, "lora_alpha must be above 0"),
+        ({"lora_alpha": float("nan")}, "lora_alpha must be above 0"),
         ({"head_layers": 4}, "give init_from"),
         ({"init_from": "shakespeare", "lora_rank": 4, "freeze": ("wte",)}, "give no freeze"),
         ({"steps": 0}, "steps must be at least 1"),
@@ -163,6 +166,14 @@ def test_bad_settings(settings, tmp_path):
             Trainer(dataclasses.replace(settings, **change), tmp_path / "run")
         assert not (tmp_path / "run").exists(), "nothing is written before the settings are known to fit"
     with pytest.raises(FileNotFoundError, match="holds no run"):
+        Trainer.resume(tmp_path / "run")
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError, match="is a file"):
+        Trainer(settings, tmp_path / "file")
+    Trainer(settings, tmp_path / "run")
+    values = json.loads((tmp_path / "run/settings.json").read_text()) | {"sead": 3}
+    (tmp_path / "run/settings.json").write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=r"settings\.json: there is no setting 'sead'"):
         Trainer.resume(tmp_path / "run")
 
 

@@ -55,44 +55,47 @@ def greedy_lines(model, tokenizer, prompts, max_new_tokens, progress=False):
     """
     ends = [i for i in tokenizer.vocab.values() if b"\n" in tokenizer.decode_bytes([i])]
     stop = ends if tokenizer.eos_id is None else [*ends, tokenizer.eos_id]
-    by_length = {}
-    for number, prompt in enumerate(prompts):
-        by_length.setdefault(len(prompt), []).append(number)
-    lines = [None] * len(prompts)
-    with _bar(len(prompts), progress) as bar:
-        for T, numbers in sorted(by_length.items()):
-            B = max(1, TOKENS_AT_A_TIME // T)
-            for some in (numbers[first : first + B] for first in range(0, len(numbers), B)):
-                rows = generate(model, [prompts[number] for number in some], max_new_tokens, stop=stop)
-                for number, row in zip(some, rows[:, T:].tolist(), strict=True):
-                    lines[number] = _text(tokenizer, row).split("\n")[0].strip()
-                bar.update(len(some))
-    return lines
+    texts = _continuations(model, tokenizer, prompts, max_new_tokens, progress, lambda numbers: {"stop": stop})
+    return [text.split("\n")[0].strip() for text in texts]
 
 
 def sampled_texts(model, tokenizer, prompts, max_new_tokens, top_k, seed=0, progress=False):
     """A continuation of each prompt, drawn from the top_k likeliest tokens at each step (temperature 1).
 
-    Each prompt has a random generator of its own, of (seed, its place in the list), and is continued by itself:
-    how many others there are changes nothing.
+    Each prompt has a random generator of its own, of (seed, its place in the list): what it draws does not depend on
+    how many others there are. Prompts of equal length are continued together.
 
     top_k: as in ``minigpt2.generation.keep_top_k``; seed: integer, 0 or more; the others as in ``greedy_lines``
     returns list of str, up to <|endoftext|> where the model writes it.
+    raises: ValueError when seed is below 0.
     """
-    texts = []
-    with _bar(len(prompts), progress) as bar:
-        for number, prompt in enumerate(prompts):
-            rng = np.random.default_rng([seed, number])
-            ids = generate(model, prompt, max_new_tokens, temperature=1.0, top_k=top_k, seed=rng, stop=tokenizer.eos_id)
-            texts.append(_text(tokenizer, ids[len(prompt) :].tolist()))
-            bar.update()
+    if seed < 0:
+        raise ValueError(f"seed must be 0 or more, got {seed}")
+
+    def options(numbers):
+        rngs = [np.random.default_rng([seed, number]) for number in numbers]
+        return {"temperature": 1.0, "top_k": top_k, "seed": rngs, "stop": tokenizer.eos_id}
+
+    return _continuations(model, tokenizer, prompts, max_new_tokens, progress, options)
+
+
+def _continuations(model, tokenizer, prompts, max_new_tokens, progress, options):
+    """The text that follows each prompt. options: from a list of prompts' numbers to arguments of ``generate``."""
+    by_length = {}
+    for number, prompt in enumerate(prompts):
+        by_length.setdefault(len(prompt), []).append(number)
+    texts = [None] * len(prompts)
+    with tqdm(total=len(prompts), desc="generating", leave=False, disable=None if progress else True) as bar:
+        for T, numbers in sorted(by_length.items()):
+            B = max(1, TOKENS_AT_A_TIME // T)
+            for some in (numbers[first : first + B] for first in range(0, len(numbers), B)):
+                rows = generate(model, [prompts[number] for number in some], max_new_tokens, **options(some))
+                for number, row in zip(some, rows[:, T:].tolist(), strict=True):
+                    texts[number] = _text(tokenizer, row)
+                bar.update(len(some))
     return texts
 
 
 def _text(tokenizer, ids):
     """The text of new tokens, up to <|endoftext|>."""
     return tokenizer.decode(ids[: ids.index(tokenizer.eos_id)] if tokenizer.eos_id in ids else ids)
-
-
-def _bar(total, progress):
-    return tqdm(total=total, desc="generating", leave=False, disable=None if progress else True)

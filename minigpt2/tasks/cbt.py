@@ -57,7 +57,7 @@ def cbt(model, tokenizer, data, task="cbt_cn", score="rest", detokenize=True, li
             after = [[] for _ in candidates]
         prefix = tokenizer.encode(before)
         continuations = [a + b for a, b in zip(candidates, after, strict=True)]
-        cut += len(prefix) + max(map(len, continuations)) > P
+        cut += len(prefix) + max(map(len, continuations)) > P + 1  # the last token is predicted and not read
         scores = shared_prefix_log_probs(model, prefix, continuations)
         totals = [float(log_probs.sum()) for log_probs, _ in scores]
         right += example.candidates[totals.index(max(totals))] == example.answer

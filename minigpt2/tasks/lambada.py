@@ -67,13 +67,13 @@ def lambada(
         figures["perplexity per last word"] = exponential(nats / len(scores))
     figures["perplexity per target token"] = exponential(nats / tokens)
     P = model.config.n_positions
-    cut = sum(len(context) + len(word) > P for context, word in zip(contexts, words, strict=True))
+    cut = sum(len(context) + len(word) > P + 1 for context, word in zip(contexts, words, strict=True))
     protocol = {
         "scored by": "greedy choice, against likelihood for the perplexity",
         "target": "all tokens of the last word" if target == "word" else "the last token of the last word",
         "stop words": f"{len(STOP_WORDS)} words are no answer" if stop_words else "are possible answers",
         "text": "quotes straight, stripped, after a line feed" if preprocess else "as it is in the file",
-        "context": f"the whole passage; of {cut:,} passages the last {P:,} tokens",
+        "context": f"the whole passage; of {cut:,} passages {P:,} tokens before the last",
         "target tokens": f"{tokens:,} of {len(scores):,} words",
     }
     return Result("lambada", len(scores), figures, protocol)

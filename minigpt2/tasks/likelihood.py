@@ -19,8 +19,8 @@ def continuation_log_probs(model, sequences, starts, excluded=(), progress=False
 
         log p(x_t | x_0 ... x_{t-1}),   t = start ... L - 1
 
-    Sequences are sorted by length and read in batches, padded at their ends, which a causal model never sees. A
-    sequence of more than P tokens keeps its last P.
+    Sequences are sorted by length and read in batches, padded at their ends, which a causal model never sees. Of a
+    sequence of more than P + 1 tokens the last P + 1 are kept: the last one is predicted and not read.
 
     model:     GPT2
     sequences: integers each, (L,) lists or arrays of any lengths
@@ -32,8 +32,8 @@ def continuation_log_probs(model, sequences, starts, excluded=(), progress=False
     raises: ValueError when a start is out of range, also because the tokens to score do not fit into P.
     """
     P = model.config.n_positions
-    kept = [np.asarray(sequence)[-P:] for sequence in sequences]
-    first = np.asarray([start - max(len(ids) - P, 0) for start, ids in zip(starts, sequences, strict=True)])
+    kept = [np.asarray(sequence)[-P - 1 :] for sequence in sequences]
+    first = np.asarray([start - max(len(ids) - P - 1, 0) for start, ids in zip(starts, sequences, strict=True)])
     for i in range(len(kept)):
         if not 1 <= starts[i] < len(sequences[i]):
             raise ValueError(
@@ -73,10 +73,10 @@ def shared_prefix_log_probs(model, prefix, continuations):
     lengths = [len(continuation) for continuation in continuations]
     if not lengths or min(lengths) < 1 or len(prefix) < 1:
         raise ValueError("a prefix and continuations of at least one token each are needed")
-    if max(lengths) >= P:
+    if max(lengths) > P:
         raise ValueError(f"a continuation of {max(lengths)} tokens leaves no room for what comes before it in {P}")
-    prefix = np.asarray(prefix)[-(P - max(lengths)) :]
-    past = model.key_value_cache(1, len(prefix) + max(lengths))
+    prefix = np.asarray(prefix)[-(P + 1 - max(lengths)) :]
+    past = model.key_value_cache(1, len(prefix) + max(lengths) - 1)
     logits, _ = model.forward(prefix[None], past=past, positions=slice(-1, None), keep=False)
     xp = array_module(logits)
     logits = xp.repeat(logits, len(lengths), axis=0)

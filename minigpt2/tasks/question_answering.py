@@ -1,6 +1,6 @@
 """Question answering without training: from memory (Natural Questions), and about a text (CoQA)."""
 
-from minigpt2.data import read_jsonl
+from minigpt2.data import locate, read_jsonl
 from minigpt2.files import read_json
 from minigpt2.tasks.answers import first_examples, greedy_lines, prompt_room
 from minigpt2.tasks.metrics import coqa_f1, exact_match
@@ -115,7 +115,7 @@ def _facts(data):
 def _turns(data):
     """Yield (story, conversation up to "A:", list of answers) of every question in CoQA's files."""
     for source in data:
-        for number, document in enumerate(_field(read_json(source), "data", list, source)):
+        for number, document in enumerate(_field(read_json(locate(source)), "data", list, source)):
             place = f"{source}: data[{number}]"
             story = _field(document, "story", str, place).strip()
             questions = _texts(document, "questions", place)

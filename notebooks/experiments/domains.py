@@ -15,6 +15,7 @@ What was forgotten is the loss on the other two domains after fine-tuning, less 
 
 import argparse
 import math
+import shlex
 import statistics
 from pathlib import Path
 from pydoc_data.topics import topics
@@ -51,6 +52,9 @@ def main(arguments=None):
     technical = runs.folder / "technical.txt"
     with atomic_write(technical, "w") as file:
         file.write("\n".join(topics.values()))
+    write = f"open({str(technical)!r}, 'w').write('\\n'.join(topics.values()))"
+    program = f"from pydoc_data.topics import topics; {write}"
+    runs.preparation = [f"mkdir -p {shlex.quote(options.out)}", shlex.join(["python", "-c", program])]
     files = {"drama": options.drama, "verse": options.verse, "technical": str(technical)}
 
     def weights(**given):

@@ -17,6 +17,7 @@ class Runs:
 
     def __init__(self, folder):
         self.folder, self.commands = Path(folder), {}
+        self.preparation = []  # lines for a shell that come before
 
     def add(self, name, **flags):
         """A run in ``folder/name`` with the flags of ``minigpt2 train``; lists become several words."""
@@ -28,7 +29,7 @@ class Runs:
 
     def run(self, *names):
         """Run what has not been run, one command on each core: the bits then do not depend on the machine's load."""
-        left = [name for name in names if not (self.folder / name / "finished").exists()]
+        left = [name for name in names if not self._finished(name)]
         bar = tqdm(total=len(left), unit="run", disable=None)
 
         def one(name):
@@ -41,12 +42,19 @@ class Runs:
             )
             if result.returncode:
                 raise RuntimeError(f"{shlex.join(command)}: {result.stderr.strip().splitlines()[-1]}")
-            (folder / "finished").touch()
+            (folder / "finished").write_text(shlex.join(self.commands[name]))
             bar.update()
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(one, left))
         bar.close()
+
+    def _finished(self, name):
+        """Whether a run is there already; ValueError when another command made it."""
+        path = self.folder / name / "finished"
+        if path.exists() and path.read_text() != shlex.join(self.commands[name]):
+            raise ValueError(f"{path.parent} was made by another command; remove it, or choose another --out")
+        return path.exists()
 
     def evaluations(self, name):
         """The lines of a run's metrics that hold a validation loss."""
@@ -58,4 +66,5 @@ class Runs:
 
     def shell(self):
         """Every command as a line for a shell, after the number of threads, on which the last digits depend."""
-        return "\n".join(["export OPENBLAS_NUM_THREADS=1", *(shlex.join(words) for words in self.commands.values())])
+        lines = [shlex.join(words) for words in self.commands.values()]
+        return "\n".join(["export OPENBLAS_NUM_THREADS=1", *self.preparation, *lines])
