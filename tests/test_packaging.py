@@ -40,7 +40,7 @@ def test_readme_begins_with_the_main_job_and_the_tests():
 def test_top_level_holds_only_what_the_design_names():
     allowed = {
         "notebooks", "minigpt2", "tests", "environment.yml", "README.md", "pyproject.toml", "LICENSE",
-        ".gitignore", ".ci", ".git",
+        ".gitignore", ".gitattributes", ".ci", ".git",
     }  # fmt: skip
     ignored = {line.strip("/\n") for line in (ROOT / ".gitignore").read_text().splitlines()}
     found = {path.name for path in ROOT.iterdir()}

@@ -1,0 +1,65 @@
+"""What the notebooks share and the package has not: its source on the page, and one quiet style of figures.
+
+A notebook lies one folder deeper and begins with ``sys.path.insert(0, "..")``, ``import style``, ``style.use()``.
+"""
+
+import inspect
+
+import matplotlib as mpl
+from cycler import cycler
+from IPython.display import Markdown, display
+from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+BLUE, ORANGE, GREEN, GREY = "#0b559f", "#d9730d", "#5aa87a", "0.45"  # dark to light, so they differ in grey as well
+
+
+def show_source(*objects):
+    """Display the library's own source: of functions, classes or modules, each under the file that it is from."""
+    for thing in objects:
+        module = thing.__name__ if inspect.ismodule(thing) else thing.__module__
+        source = inspect.getsource(thing).strip()
+        display(Markdown(f"`{module.replace('.', '/')}.py`\n\n```python\n{source}\n```"))
+
+
+def show_check(report):
+    """Print a gradient check without the digits that are rounding noise, and so differ between machines.
+
+    report: of ``minigpt2.gradient_check``
+    """
+    print(f"gradient check: {'passed' if report else 'FAILED'}")
+    for check in report.checks:
+        good = check.error < report.tolerance
+        verdict = f"ok, error below {report.tolerance:.0e}" if good else f"WRONG, error {check.error:.2g}"
+        print(f"  {check.name:10} {check.shape!s:12} {verdict}")
+
+
+def show_agreement(what, error, tolerance=1e-12):
+    """Print whether ``what`` agrees with a reference; the error itself only when it is more than rounding noise."""
+    verdict = f"agrees, error below {tolerance:.0e}" if error < tolerance else f"DIFFERS, error {error:.2g}"
+    print(f"{what:48} {verdict}")
+
+
+def use():
+    """Set matplotlib's defaults: thin, grey axes; lines that differ in dash as well as in colour."""
+    mpl.rcParams.update({
+        "figure.figsize": (7, 3.2),
+        "figure.dpi": 100,
+        "figure.constrained_layout.use": True,
+        "font.size": 9,
+        "axes.titlesize": 10,
+        "axes.titlelocation": "left",
+        "axes.edgecolor": "0.6",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.prop_cycle": cycler(color=[BLUE, ORANGE, GREEN, GREY], linestyle=["-", "--", "-.", ":"]),
+        "grid.color": "0.92",
+        "xtick.color": "0.3",
+        "ytick.color": "0.3",
+        "legend.frameon": False,
+        "lines.linewidth": 1.6,
+        "image.cmap": "Blues",
+    })  # fmt: skip
+    # Whole pictures, as sized, without matplotlib's version in them: they change only when they look different.
+    set_matplotlib_formats("png", bbox_inches=None, metadata={"Software": None})
