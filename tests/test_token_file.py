@@ -162,6 +162,10 @@ def test_another_tokenizer_is_refused(tmp_path):
     other = Tokenizer.train(TEXT, 280)
     with pytest.raises(ValueError, match=r"a.tokens was written with another tokenizer \(290 tokens\) .* --model M"):
         open_tokens(tmp_path / "a.tokens", other)
+    same_size = Tokenizer.train(TEXT[::-1], len(bpe()))
+    assert len(same_size) == len(bpe())
+    with pytest.raises(ValueError, match="was written with another tokenizer"):
+        open_tokens(tmp_path / "a.tokens", same_size)
 
 
 # ---------------------------------------------------------------------------------- damaged files
