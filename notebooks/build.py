@@ -131,7 +131,13 @@ def run(names, folder=FOLDER):
 
 
 def site(folder=FOLDER, out=ROOT / "build"):
-    """Build the book as static pages that fetch nothing: out/site/index.html."""
+    """Build the book as static pages that fetch nothing: out/site/index.html.
+
+    raises: ValueError when a notebook is not built, npm is not there or Sphinx fails.
+    """
+    for path in sources(folder):
+        if not notebook_path(path, "en").exists():
+            raise ValueError(f"there is no en/{path.stem}.ipynb: python notebooks/build.py build {path.stem}")
     mathjax = fetch_mathjax(out)
     pages = out / "site_source"
     shutil.rmtree(pages, ignore_errors=True)

@@ -1,0 +1,627 @@
+# %% [markdown] tags=["en"]
+# # 2.5.4 前馈神经网络 · Feed-forward network
+#
+# Attention (2.5.3) lets tokens talk. Afterwards each one has to think, and that is what the feed-forward network is
+# for. It is the plainest part of a GPT-2, a neural network of the kind that is in every textbook, and most of what a
+# block has to learn is in there. After this notebook you can derive it on paper, backward pass included, and you will
+# have seen what single neurons of a trained model are good for.
+#
+# You need Python, NumPy and the chain rule from school. The words of the trade are few:
+#
+# - A **token** is a piece of text, and inside the model it is a **vector** of $C$ numbers, its *channels*. The model
+#   works on $B$ texts of $T$ tokens at once, on arrays of shape `(B, T, C)`.
+# - The model gives every candidate for the next token a score, its **logit**; the higher, the likelier.
+# - The **loss** is one number that says how bad these predictions are: the mean of $-\ln$ of the probability that the
+#   right token got, in *nats* (the unit that goes with the natural logarithm). Its derivative with respect to some
+#   number in the model is called the **gradient** there, and training moves every parameter a little against it.
+
+# %%
+import copy
+import math
+import sys
+from fractions import Fraction
+from unittest import mock
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+sys.path.insert(0, "..")  # style.py lies beside the sources of the notebooks
+import style
+
+import minigpt2
+from minigpt2.components.attention import attention_forward
+from minigpt2.components.feed_forward import (
+    feed_forward_backward,
+    feed_forward_forward,
+    gelu_backward,
+    gelu_forward,
+)
+from minigpt2.components.linear import linear_backward, linear_forward
+from minigpt2.model import gpt2_forward
+from minigpt2.reference import CASES, recorded, relative_error
+
+style.use()
+
+# %% [markdown] tags=["en"]
+# ## 1. Where it stands
+#
+# The document's entry says that the feed-forward network is a neural network of several layers. That is true, and it
+# leaves open everything that one has to know to build it. In GPT-2 as released there are
+#
+# - exactly **two** layers, and between them $F = 4C$ numbers;
+# - a **GELU** between them, a function that is applied to each of these numbers, and in a particular form;
+# - and **no connection between tokens**: the same network is applied to each of them alone.
+#
+# (Vaswani et al. 2017, "Attention Is All You Need", section 3.3, who say *position-wise*; Radford et al. 2018,
+# "Improving Language Understanding by Generative Pre-Training", section 4.1, for the GELU and $F = 4C$.)
+#
+# The first point can be read off the names and shapes of the parameters, here those of the small model that comes with
+# this package. For the last one we change the vector of the fourth token of eight, and see whose output changes:
+
+# %%
+model = minigpt2.GPT2.from_pretrained("shakespeare", dtype="float64")
+tokenizer = minigpt2.Tokenizer.from_pretrained("shakespeare")
+C, F = model.config.n_embd, 4 * model.config.n_embd
+block = model.params["h"][0]
+for name, parameter in minigpt2.flatten(block["mlp"]).items():
+    print(f"h.0.mlp.{name:14} {parameter.shape}")
+
+x = np.random.default_rng(0).normal(size=(1, 8, C))
+other = x.copy()
+other[0, 3] += 1
+print("\ntokens whose output changes with token 3")
+for name, f in {
+    "feed-forward": lambda x: feed_forward_forward(x, block["mlp"])[0],
+    "attention": lambda x: attention_forward(x, block["attn"], model.config.n_head)[0],
+}.items():
+    changes = np.abs(f(other) - f(x))[0].max(axis=-1) > 1e-12
+    print(f"{name:14}", np.flatnonzero(changes))
+
+# %% [markdown] tags=["en"]
+# That leaves the form of the GELU. It gets a check in section 5 and the first experiment of section 6.
+
+# %% [markdown] tags=["en"]
+# ## 2. The idea
+#
+# **The network is a set of $F$ little rules: *if* you see this, *then* add that.** Each rule is a **neuron**.
+#
+# - The *if* is a column of the first layer's matrix, a pattern of $C$ numbers. Its dot product with the token's vector
+#   (the sum of the products of their channels) is large where the vector looks like the pattern. A bias is added, one
+#   number, which says how much likeness is enough.
+# - A function then turns this into how strongly the neuron *fires*: not at all where the result is negative, and in
+#   proportion to it where it is positive. That is called an *activation function*.
+# - The *then* is a row of the second layer's matrix, again $C$ numbers, of which the output gets as many as the neuron
+#   fires.
+#
+# The output is the sum of what all neurons add. (Geva et al. 2021, "Transformer Feed-Forward Layers Are Key-Value
+# Memories", read the network in this way; section 6 tests it.)
+#
+# Without the function in the middle there would be no rules. The two layers together would be one:
+# $(x\,W_1 + b_1)\,W_2 + b_2 = x\,(W_1 W_2) + (b_1 W_2 + b_2)$, which says *the more of this, the more of that*, and
+# nothing else. It is the bend in the function that makes an *if*.
+#
+# The simplest function with a bend is the *ReLU*, $\max(x, 0)$. GPT-2 has a rounded one, the **Gaussian error linear
+# unit** or GELU. It has a slope nearly everywhere, so that even a neuron that is just below its threshold can learn.
+
+# %%
+h = np.linspace(-4, 4, 401)
+y, cache = gelu_forward(h)
+slope = gelu_backward(np.ones_like(h), cache)
+
+figure, (left, middle, right) = plt.subplots(1, 3, figsize=(7.8, 3.2), width_ratios=(1.2, 1, 1))
+left.set(xlim=(-0.5, 2.5), ylim=(-1.4, 7.4), title="One token, C = 3, F = 7")
+left.axis("off")
+layers = [(0, np.linspace(1.5, 4.5, 3)), (1, np.linspace(0, 6, 7)), (2, np.linspace(1.5, 4.5, 3))]
+for (x0, ys), (x1, others) in (layers[:2], layers[1:]):
+    for a in ys:
+        for b in others:
+            rule = (b if x0 == 0 else a) == 4  # of the neuron at this height
+            color, width = (style.ORANGE, 1.6) if rule else ("0.82", 0.7)
+            left.plot([x0, x1], [a, b], color=color, ls="-", lw=width, zorder=1 + rule)
+for x0, ys in layers:
+    colors = [style.ORANGE if x0 == 1 and a == 4 else "white" for a in ys]
+    left.scatter([x0] * len(ys), ys, s=90, c=colors, edgecolors=style.BLUE, zorder=3)
+for x0, label in enumerate(("x", "GELU", "y")):
+    left.text(x0, -0.75, label, ha="center", va="center")
+left.text(1, 6.75, "one rule in orange", ha="center", color=style.ORANGE)
+middle.plot(h, y, label="GELU")
+middle.plot(h, np.maximum(h, 0), label="ReLU")
+middle.set(xlabel="before", ylabel="after", title="The function")
+middle.legend()
+right.plot(h, slope)
+right.plot(h, np.where(h > 0, 1.0, 0.0))
+right.set(xlabel="before", ylabel="slope", title="Its derivative")
+plt.show()
+
+# %% [markdown] tags=["en"]
+# ## 3. The mathematics
+#
+# One convention for the whole book: for any number $v$ in the model, $dv$ is short for the gradient
+# $\partial\,\mathrm{loss} / \partial v$. An array and its gradient have the same shape. The backward pass of a
+# function is handed the gradient of its output and has to find the gradients of its inputs.
+#
+# | symbol | in the code | shape | meaning |
+# |---|---|---|---|
+# | $x$ | `x` | `(B, T, C)` | input, a normalized copy of the tokens' vectors (see 2.5.5) |
+# | $W_\mathrm{fc}$, $b_\mathrm{fc}$ | `c_fc` | `(C, F)`, `(F,)` | parameters: $F$ patterns, $F$ thresholds |
+# | $h$ | `h`, in the trace `mlp.fc` | `(B, T, F)` | before the GELU |
+# | $g = \mathrm{gelu}(h)$ | `h` again, in the trace `mlp.gelu` | `(B, T, F)` | how strongly each neuron fires |
+# | $W_\mathrm{proj}$, $b_\mathrm{proj}$ | `c_proj` | `(F, C)`, `(C,)` | parameters: what each neuron adds |
+# | $y$ | `y` | `(B, T, C)` | output |
+#
+# $$h = x\,W_\mathrm{fc} + b_\mathrm{fc}, \qquad g = \mathrm{gelu}(h), \qquad
+#   y = g\,W_\mathrm{proj} + b_\mathrm{proj} .$$
+#
+# ### The linear layer, backward
+#
+# Attention uses it too, so let us take its own letters: $I$ inputs, $O$ outputs, and all $N = B\cdot T$ tokens in one
+# list, counted by $n$. Then $x$ is $N\times I$, $W$ is $I\times O$, $b$ is $O$ numbers, and
+#
+# $$y_{no} = \sum_i x_{ni}\,W_{io} + b_o .$$
+#
+# We are given $dy$. For each of the three we ask: *what in $y$ moves if this one number grows by a tiny $h$, and by how
+# much?* The chain rule then sums over all that moves.
+#
+# - $x_{ni}$ moves $y_{no}$ for every output $o$ of the same token, by $h\,W_{io}$. So
+#   $\;dx_{ni} = \sum_o dy_{no}\,W_{io}$.
+# - $W_{io}$ moves $y_{no}$ for every token $n$, but only the output $o$, by $h\,x_{ni}$. So
+#   $\;dW_{io} = \sum_n x_{ni}\,dy_{no}$.
+# - $b_o$ moves $y_{no}$ for every token $n$, by $h$ itself. So $\;db_o = \sum_n dy_{no}$.
+#
+# Written as products of matrices, where $\top$ exchanges rows and columns so that the sums run over the right letter:
+#
+# $$dx = dy\;W^\top, \qquad dW = x^\top dy, \qquad db = \sum_n dy_n .$$
+#
+# ### The GELU, forward
+#
+# The idea (Hendrycks & Gimpel 2016, "Gaussian Error Linear Units", section 2) is a soft gate: multiply $x$ by a number
+# between 0 and 1 that rises with $x$. As the gate they take the probability that a random number from the standard
+# normal distribution, the bell curve, lies below $x$. It is called $\Phi(x)$, and it is an integral that has no
+# elementary formula; mathematicians call it the *error function* but for some constants, and every library has it:
+#
+# $$\mathrm{gelu}(x) = x\,\Phi(x) = x\cdot\tfrac12\Bigl(1 + \operatorname{erf}\frac{x}{\sqrt2}\Bigr)
+#   \qquad\text{the erf form.}$$
+#
+# In the same place they give an approximation that needs only a hyperbolic tangent. **GPT-2 was trained with this one**
+# (`src/model.py` of OpenAI's release; Hugging Face calls it `gelu_new`):
+#
+# $$u = \sqrt{\tfrac2\pi}\,\bigl(x + 0.044715\,x^3\bigr), \qquad
+#   y = \mathrm{gelu}(x) = \tfrac12\,x\,(1 + \tanh u)
+#   \qquad\text{the tanh form.}$$
+#
+# **Where do the constants come from?** The gate $\frac12(1+\tanh u)$ should be like $\Phi(x)$. Both are $\frac12$ at 0.
+# The slope of $\Phi$ there is the height of the bell curve, $1/\sqrt{2\pi}$. That of the gate is half the slope of
+# $u$ (since $\tanh u \approx u$ for small $u$), and $\frac12\sqrt{2/\pi}$ is the same number: so that is the first
+# constant. For the second compare the terms in $x^3$. With $a = \sqrt{2/\pi}$ for short and $c$ for what we look for,
+# $\tanh u \approx u - u^3/3$, and the bell curve is $e^{-x^2/2} \approx 1 - x^2/2$ times its height:
+#
+# $$\tfrac12(1+\tanh u) \approx \tfrac12 + \tfrac a2\Bigl(x + \bigl(c - \tfrac{a^2}{3}\bigr)x^3\Bigr), \qquad
+#   \Phi(x) \approx \tfrac12 + \tfrac a2\Bigl(x - \tfrac{x^3}{6}\Bigr) .$$
+#
+# They agree if $c = a^2/3 - 1/6 = 2/(3\pi) - 1/6 \approx 0.0455$. That is the best constant near 0. The one in use is a
+# little smaller, and the next cell shows what for: it makes the *largest* error of the gate as small as can be.
+
+# %%
+erf = np.vectorize(math.erf)  # for arrays; NumPy has none
+grid = np.linspace(-6, 6, 12001)
+
+
+def gate_error(c):
+    """The largest distance between the gate with constant c and the normal distribution."""
+    gate = (1 + np.tanh(math.sqrt(2 / math.pi) * (grid + c * grid**3))) / 2
+    return np.abs(gate - (1 + erf_grid) / 2).max()
+
+
+erf_grid = erf(grid / math.sqrt(2))
+for c, name in ((0, "no cubic term"), (2 / (3 * math.pi) - 1 / 6, "best near 0"), (0.044715, "GPT-2")):
+    print(f"c = {c:.6f}  {name:14} largest error of the gate {gate_error(c):.6f}")
+best = min(np.arange(0.040, 0.050, 0.0001), key=gate_error)
+print(f"the least largest error, in steps of 0.0001, is at c = {best:.4f}")
+
+# %% [markdown] tags=["en"]
+# ### The GELU, backward
+#
+# It treats each number alone, so there is one derivative to find, $dy/dx$.
+#
+# **Step 1: the inner function.** $u = \sqrt{2/\pi}\,(x + 0.044715\,x^3)$ gives
+#
+# $$\frac{du}{dx} = \sqrt{\tfrac2\pi}\,\bigl(1 + 3\cdot 0.044715\,x^2\bigr) .$$
+#
+# **Step 2: the hyperbolic tangent.** It is $\tanh u = s/r$ with $s = e^u - e^{-u}$ and $r = e^u + e^{-u}$. The
+# derivative of $s$ is $r$, that of $r$ is $s$, and the quotient rule gives
+#
+# $$\frac{d\tanh u}{du} = \frac{r\cdot r - s\cdot s}{r^2} = 1 - \tanh^2 u .$$
+#
+# **Step 3: the product rule** for $y = \tfrac12\,x\cdot(1+\tanh u)$. The first factor has the derivative 1; the second
+# one, by the chain rule, that of step 2 times that of step 1:
+#
+# $$\frac{dy}{dx} = \tfrac12\Bigl((1 + \tanh u) + x\,(1 - \tanh^2 u)\,\frac{du}{dx}\Bigr) .$$
+#
+# The gradient of the input is that, times the gradient of the output. In words: **the gradient passes through the
+# gate, as the number itself did, and gets a little more where the gate is just opening.** It is the curve on the right
+# of the picture above. For large $x$ it is 1, for very negative $x$ it is 0, and at 0 it is $\frac12$.
+#
+# ### All of it, backward
+#
+# Upside down, and nothing is new:
+#
+# $$dg = dy\;W_\mathrm{proj}^\top, \qquad dh = dg\cdot\mathrm{gelu}'(h), \qquad dx = dh\;W_\mathrm{fc}^\top ;$$
+#
+# the gradients of the parameters are $g^\top dy$ and $x^\top dh$, and the sums of $dy$ and of $dh$ over the tokens.
+# Look at a single neuron $f$ in this: the row $f$ of $dW_\mathrm{proj}$ is proportional to how strongly it fired, and
+# the column $f$ of $dW_\mathrm{fc}$ to the slope of the GELU. A neuron that is far below its threshold for a token
+# learns nothing from it.
+
+# %% [markdown] tags=["en"]
+# ## 4. The code
+#
+# This is the library's own source, fetched while the notebook was built. Compare it with the formulas, line by line.
+# Some things are there for speed: all tokens are put into one matrix (`reshape`), a power is written as a product, and
+# the GELU changes its arrays in place. Its backward pass builds the bracket of step 3 with all signs turned, and turns
+# them back by multiplying with $-\frac12$.
+
+# %%
+style.show_source(
+    linear_forward, linear_backward, gelu_forward, gelu_backward, feed_forward_forward, feed_forward_backward
+)
+
+# %% [markdown] tags=["en"]
+# ### By hand
+#
+# One token with two channels, and three neurons. Far from zero the GELU is like the ReLU to the last digit, and at 0 it
+# is 0 with the slope $\frac12$. So if $h$ is 10, $-10$ and 0, no calculator is needed. Only the first output matters to
+# the loss, $dy = (1, 0)$.
+
+# %%
+x = np.array([[[1.0, 2]]])
+params = {
+    "c_fc": {"weight": np.array([[2.0, -4, 2], [4, -3, -1]]), "bias": np.zeros(3)},
+    "c_proj": {"weight": np.array([[1.0, -1], [5, 2], [3, 4]]), "bias": np.array([0.0, 1])},
+}
+y, cache = feed_forward_forward(x, params)
+dcache = {}
+dx, grads = feed_forward_backward(np.array([[[1.0, 0]]]), cache, dcache=dcache)
+
+
+def show(**arrays):
+    """Print arrays as fractions, row by row."""
+    for name, array in arrays.items():
+        for i, row in enumerate(array.reshape(-1, array.shape[-1])):
+            fractions = (Fraction(float(v)).limit_denominator(100) for v in row)
+            print(f"{name if i == 0 else '':10}", *(f"{fraction!s:>6}" for fraction in fractions))
+
+
+show(h=cache["gelu"]["x"], g=cache["c_proj"]["x"], y=y)
+print()
+show(dg=dcache["gelu"], dh=dcache["fc"], dx=dx)
+print()
+show(dW_fc=grads["c_fc"]["weight"], dW_proj=grads["c_proj"]["weight"])
+
+# %% [markdown] tags=["en"]
+# Forward: $h_1 = 1\cdot2 + 2\cdot4 = 10$. Only the first neuron fires, so $y$ is 10 times the first row of
+# $W_\mathrm{proj}$, plus the bias.
+#
+# Backward: $dg$ is the first column of $W_\mathrm{proj}$, since only the first output matters. The slopes of the GELU
+# are 1, 0 and $\frac12$, which makes $dh = (1, 0, \tfrac32)$, and
+# $dx_1 = 2\cdot1 - 4\cdot0 + 2\cdot\tfrac32 = 5$.
+#
+# See who learns. The first neuron learns both its pattern and what it adds. The second would matter most to the loss,
+# $dg = 5$, but it is silent and flat, and learns nothing. The third one fires nothing, so what it *adds* is not
+# changed; but its pattern is. With a ReLU, whose slope at 0 is taken as 0, it would be as dead as the second.
+
+# %% [markdown] tags=["en"]
+# ## 5. Is it right?
+#
+# **Against the definition of a derivative.** `gradient_check` nudges every input up and down by a tiny step, looks at
+# how the output changes, and compares that with what the backward pass claims.
+
+# %%
+functions = {
+    "linear": (linear_forward, linear_backward),
+    "gelu": (gelu_forward, gelu_backward),
+    "feed_forward": (feed_forward_forward, feed_forward_backward),
+}
+for name, (forward, backward) in functions.items():
+    print(name)
+    style.show_check(minigpt2.gradient_check(forward, backward, recorded(name)["inputs"]))
+
+# %% [markdown] tags=["en"]
+# A check that cannot fail is worth nothing. A common mistake is to let the gradient pass through the gate and to forget
+# that the gate itself depends on $x$, which is the second part of step 3. The result still points the right way,
+# so that a model might even learn with it. Only a check finds it:
+
+
+# %%
+def forgetful_gelu_backward(dy, cache):
+    """The GELU's backward pass by someone who takes the gate for a constant."""
+    return dy * (1 + cache["tanh"]) / 2
+
+
+style.show_check(minigpt2.gradient_check(gelu_forward, forgetful_gelu_backward, recorded("gelu")["inputs"]))
+
+# %% [markdown] tags=["en"]
+# **Against another implementation.** The gradient check proves that backward fits forward, not that forward is GPT-2's
+# network. So the package carries values that PyTorch computed, recorded once, in 64-bit floating point, where
+# rounding errors are about $10^{-16}$. The error is the largest difference, relative to the largest value. A whole
+# small model was recorded as well, of which Hugging Face's own GPT-2 computed the logits. It settles which form of the
+# GELU is the right one: we put the other in its place.
+
+
+# %%
+def erf_gelu_forward(x):
+    """The GELU in the form that GPT-2 does not have."""
+    return x * (1 + erf(x / math.sqrt(2))) / 2, {"x": x}
+
+
+for name, (forward, backward) in functions.items():
+    reference = recorded(name)
+    y, cache = forward(**reference["inputs"])
+    gradients = backward(reference["dy"], cache)
+    gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+    gradients = dict(zip(reference["gradients"], gradients, strict=True))
+    error, _ = relative_error({"y": y, **gradients}, {"y": reference["y"], **reference["gradients"]})
+    style.show_agreement(f"{name}: y, and all gradients", error)
+
+reference = recorded("gpt2")
+config = minigpt2.GPT2Config(**CASES["gpt2"].options["config"])
+for name, function in {"tanh": gelu_forward, "erf": erf_gelu_forward}.items():
+    with mock.patch("minigpt2.components.feed_forward.gelu_forward", function):
+        logits, _ = gpt2_forward(**reference["inputs"], config=config)
+    style.show_agreement(f"logits of a GPT-2, {name} form", relative_error(logits, reference["y"])[0])
+
+# %% [markdown] tags=["en"]
+# ## 6. What is in there?
+#
+# ### Tanh or erf: does it matter?
+#
+# The two forms differ by less than a thousandth. What becomes of that in a whole model, whose four blocks hand the
+# difference on to each other? The built-in model reads a scene that it has never seen, once with each form. For
+# comparison there are two functions that are further off, the ReLU and no function at all, and the rounding of ordinary
+# 32-bit floating point.
+
+# %%
+play = """HAMLET:
+To sleep, and never more to wake at all?
+The night is long; the night has many hours,
+And every hour is heavy on my heart.
+Good friend, go to the king, and tell the king
+That I am sick, and will not come to him.
+
+HORATIO:
+My lord, the king will come to you himself;
+The king is kind, my lord, and he is old.
+
+HAMLET:
+So old is he that he forgets the dead,
+And so forgets my father, and his love.
+Let me be gone, Horatio; let me go
+Where no man speaks, and where no bell is heard.
+
+HORATIO:
+My lord, be patient. In the morning light
+The world is young again, and so are we.
+
+HAMLET:
+I'll not be patient. Is it thou that said
+The dead are blest? I'll be a man again.
+"""
+ids = np.array([tokenizer.encode(play)])
+x, targets = ids[:, :-1], ids[:, 1:]
+logits, _ = model.forward(x)
+others = {
+    "tanh form, 32-bit": None,
+    "erf form": erf_gelu_forward,
+    "ReLU": lambda h: (np.maximum(h, 0), {}),
+    "no function": lambda h: (h, {}),
+}
+print("                     largest change     most likely next    loss")
+print("                     of a logit         token the same")
+print(f"{'tanh form, 64-bit':21}                                    {model.loss(x, targets):6.2f}")
+for name, function in others.items():
+    if function is None:
+        single = minigpt2.GPT2.from_pretrained("shakespeare")
+        there, loss = single.forward(x)[0], single.loss(x, targets)
+    else:
+        with mock.patch("minigpt2.components.feed_forward.gelu_forward", function):
+            there, loss = model.forward(x)[0], model.loss(x, targets)
+    change = np.abs(there - logits).max()
+    same = (there.argmax(-1) == logits.argmax(-1)).mean()
+    print(f"{name:21}{'below 0.0001' if change < 1e-4 else f'{change:.4f}':14} {same:19.0%}   {loss:8.2f}")
+
+print(f"{'all tokens alike':21}                                    {math.log(model.config.vocab_size):6.2f}")
+
+difference = gelu_forward(grid)[0] - erf_gelu_forward(grid)[0]
+worst = np.abs(difference).argmax()
+print(f"\nthe two forms differ most at x = {abs(grid[worst]):.2f} and at its negative, by {abs(difference[worst]):.6f}")
+figure, axes = plt.subplots(figsize=(6.5, 2.6))
+axes.plot(grid, difference * 1e4)
+axes.set(xlabel="x", ylabel=r"tanh form $-$ erf form, in $10^{-4}$", title="Two forms of the GELU")
+plt.show()
+
+# %% [markdown] tags=["en"]
+# No reader of its texts would ever notice the erf form: the most likely next token is the same everywhere, and the
+# loss does not move in the digits shown. Yet the logits are wrong by far more than rounding can explain. So someone who
+# rebuilds GPT-2 and compares with a generous tolerance goes on with the wrong function for ever. (`minigpt2 compare`
+# knows this mistake by name.) With a ReLU, with which it was not trained, the model is clearly worse; and without any
+# function at all it knows less than nothing: to give each of the 1024 tokens the same chance would be better.
+#
+# ### How many neurons does a token need?
+#
+# A block has $F$ neurons, and most of them are silent for any one token. How much of the work is done by how few? In
+# every block and for every token we keep the $m$ neurons that fire most strongly, in either direction, and set the
+# others to 0:
+
+# %%
+activations = minigpt2.trace(model, x)
+for i in range(model.config.n_layer):
+    h = activations[f"h.{i}.mlp.fc"]
+    print(f"block {i}: above threshold, in the mean over the tokens: {(h > 0).mean():.0%} of {F} neurons")
+
+
+def strongest(m):
+    """A GELU that keeps, of every token, only the m numbers that are furthest from 0."""
+
+    def forward(h):
+        g, cache = gelu_forward(h)
+        threshold = np.partition(np.abs(g), F - m, axis=-1)[..., F - m : F - m + 1] if m else np.inf
+        return np.where(np.abs(g) >= threshold, g, 0), cache
+
+    return forward
+
+
+kept, losses = [0, 1, 4, 16, 64, 256, 1024], []
+for m in kept:
+    with mock.patch("minigpt2.components.feed_forward.gelu_forward", strongest(m)):
+        losses.append(model.loss(x, targets))
+print("\nneurons kept", *(f"{m:5}" for m in kept))
+print("loss        ", *(f"{loss:5.2f}" for loss in losses))
+
+figure, axes = plt.subplots(figsize=(6.5, 2.8))
+axes.plot(range(len(kept)), losses, marker="o")
+axes.axhline(losses[-1], color="0.6", lw=1, ls=":")
+axes.set_xticks(range(len(kept)), kept)
+axes.set(xlabel="neurons kept, for each token and in each block", ylabel="loss (nats)", ylim=(3, 7.5))
+axes.set_title("A few neurons do most of the work")
+plt.show()
+
+# %% [markdown] tags=["en"]
+# Sixteen neurons of a thousand, other ones for every token, do nearly all of it; a quarter of them can hardly be told
+# from all. So the reading as a set of rules has something to it: at any moment few rules apply.
+#
+# ### What do single neurons fire on?
+#
+# To find out we need more text than one scene. The model writes it itself, twelve pieces. For every neuron we take the
+# ten tokens in them on which it fired most strongly. Is it ten times the same one?
+
+# %%
+start = np.array([tokenizer.encode("ROMEO:\n")])
+text = model.generate(start, max_new_tokens=180, temperature=0.8, top_k=50, seed=0, num_samples=12)
+fired = minigpt2.trace(model, text)
+detectors = []  # (block, neuron, token), in every block the one that fires most strongly first
+for i in range(model.config.n_layer):
+    g = fired[f"h.{i}.mlp.gelu"].reshape(-1, F)
+    top = text.ravel()[np.argsort(-g, axis=0)[:10]]  # (10, F)
+    pure = np.flatnonzero((top == top[0]).all(axis=0))
+    pure = pure[np.argsort(-g[:, pure].max(axis=0))]
+    detectors += [(i, int(neuron), int(top[0, neuron])) for neuron in pure]
+    print(f"block {i}: {len(pure)} of {F} neurons fire most strongly on one and the same token")
+
+# %% [markdown] tags=["en"]
+# That is a few in a hundred. (The others fire on several tokens, or on something that is no single token. Nobody should
+# expect to find a word for each of them.) Let us look at the strongest of these simple ones, those for tokens with a
+# letter in them.
+#
+# Do they keep their promise on a text that was not used to choose them? We measure how strongly they fire on the scene
+# above, on their token and elsewhere. And what do they *add*? Their row of $W_\mathrm{proj}$ is a vector of $C$
+# numbers, like a token's, so it can be sent through the last layers of the model, which turn such vectors into logits.
+# That is what this rule contributes, as far as it reaches the end untouched. (All but the division by the size of the
+# vector is linear there. Geva et al. 2022, "Transformer Feed-Forward Layers Build Predictions by Promoting Concepts in
+# the Vocabulary Space".)
+
+# %%
+scene = minigpt2.trace(model, ids)
+spelled = [tokenizer.decode([token]) for token in range(model.config.vocab_size)]
+
+
+def raised(i, neuron, count=5):
+    """The tokens whose logits a neuron raises most."""
+    row = model.params["h"][i]["mlp"]["c_proj"]["weight"][neuron]
+    effect = ((row - row.mean()) * model.params["ln_f"]["weight"]) @ model.params["wte"]["weight"].T
+    return np.argsort(-effect)[:count].tolist()
+
+
+def words(i, ids):
+    """(neuron, token) of the detectors of block i whose token has a letter and occurs in ids."""
+    return [
+        (neuron, token)
+        for block, neuron, token in detectors
+        if block == i and token in ids and any(character.isalpha() for character in spelled[token])
+    ]
+
+
+print("                          fires on the scene")
+print("block neuron  token     there  elsewhere   raises")
+for i in range(model.config.n_layer):
+    for neuron, token in words(i, ids)[:4]:
+        g, there = scene[f"h.{i}.mlp.gelu"][0, :, neuron], ids[0] == token
+        raises = " ".join(repr(spelled[t]) for t in raised(i, neuron))
+        elsewhere = round(g[~there].mean(), 1) + 0.0  # and not -0.0
+        print(f"{i:5} {neuron:6}  {spelled[token]!r:8} {g[there].mean():6.1f}  {elsewhere:9.1f}   {raises}")
+
+# %% [markdown] tags=["en"]
+# Here are the rules, in plain sight: *if this token, then raise those.* Put a token and what its neuron raises
+# together, and you often get a word, or a usual continuation. Nobody wrote these rules. They were found by gradient
+# descent, to make the next token a little less surprising.
+#
+# The picture shows two such neurons of every block while the model reads the last two lines of the scene. They are no
+# clean switches: some of them stir on related tokens as well.
+
+# %%
+begin = len(tokenizer.encode(play[: play.index("I'll not be")]))
+window = ids[0, begin:]
+labels = [spelled[token].replace(" ", "_").replace("\n", "\\n") for token in window]
+rows = [(i, *found) for i in range(model.config.n_layer) for found in words(i, window)[:2]]
+strip = np.array([scene[f"h.{i}.mlp.gelu"][0, begin:, neuron] for i, neuron, _ in rows])
+
+figure, axes = plt.subplots(figsize=(7.6, 3.3))
+image = axes.imshow(strip, aspect="auto", vmin=0)
+axes.grid(visible=False)
+axes.set_xticks(range(len(labels)), labels, rotation=90, family="monospace")
+axes.set_yticks(range(len(rows)), [f"block {i}, neuron {neuron}: {spelled[token]!r}" for i, neuron, token in rows])
+axes.set(xlabel="token that is read (_ is a space)", title="A few neurons at work")
+figure.colorbar(image, ax=axes, label="after the GELU")
+plt.show()
+
+# %% [markdown] tags=["en"]
+# ### Where the parameters are
+#
+# A block has four matrices. Attention's two have $3C^2$ and $C^2$ elements, those of the feed-forward network
+# $C\cdot 4C$ each, so they have $8C^2$ of $12C^2$: two thirds, in a model of any size. In the whole model there are the
+# embeddings too, the tables at its bottom (2.5.1 and 2.5.2), which weigh more, the smaller the model:
+
+# %%
+models = {"built-in": model.config}
+for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"):
+    models[name] = minigpt2.GPT2Config.preset(name)
+print("                parameters   embeddings   attention   feed-forward   norms")
+for name, config in models.items():
+    sizes = {"wte": 0, "wpe": 0, ".attn": 0, ".mlp": 0, "ln_": 0}
+    for parameter, shape in config.parameter_shapes().items():
+        (kind,) = (kind for kind in sizes if kind in parameter)
+        sizes[kind] += math.prod(shape)
+    total = sum(sizes.values())
+    parts = (sizes["wte"] + sizes["wpe"], sizes[".attn"], sizes[".mlp"], sizes["ln_"])
+    shares = (f"{part / total:{width}.1%}" for part, width in zip(parts, (12, 11, 14, 7), strict=True))
+    print(f"{name:12} {total:13,}", *shares)
+
+# %% [markdown] tags=["en"]
+# Is a part with so many parameters also important? One last measurement, to be read with care. We silence the
+# feed-forward network of one block, by setting $W_\mathrm{proj}$ to zero, and let the rest of the model be:
+
+# %%
+for i in range(model.config.n_layer):
+    silenced = copy.deepcopy(model)
+    silenced.params["h"][i]["mlp"]["c_proj"]["weight"][...] = 0
+    rise = silenced.loss(x, targets) - model.loss(x, targets)
+    print(f"block {i} without its feed-forward network: the loss rises by {rise:.2f}")
+
+# %% [markdown] tags=["en"]
+# The lowest block's is indispensable; each of the others could be spared at a small price. That does not mean that a
+# model of one block would do as well. It means that this model, which never had to do without the first, has built
+# everything on it.
+
+# %% [markdown] tags=["en"]
+# ## Questions
+#
+# 1. How many multiplications does the network make for one token, in terms of $C$? And attention's two linear layers?
+#    *Hint: one for every element of a matrix.*
+# 2. Show that the slope of the GELU at 0 is $\frac12$, and that the slopes at $x$ and at $-x$ add up to 1.
+#    *Hint: how does $\tanh u$ change when $x$ changes its sign? Or begin with
+#    $\mathrm{gelu}(x) - \mathrm{gelu}(-x) = x$.*
+# 3. In the example by hand, change one number in the bias of `c_fc` so that the second neuron learns as well. Predict
+#    the new `dh`, then run it. *Hint: it needs a slope.*
+# 4. The GELU is negative between $-\infty$ and 0, and its slope is negative below about $-0.75$. What does a neuron in
+#    that region do to the output, and which way does it learn? *Hint: the picture in section 2.*
+# 5. Take one of the rules above out: set its row of $W_\mathrm{proj}$ to zero, let the model read a line that ends with
+#    the rule's token, and compare the probabilities of the tokens that it raises. Are they lower? By how much, and why
+#    not to nothing? *Hint: the residual stream (2.5.5) leads past every neuron.*
