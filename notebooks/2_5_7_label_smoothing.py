@@ -1,0 +1,454 @@
+# %% [markdown] tags=["en"]
+# # 2.5.7 标签平滑 · Label smoothing
+#
+# A model that is trained on what really came next is told, each time, to be *certain* of it. Label smoothing asks for a
+# little less: leave a small share of your belief to everything else. It is one line of code. This notebook derives what
+# that line does to the model, to the last digit, and then lets you watch it happen, for better and for worse.
+#
+# You need Python, NumPy, logarithms and the chain rule. Notebook 2.5.8, on the loss function, is the natural first half
+# of this one; here are its terms again:
+#
+# - At each position the model gives every token of its vocabulary, of size $V$, a score, the **logit** $z_v$. The
+#   **softmax** makes probabilities of them, $p_v = e^{z_v} / \sum_u e^{z_u}$.
+# - The **target** is the token that really came. As a distribution it is *one-hot*: 1 for the target, 0 for the others.
+# - The **loss** is the **cross-entropy** $-\sum_v q_v\ln p_v$ between the target distribution $q$ and the prediction
+#   $p$, in *nats*. With a one-hot $q$ it is $-\ln p_{\mathrm{target}}$, the surprise.
+# - The **gradient** of a number is the derivative of the loss with respect to it; training moves every parameter a
+#   little against its gradient.
+
+# %%
+import math
+import sys
+from dataclasses import fields
+from fractions import Fraction
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+sys.path.insert(0, "..")  # style.py lies beside the sources of the notebooks
+import style
+
+import minigpt2
+from minigpt2.components.loss import cross_entropy_backward, cross_entropy_forward
+from minigpt2.reference import CASES, recorded, relative_error
+from minigpt2.training import TrainingSettings
+
+style.use()
+
+# %% [markdown] tags=["en"]
+# ## 1. Where it stands
+#
+# The document lists label smoothing as the seventh component of GPT-2: a regularization that makes the model rely
+# less on its target values. (*Regularization* is whatever keeps a model from learning its training data too
+# literally.) As a description of the technique that is fair. It comes from image recognition (Szegedy et al. 2016,
+# "Rethinking the Inception Architecture for Computer Vision", section 7), and the Transformer of 2017 was trained
+# with it (Vaswani et al. 2017, section 5.4).
+#
+# **But GPT-2 does not use it.** Its predecessor's paper lists the regularization that was used, dropout and a form of
+# weight decay, and smoothing is not on the list (Radford et al. 2018, section 4.1). The paper on GPT-2 names the
+# changes since then, and smoothing is not among them either (Radford et al. 2019, section 2.3). So the package has it
+# as a parameter of the loss that is 0 unless you ask for something else, and its training does not even have a
+# setting for it:
+
+# %%
+print([field.name for field in fields(TrainingSettings) if "smooth" in field.name or "dropout" in field.name])
+
+# %% [markdown] tags=["en"]
+# A trained model carries the traces of its training. Section 3 shows that with a share $e$ of smoothing the best
+# thing a model can do is to give *no* token less than $e/V$. Let us look at the smallest probabilities that the
+# built-in model gives, as a share of that limit for the usual $e = 0.1$:
+
+# %%
+NAME = "shakespeare"  # with "gpt2" the same cell asks GPT-2 as released, after a download
+model, tokenizer = minigpt2.GPT2.from_pretrained(NAME), minigpt2.Tokenizer.from_pretrained(NAME)
+logits, _ = model.forward([tokenizer.encode("My lord, I thank you for your love to me.")])
+logits = logits[0].astype(np.float64)
+p = np.exp(logits - logits.max(axis=-1, keepdims=True))
+p /= p.sum(axis=-1, keepdims=True)
+limit = 0.1 / model.config.vocab_size
+print(f"share of all probabilities below e/V:        {(p < limit).mean():.2f}")
+print(f"share of them below a hundredth of it:       {(p < limit / 100).mean():.2f}")
+
+# %% [markdown] tags=["en"]
+# It leaves most tokens far less than a smoothed target would have taught it to.
+#
+# ## 2. The idea
+#
+# **Take a share $e$ off the target and spread it evenly over the whole vocabulary.** On the left is what the model is
+# told to say, with $V = 8$ and $e = 0.2$.
+#
+# **Then it is possible to be too sure.** On the right the target's logit is raised above all others, which are equal;
+# how far it is above them is the *margin*. With a one-hot target more margin is always better, and there is no end to
+# it. With a smoothed one there is a best margin, and beyond it the loss rises again.
+
+# %%
+V, e = 8, 0.2
+figure, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3))
+q = np.full(V, e / V)
+q[5] += 1 - e
+left.bar(np.arange(V) - 0.2, np.eye(V)[5], 0.4, label="one-hot", color="white", edgecolor=style.BLUE)
+left.bar(np.arange(V) + 0.2, q, 0.4, label="smoothed", color=style.ORANGE)
+left.set(xlabel="token v", ylabel="q", title="What the model is told", xticks=range(V))
+left.legend(loc="upper left")
+left.grid(axis="x", visible=False)
+
+margins = np.linspace(0, 9, 91)
+for e in (0.0, 0.05, 0.2):
+    z = np.zeros((len(margins), V))
+    z[:, 5] = margins
+    losses = [float(cross_entropy_forward(row[None], np.array([5]), e)[0]) for row in z]
+    (line,) = right.plot(margins, losses, label=f"e = {e:g}")
+    if e:
+        best = int(np.argmin(losses))
+        right.plot(margins[best], losses[best], "o", color=line.get_color())
+right.set(xlabel="margin of the target's logit", ylabel="loss (nats)", title="How sure is too sure?", ylim=(0, 2.2))
+right.legend()
+plt.show()
+
+# %% [markdown] tags=["en"]
+# ## 3. The mathematics
+#
+# ### The smoothed target and its loss
+#
+# | symbol | in the code | shape | meaning |
+# |---|---|---|---|
+# | $z$ | `logits`, `rows` | `(..., V)`; `(N, V)` | scores, at $N$ positions |
+# | $p$ | `p` | `(N, V)` | their softmax |
+# | $e$ | `label_smoothing` | one number in 0 to 1 | the share that is spread |
+# | $q$ | not made | `(N, V)` | the target distribution |
+# | $\ln\sum_u e^{z_u}$ | `log_sum_exp` | `(N,)` | so that $\ln p_v = z_v - \ln\sum_u e^{z_u}$ |
+# | $z_{\mathrm{target}}$ | `target_logit` | `(N,)` | |
+#
+# (The letter $e$ with an exponent is Euler's number, as always; $e$ alone is the smoothing.) At one position, with
+# $\delta_{v,\mathrm{target}}$ for 1 if $v$ is the target and 0 otherwise,
+#
+# $$q_v = (1-e)\,\delta_{v,\mathrm{target}} + \frac eV .$$
+#
+# The target keeps $1 - e + e/V$, every other token gets $e/V$; together that is 1. Put it into the cross-entropy:
+#
+# $$-\sum_v q_v\ln p_v = -\sum_v q_v\Bigl(z_v - \ln\sum_u e^{z_u}\Bigr)
+#   = \ln\sum_u e^{z_u} - (1-e)\,z_{\mathrm{target}} - e\cdot\underbrace{\frac1V\sum_v z_v}_{\text{mean logit}} .$$
+#
+# This is what the code computes: the usual loss, with $1-e$ before the target's logit, minus $e$ times the mean
+# logit. No array $q$ is needed. One may also group the terms the other way. With $H$ for the cross-entropy, and $1/V$
+# for each token in the uniform distribution, the loss is $(1-e)\,H(\text{one-hot}, p) + e\,H(\text{uniform}, p)$
+# (Szegedy et al. 2016, section 7): a little of the training asks the model to know nothing.
+#
+# ### Backward
+#
+# **Step 1.** The derivative of $\ln\sum_u e^{z_u}$ with respect to $z_v$ is
+# $e^{z_v}/\sum_u e^{z_u} = p_v$.
+#
+# **Step 2.** That of $(1-e)\,z_{\mathrm{target}}$ is $(1-e)\,\delta_{v,\mathrm{target}}$, and that of $e$ times the
+# mean logit is $e/V$. Together these two are $q_v$.
+#
+# **Step 3.** The loss is the mean over the $N$ positions, and $d\mathrm{loss}$ is the gradient that comes from above:
+#
+# $$dz_v = d\mathrm{loss}\cdot\frac{p_v - q_v}{N}.$$
+#
+# The formula of 2.5.8, with another $q$. (Positions whose target is $-100$ do not count: $N$ is then the number of the
+# others.)
+#
+# ### The best margin
+#
+# The gradient vanishes where $p = q$, and there the cross-entropy is smallest (2.5.8 proves it). What logits does that
+# take? Let $o$ be any other token than the target. In a difference of logits the sum over $u$ cancels:
+#
+# $$z_{\mathrm{target}} - z_o = \ln p_{\mathrm{target}} - \ln p_o = \ln\frac{q_{\mathrm{target}}}{q_o}
+#   = \ln\frac{1-e+e/V}{e/V} = \ln\Bigl(1 + \frac{V(1-e)}{e}\Bigr).$$
+#
+# A finite number! For $e \to 0$ it grows beyond all bounds: a one-hot target can never be reached by a softmax, only
+# approached, by logits that drift apart for ever. Smoothing puts the goal at a finite place. All other logits are to be
+# *equal*, by the way, whether their tokens were nearly right or absurd. And the smallest possible loss is no longer 0
+# but $-\sum_v q_v\ln q_v$, the entropy of $q$:
+
+# %%
+print("     V      e   best margin   smallest loss")
+for V in (8, 1024, 50257):
+    for e in (0.01, 0.1):
+        target, other = 1 - e + e / V, e / V
+        entropy = -target * math.log(target) - (V - 1) * other * math.log(other)
+        print(f"{V:6} {e:6}{math.log(target / other):14.2f}{entropy:16.2f}")
+
+# %% [markdown] tags=["en"]
+# So two losses with different smoothing cannot be compared. Compare models by the loss *without* it.
+#
+# ### If the next token is not certain
+#
+# In real text the same beginning has several continuations. Say that token $v$ follows with the true probability $P_v$.
+# The loss is linear in $q$, so on average the model sees the target
+#
+# $$\bar q_v = (1-e)\,P_v + \frac eV,$$
+#
+# and the best prediction is $p = \bar q$: **not the truth, but a mixture of the truth and the uniform distribution.**
+# That is the price. Measured by the loss without smoothing, a model that says $\bar q$ is above the entropy of the
+# text by
+#
+# $$-\sum_v P_v\ln\bar q_v + \sum_v P_v\ln P_v = \sum_v P_v\ln\frac{P_v}{\bar q_v} \ge 0,$$
+#
+# the *relative entropy* of the two, or Kullback-Leibler divergence. Section 6 looks for this number in trained
+# models, and finds it.
+
+# %% [markdown] tags=["en"]
+# ## 4. The code
+#
+# One pair of functions serves 2.5.7 and 2.5.8. Smoothing is the two lines after `if label_smoothing:` and `if e:`,
+# and the factor `1.0 - e`.
+
+# %%
+style.show_source(cross_entropy_forward, cross_entropy_backward)
+
+# %% [markdown] tags=["en"]
+# ### By hand
+#
+# Four tokens and $e = 2/5$: the target, token 2, keeps $3/5 + 1/10 = 7/10$, the others get $1/10$ each. First position:
+# logits $\ln 1, \ln 1, \ln 2, \ln 4$, whose exponentials have the sum 8. Second position: $\ln 1, \ln 1, \ln 7, \ln 1$.
+
+
+# %%
+def show(name, array):
+    """Print an array as fractions, a row on a line."""
+    for row in np.atleast_2d(array):
+        print(f"{name:8}", *(f"{Fraction(float(v)).limit_denominator(100)!s:>6}" for v in row))
+        name = ""
+
+
+logits, target = np.log([[1.0, 1, 2, 4], [1, 1, 7, 1]]), np.array([2])
+for z in logits:
+    loss, cache = cross_entropy_forward(z[None], target, label_smoothing=0.4)
+    show("p", np.exp(z - cache["log_sum_exp"]))
+    show("dlogits", cross_entropy_backward(1.0, cache))
+    print(f"loss     {loss:.4f}\n")
+print(f"smallest possible loss  {-0.7 * math.log(0.7) - 3 * 0.1 * math.log(0.1):.4f}")
+print(f"best margin             {math.log(0.7 / 0.1):.4f} = ln 7")
+
+# %% [markdown] tags=["en"]
+# First position: $p - q$ is $\tfrac18-\tfrac1{10} = \tfrac1{40}$, again $\tfrac1{40}$,
+# $\tfrac14-\tfrac7{10} = -\tfrac9{20}$ and $\tfrac12-\tfrac1{10} = \tfrac25$. Second position: $p = q$. The margin is
+# $\ln 7$, the gradient is 0, and the loss is as small as it can be. With a one-hot target,
+# $p_{\mathrm{target}} = 7/10$ would still have been pushed.
+
+# %% [markdown] tags=["en"]
+# ## 5. Is it right?
+#
+# **Against the definition of a derivative.** `gradient_check` nudges every logit up and down by a tiny step and
+# compares what happens to the loss with what the backward pass claims.
+
+# %%
+rng = np.random.default_rng(0)
+targets = rng.integers(0, 7, (2, 6))
+targets.flat[::3] = -100
+inputs = {"logits": rng.normal(size=(2, 6, 7)), "targets": targets, "label_smoothing": 0.1}
+style.show_check(minigpt2.gradient_check(cross_entropy_forward, cross_entropy_backward, inputs))
+
+# %% [markdown] tags=["en"]
+# A mistake that it catches: to take the share $e$ off the target and forget to give it to the others. The target
+# distribution then has the sum $1 - e$, and the loss falls all the same.
+
+
+# %%
+def stingy_backward(dloss, cache):
+    """The gradient by someone who does not spread what was taken off the target."""
+    dlogits, e, counted = cross_entropy_backward(dloss, cache), cache["label_smoothing"], cache["counted"]
+    share = (counted * dloss / counted.sum()).reshape(dlogits.shape[:-1])
+    return dlogits + share[..., None] * e / dlogits.shape[-1]
+
+
+style.show_check(minigpt2.gradient_check(cross_entropy_forward, stingy_backward, inputs))
+
+# %% [markdown] tags=["en"]
+# **Against another implementation.** The package carries what PyTorch's `cross_entropy` and its autograd gave, in
+# 64-bit floating point. There is a second definition of smoothing that one meets at times: spread $e$ over the $V-1$
+# *other* tokens, so that the target keeps $1-e$. That is the same as ours with $e\,V/(V-1)$ in the place of $e$.
+# Which of the two is PyTorch's?
+
+# %%
+reference = recorded("cross_entropy_smoothed")
+options = CASES["cross_entropy_smoothed"].options
+V = reference["inputs"]["logits"].shape[-1]
+share = options["label_smoothing"]
+for what, e in (("spread over all V", share), ("spread over the others", share * V / (V - 1))):
+    loss, cache = cross_entropy_forward(**reference["inputs"], label_smoothing=e)
+    dlogits = cross_entropy_backward(reference["dy"], cache)
+    expected = {"y": reference["y"], "logits": reference["gradients"]["logits"]}
+    style.show_agreement(f"{what}: loss and dlogits", relative_error({"y": loss, "logits": dlogits}, expected)[0])
+
+# %% [markdown] tags=["en"]
+# ## 6. What does it do to a model?
+#
+# ### Does the margin stop where it should?
+#
+# A task with one right answer: the Fibonacci numbers modulo 10, where every digit is the last digit of the sum of the
+# two before it, as in 2 5 7 2 9 1 0 1 1. Four small GPT-2s see the same digits, with four values of $e$, and we watch
+# the margin: how far the target's logit is above the mean of the others.
+
+
+# %%
+def fibonacci(rng, B=16, T=16):
+    """ids, targets (B, T): Fibonacci numbers modulo 10; the second digit of a row cannot be known: -100."""
+    digits = np.empty((B, T + 1), int)
+    digits[:, :2] = rng.integers(0, 10, (B, 2))
+    for t in range(2, T + 1):
+        digits[:, t] = (digits[:, t - 1] + digits[:, t - 2]) % 10
+    targets = digits[:, 1:].copy()
+    targets[:, 0] = -100
+    return digits[:, :-1], targets
+
+
+def margin(model, ids, targets):
+    """Mean over the counted positions of: target's logit minus mean of the other logits."""
+    logits = model.forward(ids)[0][targets >= 0].astype(np.float64)
+    target_logit = logits[np.arange(len(logits)), targets[targets >= 0]]
+    return float((target_logit - (logits.sum(axis=1) - target_logit) / (logits.shape[1] - 1)).mean())
+
+
+V, smoothings = 10, (0.0, 0.05, 0.1, 0.3)
+config = minigpt2.GPT2Config(vocab_size=V, n_positions=16, n_embd=32, n_layer=2, n_head=4, initializer_range=32**-0.5)
+figure, axes = plt.subplots(figsize=(6.8, 3.4))
+print("   e   best margin   margin after 400 steps")
+for e in smoothings:
+    small = minigpt2.GPT2(config, seed=0)
+    optimizer = minigpt2.AdamW(small.params, lr=3e-3, weight_decay=0.0)
+    rng, others, curve = np.random.default_rng(0), fibonacci(np.random.default_rng(1)), []
+    for step in range(401):
+        if step % 20 == 0:
+            curve.append(margin(small, *others))
+        optimizer.step(small.loss_and_grads(*fibonacci(rng), label_smoothing=e)[1], max_norm=1.0)
+    (line,) = axes.plot(range(0, 401, 20), curve)
+    best = math.log((1 - e + e / V) / (e / V)) if e else math.inf
+    axes.text(406, curve[-1], f"e = {e:g}", color=line.get_color(), va="center")
+    if e:
+        axes.hlines(best, 0, 400, color="0.5", lw=0.8, ls=":", zorder=0)
+    print(f"{e:4}{best:12.1f}{curve[-1]:17.1f}")
+axes.set(xlabel="steps of training", ylabel="margin of the target's logit", xlim=(0, 460))
+axes.set(title="Dotted: the best margin, as derived", ylim=(0, 12))
+plt.show()
+
+# %% [markdown] tags=["en"]
+# Each smoothed model comes to rest at its own dotted line, as derived in section 3. The one without smoothing
+# has long since learned the rule, and its logits still drift apart: there is always a little to be gained.
+#
+# ### What does it cost, and when does it pay?
+#
+# Now a task in which the next token is uncertain, *and we know how uncertain*. We invent a language of ten tokens:
+# after each of them, each has a fixed probability of coming next. These 100 probabilities are drawn once. A model
+# that predicted them exactly would be perfect, and its loss would be the entropy of the language; with a natural
+# language nobody knows these numbers.
+#
+# We train in two situations. **Plenty**: every batch is new text. **Scarce**: the same 256 short lines over and over
+# again, until the model begins to learn them by heart.
+
+# %%
+P = np.random.default_rng(1).dirichlet(np.full(V, 0.5), V)  # P[a, b]: the probability that b comes after a
+
+
+def lines(rng, B, T=17):
+    """B lines of T tokens each in our language, (B, T)."""
+    ids = np.empty((B, T), int)
+    ids[:, 0] = rng.integers(0, V, B)
+    for t in range(1, T):
+        ids[:, t] = (rng.random((B, 1)) > P[ids[:, t - 1]].cumsum(axis=1)[:, :-1]).sum(axis=1)
+    return ids
+
+
+def train(e, data=None, steps=300):
+    """A new model, trained on lines (N, T) or, without them, on new ones in each step."""
+    small = minigpt2.GPT2(config, seed=0)
+    optimizer = minigpt2.AdamW(small.params, weight_decay=0.0)
+    rng = np.random.default_rng(0)
+    for step in range(steps):
+        ids = lines(rng, 16) if data is None else data[rng.integers(0, len(data), 16)]
+        optimizer.lr = 3e-3 * (1 - step / steps)
+        optimizer.step(small.loss_and_grads(ids[:, :-1], ids[:, 1:], label_smoothing=e)[1], max_norm=1.0)
+    return small
+
+
+test = lines(np.random.default_rng(2), 256)[:, :-1]
+truth = P[test]  # (B, T, V): the true probabilities of what comes after each token of new lines
+
+
+def probabilities(model):
+    logits = model.forward(test)[0].astype(np.float64)
+    p = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return p / p.sum(axis=-1, keepdims=True)
+
+
+scarce_lines = lines(np.random.default_rng(3), 256)
+smoothings = (0.0, 0.1, 0.2, 0.4, 0.6)
+plenty = {e: probabilities(train(e)) for e in smoothings}
+scarce = {e: probabilities(train(e, scarce_lines)) for e in smoothings}
+
+# %% [markdown] tags=["en"]
+# With plenty of text the theory can be checked point by point: a model trained with smoothing should say
+# $(1-e)P + e/V$ where the truth is $P$. Each point below is one of the 100 pairs of tokens, and its height is the
+# mean of what the model said.
+
+# %%
+figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.4))
+for e, marker, colour in ((0.0, "o", style.BLUE), (0.4, "^", style.ORANGE)):
+    said = np.array([plenty[e][test == a].mean(axis=0) for a in range(V)])
+    left.plot(P.ravel(), said.ravel(), marker, ms=3.5, color=colour, ls="", label=f"e = {e:g}")
+    left.plot([0, 0.8], [e / V, (1 - e) * 0.8 + e / V], color=colour, lw=0.9, ls="-")
+left.set(xlabel="true probability P", ylabel="what the model says", title="Plenty of text; lines: $(1-e)P + e/V$")
+left.legend()
+
+
+def excess(p):
+    """Loss without smoothing, minus the entropy of the language: 0 for a perfect model."""
+    return float((truth * np.log(truth / p)).sum(axis=-1).mean())
+
+
+derived = {e: excess((1 - e) * truth + e / V) for e in smoothings}
+for name, values, look in (
+    ("scarce", {e: excess(scarce[e]) for e in smoothings}, {"marker": "o"}),
+    ("plenty", {e: excess(plenty[e]) for e in smoothings}, {"marker": "^"}),
+    ("plenty, as derived", derived, {"color": "black", "ls": ":"}),
+):
+    right.plot(smoothings, list(values.values()), label=name, **look)
+right.set(xlabel="smoothing e", ylabel="loss above entropy (nats)", title="Distance from the truth", ylim=(0, None))
+right.legend()
+plt.show()
+
+print("                plenty                                    scarce")
+print("   e   above entropy (derived)  says  right       above entropy  says  right")
+for e in smoothings:
+    cells = []
+    for p in (plenty[e], scarce[e]):
+        right_share = np.take_along_axis(truth, p.argmax(axis=-1)[..., None], axis=-1).mean()
+        cells.append((excess(p), p.max(axis=-1).mean(), right_share))
+    (a, b, c), (f, g, h) = cells
+    print(f"{e:4}{a:12.2f}{derived[e]:11.2f}{b:9.2f}{c:7.2f}{f:19.2f}{g:9.2f}{h:7.2f}")
+
+# %% [markdown] tags=["en"]
+# *Says* is the mean probability that a model gives to its favourite; *right* is the true probability that this
+# favourite comes. A model is **calibrated** if what it says comes true as often as it says: of the things that it
+# calls 70 % probable, 70 % happen. Here it is enough to compare the two means.
+#
+# - **With plenty of text smoothing only costs.** Without it the points lie on the diagonal, and the model is
+#   calibrated. With it they lie on the flatter line that was derived: what is rare is said too often, what is common
+#   not often enough. The distance from the truth grows with $e$ as the dotted curve says. The favourite is the right
+#   one as often as before: smoothing flattens the probabilities and leaves their order.
+# - **With scarce text a model without smoothing is far too sure of itself:** it says much more than comes true, because
+#   it has begun to learn lines by heart. Smoothing takes some of that certainty away, and the distance from the truth
+#   falls, down to a best value of $e$ and then up again. Here two errors work against each other.
+#
+# This fits what was decided, although GPT-2's authors do not say why they left smoothing out. The Transformer of 2017
+# learned to translate from a limited collection of sentence pairs; smoothing "hurts" the perplexity, its authors
+# report, and makes the translations better (section 5.4 there). GPT-2 was trained on so much text that it still
+# *underfits* it (Radford et al. 2019, abstract), and most of its results are perplexities.
+#
+# What this experiment does not show: whether smoothing is the best remedy where text is scarce. Stopping earlier,
+# dropout (2.5.6) and more text are others, and question 4 lets you try one.
+
+# %% [markdown] tags=["en"]
+# ## Questions
+#
+# 1. What is $q$ for $e = 1$, and what does a model learn from it? *Hint: the best margin.*
+# 2. Show that the gradient still adds up to 0 over the vocabulary at every position. *Hint: the sums of $p$ and $q$.*
+# 3. GPT-2 has $V = 50257$. Which $e$ would keep the margin at that of $V = 10$ and $e = 0.1$? Is that a sensible
+#    amount of smoothing? *Hint: in the formula of the best margin, $V(1-e)/e$ must stay the same.*
+# 4. In the scarce situation, train for 100 steps instead of 300, without smoothing. Predict whether it beats the best
+#    smoothed model, then try. *Hint: `train(0.0, scarce_lines, steps=100)`.*
+# 5. A model was trained with smoothing $e$ and plenty of text. Can you win back the true probabilities from what it
+#    says? What goes wrong with a probability that it puts below $e/V$? *Hint: solve $\bar q = (1-e)P + e/V$ for $P$,
+#    and apply it to `plenty[0.4]`.*

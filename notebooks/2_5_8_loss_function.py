@@ -1,0 +1,510 @@
+# %% [markdown] tags=["en"]
+# # 2.5.8 损失函数 · Loss function
+#
+# Training needs one number that says how wrong the model is, and it must be a number that can be differentiated. This
+# notebook derives that number from a question that could not be plainer, *how probable did the model think was what
+# really came?*, and then its gradient, which turns out to be a subtraction.
+#
+# You need Python, NumPy, logarithms and the chain rule from school. The words:
+#
+# - A **token** is a piece of text. The model knows $V$ different ones, its *vocabulary*, and each has a number, its
+#   *id*, from 0 to $V-1$.
+# - For every token that it reads, the model gives each token of the vocabulary a score, called a **logit**: the higher,
+#   the more likely that this one comes next. For $B$ texts of $T$ tokens that is an array of shape `(B, T, V)`.
+# - The **target** is the token that really came next: an array of shape `(B, T)`. It is the text itself, moved on by
+#   one.
+# - The **loss** compares the two. Its derivative with respect to a number in the model is called the **gradient**
+#   there. Training moves every parameter a little against it (notebook 2.5.9).
+
+# %%
+import math
+import re
+import sys
+from fractions import Fraction
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+sys.path.insert(0, "..")  # style.py lies beside the sources of the notebooks
+import style
+
+import minigpt2
+from minigpt2.components.loss import cross_entropy_backward, cross_entropy_forward
+from minigpt2.evaluation import evaluate
+from minigpt2.reference import CASES, LABEL_SMOOTHING, recorded, relative_error
+
+style.use()
+
+# %% [markdown] tags=["en"]
+# ## 1. Where it stands
+#
+# The document gives this subject one sentence: a loss function measures how far the predictions of the model are from
+# the true values. That is right, and it leaves two questions open.
+#
+# **What is the true value?** Nobody labels the text by hand. The true value at each position is the next token, so
+# every text is its own answer sheet.
+#
+# **Which function?** GPT-2 is a *language model*: it gives a probability to a whole text, as the product of the
+# probabilities of its tokens, each given those before it (Radford et al. 2019, section 2, eq. 1). Training makes that
+# probability as large as it can (Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training",
+# eq. 1). The loss that does this is called **cross-entropy**. (Section 2.5.7 of the document adds *label smoothing*
+# to it; GPT-2 does not, see that notebook.)
+#
+# The evidence comes in two parts. First the answer sheet. We ask the small model that comes with this package for its
+# loss on a few words, once with the *next* tokens for targets and once with the *same* ones, as if it had to repeat
+# what it reads:
+
+# %%
+tokenizer = minigpt2.Tokenizer.from_pretrained("shakespeare")
+model = minigpt2.GPT2.from_pretrained("shakespeare")
+ids = np.array([tokenizer.encode("My lord, I thank you for your love to me.")])
+print("V =", model.config.vocab_size)
+print(f"targets moved on by one: loss {model.loss(ids[:, :-1], ids[:, 1:]):.1f}")
+print(f"targets not moved:       loss {model.loss(ids[:, :-1], ids[:, :-1]):.1f}")
+
+# %% [markdown] tags=["en"]
+# It was trained for the first; the second is even above $\ln V \approx 6.9$, which section 3 will show to be the loss
+# of a model that knows nothing. Second, the function. The package carries the logits that Hugging Face's GPT-2 once
+# computed from some parameters, and the cross-entropy that PyTorch made of them. Ours makes the same of them:
+
+# %%
+reference = recorded("trace")
+logits, targets = reference["activations"]["logits"], reference["inputs"]["targets"]
+loss, _ = cross_entropy_forward(logits, targets, LABEL_SMOOTHING)
+style.show_agreement("loss of a recorded GPT-2", relative_error(loss, reference["activations"]["loss"])[0])
+
+# %% [markdown] tags=["en"]
+# (This recording was made with some label smoothing, so that one recording tests both. Section 5 has one without.)
+#
+# ## 2. The idea
+#
+# **The loss is the surprise.** Before the next token is shown, the model spreads its belief over the vocabulary: the
+# probabilities $p_v$, positive, with sum 1. Then the token is shown. If the model gave it $p = 1$, it is not surprised
+# at all; if it gave it next to nothing, it is thunderstruck. The measure of surprise is $-\ln p$, where $\ln$ is the
+# natural logarithm: 0 for $p = 1$, and without bound as $p$ goes to 0.
+#
+# Why not something simpler, such as the square of what is missing, $(1-p)^2$? The picture has both. On the left is
+# the loss, on the right how hard it pulls, which is the size of its derivative with respect to the target's logit.
+# (Section 3 derives the curves: $1-p$ for the surprise, $2p(1-p)^2$ for the square.)
+
+# %%
+p = np.linspace(1e-3, 1, 400)
+figure, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3))
+left.plot(p, -np.log(p), label=r"surprise, $-\ln\,p$")
+left.plot(p, (1 - p) ** 2, label="square, $(1-p)^2$")
+left.set(xlabel="p, the probability that the target had", ylabel="loss", title="How bad is it?", ylim=(0, 5))
+left.legend()
+right.plot(p, 1 - p, label="surprise")
+right.plot(p, 2 * p * (1 - p) ** 2, label="square")
+right.set(xlabel="p, the probability that the target had", ylabel="|d loss / d logit of the target|")
+right.set(title="How hard does it pull?", ylim=(0, 1.05))
+plt.show()
+
+# %% [markdown] tags=["en"]
+# Look at the left end of the right-hand picture. There the model is sure of something else, and wrong. The square has
+# let go: its gradient is almost 0 just where there is most to learn. The surprise pulls with full force.
+#
+# And why not the share of wrong guesses, which is what we would like to be small? Because it does not change when a
+# parameter changes by a little: its derivative is 0 nearly everywhere, and training would have nothing to follow.
+
+# %% [markdown] tags=["en"]
+# ## 3. The mathematics
+#
+# ### From likelihood to loss
+#
+# The probability of a text of tokens $x_1, x_2, \dots$ is that of its first token, times that of the second given the
+# first, and so on. No approximation is in it:
+#
+# $$P(x_1, x_2, \dots) = P(x_1)\,P(x_2 \mid x_1)\,P(x_3 \mid x_1, x_2)\cdots$$
+#
+# Seen as a function of the model's parameters this is called the **likelihood** of the text, and we want the
+# parameters that make it largest. A product of hundreds of small numbers soon becomes smaller than any number that a
+# computer can hold, and it is hard to differentiate. Its logarithm is a sum, and is largest where the product is.
+# Turn the sign round, so that less is better, and divide by the number $N$ of predicted tokens, so that long and
+# short texts can be compared:
+#
+# $$\mathrm{loss} = -\frac1N\sum_{n=1}^{N}\ln p_{n,\,\mathrm{target}_n},$$
+#
+# where $p_{n,v}$ is the probability that the model gave to token $v$ at position $n$. The mean surprise, nothing else.
+#
+# ### Nats, bits, perplexity
+#
+# The unit that belongs to $\ln$ is the **nat**. With the logarithm to base 2 it would be the **bit**: one bit is the
+# surprise at the fall of a fair coin. As $\log_2 p = \ln p / \ln 2$, a nat is $1/\ln 2 \approx 1.44$ bits.
+#
+# The loss can be turned back into a probability. The **perplexity** is $e^{\mathrm{loss}}$: if a model is as
+# surprised, on average, as someone who has to guess among $k$ equally likely tokens, then its loss is
+# $-\ln\frac1k = \ln k$ and its perplexity is $k$. In particular, **a model that knows nothing and gives all tokens
+# the same probability $1/V$ has a loss of $\ln V$ and a perplexity of $V$.** That is where training begins. A loss
+# *above* $\ln V$ is worse than knowing nothing: the model is sure of things that are not so.
+#
+# ### Cross-entropy
+#
+# Write the truth at one position as a distribution as well: $q_v$ is 1 if $v$ is the target and 0 otherwise. This is
+# called *one-hot*. Then the surprise is
+#
+# $$H(q, p) = -\sum_v q_v \ln p_v,$$
+#
+# the **cross-entropy** of $q$ and $p$. The formula makes sense for every $q$, and there is a reason to like it: *for
+# a given $q$ it is smallest when $p = q$.* To see it use $\ln t \le t - 1$, which holds because the line $t-1$
+# touches the curve $\ln t$ from above at $t = 1$. The sums run over those $v$ for which $q_v$ is not 0:
+#
+# $$H(q,q) - H(q,p) = \sum_v q_v \ln\frac{p_v}{q_v} \le \sum_v q_v\Bigl(\frac{p_v}{q_v} - 1\Bigr)
+#   = \sum_v p_v - \sum_v q_v \le 1 - 1 = 0 .$$
+#
+# A model cannot win by hedging or by boasting: on average over many texts, where $q$ is how often each token really
+# comes next, it does best by saying what it should believe. What is left, $H(q,q)$, is the **entropy** of the text,
+# the uncertainty that no model can remove.
+#
+# ### From logits to log-probabilities, without overflow
+#
+# | symbol | in the code | shape | meaning |
+# |---|---|---|---|
+# | $z$ | `logits`, `rows` | `(..., V)`; `(N, V)` | the model's scores |
+# | $\mathrm{target}$ | `targets` | `(...)`; `(N,)` | ids of the tokens that came |
+# | $p$ | `p` | `(N, V)` | probabilities |
+# | $q$ | not made | `(N, V)` | the target distribution |
+# | $\ln\sum_u e^{z_u}$ | `log_sum_exp` | `(N,)` | one number for each position |
+# | $N_c$ | `counted.sum()` | one number | positions that count, see below |
+# | $e$ | `label_smoothing` | one number | 0 in GPT-2 and in this notebook; see 2.5.7 |
+#
+# Positions of all texts stand in one long list; from here on, let us look at one of them. The **softmax** makes
+# probabilities of scores,
+#
+# $$p_v = \frac{e^{z_v}}{\sum_u e^{z_u}}, \qquad\text{and so}\qquad \ln p_v = z_v - \ln\sum_u e^{z_u}.$$
+#
+# A computer must not follow the formula to the letter. $e^{1000}$ is more than a floating-point number can hold, and
+# the logarithm of a $p$ that was rounded to 0 is minus infinity. Two remedies, both exact. Take the highest score
+# $z_{\max}$ off first,
+#
+# $$\ln\sum_u e^{z_u} = z_{\max} + \ln\sum_u e^{z_u - z_{\max}},$$
+#
+# so that no exponent is above 0 and one of them is 0: the sum lies between 1 and $V$. And never take the logarithm of
+# $p$, but subtract, as the formula for $\ln p_v$ does. The loss of the position is
+# $\ln\sum_u e^{z_u} - z_{\mathrm{target}}$.
+#
+# ### Backward
+#
+# We are given $d\mathrm{loss}$, which is 1 when the loss is what we minimise, and want $dz_v$, the gradient of each
+# logit.
+#
+# **Step 1: the logarithm of the sum.** The chain rule, with $1/t$ for the derivative of $\ln t$. Only the term $u = v$
+# contains $z_v$:
+#
+# $$\frac{\partial}{\partial z_v}\ln\sum_u e^{z_u} = \frac{1}{\sum_u e^{z_u}}\cdot e^{z_v} = p_v .$$
+#
+# **Step 2: the log-probabilities.** With $\delta_{uv}$ for 1 if $u = v$ and 0 otherwise,
+#
+# $$\frac{\partial \ln p_u}{\partial z_v} = \delta_{uv} - p_v .$$
+#
+# (From this follows $\partial p_u/\partial z_v = p_u(\delta_{uv}-p_v)$, because
+# $p_u = e^{\ln p_u}$. With $u = v = \mathrm{target}$ it gives the curves in section 2: the surprise has the derivative
+# $-(1-p)$, and the square $(1-p)^2$ has $-2(1-p)\cdot p(1-p)$.)
+#
+# **Step 3: the cross-entropy.** Sum over $u$; the $q_u$ add up to 1:
+#
+# $$\frac{\partial}{\partial z_v}\Bigl(-\sum_u q_u\ln p_u\Bigr) = -\sum_u q_u(\delta_{uv}-p_v)
+#   = -q_v + p_v\sum_u q_u = p_v - q_v .$$
+#
+# **Step 4: the mean.** Each of the $N_c$ positions has a share of $1/N_c$ in it:
+#
+# $$dz_v = d\mathrm{loss}\cdot\frac{p_v - q_v}{N_c}.$$
+#
+# *What was predicted minus what should have been.* The gradient pushes the target up ($p-1$ is negative, and
+# training goes against it), all others down, each by as much as it was believed. At each position the pushes add up to
+# 0, because $p$ and $q$ have the same sum.
+#
+# **Targets that do not count.** Sometimes there is nothing to predict: padding after a short text, or all positions
+# but the masked ones (notebook 3.1). Their target is set to $-100$, a number that is no token. They are left out of
+# the mean, in the sum and in its length $N_c$, and their gradient is 0.
+
+# %% [markdown] tags=["en"]
+# ## 4. The code
+#
+# The library's own source. It serves label smoothing too, so you meet an `e`; with `e = 0` its terms disappear. The
+# probabilities are never stored: forward keeps `log_sum_exp`, one number for each position, and backward makes $p$ anew
+# from it. The loop over `_chunks` takes a few rows at a time, which is faster, and changes no number.
+
+# %%
+style.show_source(cross_entropy_forward, cross_entropy_backward)
+
+# %% [markdown] tags=["en"]
+# ### By hand
+#
+# A vocabulary of three tokens, and logits $\ln 1, \ln 2, \ln 5$ at each of three positions. The exponentials are 1, 2
+# and 5, with the sum 8. The targets are token 2, token 0, and none.
+
+# %%
+logits = np.log([[1.0, 2, 5]] * 3)
+targets = np.array([2, 0, -100])
+loss, cache = cross_entropy_forward(logits, targets)
+dlogits = cross_entropy_backward(1.0, cache)
+
+
+def show(name, array):
+    """Print an array as fractions, a row on a line."""
+    for row in np.atleast_2d(array):
+        print(f"{name:12}", *(f"{Fraction(float(v)).limit_denominator(100)!s:>6}" for v in row))
+        name = ""
+
+
+show("p", np.exp(logits - cache["log_sum_exp"][:, None])[0])
+show("dlogits", dlogits)
+print(f"loss {loss:.4f},  by hand {(math.log(8 / 5) + math.log(8 / 1)) / 2:.4f}")
+
+# %% [markdown] tags=["en"]
+# Position one: the target had $p = 5/8$, the surprise is $\ln\frac85$. Position two: $p = 1/8$, surprise $\ln 8$. The
+# third does not count, so we divide by 2. The first row of `dlogits` is
+# $\tfrac12\,(\tfrac18 - 0,\ \tfrac14 - 0,\ \tfrac58 - 1)$, and each row adds up to 0.
+#
+# And the overflow. With these logits $e^{1000}$ is infinite, in the numerator and in the denominator. (`errstate` keeps
+# NumPy from complaining.)
+
+# %%
+extreme, target = np.array([[1000.0, 0, -1000]]), np.array([1])
+with np.errstate(all="ignore"):
+    p = np.exp(extreme) / np.exp(extreme).sum()
+    print("by the letter:   p =", p[0], "  loss =", -np.log(p[0, target[0]]))
+loss, cache = cross_entropy_forward(extreme, target)
+print("by the library:  loss =", loss, "  dlogits =", cross_entropy_backward(1.0, cache)[0])
+
+# %% [markdown] tags=["en"]
+# ## 5. Is it right?
+#
+# **Against the definition of a derivative.** `gradient_check` nudges every logit up and down by a tiny step and
+# compares what happens to the loss with what the backward pass claims. One target in three does not count.
+
+# %%
+rng = np.random.default_rng(0)
+targets = rng.integers(0, 7, (2, 6))
+targets.flat[::3] = -100
+inputs = {"logits": rng.normal(size=(2, 6, 7)), "targets": targets}
+style.show_check(minigpt2.gradient_check(cross_entropy_forward, cross_entropy_backward, inputs))
+
+# %% [markdown] tags=["en"]
+# Now a mistake that is made often: dividing by the number of *all* positions instead of those that count. Nothing looks
+# wrong, the model even learns; every gradient is just too small, by another factor in every batch.
+
+
+# %%
+def diluted_backward(dloss, cache):
+    """The gradient by someone who divides by all positions."""
+    counted = cache["counted"]
+    return cross_entropy_backward(dloss, cache) * (counted.sum() / counted.size)
+
+
+style.show_check(minigpt2.gradient_check(cross_entropy_forward, diluted_backward, inputs))
+
+# %% [markdown] tags=["en"]
+# **Against another implementation.** The package carries what PyTorch's `cross_entropy` gave in 64-bit floating point,
+# without and with smoothing (the second also has targets that do not count), and the gradients of its autograd:
+
+# %%
+for name in ("cross_entropy", "cross_entropy_smoothed"):
+    reference = recorded(name)
+    loss, cache = cross_entropy_forward(**reference["inputs"], **CASES[name].options)
+    dlogits = cross_entropy_backward(reference["dy"], cache)
+    error, _ = relative_error(
+        {"y": loss, "logits": dlogits}, {"y": reference["y"], "logits": reference["gradients"]["logits"]}
+    )
+    style.show_agreement(f"{name}: loss and dlogits", error)
+
+# %% [markdown] tags=["en"]
+# ## 6. What is the loss made of?
+#
+# Numbers such as "loss 3.5" mean little until one has seen what is inside. We write a scene that the built-in model
+# cannot have read, and look.
+
+# %%
+SCENE = """\
+First Gardener:
+Good morrow, sir. How fares the garden now?
+
+Second Gardener:
+Alas, the frost hath come before his time,
+And all the roses that we set in spring
+Hang down their heads, like men that fear the king.
+
+First Gardener:
+Then must we weep, and make our tears the rain.
+Hath any flower lived to see the day?
+
+Second Gardener:
+But one, my lord, a little yellow thing
+That grew beneath the shadow of the wall.
+The wind did pass it by, and so it stands,
+And knows not that its brothers all are dead.
+
+First Gardener:
+O happy ignorance! I would I were
+As little as that flower, and as blind;
+For he that sees the most shall mourn the most,
+And he that stands the highest, soonest falls.
+
+Second Gardener:
+What, shall I dig it up, and bring it in?
+
+First Gardener:
+No, let it be. Give me thy hand, good friend.
+We two have dug this earth for twenty years;
+The frost hath come before, and come again,
+And yet the summer never broke her word.
+
+Second Gardener:
+I thank you, sir. I'll fetch the spade and go,
+And sweep the snow from off the garden gate.
+
+First Gardener:
+Farewell, and if thou see the gentle lady,
+Tell her the yellow flower is for her.
+"""
+ids = np.array(tokenizer.encode(SCENE))
+result = evaluate(model, tokenizer, SCENE)
+print(f"{result.tokens} tokens predicted, {result.characters} characters")
+print(f"loss        {result.loss:6.2f} nats per token = {result.loss / math.log(2):.2f} bits per token")
+print(f"perplexity  {result.perplexity:6.1f}")
+print(f"            {result.bits_per_character:6.2f} bits per character")
+
+# %% [markdown] tags=["en"]
+# The perplexity says: as hard as to choose among so many equally likely tokens, out of $V$. The last line is a
+# promise that can be kept. With a model and a method called *arithmetic coding* the text could be stored in that many
+# bits per character, where a plain file takes 8.
+#
+# ### Worse than knowing nothing
+#
+# A model of the same shape with fresh random parameters should have a loss near $\ln V$. And what happens if we take
+# the trained model's logits and multiply all of them by a factor? With 0 they are all equal: the model forgets what
+# it knows. With a large factor it becomes more and more certain of its favourites.
+
+# %%
+new = minigpt2.GPT2(model.config, seed=0)
+x, y = ids[None, :256], ids[None, 1:257]
+logits, _ = model.forward(x)
+logits = logits.astype(np.float64)
+ln_v = math.log(model.config.vocab_size)
+print(f"ln V                  {ln_v:.2f}")
+print(f"a new model           {new.loss(x, y):.2f}")
+print(f"the trained model     {model.loss(x, y):.2f}")
+factors = np.linspace(0, 4, 33)
+losses = [float(cross_entropy_forward(factor * logits, y)[0]) for factor in factors]
+crossing = factors[np.argmax((factors > 1) & (np.array(losses) > ln_v))]
+print(f"the trained model with logits times {crossing:.1f}: {losses[np.argmax(factors == crossing)]:.2f}")
+
+figure, axes = plt.subplots(figsize=(6.2, 3))
+axes.plot(factors, losses)
+axes.axhline(ln_v, color="0.6", lw=1, ls=":")
+axes.text(1, ln_v + 0.1, r"$\ln V$, knows nothing", color="0.4")
+axes.plot(1, losses[8], "o", color=style.ORANGE)
+axes.annotate("as trained", (1, losses[8]), (1.05, losses[8] - 0.75), color=style.ORANGE)
+axes.set(xlabel="factor on all logits", ylabel="loss (nats per token)", ylim=(2, 9))
+axes.set(title="The same ranking of the tokens, with more and more certainty")
+plt.show()
+
+# %% [markdown] tags=["en"]
+# The factor does not change which token the model likes best, so the share of right guesses is the same all along the
+# curve (but at 0). The loss is not: it punishes certainty that is not earned, and far enough to the right the trained
+# model fares worse than one that knows nothing. The trained model, at factor 1, sits close to the bottom of the valley.
+# Nobody told it to. It is what the cross-entropy rewards, as section 3 has shown: to say what it should believe.
+#
+# ### How much context helps?
+#
+# We let the model predict the same tokens again and again, each time with more of the text before them in sight: 1
+# token, 2, 4, and so on. The targets are always the same, all but the first 65, so that only the context differs.
+
+
+# %%
+def token_losses(logits, targets):
+    """The loss of every single position, in nats; logits (N, V), targets (N,)."""
+    rows = zip(logits[:, None], targets[:, None], strict=True)
+    return np.array([float(cross_entropy_forward(z, t)[0]) for z, t in rows])
+
+
+predicted = np.arange(65, len(ids))
+contexts, nats = [1, 2, 4, 8, 16, 32, 64], {}
+for context in contexts:
+    windows = ids[predicted[:, None] - context + np.arange(context)]
+    last = [model.forward(some, positions=slice(-1, None), keep=False)[0][:, 0] for some in np.array_split(windows, 8)]
+    nats[context] = token_losses(np.concatenate(last), ids[predicted])
+    print(f"{context:2} tokens in sight: {nats[context].mean():.2f} nats per token")
+
+# %% [markdown] tags=["en"]
+# And **which tokens cost the most?** With 64 tokens in sight, we sort the predicted tokens by what they are. Tokens are
+# pieces, so a word may be one of them or several.
+
+
+# %%
+def kind(i):
+    """What sort of token the i-th of the scene is."""
+    before, piece = tokenizer.decode(ids[:i]), tokenizer.decode([ids[i]])
+    line = SCENE[before.rfind("\n") + 1 :].split("\n")[0]
+    if piece == "\n":
+        return "end of a line"
+    if line.endswith(":"):
+        return "a speaker's name"
+    if not re.search(r"\w", piece):
+        return "punctuation"
+    return "a word begins" if piece[0] == " " or before.endswith("\n") else "a word goes on"
+
+
+kinds = np.array([kind(i) for i in predicted])
+names = sorted(set(kinds), key=lambda name: nats[64][kinds == name].mean())
+means = [nats[64][kinds == name].mean() for name in names]
+shares = [nats[64][kinds == name].sum() / nats[64].sum() for name in names]
+print(f"{'':18}{'tokens':>7}{'nats each':>11}{'share of the loss':>20}")
+for name, mean, share in zip(names, means, shares, strict=True):
+    print(f"{name:18}{(kinds == name).sum():7}{mean:11.1f}{share:20.2f}")
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 2.9))
+left.plot(contexts, [nats[context].mean() for context in contexts], marker="o")
+left.set_xscale("log", base=2)
+left.set_xticks(contexts, contexts)
+left.set(xlabel="tokens in sight", ylabel="loss (nats per token)", title="More context", ylim=(3, 4.2))
+right.barh(names, means, color=style.BLUE)
+right.grid(axis="y", visible=False)
+right.set(xlabel="loss (nats per token)", title="Which tokens are hard")
+plt.show()
+
+# %% [markdown] tags=["en"]
+# **The first tokens of context are worth the most.** From one to eight the loss falls steeply; after that it hardly
+# moves. On this text the model lives on the last few words, although it could look back over 256 tokens. (GPT-2 as
+# released can look back over 1,024.)
+#
+# **The beginnings of words make up most of the loss.** Where a line ends is hardly a surprise (blank lines and the
+# ends of names are among them), and the rest of a word is easier than its beginning. What remains hard is what a
+# person would find hard too: which word it will be. A loss is a mean over very different things, and two models with
+# the same loss may be good at different ones.
+#
+# One more look, at the three dearest tokens and at one that returns. A gardener is announced again and again. Does the
+# model get used to it?
+
+# %%
+for i in predicted[np.argsort(-nats[64])[:3]]:
+    text = tokenizer.decode(ids[i - 4 : i])
+    print(f"{nats[64][i - 65]:5.1f} nats for {tokenizer.decode([ids[i]])!r} after {text!r}")
+again = [i for i in predicted[kinds == "a speaker's name"] if tokenizer.decode(ids[i - 1 : i + 1]) == " Gard"]
+print("nats for 'ard' of 'Gardener', each time:", *(f"{nats[64][i - 65]:.1f}" for i in again))
+
+# %% [markdown] tags=["en"]
+# It does not: the word is no less surprising the last time than the first, although the model has just read it.
+# Larger models learn to copy what stands in their context (Olsson et al. 2022, "In-context Learning and Induction
+# Heads"); about this one the loss tells us that here it did not. And even the dearest token had some probability, or
+# its surprise would have been infinite. A softmax never gives exactly 0, except by rounding.
+#
+# What this experiment does not show: it is one scene of a few hundred tokens, written for this notebook in imitation
+# of what the model knows. Other verses would give other numbers, and perhaps another order of the bars.
+
+# %% [markdown] tags=["en"]
+# ## Questions
+#
+# 1. A model gives the right token the probability 1/2 at every position. What are its loss in nats and in bits, and its
+#    perplexity? *Hint: a coin.*
+# 2. Add the same number to all logits of one position. What happens to the loss, and which property of `dlogits` says
+#    the same? *Hint: the sum of a row.*
+# 3. A model with a vocabulary of 50,257 tokens and one with 256 both report a loss of 3 nats per token. Which of the
+#    two knows more about the text, and in which unit should they have reported it? *Hint: `Evaluation` has
+#    `loss_per_character`.*
+# 4. In the experiment with the factor, find the factor at which the loss is smallest, to two decimals. Is the model too
+#    sure of itself on this scene, or not sure enough? Predict the answer for lines that it was trained on, and for
+#    a page of modern English, then try. *Hint: `np.linspace(0.5, 1.5, 101)`.*
+# 5. Draw the curve of loss against context for each kind of token by itself. For which kind does context help most?
+#    *Hint: `nats[context][kinds == name].mean()`; nothing has to be computed again.*
