@@ -374,7 +374,8 @@ characters = CharTokenizer.train(["\n".join(pages)])
 validation = np.array(characters.encode("\n".join(pages[:5])))
 little = np.array(characters.encode("\n".join(pages[5:10])))
 more = np.array(characters.encode("\n".join(pages[5:])))
-print(f"characters to learn from: {len(little):,} and {len(more):,}; the author's loss {author:.1f} nats per character")
+print(f"to learn from: {len(little) / 1000:.1f} and {len(more) / 1000:.1f} thousand characters")
+print(f"the author's loss: {author:.1f} nats per character")
 
 
 def loss_on(small_model, text):

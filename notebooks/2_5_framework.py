@@ -1,0 +1,685 @@
+# %% [markdown] tags=["en"]
+# # 2.5 框架 · Framework
+#
+# This is the map of the book. The document lists nine components; here you see where each of them lies on the way
+# from a text to a loss and back, follow one sentence through all of them, and count every parameter of GPT-2. Each
+# component then has a notebook of its own, 2.5.1 to 2.5.9, which takes it apart.
+#
+# You need Python, NumPy and the chain rule from school. The words that come up everywhere:
+#
+# - A **token** is a piece of text that has a number, its *id* (2.4). The model reads $B$ texts of $T$ tokens at once,
+#   an array of integers of shape `(B, T)`.
+# - A **vector** here is a list of $C$ numbers, called *channels*. Inside the model every token is one.
+# - A **parameter** is a number that is learned. An **activation** is a number that is computed on the way, from the
+#   parameters and the text.
+# - The **forward pass** computes the activations, up to one number, the **loss**, that says how badly the model
+#   predicted the text. The **backward pass** finds, for every activation and every parameter $v$, the derivative of the
+#   loss with respect to it. This is the **gradient**, and all through the book $dv$ is short for it.
+
+# %%
+import copy
+import sys
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+sys.path.insert(0, "..")  # style.py lies beside the sources of the notebooks
+import style
+
+import minigpt2
+from minigpt2.components.embedding import unembedding_backward, unembedding_forward
+from minigpt2.components.layer_norm import layer_norm_forward
+from minigpt2.components.loss import cross_entropy_forward
+from minigpt2.model import block_backward, block_forward, gpt2_backward, gpt2_forward
+from minigpt2.reference import (
+    CASES,
+    LABEL_SMOOTHING,
+    LEARNING_RATES,
+    MAX_NORM,
+    TINY,
+    TRAINING,
+    recorded,
+    relative_error,
+)
+from minigpt2.verify import model_of
+
+style.use()
+
+# %% [markdown] tags=["en"]
+# ## 1. Where it stands
+#
+# The document gives this section a list of nine parts, a sentence for each. The list is a good one. What it leaves open
+# is how the parts are put together; that is the subject of this notebook. And set beside GPT-2 as released (Radford et
+# al. 2019, "Language Models are Unsupervised Multitask Learners", which in its section 2.3 builds on the model of
+# Radford et al. 2018) it needs three remarks:
+#
+# - **Not all nine are in the model.** Five have parameters and take part whenever a text is read. The other four act
+#   only while the model is trained.
+# - **Not all nine are in GPT-2.** Label smoothing (7) is mentioned in neither paper. The library has it, and it is
+#   off unless you ask for it.
+# - **Some are told too loosely.** There is one embedding vector for *every* entry of the vocabulary; what is smaller
+#   is their dimension (2.5.1). Positions are *learned* vectors (2.5.2). The norms stand *before* the sub-layers
+#   (2.5.5). And something is missing from the list, the *output layer* that turns vectors into scores: it is
+#   component 1 a second time, transposed.
+#
+# The first claim can be seen in the names of the parameters. Here are those of the small model that comes with this
+# package, sorted into the nine drawers:
+
+# %%
+COMPONENTS = {
+    1: "embedding",
+    2: "position",
+    3: "attention",
+    4: "feed-forward",
+    5: "residual and norm",
+    6: "dropout",
+    7: "label smoothing",
+    8: "loss",
+    9: "optimizer",
+}
+PART_OF_A_NAME = {"wte": 1, "wpe": 2, "attn": 3, "mlp": 4, "ln_": 5}
+
+
+def component_of(name):
+    """The number of the component that a parameter belongs to."""
+    return next(number for part, number in PART_OF_A_NAME.items() if part in name)
+
+
+model = minigpt2.GPT2.from_pretrained("shakespeare")
+tokenizer = minigpt2.Tokenizer.from_pretrained("shakespeare")
+names = {number: [] for number in COMPONENTS}
+for name in minigpt2.flatten(model.params):
+    names[component_of(name)].append(name)
+for number, title in COMPONENTS.items():
+    mine = names[number]
+    print(f"{number} {title:18} {len(mine):3} arrays", f" such as {mine[0]}" if mine else "")
+
+# %% [markdown] tags=["en"]
+# The second can be tried. Components 6 to 9 have switches or are called by name: dropout needs a random number
+# generator, smoothing a number, the loss needs targets, the optimizer is an object of its own. Without them the model
+# computes the same logits each time; with dropout it does not, and with smoothing the loss is another one.
+
+# %%
+sentence = "To be, or not to be, that is the question"
+ids = np.array([tokenizer.encode(sentence)])
+x, y = ids[:, :-1], ids[:, 1:]  # the target of each token is the one after it
+logits, _ = model.forward(x)
+again, _ = model.forward(x)
+dropped, _ = model.forward(x, rng=np.random.default_rng(0))
+print("twice the same logits:              ", np.array_equal(logits, again))
+print("the same with dropout:              ", np.array_equal(logits, dropped))
+print(f"loss, and with label smoothing 0.1:   {model.loss(x, y):.2f}  {model.loss(x, y, label_smoothing=0.1):.2f}")
+
+# %% [markdown] tags=["en"]
+# ## 2. The idea
+#
+# **A stack of small functions, each of which can be run backward.** Every component is a pair: `forward` computes its
+# result and keeps what it will need again in a `cache`; `backward` takes the gradient of the result, and the cache, and
+# returns the gradients of what went in. So the whole model is run backward by running its parts backward in the
+# opposite order. No part knows any other.
+#
+# The picture is the map. Read it from the bottom to the top. The numbers are the document's; the file names are those
+# in `minigpt2/components/`; on the right is the shape of what comes out.
+
+# %%
+STEPS = [  # y, what is computed, components, file, shape
+    (0.0, "wte[ids]", "1", "embedding.py", "(B, T, C)"),
+    (1.0, "+ wpe[0 ... T-1]", "2 6", "position.py", "(B, T, C)"),
+    (2.5, "layer norm", "5", "layer_norm.py", "(B, T, C)"),
+    (3.5, "attention", "3 6", "attention.py", "(B, T, C)"),
+    (4.25, "+", "5", "residual.py", "(B, T, C)"),
+    (5.0, "layer norm", "5", "layer_norm.py", "(B, T, C)"),
+    (6.0, "feed-forward", "4 6", "feed_forward.py", "(B, T, C)"),
+    (6.75, "+", "5", "residual.py", "(B, T, C)"),
+    (7.6, "layer norm", "5", "layer_norm.py", "(B, T, C)"),
+    (8.6, "times wte, transposed", "1", "embedding.py", "(B, T, V)"),
+    (9.6, "cross-entropy", "8 7", "loss.py", "one number"),
+]
+figure, axes = plt.subplots(figsize=(7.6, 6.6))
+axes.set(xlim=(-2.6, 11.3), ylim=(-1.0, 10.2))
+axes.axis("off")
+axes.fill_between([-0.4, 10.9], 1.75, 7.05, color="0.95", zorder=0)
+axes.text(10.8, 1.95, "block, n_layer times", ha="right", va="center", color=style.GREY, fontsize=8)
+for height, what, numbers, file, shape in STEPS:
+    if what == "+":
+        place, box, font = 0.2, {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": style.BLUE}, 10
+    else:
+        place, box, font = 2.6, {"boxstyle": "round,pad=0.4", "fc": "white", "ec": style.BLUE}, 8
+        what = f"{what:^23}"
+    axes.text(place, height, what, ha="center", va="center", bbox=box, zorder=3, family="monospace", fontsize=font)
+    for i, number in enumerate(numbers.split()):
+        dashed = number in "67"
+        circle = {"boxstyle": "circle,pad=0.2", "fc": "white" if dashed else style.BLUE, "ec": style.BLUE}
+        circle |= {"ls": "--"} if dashed else {}
+        colour = style.BLUE if dashed else "white"
+        axes.text(5.3 + 0.62 * i, height, number, ha="center", va="center", color=colour, bbox=circle, fontsize=8)
+    axes.text(6.7, height, file, va="center", fontsize=8, family="monospace")
+    axes.text(10.8, height, shape, ha="right", va="center", fontsize=8, color=style.GREY)
+thin, thick = {"color": style.BLUE, "lw": 1.2, "ls": "-", "zorder": 1}, {"lw": 4, "color": style.BLUE, "ls": "-"}
+axes.text(2.6, -0.85, "ids (B, T)", ha="center", va="center")
+axes.plot([2.6, 2.6, 0.2], [-0.6, 1.5, 1.5], **thin)
+axes.plot([0.2, 0.2], [1.45, 7.25], zorder=1, **thick)  # the residual stream
+for leaves, returns in ((1.95, 4.25), (4.5, 6.75)):
+    axes.plot([0.2, 2.6, 2.6, 0.2], [leaves, leaves, returns, returns], **thin)
+axes.plot([0.2, 2.6, 2.6], [7.2, 7.2, 9.5], **thin)
+for place, ends, text, colour in (
+    (-1.1, (-0.5, 9.9), "forward", style.BLUE),
+    (-2.0, (9.9, -0.5), "backward: to every parameter, and 9 moves it", style.ORANGE),
+):
+    arrow = {"arrowstyle": "->", "color": colour, "lw": 1.8, "ls": "-" if text == "forward" else "--"}
+    axes.annotate("", (place, ends[1]), (place, ends[0]), arrowprops=arrow)
+    axes.text(place - 0.12, 4.7, text, rotation=90, ha="right", va="center", color=colour)
+plt.show()
+
+# %% [markdown] tags=["en"]
+# Dashed circles are what GPT-2 has only while it is trained (6) or not at all (7). The thick line is the **residual
+# stream**: one vector per token that runs from the bottom to the top, to which each sub-layer *adds* something (2.5.5).
+# Component 9 is not on the way at all. When the backward pass is done, it looks at all gradients and moves all
+# parameters a little.
+#
+# ### One sentence, tensor by tensor
+#
+# `minigpt2.trace` runs a model and returns every activation under a fixed name. Follow the shapes: a row of integers
+# becomes vectors of 256 channels, whose shape stays the same all the way through four blocks, and at the end there is a
+# score, a **logit**, for each of the 1,024 tokens of this model's vocabulary. The columns on the right show the first
+# three numbers that belong to the last token.
+
+# %%
+activations = minigpt2.trace(model, x, y)
+config = model.config
+B, T = x.shape
+print(*(repr(tokenizer.decode([i])) for i in x[0]))
+print(f"B = {B}, T = {T}, C = {config.n_embd}, H = {config.n_head}, V = {config.vocab_size}\n")
+for name, array in activations.items():
+    if name.startswith("h.") and not name.startswith("h.0."):
+        if name.endswith("resid_post"):
+            print(f"{name[:3]} ...               like h.0")
+        continue
+    last = array[..., -1, :] if array.ndim > 2 else array[..., -1:] if array.ndim else array
+    values = [str(v) if array.dtype.kind == "i" else f"{v:6.2f}" for v in last.ravel()[:3]]
+    print(f"{name:18} {array.shape!s:18}", *values)
+
+# %% [markdown] tags=["en"]
+# Attention works with $H$ = 4 heads side by side, each with $D$ = 64 of the 256 channels; of those the table shows the
+# first. The row of `probs` says how the last token divides its attention among the tokens: the three numbers are what
+# the first three of them get.
+#
+# ### Who talks to whom
+#
+# One property of the map deserves to be seen at once. We change one token of the sentence, the sixth, and ask at which
+# positions each activation changes:
+
+# %%
+changed = x.copy()
+changed[0, 5] = tokenizer.encode(" king")[0]
+other = minigpt2.trace(model, changed, y)
+for name in ("embd", "h.0.ln_1", "h.0.attn.q", "h.0.attn.out", "h.0.resid_mid", "h.0.mlp.out", "h.3.mlp.out", "logits"):
+    a, b = activations[name], other[name]
+    if a.ndim == 4:  # (B, H, T, D): the heads side by side
+        a, b = (array.swapaxes(1, 2).reshape(B, T, -1) for array in (a, b))
+    differs = np.abs(a - b).max(axis=-1)[0] > 0
+    print(f"{name:14}", "".join(".X"[int(d)] for d in differs))
+
+# %% [markdown] tags=["en"]
+# Every component treats each token for itself, except one: **attention is the only place where tokens learn of each
+# other**, and only of those before them. The change spreads to the right and never to the left. This is why one forward
+# pass can be asked $T$ questions at once, "what comes after this token?", without giving the answers away.
+
+# %% [markdown] tags=["en"]
+# ## 3. The mathematics
+#
+# ### Forward
+#
+# | symbol | in the code | shape | meaning |
+# |---|---|---|---|
+# | $\mathrm{ids}$ | `ids` | `(B, T)` | integers below $V$ |
+# | $W$ | `wte.weight` | `(V, C)` | a row per token of the vocabulary |
+# | $\mathrm{wpe}$ | `wpe.weight` | `(P, C)` | a row per position; $P$ is `n_positions` |
+# | $x$ | `embd`, `resid_mid`, `resid_post` | `(B, T, C)` | the residual stream |
+# | $\mathrm{LN}$ | `layer_norm_forward` | `(B, T, C)` to the same shape | normalizes each vector, 2.5.5 |
+# | $\mathrm{A}$, $\mathrm{F}$ | `attention_forward`, `feed_forward_forward` | the same | sub-layers, 2.5.3 and 2.5.4 |
+# | $\mathrm{logits}$ | `logits` | `(B, T, V)` | scores of the next token |
+# | $\mathrm{probs}$ | | `(B, T, V)` | $e^{\mathrm{logits}}$, divided so that each row sums to 1 |
+# | $\mathrm{targets}$ | `targets` | `(B, T)` | the tokens that did come next |
+#
+# $$\begin{aligned}
+# x_{bt} &= W_{\mathrm{ids}_{bt}} + \mathrm{wpe}_t && \text{components 1 and 2}\\
+# \text{in each block:}\quad x &\leftarrow x + \mathrm{A}(\mathrm{LN}_1(x)) && \text{3 and 5}\\
+# x &\leftarrow x + \mathrm{F}(\mathrm{LN}_2(x)) && \text{4 and 5}\\
+# \mathrm{logits}_{bt} &= W\,\mathrm{LN}_f(x_{bt}) && \text{1 again}\\
+# \mathrm{loss} &= -\frac1N \sum_{b,t} \ln \mathrm{probs}_{bt,\,\mathrm{targets}_{bt}} && \text{8}
+# \end{aligned}$$
+#
+# $N$ is the number of targets that count. (Radford et al. 2018, eq. 2, with the norms where Radford et al. 2019,
+# section 2.3, put them.)
+#
+# ### How many parameters?
+#
+# Write $L$ for the number of blocks. A **linear map** from $I$ to $O$ channels is a matrix and a bias,
+# $IO + O$ numbers. Attention has two: from $C$ to $3C$ and from $C$ to $C$. The feed-forward network has two, from $C$
+# to $4C$ and back. A norm has a weight and a bias per channel; there are two norms in each block and one at the end:
+#
+# $$\underbrace{VC}_{1} + \underbrace{PC}_{2}
+# + L\bigl(\underbrace{4C^2 + 4C}_{3} + \underbrace{8C^2 + 5C}_{4} + \underbrace{4C}_{5}\bigr) + \underbrace{2C}_{5}
+# \;=\; (V + P)\,C + L\,(12\,C^2 + 13\,C) + 2C.$$
+#
+# We check that against the shapes that the library makes, for the smallest GPT-2, "the 124M model". (Making a list of
+# shapes needs no weights.)
+
+
+# %%
+def count_by_component(config):
+    """{component: number of its parameters}, from the shapes."""
+    counts = dict.fromkeys(PART_OF_A_NAME.values(), 0)
+    for name, shape in config.parameter_shapes().items():
+        counts[component_of(name)] += int(np.prod(shape))
+    return counts
+
+
+gpt2 = minigpt2.GPT2Config.preset("gpt2")
+V, P, C, L = gpt2.vocab_size, gpt2.n_positions, gpt2.n_embd, gpt2.n_layer
+formula = {1: V * C, 2: P * C, 3: L * (4 * C**2 + 4 * C), 4: L * (8 * C**2 + 5 * C), 5: L * 4 * C + 2 * C}
+counted = count_by_component(gpt2)
+print(f"V = {V:,}, P = {P:,}, C = {C}, L = {L}\n")
+for number, count in counted.items():
+    same = "as the formula says" if count == formula[number] else "NOT what the formula says"
+    print(f"{number} {COMPONENTS[number]:18} {count:>12,}  {count / sum(counted.values()):7.2%}  {same}")
+print(f"  {'all':18} {sum(counted.values()):>12,}")
+print(f"\nthe sum in one line  {(V + P) * C + L * (12 * C**2 + 13 * C) + 2 * C:>12,}")
+
+# %% [markdown] tags=["en"]
+# That is the number of numbers in the released file. (The paper's table 2 says 117M. The authors corrected it in the
+# README of the released code: the count in the paper was wrong.) And this is where the parameters are in all sizes:
+
+# %%
+sizes = ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")
+figure, axes = plt.subplots(figsize=(7.4, 2.9))
+looks = zip((style.BLUE, "0.35", style.ORANGE, style.GREEN, "black"), ("", "", "//", "..", ""), strict=True)
+totals = [sum(count_by_component(minigpt2.GPT2Config.preset(size)).values()) for size in sizes]
+left = np.zeros(len(sizes))
+for number, (colour, hatch) in zip(counted, looks, strict=True):
+    width = [count_by_component(minigpt2.GPT2Config.preset(size))[number] for size in sizes]
+    width = np.array(width) / totals
+    label = f"{number} {COMPONENTS[number]}"
+    axes.barh(range(len(sizes)), width, left=left, color=colour, hatch=hatch, ec="white", lw=0.5, label=label)
+    left += width
+axes.set_yticks(range(len(sizes)), [f"{s}\n{t / 1e6:,.0f} million" for s, t in zip(sizes, totals, strict=True)])
+axes.invert_yaxis()
+axes.grid(axis="y", visible=False)
+axes.set(xlabel="share of all parameters", xlim=(0, 1), title="The larger the model, the less is vocabulary")
+axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
+plt.show()
+
+# %% [markdown] tags=["en"]
+# Blocks grow with $C^2$ and with $L$, the vocabulary only with $C$. Within a block the feed-forward network has twice
+# as many parameters as attention, at every size: $8C^2$ against $4C^2$. Positions and norms are hardly visible.
+#
+# ### Backward
+#
+# Two rules are enough for the whole model.
+#
+# **Rule 1, the chain.** Let one step turn the numbers $x_i$ into the numbers $z_j$, and suppose that $dz_j$ is known.
+# If the $x_i$ change by tiny amounts $\delta x_i$, then each $z_j$ changes by
+# $\delta z_j = \sum_i \frac{\partial z_j}{\partial x_i}\,\delta x_i$, and the loss by
+#
+# $$\delta\,\mathrm{loss} = \sum_j dz_j\,\delta z_j
+#   = \sum_i \Bigl(\sum_j dz_j\,\frac{\partial z_j}{\partial x_i}\Bigr)\,\delta x_i
+#   \qquad\text{so}\qquad dx_i = \sum_j dz_j\,\frac{\partial z_j}{\partial x_i}.$$
+#
+# The right-hand side needs $dz$ and derivatives of this one step, nothing else. So we may start with
+# $d\,\mathrm{loss} = 1$ at the top and go down step by step. That is why it is called the *backward* pass, and why a
+# component need not know its neighbours.
+#
+# **Rule 2, the sum.** Let a number $v$ be used in two places. Call it $v'$ in one of them and $v''$ in the other; if
+# $v$ changes by $\delta v$, both do, and the loss changes by $dv'\,\delta v + dv''\,\delta v$. Hence
+#
+# $$dv = dv' + dv''.$$
+#
+# Now walk through the forward equations from the last to the first.
+#
+# **Loss (8).** With $\mathrm{probs}_v = e^{\mathrm{logits}_v} / \sum_u e^{\mathrm{logits}_u}$, one position contributes
+#
+# $$-\frac1N\ln\mathrm{probs}_{\mathrm{target}}
+#   = \frac1N\Bigl(\ln\sum_u e^{\mathrm{logits}_u} - \mathrm{logits}_{\mathrm{target}}\Bigr).$$
+#
+# The derivative of $\ln\sum_u e^{\mathrm{logits}_u}$ with respect to $\mathrm{logits}_v$ is
+# $e^{\mathrm{logits}_v}/\sum_u e^{\mathrm{logits}_u} = \mathrm{probs}_v$. With $\delta_{v,\mathrm{target}}$ for 1 where
+# $v$ is the target and 0 elsewhere:
+#
+# $$d\,\mathrm{logits}_v = \frac{1}{N}\bigl(\mathrm{probs}_v - \delta_{v,\mathrm{target}}\bigr).$$
+#
+# What was predicted, minus what should have been.
+#
+# **Output layer (1).** Let $n$ count the $B\cdot T$ tokens and $h = \mathrm{LN}_f(x)$, so that
+# $\mathrm{logits}_{nv} = \sum_c W_{vc}\,h_{nc}$. Rule 1, once for each of the two factors:
+#
+# $$dh_{nc} = \sum_v d\,\mathrm{logits}_{nv}\,W_{vc}, \qquad
+#   dW'_{vc} = \sum_n d\,\mathrm{logits}_{nv}\,h_{nc}.$$
+#
+# **Last norm (5).** $dx = \mathrm{LN}_f^{\leftarrow}(dh)$, where the arrow means "backward through". Notebook 2.5.5
+# derives it.
+#
+# **Block, from its output $y$ to its input $x$.** Forward, with a name for the middle:
+# $m = x + \mathrm{A}(\mathrm{LN}_1(x))$ and $y = m + \mathrm{F}(\mathrm{LN}_2(m))$. Both $x$ and $m$ are used twice, on
+# the thick line and inside the sub-layer. So by rule 2, with rule 1 inside:
+#
+# $$\begin{aligned}
+# dm &= dy + \mathrm{LN}_2^{\leftarrow}\bigl(\mathrm{F}^{\leftarrow}(dy)\bigr),\\
+# dx &= dm + \mathrm{LN}_1^{\leftarrow}\bigl(\mathrm{A}^{\leftarrow}(dm)\bigr).
+# \end{aligned}$$
+#
+# On the way each arrow leaves the gradients of its own parameters behind. Repeat for all blocks, the last one first.
+#
+# **Bottom (2 and 1).** $x_{bt} = W_{\mathrm{ids}_{bt}} + \mathrm{wpe}_t$ is a sum, whose derivatives are 1. Row $t$
+# of $\mathrm{wpe}$ is used by every text of the batch, row $v$ of $W$ wherever token $v$ occurs. Rule 2 again:
+#
+# $$d\,\mathrm{wpe}_{tc} = \sum_b dx_{btc}, \qquad dW''_{vc} = \sum_{(b,t)\,:\;\mathrm{ids}_{bt} = v} dx_{btc}.$$
+#
+# **And $W$ itself** stood at the bottom and at the top: $dW = dW' + dW''$. (Dropout, where it is on, multiplies by the
+# mask that forward drew, in both directions.)
+#
+# That is the whole of it. It costs about twice a forward pass: for each product of two arrays forward there are two
+# backward, one for each factor. And it needs the activations, all of them: they are what the `cache` is for.
+
+# %% [markdown] tags=["en"]
+# ## 4. The code
+#
+# The library's own source, fetched while the notebook was built. The four functions below are the whole of the map.
+# Read each `backward` beside its `forward`, line by line from the bottom to the top. Of the arguments, `out` and
+# `dcache` are places to write into; skip them at first, and also `past` and `keep` (2.3) and the `head` (3.1).
+
+# %%
+style.show_source(gpt2_forward, gpt2_backward, block_forward, block_backward)
+
+# %% [markdown] tags=["en"]
+# ### By hand
+#
+# The smallest GPT-2 that does everything: a vocabulary of two tokens, two channels, one block, one head, and parameters
+# that make it easy. The rows of $W$ are $(1, 0)$ and $(0, 1)$; positions add nothing. Queries and keys are 0, so
+# attention is shared equally among the tokens that may be seen, and what is passed on is the token's normalized vector
+# itself. The feed-forward network is 0 but for its last bias, $(0, 1)$. The text is `0 1`, and after it should come
+# `1 0`: each time the other token.
+
+# %%
+smallest = minigpt2.GPT2Config(vocab_size=2, n_positions=2, n_embd=2, n_layer=1, n_head=1, layer_norm_epsilon=1e-12)
+toy = minigpt2.GPT2(smallest, dtype="float64")
+for name, parameter in minigpt2.flatten(toy.params).items():
+    parameter[...] = 1 if ".ln_" in f".{name}" and name.endswith("weight") else 0
+block = toy.params["h"][0]
+toy.params["wte"]["weight"][...] = np.eye(2)
+block["attn"]["c_attn"]["weight"][:, 4:] = np.eye(2)  # columns: two for q, two for k, two for v
+block["attn"]["c_proj"]["weight"][...] = np.eye(2)
+block["mlp"]["c_proj"]["bias"][...] = 0, 1
+
+result = minigpt2.trace(toy, [[0, 1]], [[1, 0]], backward=True)
+
+
+def show(name):
+    """Print what a trace has for the two tokens, side by side."""
+    rows = result[name].reshape(-1, 2)
+    print(f"{name:20}", "   ".join("(" + ", ".join(f"{v + 0.0:6.3f}" for v in row.round(6)) + ")" for row in rows))
+
+
+for name in ("embd", "h.0.ln_1", "h.0.attn.probs", "h.0.attn.out", "h.0.resid_mid", "h.0.mlp.out", "h.0.resid_post"):
+    show(name)
+show("ln_f")
+show("logits")
+print(f"loss                 {float(result['loss']):6.3f}\n")
+for name in ("grad.logits", "grad.ln_f", "grad.wte.weight", "grad.h.0.resid_post"):
+    show(name)
+
+# %% [markdown] tags=["en"]
+# Take a pencil. A norm of two channels is easy: the larger one becomes 1 and the smaller $-1$. The second token sees
+# $(1,-1)$ and $(-1,1)$ with equal weight, so attention adds $(0, 0)$ to it. At the top each token scores itself 1 and
+# the other $-1$; the probability of the *other* one, which is right, is $e^{-1}/(e^{1}+e^{-1})$, and the loss is
+# $\ln(1+e^2)$. Backward, $d\,\mathrm{logits}$ of the first token is $\tfrac12(\mathrm{probs} - (0, 1))$, and
+# the first row of $dW$ is $d\,\mathrm{logits}_{00}\,h_0 + d\,\mathrm{logits}_{10}\,h_1$. Descending, against the
+# gradient, makes $W$ less like $(1, 0), (0, 1)$: the model is to stop repeating itself.
+
+# %%
+p = np.exp(-1) / (np.exp(1) + np.exp(-1))
+print(f"probability of the other token  {p:.3f}")
+print(f"loss = ln(1 + e^2)              {np.log(1 + np.exp(2)):.3f}")
+print(f"dlogits of the first token      ({(1 - p - 0) / 2:.3f}, {(p - 1) / 2:.3f})")
+print(f"first row of dW                 ({2 * (1 - p) / 2:.3f}, {-2 * (1 - p) / 2:.3f})")
+
+# %% [markdown] tags=["en"]
+# The last line of the trace above is 0 in every place. With two channels a norm can only say which one is larger, and a
+# tiny change does not change that: no gradient gets through. This is why $dW$ has its share from the top and nothing
+# from the bottom here. Real models have more channels.
+
+# %% [markdown] tags=["en"]
+# ## 5. Is it right?
+#
+# **Against the definition of a derivative.** `gradient_check` nudges every parameter of a whole GPT-2, a tiny one of 2
+# blocks, up and down by a tiny step, looks at how the logits change, and compares that with what the backward pass
+# claims.
+
+# %%
+tiny = minigpt2.GPT2Config(**TINY)
+reference = recorded("gpt2")
+inputs = {"ids": reference["inputs"]["ids"], "params": reference["inputs"]["params"]}
+
+
+def forward(ids, params):
+    return gpt2_forward(ids, params, tiny)
+
+
+def backward(dlogits, cache):
+    return gpt2_backward(dlogits, cache)[1]
+
+
+def show_check(report):
+    """Print a gradient check of the whole model, a line per component, and what is wrong by name."""
+    print(f"gradient check: {'passed' if report else 'FAILED'}")
+    for number in counted:
+        checks = [check for check in report.checks if component_of(check.name) == number]
+        size = sum(int(np.prod(check.shape)) for check in checks)
+        wrong = [check for check in checks if not check.error < report.tolerance]
+        verdict = ", ".join(f"WRONG: {c.name}, error {c.error:.2g}" for c in wrong) or "ok"
+        print(f"  {number} {COMPONENTS[number]:18} {size:4} parameters  {verdict}")
+
+
+show_check(minigpt2.gradient_check(forward, backward, inputs))
+
+# %% [markdown] tags=["en"]
+# A check that cannot fail is worth nothing. A mistake that many have made: to forget that $W$ is used twice. The
+# following backward pass leaves out what the output layer contributes, $dW'$. Everything else stays right, and
+# a model trained like that would even learn something.
+
+
+# %%
+def forgetful_backward(dlogits, cache):
+    """The backward pass of someone who takes the output layer's matrix for another one."""
+    grads = gpt2_backward(dlogits, cache)[1]
+    _, dweight = unembedding_backward(dlogits, cache["lm_head"])
+    grads["wte"]["weight"] = grads["wte"]["weight"] - dweight
+    return grads
+
+
+show_check(minigpt2.gradient_check(forward, forgetful_backward, inputs))
+
+# %% [markdown] tags=["en"]
+# **Against another implementation.** The gradient check proves that backward fits forward, not that forward is GPT-2.
+# So the package carries values that Hugging Face's own GPT-2 computed with PyTorch, recorded once in 64-bit
+# floating point, whose rounding errors are about $10^{-16}$. The error is the largest difference, relative to the
+# largest value of the array. All nine components take part: the third and fourth lines have dropout, the next two a
+# smoothed loss, and the last five whole steps of training.
+
+# %%
+for name in ("gpt2", "gpt2_dropout"):
+    reference = recorded(name)
+    options = CASES[name].options
+    rng = np.random.default_rng(options["seed"]) if "seed" in options else None
+    reference_config = minigpt2.GPT2Config(**options["config"])
+    logits, cache = gpt2_forward(**reference["inputs"], config=reference_config, rng=rng)
+    _, grads = gpt2_backward(reference["dy"], cache)
+    style.show_agreement(f"{name}: logits", relative_error(logits, reference["y"])[0])
+    error, _ = relative_error({"params": grads}, reference["gradients"])
+    style.show_agreement(f"{name}: gradients of {len(minigpt2.flatten(grads))} arrays", error)
+
+reference = recorded("trace")
+inputs = reference["inputs"]
+found = minigpt2.trace(
+    model_of(TINY, inputs["params"]), inputs["ids"], inputs["targets"], backward=True, label_smoothing=LABEL_SMOOTHING
+)
+expected = minigpt2.flatten(reference["activations"])
+error, _ = relative_error({name: found[name] for name in expected}, expected)
+style.show_agreement(f"trace: {len(expected)} activations", error)
+kinds = reference["gradients"]
+expected = {f"grad.{name}": g for kind in kinds.values() for name, g in minigpt2.flatten(kind).items()}
+error, _ = relative_error({name: found[name] for name in expected}, expected)
+style.show_agreement(f"trace: {len(expected)} gradients", error)
+
+reference = recorded("training_adamw")
+inputs = reference["inputs"]
+student = model_of(TINY, inputs["params"])
+optimizer = minigpt2.AdamW(student.params, **TRAINING["training_adamw"])
+for step_ids, step_targets, lr in zip(inputs["ids"], inputs["targets"], LEARNING_RATES, strict=True):
+    _, grads = student.loss_and_grads(step_ids, step_targets, LABEL_SMOOTHING)
+    optimizer.lr = lr
+    optimizer.step(grads, MAX_NORM)
+error, _ = relative_error(student.params, reference["params"])
+style.show_agreement("training: parameters after five steps", error, tolerance=1e-10)
+
+# %% [markdown] tags=["en"]
+# `minigpt2 verify` makes these comparisons and many more, component by component, on your machine.
+
+# %% [markdown] tags=["en"]
+# ## 6. What does each part contribute?
+#
+# The map says where the parts are; an experiment says what they are good for. The text is one that the built-in model
+# has not seen: it was trained on one megabyte of Shakespeare's plays, in which *Hamlet* is not contained.
+#
+# **Height by height.** The output layer reads the residual stream at the top. Nothing keeps us from reading it earlier:
+# at each height we apply the last norm and $W$ and see what loss the model would have if it stopped there. (The idea
+# is known as the *logit lens*; nostalgebraist 2020.)
+#
+# **Part by part.** Then we take one part away at a time, by setting the last matrix and bias of a sub-layer
+# (`c_proj`) to 0, so that it adds nothing to the stream, or all position vectors to 0. How much does the loss grow?
+
+# %%
+text = """HAMLET:
+To be, or not to be, that is the question:
+Whether 'tis nobler in the mind to suffer
+The slings and arrows of outrageous fortune,
+Or to take arms against a sea of troubles
+And by opposing end them. To die: to sleep;
+No more; and by a sleep to say we end
+The heart-ache and the thousand natural shocks
+That flesh is heir to, 'tis a consummation
+Devoutly to be wish'd. To die, to sleep;
+To sleep: perchance to dream: ay, there's the rub;
+For in that sleep of death what dreams may come
+When we have shuffled off this mortal coil,
+Must give us pause: there's the respect
+That makes calamity of so long life;
+For who would bear the whips and scorns of time,
+The oppressor's wrong, the proud man's contumely,
+The pangs of despised love, the law's delay,
+The insolence of office and the spurns
+That patient merit of the unworthy takes,
+When he himself might his quietus make
+With a bare bodkin?
+"""
+encoded = np.array(tokenizer.encode(text))
+T = 96
+count = (len(encoded) - 1) // T
+x, y = encoded[: count * T].reshape(count, T), encoded[1 : count * T + 1].reshape(count, T)
+print(f"{x.size} predictions in {count} windows of {T} tokens")
+
+
+def repeats(logits):
+    """How often the most likely next token is the very token that was read last."""
+    return float((logits.argmax(axis=-1) == x).mean())
+
+
+# height by height
+activations = minigpt2.trace(model, x, y)
+print(f"\nread from each height; ln V is {np.log(config.vocab_size):.1f} nats")
+heights = ["embd"] + [f"h.{i}.resid_{half}" for i in range(config.n_layer) for half in ("mid", "post")]
+losses = []
+for name in heights:
+    normed, _ = layer_norm_forward(activations[name], **model.params["ln_f"], eps=config.layer_norm_epsilon)
+    logits, _ = unembedding_forward(normed, model.params["wte"]["weight"])
+    losses.append(float(cross_entropy_forward(logits, y)[0]))
+    print(f"  {name:16} loss {losses[-1]:5.1f}   predicts the token itself: {repeats(logits):4.0%}")
+
+
+# part by part
+def without(parts):
+    """The model with parts ("position", or such as "attention 0") that add nothing."""
+    other = copy.copy(model)
+    other.params = copy.deepcopy(model.params)
+    for part in parts:
+        kind, _, i = part.partition(" ")
+        if kind == "position":
+            arrays = other.params["wpe"]
+        else:
+            arrays = other.params["h"][int(i)]["attn" if kind == "attention" else "mlp"]["c_proj"]
+        for array in arrays.values():
+            array[...] = 0
+    return other
+
+
+whole = model.loss(x, y)
+kinds = [f"{kind} {i}" for i in range(config.n_layer) for kind in ("attention", "feed-forward")]
+trials = {"position": ["position"]} | {part: [part] for part in kinds}
+for kind in ("attention", "feed-forward"):
+    trials[f"all {kind}"] = [part for part in kinds if part.startswith(kind)]
+rise = {name: without(parts).loss(x, y) - whole for name, parts in trials.items()}
+print(f"\nloss {whole:.1f}, and without a part higher by")
+for name, more in rise.items():
+    print(f"  {name:16} {more:5.2f}")
+logits, _ = without(["feed-forward 0"]).forward(x)
+print(f"\nwithout feed-forward 0 it predicts the token itself: {repeats(logits):.0%}")
+
+# %%
+figure, (left, right) = plt.subplots(1, 2, figsize=(7.8, 3.5))
+left.plot(losses, range(len(heights)), marker="o")
+left.axvline(np.log(config.vocab_size), color="0.5", lw=1, ls=":")
+left.text(np.log(config.vocab_size) + 0.3, 7.7, "knows nothing", color="0.4")
+left.set_yticks(range(len(heights)), heights)
+left.set(xlabel="loss, if read here (nats per token)", title="Height by height", xlim=(0, None))
+for i, (name, more) in enumerate(rise.items()):
+    colour, marker = (style.BLUE, "o") if "att" in name else (style.ORANGE, "s")
+    colour, marker = (style.GREY, "^") if name == "position" else (colour, marker)
+    right.plot([more], [i], color=colour, marker=marker, ms=7)
+right.set_yticks(range(len(rise)), list(rise))
+right.set_xscale("log")
+right.set_xticks([0.1, 1], ["0.1", "1"])
+right.set(xlabel="loss without it, minus loss with it (nats)", title="Part by part (logarithmic)")
+plt.show()
+
+# %% [markdown] tags=["en"]
+# **Height by height** there is a surprise at the bottom. Read from the embedding, the loss is far worse than that of a
+# model that knows nothing: it predicts, with great confidence, the very token that it has just read. It could not be
+# otherwise. The stream is then the token's own row of $W$ (plus a position), and a score is the product of the stream
+# with a row of $W$, which for most vectors is largest with the vector itself. That is the price of using $W$ twice. The
+# first job of the blocks is to get rid of this, and the feed-forward network of block 0 does it at one stroke. From
+# there on the loss falls in small steps, and every block contributes.
+#
+# **Part by part** that same network is the one that cannot be spared, and the reason is not only that its absence lets
+# the token repeat itself: the last line of figures shows that the later blocks mostly prevent that. They were
+# trained to read a stream that block 0 has rewritten, and find another one. All other parts may be missing *one at a
+# time* at little cost, as each adds to a stream that goes past it. The attentions together are worth several times the
+# dearest of them: one can partly stand in for another. Without all of them no token learns anything of the tokens
+# before it, and what is left is a guess from the last token alone. (The positions act mainly through attention; compare
+# their cost with that of all attentions.)
+#
+# What this experiment does not show: it is one text of a few hundred tokens and one small model. And a part that is
+# removed *after* training is another matter than one that never was there, as the others had come to rely on it.
+# Notebook 2.5.5 trains models that lack a part from the beginning.
+#
+# ## Questions
+#
+# 1. Cover the right half of the map. For each of the nine components say which array goes in, which comes out, and
+#    which parameters it has. *Hint: four of them have none.*
+# 2. How many parameters would a GPT-2 have that is as small as "gpt2" but has a matrix of its own for the output layer?
+#    *Hint: `tie_word_embeddings=False`; which term of the sum is counted twice?*
+# 3. Show from the two rules that the gradient of the key's bias in attention must be 0.
+#    *Hint: adding the same number to all scores of a row does not change the softmax. Look at
+#    `h.0.attn.c_attn.bias[C:2*C]` in the gradients of section 5.*
+# 4. In the toy of section 4, turn the text into `0 0` with targets `1 1`. Predict $dW$ before you run it.
+# 5. Is the rise that two parts cause together the sum of the two rises? Predict it for the attentions of blocks 1 and
+#    2, then for a pair of your choice. *Hint: add a line to `trials`. What might make it more, what less?*
