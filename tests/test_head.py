@@ -32,6 +32,16 @@ def test_a_new_head_replaces_the_output_layer_and_keeps_the_rest():
     one = GPT2(CONFIG, dtype="float64").with_head(1)
     assert one.params["lm_head"]["weight"].shape == (V, C) and "head" not in one.params
     assert deep().with_head(2).config.head_layers == 2
+    again, default = (flatten(old.with_head(2, **seed).params) for seed in ({"seed": 0}, {}))
+    assert all((again[name] == parameter).all() for name, parameter in default.items())
+
+
+@pytest.mark.parametrize("layers, kind", [(1, "gpt2"), (2, "minigpt2"), (4, "minigpt2")])
+def test_only_transformers_own_model_is_called_so(layers, kind):
+    """A model that transformers does not have must not be opened by it, with its head left out."""
+    values = dataclasses.replace(CONFIG, head_layers=layers).to_dict()
+    assert values["model_type"] == kind and ("head_layers" in values) == (layers > 1)
+    assert GPT2Config.from_dict(values).head_layers == layers
 
 
 def test_hidden_layers_of_a_new_head_keep_the_scale():

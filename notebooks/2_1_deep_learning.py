@@ -1,0 +1,448 @@
+# %% [markdown] tags=["en"]
+# # 2.1 深度学习（Deep Learning）· Deep learning
+#
+# Deep learning is three ideas: *layers* that bend, the *chain rule* that says how each number in them should change,
+# and *gradient descent* that changes them. This notebook does all three by hand on the smallest problem that needs
+# them, and then asks why the layers must bend, and why one had better have several.
+#
+# You need Python, NumPy and the chain rule from school. The words:
+#
+# - A **layer** is a function from vectors to vectors. **Linear** here means multiply and add, $xW + b$, as the
+#   library's `linear` does. **Deep** means: several layers, each of which takes what the one before it gives.
+# - The **parameters** are the numbers in $W$ and $b$, those that are learned.
+# - A language model reads **tokens**, pieces of text, and predicts the next one.
+# - The **loss** is one number that says how bad the output is. Its derivative with respect to a number is called the
+#   **gradient** there. In this book $dv$ is short for $\partial\,\mathrm{loss}/\partial v$.
+
+# %%
+import sys
+from fractions import Fraction
+from itertools import pairwise
+from unittest import mock
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+sys.path.insert(0, "..")  # style.py lies beside the sources of the notebooks
+import style
+
+import minigpt2
+from minigpt2.components.feed_forward import gelu_backward, gelu_forward
+from minigpt2.components.head import head_backward, head_forward
+from minigpt2.components.linear import linear_backward, linear_forward
+from minigpt2.components.loss import cross_entropy_backward, cross_entropy_forward
+from minigpt2.reference import recorded, relative_error
+
+style.use()
+
+# %% [markdown] tags=["en"]
+# ## 1. Where it stands
+#
+# The document says: deep learning builds several non-linear layers, through which data are turned step by step into
+# more abstract forms. It finds useful features by itself, from the raw data, without rules that people would have to
+# write. It can also make use of what people know.
+#
+# The heart of this is right, and the built-in GPT-2 shows it. Its parameters begin as random numbers, and nobody puts a
+# rule of grammar in. And the bending matters. In each of its blocks stands a function called *GELU*, the only
+# thing in the feed-forward network that is not linear. Let us straighten it out: we replace its curve by its
+# tangent at 0, the line $x/2$, and read a line of Shakespeare again.
+
+# %%
+model = minigpt2.GPT2.from_pretrained("shakespeare")
+tokenizer = minigpt2.Tokenizer.from_pretrained("shakespeare")
+ids = np.array([tokenizer.encode("ROMEO:\nBut soft, what light through yonder window breaks?\n")])
+new = minigpt2.GPT2(model.config, seed=0)
+
+with mock.patch("minigpt2.components.feed_forward.gelu_forward", lambda x: (x / 2, {})):
+    straight = model.loss(ids[:, :-1], ids[:, 1:])
+print(f"blocks: {model.config.n_layer}, vocabulary: {model.config.vocab_size}")
+print(f"loss of one that knows nothing, ln V     {np.log(model.config.vocab_size):.1f}")
+print(f"loss of a new model, random numbers      {new.loss(ids[:, :-1], ids[:, 1:]):.1f}")
+print(f"loss of the trained model                {model.loss(ids[:, :-1], ids[:, 1:]):.1f}")
+print(f"loss of the trained model, straightened  {straight:.1f}")
+
+# %% [markdown] tags=["en"]
+# (The loss is the mean of $-\ln p$, where $p$ is the probability that the model gave to the token that did come. It is
+# measured in *nats*. A model that knows nothing gives $1/V$ to each of the $V$ tokens of the vocabulary.) Without the
+# bends most of what it had learned is gone.
+#
+# Three remarks on what the document adds:
+#
+# - It counts methods of *data mining* among the parts of deep learning. GPT-2 has no such part. It has layers, a loss
+#   and an optimizer, and the rest of this book finds nothing else in it.
+# - That no rules are written by hand holds for the parameters. The *shape* of the model is a human choice (how many
+#   layers, what attention may see), and so is the first step of the tokenizer: a pattern, written by hand, says where a
+#   text may be cut (2.5.1).
+# - It names optimization, and does not say *how* the parameters are found. That is what sections 3 to 5 are for.
+#
+# ## 2. The idea
+#
+# Here is the smallest problem that a linear function cannot solve. Two inputs, each 0 or 1. The answer is 1 if exactly
+# one of them is 1; this function is called **XOR**, *exclusive or*. Try to draw a straight line that has both circles
+# on one side and both squares on the other. There is none.
+#
+# A bend helps. On the right is GELU, which leaves large numbers as they are and pushes negative ones towards 0. A layer
+# with GELU folds the plane, as one folds a sheet of paper, and what no straight line could separate on the flat sheet
+# can be cut with one straight cut through the folded one. You will see it done in section 6.
+
+# %%
+points = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]])
+answers = np.array([0, 1, 1, 0])
+
+
+def draw_points(axis, positions):
+    """Circles where the answer is 0, squares where it is 1."""
+    for answer, marker, colour in ((0, "o", style.BLUE), (1, "s", style.ORANGE)):
+        some = positions[answers == answer]
+        axis.plot(*some.T, marker, color=colour, ms=9, ls="", label=f"answer {answer}", zorder=3)
+
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(7, 3), width_ratios=[1, 1.4])
+draw_points(left, points)
+left.plot([0.5, 0.5], [-0.3, 1.4], color="0.5", ls=":")
+left.plot([-0.3, 1.3], [0.3, 1.4], color="0.5", ls=":")
+left.set(xlim=(-0.3, 1.3), ylim=(-0.3, 1.9), xlabel="$x_1$", ylabel="$x_2$", title="XOR: no line will do")
+left.legend(loc="upper center", ncols=2, fontsize=8, columnspacing=1)
+x = np.linspace(-4, 3, 200)
+right.plot(x, x, color=style.GREY, ls=":", label="x: linear")
+right.plot(x, gelu_forward(x)[0], color=style.BLUE, ls="-", label="GELU(x): bent")
+right.set(xlabel="x", ylabel="y", title="The bend", ylim=(-2, 3))
+right.legend()
+plt.show()
+
+# %% [markdown] tags=["en"]
+# ## 3. The mathematics
+#
+# ### Without a bend, depth is nothing
+#
+# Two linear layers, one on the other:
+#
+# $$(x W_1 + b_1)\,W_2 + b_2 = x\,\underbrace{W_1 W_2}_{W} + \underbrace{b_1 W_2 + b_2}_{b}.$$
+#
+# This is a single linear layer, and so is a tower of a hundred of them. And a single one cannot do XOR. It gives a
+# number $s(x_1, x_2) = w_1 x_1 + w_2 x_2 + b$, which should be above 0 for the answer 1 and below 0 for the answer 0.
+# But
+#
+# $$s(0,0) + s(1,1) = w_1 + w_2 + 2b = s(0,1) + s(1,0).$$
+#
+# The left side would have to be negative and the right side positive. (Minsky & Papert 1969, "Perceptrons".)
+#
+# ### A network of two layers, forward
+#
+# | symbol | in the code | shape | meaning |
+# |---|---|---|---|
+# | $x$ | `x` | `(N, 2)` | inputs of $N$ examples |
+# | $W_1$, $b_1$ | `params[0]` | `(2, F)`, `(F,)` | first layer, $F$ *neurons* |
+# | $a = x W_1 + b_1$ | | `(N, F)` | before the bend |
+# | $h = \mathrm{gelu}(a)$ | | `(N, F)` | after it; these values are called *hidden* |
+# | $W_2$, $b_2$ | `params[1]` | `(F, 2)`, `(2,)` | second layer |
+# | $z = h W_2 + b_2$ | `logits` | `(N, 2)` | a score for each of the two answers |
+#
+# The scores become probabilities by the *softmax*, $p_v = e^{z_v} / \sum_u e^{z_u}$, and the loss of an example with
+# the right answer $t$ is $-\ln p_t$. The loss of all is the mean.
+#
+# ### The chain rule, backward
+#
+# If $y = f(g(x))$, then $y' = f'(g(x))\cdot g'(x)$: the derivatives along the way are *multiplied*. If a number acts in
+# several ways, its ways are *added*. That is all there is to it. We walk from the loss back to the input.
+#
+# **Step 1: loss and softmax.** For one example $-\ln p_t = -z_t + \ln\sum_u e^{z_u}$. The first term has the derivative
+# $-1$ for $v = t$ and 0 otherwise; the second one $e^{z_v}/\sum_u e^{z_u} = p_v$. The mean divides by $N$. With
+# $\delta_{vt}$ for 1 if $v = t$ and 0 otherwise:
+#
+# $$dz_{nv} = \frac1N\,(p_{nv} - \delta_{v t_n}).$$
+#
+# Predicted minus wanted: easy to remember.
+#
+# **Step 2: the second layer.** Written out, $z_{nv} = \sum_f h_{nf} W_{2,fv} + b_{2,v}$. A hidden value acts on the
+# loss through every score, so we sum over $v$; a parameter acts through every example, so we sum over $n$:
+#
+# $$dh_{nf} = \sum_v dz_{nv} W_{2,fv}, \qquad dW_{2,fv} = \sum_n h_{nf}\,dz_{nv}, \qquad db_{2,v} = \sum_n dz_{nv},$$
+#
+# or in matrices $dh = dz\,W_2^\top$, $dW_2 = h^\top dz$.
+#
+# **Step 3: the bend.** It treats each number alone, so there is one factor:
+#
+# $$da_{nf} = dh_{nf}\cdot\mathrm{gelu}'(a_{nf}).$$
+#
+# GELU is $\mathrm{gelu}(a) = \tfrac12\,a\,(1+\tanh u)$ with $u = \sqrt{2/\pi}\,(a + 0.044715\,a^3)$. The product rule,
+# the chain rule and $\tanh' = 1 - \tanh^2$ give
+#
+# $$\mathrm{gelu}'(a) = \tfrac12\Bigl((1+\tanh u) + a\,(1-\tanh^2 u)\,\sqrt{2/\pi}\,(1 + 3\cdot 0.044715\,a^2)\Bigr).$$
+#
+# At 0 it is $\tfrac12$: the tangent of section 1.
+#
+# **Step 4: the first layer**, the same as step 2: $\;dx = da\,W_1^\top, \quad dW_1 = x^\top da, \quad db_1 = \sum_n
+# da_n$.
+#
+# More layers are more of steps 3 and 4. A GPT-2 is nothing else, with some other kinds of layers in between.
+#
+# ### Gradient descent
+#
+# Collect all parameters in one long vector $\theta$ and their gradients in $g$. For a small step the loss changes by
+# the sum of (change of a parameter) times (its gradient). Which step makes it fall? The one against the gradient,
+#
+# $$\theta \leftarrow \theta - \mathrm{lr}\cdot g, \qquad
+#   \mathrm{loss}_{\text{new}} \approx \mathrm{loss} - \mathrm{lr}\cdot\sum_i g_i^2,$$
+#
+# as a sum of squares is never negative. The *learning rate* lr must be small enough for "approximately" to be true.
+# (Rumelhart, Hinton & Williams 1986, "Learning representations by back-propagating errors".)
+
+# %% [markdown] tags=["en"]
+# ## 4. The code
+#
+# The library has all of it: the linear layer, GELU, and a stack of linear layers with GELU in between. (It is called
+# *head*, because its purpose is an experiment in 3.1 with a deeper output layer.)
+
+# %%
+style.show_source(linear_forward, linear_backward, gelu_forward, gelu_backward, head_forward, head_backward)
+
+# %% [markdown] tags=["en"]
+# ### By hand
+#
+# One example, $x = (1, 1)$ with the right answer 0, and one hidden neuron. The parameters are chosen such that $a = 0$,
+# where GELU can be done in the head: its value is 0 and its slope $\tfrac12$.
+
+# %%
+x = np.array([[1.0, 1.0]])
+params = [
+    {"weight": np.array([[1.0], [-1.0]]), "bias": np.zeros(1)},
+    {"weight": np.array([[2.0, -2.0]]), "bias": np.zeros(2)},
+]
+logits, cache = head_forward(x, params)
+loss, loss_cache = cross_entropy_forward(logits, np.array([0]))
+dlogits = cross_entropy_backward(1.0, loss_cache)
+dx, grads = head_backward(dlogits, cache)
+
+
+def show(**arrays):
+    """Print arrays as fractions."""
+    for name, array in arrays.items():
+        print(f"{name:8}", *(f"{Fraction(float(v)).limit_denominator(100)!s:>5}" for v in np.ravel(array)))
+
+
+show(logits=logits, dlogits=dlogits, dW_2=grads[1]["weight"], db_2=grads[1]["bias"])
+show(dW_1=grads[0]["weight"], db_1=grads[0]["bias"], dx=dx)
+print("loss is ln 2:", np.isclose(loss, np.log(2)))
+
+# %% [markdown] tags=["en"]
+# Forward: $a = 1\cdot1 + 1\cdot(-1) = 0$, so $h = 0$ and $z = (0, 0)$. Both answers have probability $\tfrac12$, and
+# the loss is $-\ln\tfrac12 = \ln 2$. Backward: $dz = (\tfrac12 - 1, \tfrac12 - 0) = (-\tfrac12, \tfrac12)$. As $h = 0$,
+# $dW_2 = 0$. Then $dh = -\tfrac12\cdot2 + \tfrac12\cdot(-2) = -2$, and the slope of the bend makes it $da =
+# -2\cdot\tfrac12 = -1$. So $dW_1 = (1, 1)^\top\cdot(-1)$, $db_1 = -1$, and $dx = (-1)\cdot(1, -1) = (-1, 1)$.
+#
+# ## 5. Is it right?
+#
+# `gradient_check` nudges every number up and down and compares what happens with what the backward pass says. Then a
+# mistake on purpose: someone forgets step 3 and lets the gradient pass the bend as it is.
+
+
+# %%
+def new_network(sizes, seed):
+    """Random parameters for layers of these sizes; He et al. 2015, eq. 10, says how large they should be."""
+    rng = np.random.default_rng(seed)
+    return [
+        {"weight": rng.normal(0, np.sqrt(2 / n_in), (n_in, n_out)), "bias": np.zeros(n_out)}
+        for n_in, n_out in pairwise(sizes)
+    ]
+
+
+def forgetful_backward(dlogits, cache):
+    """The backward pass of someone who forgets the slope of GELU."""
+    with mock.patch("minigpt2.components.head.gelu_backward", lambda dy, cache: dy):
+        return head_backward(dlogits, cache)
+
+
+inputs = {"x": np.random.default_rng(0).normal(size=(5, 2)), "params": new_network((2, 4, 3, 2), seed=1)}
+for backward in (head_backward, forgetful_backward):
+    report = minigpt2.gradient_check(head_forward, backward, inputs)
+    print(f"{backward.__name__}: {'passed' if report else 'FAILED'}")
+    for check in report.checks:
+        verdict = "ok" if check.error < report.tolerance else f"WRONG, error {check.error:.2g}"
+        print(f"  {check.name:16} {check.shape!s:8} {verdict}")
+
+# %% [markdown] tags=["en"]
+# Everything above the last bend stays right, everything below is wrong. And here is what PyTorch found, recorded once:
+
+# %%
+for name, forward, backward in (
+    ("linear", linear_forward, linear_backward),
+    ("gelu", gelu_forward, gelu_backward),
+    ("head", head_forward, head_backward),
+):
+    reference = recorded(name)
+    y, cache = forward(**reference["inputs"])
+    gradients = backward(reference["dy"], cache)
+    gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+    found = {"y": y, **dict(zip(reference["gradients"], gradients, strict=True))}
+    error, _ = relative_error(found, {"y": reference["y"], **reference["gradients"]})
+    style.show_agreement(f"{name}: y, and gradients of {', '.join(reference['gradients'])}", error)
+
+# %% [markdown] tags=["en"]
+# And gradient descent? Section 3 promises by how much the loss falls in one step, the better, the smaller the step:
+
+
+# %%
+def loss_and_grads(params, x, targets):
+    logits, cache = head_forward(x, params)
+    loss, loss_cache = cross_entropy_forward(logits, targets)
+    return float(loss), head_backward(cross_entropy_backward(1.0, loss_cache), cache)[1]
+
+
+print("     lr   promised     found")
+for lr in (1.0, 0.1, 0.01):
+    params = new_network((2, 2, 2), seed=0)
+    before, grads = loss_and_grads(params, points, answers)
+    promised = lr * sum((g * g).sum() for g in minigpt2.flatten(grads).values())
+    minigpt2.SGD(params, lr=lr).step(grads)
+    after, _ = loss_and_grads(params, points, answers)
+    print(f"{lr:7} {promised:10.5f} {before - after:9.5f}")
+
+# %% [markdown] tags=["en"]
+# ## 6. Why bends, and why depth?
+#
+# ### XOR, with and without the bend
+#
+# Two hidden neurons, gradient descent, nothing else. Beside it the same network with its bend taken out.
+
+
+# %%
+def train_xor(steps=1500):
+    params, losses = new_network((2, 2, 2), seed=0), []
+    optimizer = minigpt2.SGD(params, lr=0.5)
+    for _ in range(steps):
+        loss, grads = loss_and_grads(params, points, answers)
+        optimizer.step(grads)
+        losses.append(loss)
+    return params, losses
+
+
+params, bent_losses = train_xor()
+no_bend = {"gelu_forward": lambda x: (x, {}), "gelu_backward": lambda dy, cache: dy}
+with mock.patch.multiple("minigpt2.components.head", **no_bend):
+    _, straight_losses = train_xor()
+print(f"loss with the bend {bent_losses[-1]:.2f}, without it {straight_losses[-1]:.2f}; ln 2 is {np.log(2):.2f}")
+
+
+def hidden(x):
+    return gelu_forward(linear_forward(x, **params[0])[0])[0]
+
+
+def score(logits):
+    """Above 0 where the network says 1."""
+    return logits[..., 1] - logits[..., 0]
+
+
+figure, axes = plt.subplots(1, 3, figsize=(7.8, 2.8))
+axes[0].plot(bent_losses, color=style.BLUE, ls="-", label="with GELU")
+axes[0].plot(straight_losses, color=style.GREY, ls=":", label="without")
+axes[0].set(xlabel="step", ylabel="loss (nats)", title="Learning XOR", ylim=(0, 1.3))
+axes[0].legend()
+
+side = np.linspace(-0.5, 1.5, 200)
+plane = np.stack(np.meshgrid(side, side), axis=-1)
+axes[1].contourf(side, side, score(head_forward(plane, params)[0]) > 0, levels=[-1, 0.5, 2], colors=["white", "0.88"])
+draw_points(axes[1], points)
+axes[1].set(xlabel="$x_1$", ylabel="$x_2$", title="The flat sheet")
+
+axes[2].plot(*hidden(plane[::12]).reshape(-1, 2).T, ".", color="0.75", ms=1, ls="")
+reach = hidden(plane).reshape(-1, 2)
+low, high = reach.min(axis=0) - 0.2, reach.max(axis=0) + 0.2
+sides = [np.linspace(low[i], high[i], 100) for i in range(2)]
+after_fold = score(linear_forward(np.stack(np.meshgrid(*sides), axis=-1), **params[1])[0])
+axes[2].contourf(*sides, after_fold > 0, levels=[-1, 0.5, 2], colors=["white", "0.88"], zorder=0)
+draw_points(axes[2], hidden(points))
+axes[2].set(xlabel="$h_1$", ylabel="$h_2$", title="Folded: one straight cut")
+plt.show()
+
+# %% [markdown] tags=["en"]
+# Without the bend the network stays at $\ln 2$, which is what it gets for saying "one half" to everything. With it the
+# loss goes to 0. In the middle you see what the network says: 1 in the grey regions, 0 in the white band. No straight
+# line in there.
+#
+# On the right is the same plane after the first layer, as the second one sees it; the grey dots show where all of
+# the plane has gone. It has been folded up so that the two circles fall on one spot. Now a single straight cut is
+# enough. Nobody told the network to compute "is exactly one of them 1"; its hidden values are a *representation* of
+# the input that makes the question easy, and it found it by walking downhill. This is what the document means by
+# features that are learned.
+#
+# ### Why more than one hidden layer?
+#
+# Fold a sheet once and it has two layers, fold it again and it has four. A second layer folds what the first one has
+# folded, so the number of creases may be multiplied, where more neurons in the *same* layer only add some. Does that
+# matter? Two spirals are wound into one another, and a network has to say on which of the two a point is. We give about
+# the same number of parameters to networks without a hidden layer, with one wide one, or with several narrower ones.
+
+# %%
+rng = np.random.default_rng(0)
+
+
+def spirals(n, turns=2.5):
+    """n points on two spirals that are wound into one another, and which of the two each is on."""
+    radius, which = rng.uniform(0.1, 1, n), rng.integers(0, 2, n)
+    angle = 2 * np.pi * turns * radius + np.pi * which
+    return (radius * np.stack([np.cos(angle), np.sin(angle)])).T + 0.01 * rng.normal(size=(n, 2)), which
+
+
+def network_sizes(layers, budget=150):
+    """Hidden layers of equal width, as wide as it takes to have ``budget`` parameters."""
+    width = 1
+    while layers and 3 * width + (layers - 1) * (width + 1) * width + 2 * (width + 1) < budget:
+        width += 1
+    return (2, *[width] * layers, 2)
+
+
+train_points, train_answers = spirals(300)
+test_points, test_answers = spirals(1000)
+networks, shares = {}, {}
+print("hidden layers  width  parameters  right on the test, seeds 0, 1, 2")
+for layers in range(4):
+    sizes, shares[layers] = network_sizes(layers), []
+    for seed in range(3):
+        network = new_network(sizes, seed)
+        optimizer = minigpt2.AdamW(network, lr=1e-2, weight_decay=0.0)
+        for _ in range(1000):
+            optimizer.step(loss_and_grads(network, train_points, train_answers)[1])
+        right = head_forward(test_points, network)[0].argmax(axis=1) == test_answers
+        shares[layers].append(right.mean())
+        networks.setdefault(layers, network)
+    count = sum(p.size for p in minigpt2.flatten(network).values())
+    print(f"{layers:13} {sizes[1] if layers else 0:6} {count:11}  ", *(f"{share:.1f}" for share in shares[layers]))
+
+side = np.linspace(-1.15, 1.15, 150)
+plane = np.stack(np.meshgrid(side, side), axis=-1)
+figure, axes = plt.subplots(1, 4, figsize=(8, 2.3), sharey=True)
+for layers, axis in enumerate(axes):
+    regions = score(head_forward(plane, networks[layers])[0]) > 0
+    axis.contourf(side, side, regions, levels=[-1, 0.5, 2], colors=["white", "0.85"])
+    for which, marker, colour in ((0, "o", style.BLUE), (1, "s", style.ORANGE)):
+        axis.plot(*train_points[train_answers == which].T, marker, color=colour, ms=1.8, ls="")
+    title = f"{layers or 'no'} hidden layer{'s' * (layers > 1)}"
+    axis.set(title=title, aspect="equal", xlabel="$x_1$", xticks=[-1, 0, 1])
+    axis.grid(visible=False)
+axes[0].set_ylabel("$x_2$")
+plt.show()
+
+# %% [markdown] tags=["en"]
+# Without a hidden layer: a straight cut, hardly better than guessing. One hidden layer of thirty neurons begins to
+# wind, and does not get to the end. Two of ten neurons have it, with about as many parameters, and three have it too.
+# That depth can save very many neurons is a theorem for networks whose bends are sharp (Telgarsky 2016, "Benefits of
+# depth in neural networks"; Montúfar et al. 2014, "On the Number of Linear Regions of Deep Neural Networks").
+#
+# What this does not show. First, a single hidden layer *can* do it: with enough neurons it comes as close as you like
+# to any continuous function (Hornik 1991, "Approximation Capabilities of Multilayer Feedforward Networks"); question 3.
+# Second, deeper is not always better. In section 3 the gradient was multiplied by a factor at every bend and every
+# layer, and a product of many factors tends to vanish or to explode. How GPT-2 gets to 12 and 48 blocks all the
+# same is told in 2.5.5.
+#
+# ## Questions
+#
+# 1. In the example by hand $dW_2$ is 0. Does that mean that the second layer has nothing to learn? *Hint: which number
+#    made it 0, and will it be 0 after one step?*
+# 2. Start the XOR network with all parameters 0. Predict every gradient before you compute it. Why must
+#    parameters begin as *random* numbers? *Hint: steps 2 and 4.*
+# 3. How many neurons does a single hidden layer need for the spirals? Change `budget`, guess first.
+# 4. Replace GELU by $x^2$ (with `mock.patch`, as above; its derivative is $2x$). Can two hidden neurons still do XOR?
+#    And can they with $x^3$? *Hint: $(x_1 - x_2)^2$.*
+# 5. In the table of promised and found, the promise is always a little too high. What does that say about how the
+#    loss curves along the way? *Hint: the second derivative.*

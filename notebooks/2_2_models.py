@@ -1,0 +1,393 @@
+# %% [markdown] tags=["en"]
+# # 2.2 模型 · Models
+#
+# A model is a function with numbers inside that can be turned. Training turns them until the function does well on
+# examples. Whether it does well on *other* examples is another question, and the more important one. In this notebook
+# you train a line with a pencil, a GPT with the library, and you watch that GPT learn a text by heart instead of
+# learning the language. For once we can tell for certain, because we know the truth that it ought to find.
+#
+# You need Python, NumPy and derivatives from school. The words:
+#
+# - A **parameter** is a number inside the model that training may change, a weight for instance.
+# - The **loss** is one number that says how bad the predictions are. Its derivative with respect to a parameter is
+#   the **gradient** there; in this book $dw$ is short for $\partial\,\mathrm{loss}/\partial w$.
+# - **Training data** are the examples that the parameters are fitted to, **validation data** those that were kept
+#   aside.
+# - To **generalise** is to do well on data that were kept aside. To **overfit** is to do well only on the others.
+
+# %%
+import sys
+from fractions import Fraction
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+sys.path.insert(0, "..")  # style.py lies beside the sources of the notebooks
+import style
+
+import minigpt2
+from minigpt2.char_tokenizer import CharTokenizer
+from minigpt2.components.feed_forward import gelu_forward
+from minigpt2.components.linear import linear_backward, linear_forward
+from minigpt2.data import random_windows
+from minigpt2.model import gpt2_forward
+from minigpt2.reference import recorded, relative_error
+
+style.use()
+
+# %% [markdown] tags=["en"]
+# ## 1. Where it stands
+#
+# The document says: a model is a function from inputs to predictions. It is made of neurons, each of which weighs its
+# inputs, adds them up and sends the sum through an activation function. Training changes the parameters step by step so
+# that a loss becomes small. A model that fits both the training data and the test data has learned to generalise.
+#
+# All of this can be seen in a GPT-2. First, it *is* a function, of the tokens and of the parameters, and nothing else.
+# Second, here is one of its neurons, computed by hand: neuron 7 in the feed-forward network of the first block, at the
+# last token of a line.
+
+# %%
+model = minigpt2.GPT2.from_pretrained("shakespeare")
+tokenizer = minigpt2.Tokenizer.from_pretrained("shakespeare")
+ids = np.array([tokenizer.encode("What light through yonder window breaks?")])
+
+once, _ = gpt2_forward(ids, model.params, model.config)
+again, _ = gpt2_forward(ids, model.params, model.config)
+print("same tokens, same parameters, same result:", np.array_equal(once, again))
+
+activations = minigpt2.trace(model, ids)
+inputs = activations["h.0.ln_2"][0, -1]  # (C,)
+weights = model.params["h"][0]["mlp"]["c_fc"]["weight"][:, 7]  # (C,)
+bias = model.params["h"][0]["mlp"]["c_fc"]["bias"][7]
+total = sum(x * w for x, w in zip(inputs, weights, strict=True)) + bias
+neuron, _ = gelu_forward(np.array([total]))
+print(f"by hand {neuron[0]:.4f}, in the model {activations['h.0.mlp.gelu'][0, -1, 7]:.4f}")
+
+# %% [markdown] tags=["en"]
+# Four things are missing, or not quite so.
+#
+# 1. **Not everything is such a neuron.** Attention (2.5.3) adds up with weights as well, but those are no parameters:
+#    they are computed from the text, afresh for each one. The cell below shows that they change with the text while no
+#    parameter does.
+# 2. **A decision boundary is not what comes out.** GPT-2 puts out a score for every token, which becomes a probability.
+# 3. **Nobody can fit the true distribution of the data.** There is only a sample of it. That is what makes section 6
+#    interesting.
+# 4. **A test on which one has chosen is no test.** If you try ten models and keep the one that does best on the
+#    validation data, its loss there is a little too good. So there ought to be a third part that is looked at once.
+#    (The card of the built-in model says so about its own figure: `minigpt2/pretrained/shakespeare/README.md`.)
+#
+# And GPT-2 itself? It had so much text that it did not come to overfitting: all four sizes *underfit* their training
+# data, and their loss would have gone on falling with more training (Radford et al. 2019, section 3).
+
+# %%
+other = np.array([tokenizer.encode("What night through yonder window breaks?")])
+for name, text_ids in (("What light ...", ids), ("What night ...", other)):
+    _, cache = model.forward(text_ids)
+    weights = cache["h"][0]["attn"]["probs"][0, 0, 2, :3]  # block 0, head 0: how token 2 weighs tokens 0, 1, 2
+    print(f"{name}: weights of the third token's attention", *(f"{w:.3f}" for w in weights))
+
+# %% [markdown] tags=["en"]
+# ## 2. The idea
+#
+# Take the simplest picture there is: points in a plane, and a curve that is to run through them. The points were made
+# from a known curve (dotted) with random noise on top. The model is a polynomial, and its parameters are its
+# coefficients. Filled points are for training. The open ones are for validation; no fit has seen them.
+
+# %%
+rng = np.random.default_rng(1)
+
+
+def truth(x):
+    return np.sin(2.5 * x)
+
+
+noise = 0.2
+x_train, x_valid = np.linspace(-1, 1, 12), np.linspace(-0.95, 0.95, 40)
+y_train, y_valid = (truth(x) + noise * rng.standard_normal(x.size) for x in (x_train, x_valid))
+
+figure, axes = plt.subplots(1, 3, figsize=(7.6, 2.9), sharey=True)
+grid = np.linspace(-1, 1, 300)
+print(f"mean square of the error; that of the noise alone is {noise**2:.2f}")
+print(f"{'parameters':>10} {'training':>10} {'validation':>10}")
+for axis, parameters, word in zip(axes, (2, 4, 12), ("too stiff", "about right", "overfitted"), strict=True):
+    curve = np.polynomial.Polynomial.fit(x_train, y_train, parameters - 1)
+    losses = [np.mean((curve(x) - y) ** 2) for x, y in ((x_train, y_train), (x_valid, y_valid))]
+    print(f"{parameters:10} {losses[0]:10.2f} {losses[1]:10.2f}")
+    axis.plot(grid, truth(grid), color="0.4", ls=":", lw=1)
+    axis.plot(grid, curve(grid), color=style.BLUE, ls="-")
+    axis.plot(x_train, y_train, "o", color=style.BLUE, ms=5, ls="")
+    axis.plot(x_valid, y_valid, "o", color=style.ORANGE, ms=4, mfc="none", ls="")
+    axis.set(title=f"{parameters} parameters: {word}", xlabel="x", ylim=(-2, 2))
+axes[0].set_ylabel("y")
+plt.show()
+
+# %% [markdown] tags=["en"]
+# Twelve parameters meet twelve points exactly: the training loss is zero. Such a curve has learned the *noise*, which
+# will be different next time, and between the points it goes astray. The curve with four parameters does not even
+# try: its losses are about what the noise alone gives. **A training loss far below the noise is the sign that
+# something was learned by heart.** Keep that in mind for the end.
+#
+# ## 3. The mathematics
+#
+# ### Training
+#
+# Write $f(x;\theta)$ for a model, $\theta$ for all its parameters together, and $(x_n, y_n)$, $n = 1 \dots N$, for the
+# examples. The training loss is the mean over the examples, and *gradient descent* moves every parameter a little
+# against its gradient; lr is the *learning rate*:
+#
+# $$\mathrm{loss}(\theta) = \frac1N\sum_n \ell\bigl(f(x_n;\theta),\,y_n\bigr), \qquad
+#   \theta \leftarrow \theta - \mathrm{lr}\cdot d\theta .$$
+#
+# Take the smallest model there is, a neuron without activation, and the square for $\ell$:
+#
+# | symbol | in the code | shape | meaning |
+# |---|---|---|---|
+# | $x$ | `x` | `(N, 1)` | inputs |
+# | $t$ | `t` | `(N, 1)` | targets |
+# | $w$, $b$ | `weight`, `bias` | `(1, 1)`, `(1,)` | parameters |
+# | $y = xw + b$ | `y` | `(N, 1)` | predictions |
+#
+# **Step 1: the loss.** $\mathrm{loss} = \frac1N\sum_n (y_n-t_n)^2$; only one term contains $y_n$, and the
+# derivative of $z^2$ is $2z$:
+#
+# $$dy_n = \frac2N\,(y_n - t_n).$$
+#
+# **Step 2: the neuron.** $y_n = x_n w + b$, so $\partial y_n/\partial w = x_n$ and $\partial y_n/\partial b = 1$. Both
+# parameters act through every example, so we sum:
+#
+# $$dw = \sum_n x_n\,dy_n, \qquad db = \sum_n dy_n .$$
+#
+# ### What training cannot get below
+#
+# A language model predicts probabilities, and its loss is the mean of $-\ln q(v)$, where $q(v)$ is what the model gave
+# to the token $v$ that came. Let $p(v)$ be the true probability of $v$ in this place. On average over many texts the
+# loss is
+#
+# $$-\sum_v p(v)\ln q(v) = \underbrace{-\sum_v p(v)\ln p(v)}_{\text{entropy}}
+#   + \underbrace{\sum_v p(v)\ln\frac{p(v)}{q(v)}}_{\text{what the model lacks}} .$$
+#
+# (To see that the two sides are equal, write the last logarithm as a difference. $\sum_v$ runs over all tokens.) The
+# first term is called the *entropy*: the noise of the language, the same for every model. The second one is never
+# negative. For the curve of the logarithm lies below its tangent at 1, which says that $\ln z \le z-1$, and therefore
+#
+# $$\sum_v p(v)\ln\frac{p(v)}{q(v)} = -\sum_v p(v)\ln\frac{q(v)}{p(v)} \ge -\sum_v p(v)\Bigl(\frac{q(v)}{p(v)} - 1\Bigr)
+#   = -\sum_v q(v) + \sum_v p(v) = -1 + 1 = 0 .$$
+#
+# (Cover & Thomas 2006, "Elements of Information Theory", theorem 2.6.3.) So **on fresh text no model in the world is
+# better than the entropy on average.** On the training text it can be: it has seen the answers.
+
+# %% [markdown] tags=["en"]
+# ## 4. The code
+#
+# The neuron is the library's linear layer with a single input and a single output:
+
+# %%
+style.show_source(linear_forward, linear_backward)
+
+# %% [markdown] tags=["en"]
+# ### By hand
+#
+# Three examples, $(0, 1)$, $(1, 3)$ and $(2, 5)$, which lie on the line $2x + 1$. We begin with $w = b = 0$ and take
+# one step with lr = 1/10.
+
+
+# %%
+def square_forward(x, weight, bias, t):
+    """Mean square of the error of a linear layer, and the cache for ``square_backward``."""
+    y, linear = linear_forward(x, weight, bias)
+    return np.mean((y - t) ** 2), {"y": y, "t": t, "linear": linear}
+
+
+def square_backward(dloss, cache):
+    """dx, dweight, dbias and dt."""
+    y, t = cache["y"], cache["t"]
+    dy = dloss * 2 / y.size * (y - t)
+    return *linear_backward(dy, cache["linear"]), -dy
+
+
+x, t = np.array([[0.0], [1.0], [2.0]]), np.array([[1.0], [3.0], [5.0]])
+weight, bias = np.zeros((1, 1)), np.zeros(1)
+loss, cache = square_forward(x, weight, bias, t)
+_, dweight, dbias, _ = square_backward(1.0, cache)
+
+
+def fraction(number):
+    return Fraction(float(np.squeeze(number))).limit_denominator(1000)
+
+
+print("loss", fraction(loss), "  dw", fraction(dweight), "  db", fraction(dbias))
+print("after a step: w", fraction(weight - 0.1 * dweight), "  b", fraction(bias - 0.1 * dbias))
+
+for step in range(1, 301):
+    loss, cache = square_forward(x, weight, bias, t)
+    _, dweight, dbias, _ = square_backward(1.0, cache)
+    weight -= 0.1 * dweight
+    bias -= 0.1 * dbias
+    if step in (1, 10, 100, 300):
+        print(f"step {step:3}: loss {loss:7.4f}   w {weight[0, 0]:.3f}   b {bias[0]:.3f}")
+print("at x = 3, which it has not seen:", round(float(linear_forward(np.array([[3.0]]), weight, bias)[0][0, 0]), 2))
+
+# %% [markdown] tags=["en"]
+# With $w = b = 0$ the errors $y - t$ are $-1, -3, -5$, and the loss is $(1+9+25)/3 = 35/3$. Then
+# $dw = \tfrac23\,(0\cdot(-1) + 1\cdot(-3) + 2\cdot(-5)) = -\tfrac{26}3$ and $db = \tfrac23\,(-9) = -6$. A tenth of
+# that is taken off: $w = \tfrac{26}{30} = \tfrac{13}{15}$, $b = \tfrac35$. In the end it has found the line, and so it
+# is right where it was never trained. That is generalisation, and here it was easy: no noise, and two parameters
+# for three examples.
+#
+# ## 5. Is it right?
+#
+# Every number is nudged up and down by a tiny amount, and the change of the loss compared with the gradient. Then with
+# a mistake on purpose: someone forgets that the loss is a *mean* and leaves $1/N$ out.
+
+# %%
+inputs = {"x": x, "weight": np.array([[0.5]]), "bias": np.array([0.1]), "t": t}
+style.show_check(minigpt2.gradient_check(square_forward, square_backward, inputs))
+
+
+def forgetful_backward(dloss, cache):
+    """The backward pass without the 1 / N of the mean."""
+    return square_backward(dloss * cache["y"].size, cache)
+
+
+style.show_check(minigpt2.gradient_check(square_forward, forgetful_backward, inputs))
+
+# %% [markdown] tags=["en"]
+# The package carries values that PyTorch computed for the linear layer, recorded once:
+
+# %%
+reference = recorded("linear")
+y, cache = linear_forward(**reference["inputs"])
+gradients = dict(zip(reference["gradients"], linear_backward(reference["dy"], cache), strict=True))
+error, _ = relative_error({"y": y, **gradients}, {"y": reference["y"], **reference["gradients"]})
+style.show_agreement("linear: y, and all gradients", error)
+
+# %% [markdown] tags=["en"]
+# ## 6. Learning, or learning by heart?
+#
+# Now a GPT. To know the truth that it ought to find, we need a language whose probabilities are known. We have one: the
+# built-in model. Let it write a text by lot, and take this text for the language to be learned. Its own loss on it is
+# an estimate of the entropy of section 3, and no pupil is better on fresh text, however large it is and however long it
+# trains. (In nats per character, so that teacher and pupil compare: the teacher writes pieces of words, the pupil
+# characters. The estimate is a little too high, as some texts can be put together from pieces in several ways.)
+
+# %%
+start = tokenizer.encode("\n\n")
+rows = model.generate(start, max_new_tokens=160, temperature=1.0, num_samples=80, seed=0)
+written = [tokenizer.decode(row[len(start) :]) for row in rows]
+targets = rows[:, 1:].copy()
+targets[:, : len(start) - 1] = -100
+nats = model.loss(rows[:, :-1], targets) * (targets != -100).sum()
+entropy = nats / sum(map(len, written))
+print(f"entropy of the language: {entropy:.1f} nats per character")
+print("it looks like this:", repr(written[0][:120]))
+
+# %%
+characters = CharTokenizer.train("".join(written))
+valid_ids = np.array(characters.encode("".join(written[:12])))
+train_ids = np.array(characters.encode("".join(written[12:])))
+T = 32  # characters in a window
+
+
+def loss_on(pupil, ids):
+    """In nats per character, on at most 4,000 characters."""
+    n = min(len(ids) - 1, 4000) // T
+    return pupil.loss(ids[: n * T].reshape(n, T), ids[1 : n * T + 1].reshape(n, T))
+
+
+def learn(ids, steps=400):
+    """A new small GPT trained on ids, and (step, training loss, validation loss) on the way."""
+    config = minigpt2.GPT2Config(
+        vocab_size=len(characters), n_positions=T, n_embd=48, n_layer=2, n_head=4, initializer_range=0.1,
+        embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0,
+    )  # fmt: skip
+    pupil = minigpt2.GPT2(config, seed=0)
+    optimizer = minigpt2.AdamW(pupil.params, lr=3e-3)
+    rng, history = np.random.default_rng(0), []
+    for step in range(steps + 1):
+        if step % 25 == 0:
+            history.append((step, loss_on(pupil, ids), loss_on(pupil, valid_ids)))
+        _, grads = pupil.loss_and_grads(*random_windows(ids, 16, T, rng))
+        optimizer.step(grads, max_norm=1.0)
+    return pupil, np.array(history)
+
+
+pupils, histories = {}, {}
+for size in (1000, 5000, 25000):
+    pupils[size], histories[size] = learn(train_ids[:size])
+print(f"{pupils[1000].num_parameters:,} parameters each, the same number of steps each")
+print(f"a pupil that knows nothing: {np.log(len(characters)):.1f}; no pupil on fresh text is below {entropy:.1f}\n")
+print(f"{'characters':>10} {'read so often':>14} {'training':>9} {'validation':>11} {'at its best':>12}")
+for size, history in histories.items():
+    times, best = 400 * 16 * T / size, history[:, 2].min()
+    print(f"{size:10,} {times:14.0f} {history[-1, 1]:9.1f} {history[-1, 2]:11.1f} {best:12.1f}")
+
+# %%
+figure, axes = plt.subplots(1, 3, figsize=(7.8, 3), sharey=True)
+for axis, (size, history) in zip(axes, histories.items(), strict=True):
+    step, training, validation = history.T
+    axis.plot(step, training, label="training")
+    axis.plot(step, validation, label="validation")
+    axis.plot(step[validation.argmin()], validation.min(), "o", color=style.ORANGE, ls="")
+    axis.axhline(entropy, color="0.4", lw=1, ls=":")
+    axis.set(title=f"{size:,} characters", xlabel="step", ylim=(0, 5.5))
+axes[0].set_ylabel("loss (nats per character)")
+axes[0].text(400, entropy + 0.08, "entropy", color="0.4", ha="right")
+axes[2].legend()
+plt.show()
+
+# %% [markdown] tags=["en"]
+# Three pupils, alike in everything but the length of the text that they learned from.
+#
+# - **1,000 characters.** The training loss falls through the entropy as if it were not there. That is no skill: nobody
+#   can guess noise. The pupil remembers the text. The validation loss turns after a few dozen steps, and in the end the
+#   pupil is worse than one that knows nothing, for it is wrong *with conviction*.
+# - **5,000 characters.** The same, more slowly. The two curves part, and validation gets no better long before the end.
+# - **25,000 characters.** The two curves stay together. Here nothing is learned by heart yet, and more training would
+#   help. This is where GPT-2 was when its training ended.
+#
+# The circle marks the step with the lowest validation loss. To stop there is the cheapest remedy; it is called *early
+# stopping*, and the library's trainer always keeps the best model (`minigpt2.training`). The best remedy is more text:
+# compare the circles. Others are dropout (2.5.6) and a smaller model.
+#
+# ### Can it recite?
+#
+# Give each pupil 16 characters from a text and let it go on, always with the likeliest character. Which share of the
+# next 16 are those of the text? On the training text a pupil can know them by heart, on the validation text it cannot.
+
+
+# %%
+def recited(pupil, ids):
+    """Of 16 characters after each of 40 places in ids, the share that the pupil has right; and an example."""
+    places = np.linspace(0, min(len(ids), 4000) - 32, 40).astype(int)
+    texts = ids[places[:, None] + np.arange(32)]
+    continued = pupil.generate(texts[:, :16], max_new_tokens=16)
+    return (continued == texts)[:, 16:].mean(), texts[1], continued[1]
+
+
+print("characters  right in the training text  in the validation text")
+for size, pupil in pupils.items():
+    print(f"{size:10,} {recited(pupil, train_ids[:size])[0]:27.1f} {recited(pupil, valid_ids)[0]:23.1f}")
+_, text, continued = recited(pupils[1000], train_ids[:1000])
+print("\ntext           ", repr(characters.decode(text)))
+print("the first pupil", repr(characters.decode(continued)))
+
+# %% [markdown] tags=["en"]
+# The first pupil recites, and of the language it knows less than the third. Had you looked at the training loss only,
+# or tried the model on lines that it was trained on, you would have chosen the wrong one. That is why validation data
+# are sacred.
+#
+# (What the picture does not show: it is one seed and one size of model. Very large models can have a training loss near
+# zero and generalise all the same, see Zhang et al. 2017, "Understanding deep learning requires rethinking
+# generalization". The pupils see at most 32 characters and the teacher up to 160 tokens, so that a part of the distance
+# to the entropy can never be closed.)
+#
+# ## Questions
+#
+# 1. Name the parameters of the neuron in section 1, and say how many there are. Which numbers in its formula are none?
+# 2. Do the second step of gradient descent by hand, from $w = 13/15$, $b = 3/5$. Then let the cell print it.
+#    *Hint: the errors are now $-\tfrac25$, $-\tfrac{23}{15}$, $-\tfrac83$.*
+# 3. A model has a validation loss *below* the entropy of the language. Name two possible reasons.
+#    *Hint: one is in point 4 of section 1. What if a piece of the training text is in the validation text too?*
+# 4. Predict the left picture of section 6 for a pupil with `n_embd=16`, and for one with dropout 0.3 in all three
+#    places (give `loss_and_grads` a generator as `rng`). Which of the two has the lower circle? Then run it.
+# 5. How many characters would it take for the two curves to stay together for 600 steps? Write down a number, then try.

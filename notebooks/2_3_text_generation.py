@@ -1,0 +1,633 @@
+# %% [markdown] tags=["en"]
+# # 2.3 文本生成 · Text generation
+#
+# How does a machine write? It guesses what comes next, again and again. This notebook builds three machines that can
+# guess, a table of counts, a recurrent network and a small GPT, and gives them the same text and the same number of
+# parameters. Then it turns the knobs with which one chooses among the guesses.
+#
+# You need Python, NumPy, the chain rule from school, and these words:
+#
+# - A **token** is what a text is made of here: a character in the first half, a piece of a word in the second. There
+#   are $V$ different ones, the *vocabulary*.
+# - A **language model** is a function that takes the tokens so far and returns a probability for each of the $V$ tokens
+#   to be the next one. Its **parameters** are the numbers in it that were learned.
+# - **Decoding** is what turns these probabilities into a text. (The word has a second meaning: `tokenizer.decode` makes
+#   text of token numbers. That is not meant here.)
+# - The **loss** of a model on a text is the mean of $-\ln p$ over its tokens, where $p$ is the probability that the
+#   model gave to the token that did come. It is measured in *nats*. Small is good. A model that knows nothing gives
+#   every token $1/V$ and has a loss of $\ln V$.
+
+# %%
+import re
+import sys
+from collections import Counter
+from fractions import Fraction
+from pydoc_data.topics import topics
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+sys.path.insert(0, "..")  # style.py lies beside the sources of the notebooks
+import style
+
+import minigpt2
+from minigpt2.char_tokenizer import CharTokenizer
+from minigpt2.components.embedding import embedding_backward, embedding_forward
+from minigpt2.components.linear import linear_backward, linear_forward
+from minigpt2.components.loss import cross_entropy_backward, cross_entropy_forward
+from minigpt2.components.optimizer import learning_rate
+from minigpt2.data import random_windows
+from minigpt2.generation import draw, keep_top_k, next_token_probs
+from minigpt2.measures import distinct_n, n_grams
+
+style.use()
+
+# %% [markdown] tags=["en"]
+# ## 1. Where it stands
+#
+# The document splits text generation in two: a language model, which knows how probable a text is, and a generator,
+# which writes one accordingly, token by token, until an end token or some limit is reached. It calls recurrent networks
+# (RNN, LSTM, GRU) the tradition, and GPT-2 a stack of transformer blocks. In outline this is so. Four details are not:
+#
+# 1. It says that a language model estimates whether the present word is one that occurred before. It estimates which
+#    token comes *next*, and that may well be a new one.
+# 2. It speaks of two models. The second one is no model: decoding has no parameters and learns nothing.
+# 3. It sets conditioning on what has been written so far against GPT-2. But GPT-2 does exactly this (Radford et al.
+#    2019, section 2, eq. 1), and so does every model below.
+# 4. It counts the positional encoding among the parts of a block, and leaves out the residual connections. In GPT-2 a
+#    position vector is added once, below the first block.
+#
+# And the tradition is older than RNNs: tables of counts, so-called *n-grams*, were what language models were made of
+# for half a century (Shannon 1948, "A Mathematical Theory of Communication", section 3, writes text with them).
+#
+# The first, third and fourth point can be seen in the small model inside this package.
+
+# %%
+model = minigpt2.GPT2.from_pretrained("shakespeare")
+tokenizer = minigpt2.Tokenizer.from_pretrained("shakespeare")
+
+prompt = "ROMEO:\nBut soft, what light"
+ids = tokenizer.encode(prompt)
+logits, _ = model.forward([ids])
+probs = next_token_probs(logits[:, -1])[0]
+occurred = sorted(set(ids))
+print(f"1. tokens that occurred before get {probs[occurred].sum():.0%} of the probability, new ones the rest")
+
+other = [*ids[:-1], tokenizer.encode(" night")[0]]  # another last token
+shorter, _ = model.forward([other])
+print(f"3. a changed last token changes the guess after it: {not np.allclose(logits[0, -1], shorter[0, -1])}")
+print(f"   and none of those before it:                     {np.allclose(logits[0, :-1], shorter[0, :-1], atol=1e-4)}")
+
+names = list(minigpt2.flatten(model.params))
+print("4. positions:", [name for name in names if "wpe" in name])
+print("   a block:  ", [name.removeprefix("h.0.") for name in names if name.startswith("h.0.") and "weight" in name])
+
+# %% [markdown] tags=["en"]
+# ## 2. The idea
+#
+# **All possible texts are a tree, and writing is a walk in it.** At every fork stand the $V$ tokens that may come next,
+# each with its probability. The language model is what writes the numbers at the forks. Decoding is how you walk:
+# always along the likeliest branch, or by lot, or by lot among the best few.
+
+# %%
+figure, axes = plt.subplots(figsize=(7.2, 3.4))
+axes.set(xlim=(-0.02, 1), ylim=(-0.06, 1.04))
+axes.axis("off")
+box = {"boxstyle": "round,pad=0.35", "fc": "white", "ec": style.BLUE}
+
+
+def best_continuations(ids, k):
+    """The k likeliest next tokens of the built-in model, and their probabilities."""
+    probs = next_token_probs(model.forward([ids])[0][:, -1])[0]
+    return [(int(i), probs[i]) for i in np.argsort(-probs)[:k]]
+
+
+def label(token):
+    return repr(tokenizer.decode([token]))
+
+
+def branch(start, end, p):
+    axes.plot(*zip(start, end, strict=True), color=style.BLUE, lw=25 * p, ls="-", zorder=0)
+    middle = (start[0] + 0.55 * (end[0] - start[0]), start[1] + 0.55 * (end[1] - start[1]))
+    axes.text(*middle, f"{p:.2f}", ha="center", va="center", fontsize=8, bbox={"fc": "white", "ec": "none", "pad": 1})
+
+
+axes.text(0, 0.5, prompt, va="center", bbox=box)
+for i, (first, p) in enumerate(best_continuations(ids, 3)):
+    here = (0.5, 0.86 - 0.36 * i)
+    branch((0.12, 0.5), here, p)
+    axes.text(*here, label(first), ha="center", va="center", bbox=box)
+    for j, (second, q) in enumerate(best_continuations([*ids, first], 3)):
+        there = (0.88, here[1] + 0.12 - 0.12 * j)
+        branch((0.52, here[1]), there, q)
+        axes.text(*there, label(second), va="center", bbox=box | {"boxstyle": "round,pad=0.2"}, fontsize=8)
+plt.show()
+
+# %% [markdown] tags=["en"]
+# The thicker the branch, the more probable. Only the three best of many hundred are drawn at each fork.
+#
+# ## 3. The mathematics
+#
+# ### What the probability of a text is
+#
+# Write $x_0, x_1, \dots, x_{T-1}$ for the tokens of a text. Whatever the probabilities are, the rules of school allow
+# us to take the tokens one after the other:
+#
+# $$p(x_0, x_1, \dots, x_{T-1}) = \prod_{t} p(x_t \mid x_0, \dots, x_{t-1}).$$
+#
+# Nothing is assumed here; the bar reads "given". Take the logarithm, divide by the number of tokens, turn the sign, and
+# there is the loss: $-\frac1T\sum_t \ln p(x_t \mid x_0, \dots, x_{t-1})$. The three machines differ in one thing only:
+# **how much of the past they keep, and in what form.**
+#
+# | | what it keeps of $x_0, \dots, x_{t-1}$ | what it learns |
+# |---|---|---|
+# | n-gram | the last $n-1$ tokens | how often each token followed them |
+# | RNN | one vector of $C$ numbers | how to update the vector, and to read from it |
+# | GPT | a vector for each of the tokens | how to look back at them, and to read from that |
+#
+# ### n-gram: counting
+#
+# An *n-gram* is a run of $n$ tokens. Call $c$ the last $n-1$ tokens, the *context*, $N(c)$ how often the training text
+# has it with something after it, $N(c\,v)$ how often token $v$ followed, and $U(c)$ how many different tokens did. The
+# plain share $N(c\,v)/N(c)$ is of no use: a single token that never followed would have probability 0, and a loss of
+# infinity. So we mix in what the next shorter context $c'$ says (the first token dropped), the more so, the more
+# various the followers were:
+#
+# $$p_n(v \mid c) = \frac{N(c\,v) + U(c)\;p_{n-1}(v \mid c')}{N(c) + U(c)}, \qquad p_0(v) = \frac1V .$$
+#
+# For an unseen context, $N(c) = U(c) = 0$, it is $p_{n-1}(v \mid c')$. (Witten & Bell 1991, "The zero-frequency
+# problem", method C; in this recursive form in Chen & Goodman 1998, section 2.5. `p_1` looks at no context at all.)
+#
+# ### RNN: forward
+#
+# | symbol | in the code | shape | meaning |
+# |---|---|---|---|
+# | $x_t$ | `x[:, t]` | `(B, C)` | learned vector of token $t$, for $B$ texts at once |
+# | $h_t$ | `h[t + 1]` | `(B, C)` | the *state* after token $t$; $h_{-1} = 0$ is `h[0]` |
+# | $W$, $b$ | `rnn.weight`, `rnn.bias` | `(C, C)`, `(C,)` | how the old state acts on the new one |
+# | $W_o$, $b_o$ | `head.weight`, `head.bias` | `(C, V)`, `(V,)` | reads scores from the state |
+#
+# $$u_t = x_t + h_{t-1} W + b, \qquad h_t = \tanh(u_t), \qquad \mathrm{logits}_t = h_t W_o + b_o .$$
+#
+# (Elman 1990, "Finding Structure in Time".) The **logits** are scores, any numbers. The *softmax* makes probabilities
+# of them, for the RNN as for GPT: $p_v = e^{\mathrm{logits}_v} / \sum_u e^{\mathrm{logits}_u}$, where $u$ runs over
+# all $V$ tokens.
+#
+# ### RNN: backward
+#
+# We are given $d\,\mathrm{logits}_t$, the gradient of the loss at the logits, for every $t$ (in this book $dv$ stands
+# for $\partial\,\mathrm{loss}/\partial v$; this one is derived in 2.5.8). We go from the last token to the first.
+#
+# **Step 1: the state.** $h_t$ acts on the loss in *two* places: it makes the logits of its own time, and through $W$ it
+# is a part of $u_{t+1}$. The chain rule adds the two:
+#
+# $$dh_t = d\,\mathrm{logits}_t\,W_o^\top + du_{t+1} W^\top, \qquad du_T = 0 .$$
+#
+# **Step 2: the tanh.** Its derivative is $1-\tanh^2$, and $\tanh(u_t)$ is $h_t$, which we have kept. With $\odot$ for
+# the product element by element:
+#
+# $$du_t = dh_t \odot (1 - h_t \odot h_t).$$
+#
+# **Step 3: the parameters.** The same $W$ and $b$ are used at every time, so their gradients are sums over time:
+#
+# $$dW = \sum_t h_{t-1}^\top\, du_t, \qquad db = \sum_t \sum_{\text{texts}} du_t, \qquad dx_t = du_t .$$
+#
+# That is *backpropagation through time* (Werbos 1990). Put step 1 into step 2, again and again, and see what is left of
+# a gradient that comes from $k$ tokens later: it was multiplied $k$ times by $W^\top$ and by factors $1 - h^2 \le 1$.
+# A product of many factors dies or explodes (Bengio, Simard & Frasconi 1994; Pascanu et al. 2013, section 2). Remember
+# this for section 6.
+
+# %% [markdown] tags=["en"]
+# ## 4. The code
+#
+# The package has no n-gram model and no RNN, so they are written here, the second from the package's linear layer and
+# embedding. First the counting. It keeps one number for each n-gram that occurs; these are its parameters.
+
+
+# %%
+class NGram:
+    """Counts of runs of 1 ... n characters."""
+
+    def __init__(self, text, n, V):
+        self.n, self.V = n, V
+        self.count = Counter(gram for k in range(1, n + 1) for gram in n_grams(text, k))
+        self.N, self.U = Counter(), Counter()  # of each context: followers, different followers
+        for gram, times in self.count.items():
+            self.N[gram[:-1]] += times
+            self.U[gram[:-1]] += 1
+
+    def prob(self, v, context):
+        """p(v | context); context: the characters before, of which the last n - 1 count."""
+        p = 1 / self.V
+        for k in range(self.n):  # from no context to the longest
+            c = tuple(context[len(context) - k :])
+            if len(c) < k or not self.N[c]:
+                break
+            p = (self.count[(*c, v)] + self.U[c] * p) / (self.N[c] + self.U[c])
+        return p
+
+    def loss(self, text, start):
+        """Mean -ln p of the characters from ``start`` on."""
+        return -np.mean([np.log(self.prob(text[i], text[i - self.n + 1 : i])) for i in range(start, len(text))])
+
+
+# %% [markdown] tags=["en"]
+# ### By hand
+#
+# Train it on the word "abracadabra": 11 letters, 5 different ones. How likely is b after a?
+
+# %%
+small = NGram("abracadabra", n=2, V=5)
+print("N(a) =", small.N[("a",)], "  U(a) =", small.U[("a",)], "  N(ab) =", small.count[("a", "b")])
+print("p_1(b)     =", Fraction(small.prob("b", ())).limit_denominator(1000))
+print("p_2(b | a) =", Fraction(small.prob("b", ("a",))).limit_denominator(1000))
+print("sum over all letters:", round(sum(small.prob(v, ("a",)) for v in "abcdr"), 12))
+
+# %% [markdown] tags=["en"]
+# Four of the five a's have a letter after them: b, c, d, b. Without context b occurs twice in 11, and with five
+# different letters $p_1(b) = (2 + 5\cdot\tfrac15)/(11+5) = 3/16$. With it,
+# $p_2(b\mid a) = (2 + 3\cdot\tfrac3{16})/(4+3) = \tfrac{41}{16}/7 = 41/112$: a little less than the plain share of 1/2,
+# because room must be left for what was never seen.
+#
+# ### The RNN
+#
+# Compare each line with section 3. Time is a Python loop: $h_t$ cannot be had before $h_{t-1}$, and that is not a
+# matter of programming.
+
+
+# %%
+def rnn_forward(ids, params):
+    """ids (B, T) -> logits (B, T, V) and the cache for ``rnn_backward``."""
+    x, wte = embedding_forward(ids, params["wte"]["weight"])
+    W, b = params["rnn"]["weight"], params["rnn"]["bias"]
+    B, T, C = x.shape
+    h = np.zeros((T + 1, B, C), x.dtype)  # time first; h[0] is the state before the first token
+    for t in range(T):
+        np.tanh(x[:, t] + h[t] @ W + b, out=h[t + 1])
+    logits, head = linear_forward(h[1:].swapaxes(0, 1).copy(), **params["head"])
+    return logits, {"wte": wte, "h": h, "W": W, "head": head}
+
+
+def rnn_backward(dlogits, cache):
+    """Gradients of all parameters, nested like ``params``."""
+    h, W = cache["h"], cache["W"]
+    dh, *dhead = linear_backward(dlogits, cache["head"])
+    du = np.zeros_like(h)  # du[t] for t = 0 ... T - 1, and du[T] = 0
+    for t in reversed(range(len(h) - 1)):
+        du[t] = (dh[:, t] + du[t + 1] @ W.T) * (1 - h[t + 1] ** 2)  # steps 1 and 2
+    du = du[:-1]
+    C = len(W)
+    return {
+        "wte": {"weight": embedding_backward(du.swapaxes(0, 1).copy(), cache["wte"])},
+        "rnn": {"weight": h[:-1].reshape(-1, C).T @ du.reshape(-1, C), "bias": du.sum(axis=(0, 1))},
+        "head": {"weight": dhead[0], "bias": dhead[1]},
+    }
+
+
+def new_rnn(V, C, dtype="float32", seed=0):
+    """Random parameters; those of W keep a vector's length about the same."""
+    rng = np.random.default_rng(seed)
+    params = {
+        "wte": {"weight": rng.normal(0, 0.5, (V, C))},
+        "rnn": {"weight": rng.normal(0, 0.9 / np.sqrt(C), (C, C)), "bias": np.zeros(C)},
+        "head": {"weight": rng.normal(0, 1 / np.sqrt(C), (C, V)), "bias": np.zeros(V)},
+    }
+    return minigpt2.unflatten({name: p.astype(dtype) for name, p in minigpt2.flatten(params).items()})
+
+
+# %% [markdown] tags=["en"]
+# ### Decoding
+#
+# This is the library's own. A *temperature* divides the logits before the softmax, *top-k* keeps the $k$ best tokens
+# and drops the others, and then a token is drawn by lot.
+
+# %%
+style.show_source(next_token_probs, keep_top_k, draw)
+
+# %% [markdown] tags=["en"]
+# Three tokens with logits $\ln 1, \ln 2, \ln 4$ can be done in your head. The softmax undoes the logarithm, so the
+# probabilities are as 1 : 2 : 4. Dividing the logits by 1/2 squares these numbers, dividing by 2 takes their roots.
+
+# %%
+logits_by_hand = np.log([[1.0, 2.0, 4.0]])
+for options in ({}, {"temperature": 0.5}, {"top_k": 2}, {"top_k": 1}):
+    row = next_token_probs(logits_by_hand, **options)[0]
+    print(f"{options!s:22}", *(f"{Fraction(p).limit_denominator(1000)!s:>6}" for p in row))
+
+# %% [markdown] tags=["en"]
+# $1 + 2 + 4 = 7$; squared, $1 + 4 + 16 = 21$. With `top_k=1` only the best token is left, which is *greedy* decoding;
+# temperature 0 stands for the same.
+
+# %% [markdown] tags=["en"]
+# ## 5. Is it right?
+#
+# `gradient_check` nudges every parameter up and down and compares what happens with what the backward pass claims. Then
+# a mistake on purpose, the classical one: someone forgets that the state acts on the next state too, and leaves out the
+# second term of step 1.
+
+
+# %%
+def forgetful_backward(dlogits, cache):
+    """The RNN's backward pass without the term that comes from the future."""
+    W = cache["W"]
+    return rnn_backward(dlogits, cache | {"W": np.zeros_like(W)})
+
+
+inputs = {"ids": np.array([[0, 3, 1, 1, 2], [4, 2, 0, 3, 3]]), "params": new_rnn(V=5, C=4, dtype="float64")}
+for backward in (rnn_backward, forgetful_backward):
+    report = minigpt2.gradient_check(rnn_forward, backward, inputs)
+    print(f"{backward.__name__}: {'passed' if report else 'FAILED'}")
+    for check in report.checks:
+        verdict = "ok" if check.error < report.tolerance else f"WRONG, error {check.error:.2g}"
+        print(f"  {check.name:20} {check.shape!s:8} {verdict}")
+
+# %% [markdown] tags=["en"]
+# The output layer is beyond the mistake and stays right; everything below it is wrong. (There is nothing recorded to
+# compare an RNN with, as GPT-2 has none. What it is made of, `linear` and `embedding`, is compared with PyTorch in the
+# notebooks of the components.)
+
+# %% [markdown] tags=["en"]
+# ## 6. Which guesses best, at equal numbers of parameters?
+#
+# ### On a text
+#
+# The text is one that every Python brings along, the help on its language (the exact words differ a little between
+# versions, and so may the last digit of what follows). Paragraphs that occur twice are used once, letters are made
+# small, and only 33 different characters are kept. The models read the first part and are tested on another one that
+# they have not seen.
+
+# %%
+paragraphs = dict.fromkeys("\n\n".join(topics[name] for name in sorted(topics)).split("\n\n"))
+text = re.sub(r"[^a-z .,()_'\n]", "", "\n\n".join(paragraphs).lower())
+text = re.sub(r"\s+", " ", text)
+characters = CharTokenizer.train(text)
+V = len(characters)
+text_ids = np.array(characters.encode(text))
+train_ids, test_ids = text_ids[:200_000], text_ids[200_000:210_000]
+print(V, "characters; the test begins:", repr(text[200_000:200_060]))
+
+
+# %%
+def train(params, loss_and_grads, batch, steps, lr):
+    """Train in place with AdamW; returns the losses of all steps."""
+    optimizer = minigpt2.AdamW(params, betas=(0.9, 0.99))
+    rng, losses = np.random.default_rng(0), []
+    for step in range(steps):
+        optimizer.lr = learning_rate(step, lr, lr / 10, 50, steps)
+        loss, grads = loss_and_grads(*batch(rng))
+        optimizer.step(grads, max_norm=1.0)
+        losses.append(float(loss))
+    return losses
+
+
+def rnn_loss_and_grads(params):
+    """The RNN's counterpart of ``GPT2.loss_and_grads``."""
+
+    def loss_and_grads(ids, targets):
+        logits, cache = rnn_forward(ids, params)
+        loss, loss_cache = cross_entropy_forward(logits, targets)
+        return loss, rnn_backward(cross_entropy_backward(1.0, loss_cache), cache)
+
+    return loss_and_grads
+
+
+def new_gpt(V, P, C, seed=0):
+    """A GPT-2 of one block, without dropout."""
+    config = minigpt2.GPT2Config(
+        vocab_size=V, n_positions=P, n_embd=C, n_layer=1, n_head=4, initializer_range=C**-0.5,
+        embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0,
+    )  # fmt: skip
+    return minigpt2.GPT2(config, seed)
+
+
+def size(params):
+    return sum(p.size for p in minigpt2.flatten(params).values())
+
+
+T = 32  # characters in a window
+
+
+def windows(rng):
+    return random_windows(train_ids, 32, T, rng)
+
+
+def test_losses(forward):
+    """The loss at each place 0 ... T - 1 of a window, a mean over the windows of the test text."""
+    n = (len(test_ids) - 1) // T
+    ids, targets = test_ids[: n * T].reshape(n, T), test_ids[1 : n * T + 1].reshape(n, T)
+    logits, _ = forward(ids)
+    return [float(cross_entropy_forward(logits[:, t], targets[:, t])[0]) for t in range(T)]
+
+
+results = {"n-gram": [], "RNN": [], "GPT": []}  # (parameters, loss) of each
+test_text = text[200_000 - T : 210_000]
+for n in range(1, 7):
+    counts = NGram(text[:200_000], n, V)
+    results["n-gram"].append((len(counts.count), counts.loss(test_text, T)))
+
+for C_rnn, C_gpt in ((52, 20), (124, 40)):  # pairs of about equal size
+    params = new_rnn(V, C_rnn)
+    train(params, rnn_loss_and_grads(params), windows, steps=700, lr=5e-3)
+    rnn_places = test_losses(lambda ids, params=params: rnn_forward(ids, params))
+    results["RNN"].append((size(params), np.mean(rnn_places)))
+    gpt = new_gpt(V, T, C_gpt)
+    train(gpt.params, gpt.loss_and_grads, windows, steps=700, lr=1e-2)
+    gpt_places = test_losses(gpt.forward)
+    results["GPT"].append((gpt.num_parameters, np.mean(gpt_places)))
+
+for name, pairs in results.items():
+    print(f"{name:7}", "  ".join(f"{n / 1000:.3g} thousand: {loss:.1f}" for n, loss in pairs))
+
+# %%
+figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.3))
+for (name, pairs), marker in zip(results.items(), "os^", strict=True):
+    left.plot(*zip(*pairs, strict=True), marker=marker, label=name)
+for n, (count, loss) in enumerate(results["n-gram"], 1):
+    where = (4, 5) if n < 3 or n == 6 else (-12, -12)
+    left.annotate(f"n={n}", (count, loss), xytext=where, textcoords="offset points", fontsize=8)
+left.set(xscale="log", xlabel="parameters", ylabel="loss on the test text (nats)", title="Size")
+left.set(xlim=(12, 3e5), ylim=(1.1, 3.2))
+left.legend()
+right.plot(range(1, T + 1), rnn_places, color=style.ORANGE, ls="--", label="RNN")
+right.plot(range(1, T + 1), gpt_places, color=style.GREEN, ls="-.", label="GPT")
+right.set(xlabel="characters that can be seen", ylabel="loss (nats)", title="Context (the larger pair)")
+right.axhline(results["n-gram"][3][1], color=style.BLUE, ls="-", label="n-gram, n = 4: always 3")
+right.legend()
+plt.show()
+
+# %% [markdown] tags=["en"]
+# The oldest machine holds its own! The smaller pair is nearly as good as the table of its size, $n=3$; the larger pair
+# does not reach $n=4$; and RNN and GPT are nearly equal. There is no mistake in this. A table of counts is hard to beat
+# on a short text, where nearly all that can be known about the next character is in the three or four before it. The
+# right picture says so too: after five characters or so neither network gains anything from seeing more. And counting
+# is done after one pass over the text, while the networks get better for as long as you let them train; they had 700
+# steps.
+#
+# But look at the end of the blue curve. The table of $n=6$ has twice the numbers of $n=5$ and is no better, because
+# many runs of six characters in the test have never been seen. A table cannot know that *this case* and *that case* are
+# alike; each run is on its own, and almost every run of 30 characters is a new one. So it is a comfortable road that
+# ends soon. On a corpus of a billion words a table of word runs has a *perplexity* (the exponential of the loss) of 68,
+# and a recurrent network with half as many parameters one of 44 (Jozefowicz et al. 2016, "Exploring the Limits of
+# Language Modeling", table 1).
+#
+# ### On a task that needs memory
+#
+# Why then attention and not an RNN? Let us ask for the one thing in which they differ: how they keep the past. The text
+# is now twelve random symbols out of eight, and then *the same twelve once more*. The second half can be predicted
+# without any error, by looking back twelve symbols. A model that does not look back has a loss of $\ln 8$ there, and so
+# has any n-gram with $n \le 12$; a table for $n = 13$ would have to have seen all $8^{12}$ beginnings.
+
+# %%
+half, symbols = 12, 8
+
+
+def repeated(rng, B=32):
+    """ids, targets (B, 24): a start token 0, and twelve symbols 1 ... 8 twice; only the second time counts."""
+    once = rng.integers(1, symbols + 1, (B, half))
+    both = np.concatenate([once, once], axis=1)
+    ids = np.concatenate([np.zeros((B, 1), int), both[:, :-1]], axis=1)
+    targets = both.copy()
+    targets[:, :half] = -100  # cannot be known, does not count
+    return ids, targets
+
+
+curves = {"RNN": [], "GPT": []}
+for seed in range(3):
+    params = new_rnn(symbols + 1, 80, seed=seed)
+    curves["RNN"].append(train(params, rnn_loss_and_grads(params), repeated, steps=200, lr=5e-3))
+    gpt = new_gpt(symbols + 1, 2 * half, 24, seed)
+    curves["GPT"].append(train(gpt.params, gpt.loss_and_grads, repeated, steps=200, lr=1e-2))
+print(f"parameters: RNN {size(params):,}, GPT {gpt.num_parameters:,}")
+for name, seeds in curves.items():
+    print(f"{name}: loss below 0.1 in the end, with seeds 0, 1, 2: {[losses[-1] < 0.1 for losses in seeds]}")
+
+ids, _ = repeated(np.random.default_rng(1), B=1)
+_, cache = gpt.forward(ids)
+probs = cache["h"][0]["attn"]["probs"][0]  # (H, T, T)
+back = np.arange(half, 2 * half)
+head = int(probs[:, back, back - half + 1].mean(axis=1).argmax())
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.3), width_ratios=[1.15, 1])
+for (name, seeds), colour, dash in zip(curves.items(), (style.ORANGE, style.GREEN), ("--", "-."), strict=True):
+    for seed, losses in enumerate(seeds):
+        left.plot(losses, label=None if seed else f"{name}, three seeds", color=colour, ls=dash, lw=1)
+left.axhline(np.log(symbols), color="0.6", lw=1, ls=":")
+left.text(200, np.log(symbols) + 0.06, "does not look back", color="0.4", ha="right")
+left.set(xlabel="training step", ylabel="loss in the second half (nats)", title="Learning to repeat", ylim=(-0.05, 2.9))
+left.legend(loc="center right", bbox_to_anchor=(1, 0.35))
+image = right.imshow(probs[head], vmin=0, vmax=1)
+right.set(xlabel="place looked at", ylabel="place that looks", title="What the GPT does")
+right.grid(visible=False)
+figure.colorbar(image, ax=right, label="attention", shrink=0.85)
+plt.show()
+
+# %% [markdown] tags=["en"]
+# The GPT has it before step 100, whatever its random beginning. The RNN, with as many parameters and the same batches,
+# has at best begun to learn it at the end. The map shows how the GPT does it: in the lower half, each place looks
+# eleven places back, at the symbol that is to come next. (That is the one of its four heads that does so most.)
+#
+# The RNN has to press twelve symbols into one vector and keep each of them through twelve multiplications by $W$, and
+# its gradient has to come back the same way, of which step 3 warned. In a GPT the way between any two places is a
+# single step (Vaswani et al. 2017, section 4 and table 1). That is the difference. The loop over time is gone too, so
+# that all places can be computed at once. On large models and real texts the same is seen: an LSTM, a better RNN, is as
+# good as a transformer for tokens with little context, and falls behind where there is more to look back on (Kaplan et
+# al. 2020, "Scaling Laws for Neural Language Models", figure 7).
+#
+# What this does not show: that no RNN can do it. LSTM and GRU carry their state with additions, which helps, and longer
+# training helps as well. It is one size and one task. And a GPT sees no more tokens than it has positions (24 here),
+# while an RNN reads on for ever.
+#
+# ### Decoding: quality against variety
+#
+# Now we leave the model alone and change only how we choose. The built-in model continues one prompt 24 times in each
+# way. Two numbers describe the results. The **surprise** is the mean of $-\ln p$ of the tokens that were chosen, by the
+# model's own judgement at temperature 1: low is predictable. **Variety** is *distinct-2* (`minigpt2.measures`): of all
+# pairs of neighbouring words in all 24 texts, the share of different ones. For comparison we let the model read a
+# poet's work, Prospero's speech from *The Tempest*, and measure how surprised it is.
+
+# %%
+start = tokenizer.encode("ROMEO:\n")
+prospero = """Our revels now are ended. These our actors,
+As I foretold you, were all spirits and
+Are melted into air, into thin air:
+And, like the baseless fabric of this vision,
+The cloud-capp'd towers, the gorgeous palaces,
+The solemn temples, the great globe itself,
+Yea, all which it inherit, shall dissolve
+And, like this insubstantial pageant faded,
+Leave not a rack behind. We are such stuff
+As dreams are made on, and our little life
+Is rounded with a sleep."""
+
+
+def surprise(rows):
+    """Mean -ln p of all tokens after the start, in nats; rows: (B, T) ids that begin with ``start``."""
+    targets = rows[:, 1:].copy()
+    targets[:, : len(start) - 1] = -100
+    return model.loss(rows[:, :-1], targets)
+
+
+def decode_many(**options):
+    """24 continuations of 50 tokens: their ids, and the first 20 words of each."""
+    rows = model.generate(start, max_new_tokens=50, num_samples=24, seed=0, **options)
+    return rows, [" ".join(tokenizer.decode(row[len(start) :]).split()[:20]) for row in rows]
+
+
+ways = {
+    "temperature": [{"temperature": t} for t in (0.2, 0.4, 0.6, 0.8, 1.0, 1.3)],
+    "top-k": [{"temperature": 1.0, "top_k": k} for k in (2, 5, 20, 100)],
+}
+points = {}
+for way, settings in ways.items():
+    for options in settings:
+        rows, samples = decode_many(**options)
+        points.setdefault(way, []).append((distinct_n(samples, 2), surprise(rows)))
+        if options in ({"temperature": 0.2}, {"temperature": 0.8}, {"temperature": 1.3}):
+            print(f"{options}: {samples[0]}\n")
+
+written = surprise(np.array([start + tokenizer.encode(prospero)]))
+print(f"surprise at Prospero {written:.1f}")
+for way, pairs in points.items():
+    print(f"{way:12}", "  ".join(f"{variety:.1f}/{nats:.1f}" for variety, nats in pairs), "  variety/surprise")
+
+# %%
+figure, axes = plt.subplots(figsize=(6.4, 3.6))
+axes.axhline(written, color="0.6", lw=1, ls=":")
+axes.text(0.02, written + 0.08, "Prospero", color="0.4")
+for (way, pairs), marker in zip(points.items(), "os", strict=True):
+    (line,) = axes.plot(*zip(*pairs, strict=True), marker=marker, label=way)
+    for options, pair in zip(ways[way], pairs, strict=True):
+        knob, where, side = (f"k={options['top_k']}", (4, -11), "left") if "top_k" in options else (
+            str(options["temperature"]), (-4, 5), "right"
+        )  # fmt: skip
+        axes.annotate(knob, pair, xytext=where, textcoords="offset points", fontsize=8, ha=side)
+axes.set(xlabel="variety: distinct-2", ylabel="surprise (nats per token)", title="Temperature and top-k")
+axes.set(xlim=(0, 1.03), ylim=(1.2, 4.3))
+axes.legend(loc="upper left", bbox_to_anchor=(0, 0.6))
+plt.show()
+
+# %% [markdown] tags=["en"]
+# From the left to the right on the blue line the same model changes from a bore into a babbler. At temperature 0.2 the
+# 24 walks through the tree use the same few pairs of words over and over. At 1.3 hardly any two words meet twice, and
+# many are not words. What one wants lies between. Top-k with a large $k$ makes the text less surprising at little cost
+# in variety: it cuts off the long tail of tokens that are improbable one by one, but not all together (Holtzman et al.
+# 2020, "The Curious Case of Neural Text Degeneration"). GPT-2's own samples were drawn with $k=40$ (Radford et al.
+# 2019, appendix).
+#
+# Now the dotted line. Prospero surprises the model more than what it writes itself at temperature 1, about as much
+# as its own babble at 1.3. So surprise is not quality! Babble is improbable because it is broken, Prospero
+# because he has something to say that this small model did not expect. People do not write the likeliest text; that is
+# the point of the paper just named, and the reason why one does not simply look for it.
+#
+# ## Questions
+#
+# 1. Why is the generator not a second model? Name everything in `next_token_probs` and `draw` that was learned.
+# 2. Compute $p_2(c \mid a)$ for "abracadabra" by hand, and $p_2(a \mid a)$. Then check with `small.prob`.
+#    *Hint: the second was never seen; it has a probability all the same.*
+# 3. In `rnn_backward`, what changes if `du[t + 1]` is used only every eighth step, and 0 otherwise? Predict whether the
+#    RNN still learns to predict text, and whether it learns to repeat. *Hint: this is called truncated
+#    backpropagation.*
+# 4. Make the symbols come twice in *reverse* order the second time. Which of the two finds this easier than before?
+#    Change one line of `repeated` and see. *Hint: how far back is the symbol that is wanted now?*
+# 5. Add `top_p` (2.3 has not used it; see `keep_top_p`) to the last picture. Where do you expect the points?
+#    *Hint: it keeps few tokens where the model is sure, and many where it is not.*
