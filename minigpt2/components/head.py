@@ -17,7 +17,7 @@ def head_forward(x, params):
     x:      (B, T, C) activation after the last layer normalisation
     params: list of L {"weight", "bias"}: (C, C) and (C,), the last one (C, V) and (V,)
     returns logits (B, T, V) and the cache for ``head_backward``; in it x is the input.
-    Source: section 3.1 of the document; the same with L = 2 in Devlin et al. 2019, "BERT", appendix A.
+    Source: section 3.1 of the document. (BERT's released code has L = 2, with a layer norm after the GELU.)
     """
     cache = {"x": x, "layers": [], "gelus": []}
     *hidden, last = params
