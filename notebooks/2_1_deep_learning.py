@@ -411,7 +411,7 @@ for layers in range(4):
 
 side = np.linspace(-1.15, 1.15, 150)
 plane = np.stack(np.meshgrid(side, side), axis=-1)
-figure, axes = plt.subplots(1, 4, figsize=(8, 2.3), sharey=True)
+figure, axes = plt.subplots(1, 4, figsize=(8, 2.7), sharey=True)
 for layers, axis in enumerate(axes):
     regions = score(head_forward(plane, networks[layers])[0]) > 0
     axis.contourf(side, side, regions, levels=[-1, 0.5, 2], colors=["white", "0.85"])
