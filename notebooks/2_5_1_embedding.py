@@ -99,9 +99,9 @@ for title, config in {"as released": minigpt2.GPT2Config.preset("gpt2"), "untied
 # to pull the cards of its tokens, in order. If a token occurs twice, its card is copied twice. Nobody writes the cards
 # by hand. They begin as random numbers, and training corrects them.
 #
-# **At the top: compare.** After the last block the model holds, for each token, a vector of $C$ numbers that describes
-# what should come next. Compare it with every card, by the dot product. The card that fits best names the token that
-# the model finds most likely.
+# **At the top: compare.** In between stand the *blocks*, in which the model does its thinking (2.5.3 to 2.5.5). After
+# the last one it holds, for each token, a vector of $C$ numbers that describes what should come next. Compare it with
+# every card, by the dot product. The card that fits best names the token that the model finds most likely.
 #
 # The picture has a vocabulary of five tokens and four channels. Dark is a large number.
 
@@ -151,7 +151,7 @@ plt.show()
 # | $\mathrm{ids}$ | `ids` | `(B, T)` | integers $0 \ldots V-1$ |
 # | $W$ | `weight` | `(V, C)` | the table; `wte` in GPT-2, for *word token embedding* |
 # | $y$ | `y` | `(B, T, C)` | the tokens' vectors |
-# | $x$ | `x` | `(B, T, C)` | the vectors after the last block and the last norm |
+# | $x$ | `x` | `(B, T, C)` | the vectors after the last block, brought to a common size (2.5.5) |
 # | $\mathrm{logits}$ | `logits` | `(B, T, V)` | a score for every token |
 #
 # ### Embedding
@@ -208,8 +208,8 @@ plt.show()
 #      = dW^{\mathrm{in}} + dW^{\mathrm{out}} .$$
 #
 # **The shares add up.** They are of very different kinds. $dW^{\mathrm{in}}$ is zero but for the few tokens in the
-# texts. $dW^{\mathrm{out}}$ is not zero anywhere: every token has a logit at every place, and a score that is a little
-# too high even for a token that nobody mentioned. Keep that in mind, we meet it again in section 6.
+# texts. $dW^{\mathrm{out}}$ is zero in no row: every token has a logit at every place, and one that is a little too
+# high even for a token that nobody mentioned. Keep that in mind, we meet it again in section 6.
 
 # %% [markdown] tags=["en"]
 # ## 4. The code
@@ -262,8 +262,8 @@ print("both shares\n", total, sep="")
 # ## 5. Is it right?
 #
 # **Against the definition of a derivative.** `gradient_check` nudges every input up and down by a tiny step, looks at
-# how the output changes, and compares that with what the backward pass claims. First the two functions, then both uses
-# of one table, with the same text in the middle:
+# how the output changes, and compares that with what the backward pass claims. First each of the two functions, then
+# one after the other, with one table for both:
 
 # %%
 rng = np.random.default_rng(0)
@@ -367,9 +367,9 @@ for word in (" king", " brother", " will", " my", "ROMEO", "!"):
     print(f"{word!r:11}", *(f"{tokenizer.decode([j])!r:>13} {cosine[j]:.2f}" for j in near.tolist()))
 
 # %% [markdown] tags=["en"]
-# The neighbours of a kinsman are kinsmen. Auxiliary verbs lie by auxiliary verbs, speakers by speakers, and punctuation
-# that ends a sentence by its like. Here are four such families in one picture. Each cell is the cosine between the
-# token of its row and that of its column.
+# The neighbours of a kinsman are kinsmen, with few exceptions. Auxiliary verbs lie by auxiliary verbs, speakers by
+# speakers, and punctuation that ends a sentence by its like. Here are four such families in one picture. Each cell is
+# the cosine between the token of its row and that of its column.
 
 # %%
 families = {
@@ -438,12 +438,13 @@ pieces = [tokenizer.decode([i]) for i in np.flatnonzero(loud).tolist()]
 print("longer ones in the right camp:", *(piece for piece in pieces if len(piece) > 1))
 
 # %% [markdown] tags=["en"]
-# The characters on the left are those that occur in the training text, which has 3 as its only digit (and, as others
-# have counted, 65 different characters with the space and the end of a line; all but one stand on the left). On the
-# right are signs that it does not contain. The odd one out is q. It does occur, but never alone: the tokenizer always
-# takes it together with the u that follows. The longer ones are pieces that the tokenizer made on its way to longer
-# words, such as IOLAN on the way to CORIOLANUS, and that then no longer occur by themselves. The rest of the camp are
-# bytes that no English text has. In short: **the right camp are the tokens that were never seen in training.**
+# The characters on the left are those that occur in the training text, which has 3 as its only digit. (It is the text
+# called "tiny Shakespeare"; nanoGPT's `data/shakespeare_char/prepare.py` counts 65 different characters in it, with
+# the end of a line.) On the right are signs that it does not contain. The odd one out is q. It does occur, but never
+# alone: the tokenizer always takes it together with the u that follows. The longer ones are pieces that the tokenizer
+# made on its way to longer words, such as IOLAN on the way to CORIOLANUS, and that then no longer occur by themselves.
+# The rest of the camp are bytes that no English text has. In short: **the right camp are the tokens that were never
+# seen in training.**
 #
 # (This notebook does without a download, so it guesses from what it sees. With the training text you can count:
 # `text = minigpt2.data.load_text(["shakespeare"])` (after `import minigpt2.data`) and
@@ -494,9 +495,9 @@ print(f"mean logit, right camp                   {logits[..., loud].mean():.1f}"
 
 # %% [markdown] tags=["en"]
 # All as the formula says. The lookup reaches the tokens of the text, the output layer every row. The steps of the
-# unseen tokens are all but parallel, and they still point the way in which their rows lie already: outwards. (What
-# holds them back is weight decay, notebook 2.5.9.) The model has spent these rows on one piece of knowledge, *never say
-# this*, which shows in their logits.
+# unseen tokens are all but parallel, and they still have something of the direction in which their rows lie already:
+# outwards. (What holds them back is weight decay, notebook 2.5.9.) The model has spent these rows on one piece of
+# knowledge, *never say this*, which shows in their logits.
 #
 # ### What tying saves
 #

@@ -3,8 +3,9 @@
 #
 # "The dog bites the man" and "the man bites the dog" are made of the same words. Only their order tells who needs a
 # bandage. You would think that a machine that reads a text from left to right cannot miss the order. But GPT-2 does not
-# read from left to right. It looks at all tokens at once, by attention, and attention sees a *set*. This notebook shows
-# that, shows the remedy, which is a single addition, and then asks what a trained model has made of it.
+# read from left to right. It looks at all tokens at once, by attention, and attention sees a *set*, in which it can
+# count but not tell what comes first. This notebook shows that, shows the remedy, which is a single addition, and then
+# asks what a trained model has made of it.
 #
 # You need Python, NumPy, sine and cosine from school, and these words:
 #
@@ -99,8 +100,8 @@ style.show_agreement("shuffled input gives shuffled output", relative_error(y_sh
 # stack of such blocks has the same blindness.
 #
 # With the causal mask it is a little better, and this little is worth understanding. We let the built-in model read two
-# lines that have the same tokens in another order, all but the last. Then we compare the vector of the last token,
-# after each block: first with the positions, then with a table of zeros in their place.
+# lines that have the same tokens in another order and end with the same one. Then we compare the vector of this last
+# token, after each block: first with the positions, then with a table of zeros in their place.
 
 # %%
 lines = [" my lord doth love the king, and", " the king doth love my lord, and"]
@@ -332,15 +333,17 @@ print(f"tokens in a text: {ids.shape[1]}; rows of wpe with a gradient: {taught} 
 
 # %%
 tables = {"sinusoidal": computed, "learned, built-in model": wpe}
-figure, axes = plt.subplots(2, 2, figsize=(7, 6.4))
+levels = plt.get_cmap("Blues", 10)  # few shades: the picture is read by its stripes and bands
+figure, axes = plt.subplots(2, 2, figsize=(7, 5.6))
 for (title, table), column in zip(tables.items(), axes.T, strict=True):
     varying = table - table.mean(axis=0)
     limit = 2 * varying.std()
-    image = column[0].imshow(varying, vmin=-limit, vmax=limit, aspect="auto")
+    image = column[0].imshow(varying, cmap=levels, vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
     column[0].set(title=title, xlabel="channel", ylabel="position")
     figure.colorbar(image, ax=column[0], shrink=0.8, label="value")
     direction = table / np.linalg.norm(table, axis=1, keepdims=True)
-    image = column[1].imshow(direction @ direction.T, vmin=0, vmax=1, aspect="auto")
+    cosines = direction @ direction.T
+    image = column[1].imshow(cosines, cmap=levels, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     column[1].set(xlabel="position", ylabel="position")
     figure.colorbar(image, ax=column[1], shrink=0.8, label="cosine")
 for axis in axes.flat:
@@ -359,8 +362,8 @@ print("mean cosine, learned ", *(f"{np.diag(cosine, k).mean():5.2f}" for k in (1
 #
 # Two differences from the sinusoidal table strike the eye. The sinusoidal band is the same everywhere, as the
 # mathematics promised, and sharp at the diagonal. The learned band is of many widths, and it is blurred: a position is
-# as similar to its next neighbour as to the one sixteen places away (see the numbers). Only the thin dark line says
-# that each row has something that is its own alone.
+# almost as similar to the one sixteen places away as to its next neighbour (see the numbers). Only the thin dark line
+# says that each row has something that is its own alone.
 #
 # ### Are they waves?
 #
@@ -409,9 +412,10 @@ for name, shares in waves.items():
 # one that no later token ever looks back at. Whether that is the reason, the picture cannot tell.)
 #
 # On the right, the learned table is dominated by slow waves, as the sinusoidal one is, while all frequencies are
-# equally strong in the table that it began with. Unlike the sinusoidal one, it has kept an even layer of fast ups and
-# downs, the grain in the picture above. So, are they waves? *Slow curves, with grain on them* is the better answer.
-# That learned positions are smooth is no law, either: it depends on the model, the text, and how long one trains.
+# equally strong in the table that it began with. The fastest clock of the sinusoidal table makes $256/2\pi\approx 41$
+# waves, and there it ends. The learned table has kept an even layer of ups and downs as fast as they can be, the grain
+# in the picture above. So, are they waves? *Slow curves, with grain on them* is the better answer. That learned
+# positions are smooth is no law, either: another model, trained on another text or for a shorter time, may have others.
 
 # %% [markdown] tags=["en"]
 # ### Does the model use them?
@@ -535,11 +539,11 @@ plt.show()
 # that line. That is the leak of the causal mask from section 1 at work. It is slow, and a poor substitute.
 #
 # On the right, the same models read texts twice as long. Up to position 15 all is well with the two that have learned.
-# From 16 on, **both fail**, and worse than a model that knows nothing, which has $\ln 10 \approx 2.3$. That the learned
-# table fails must be so: its rows were never used, and are as random as in the beginning. But the sinusoidal one has a
-# right vector for every position. Still the network has never seen those vectors, and what it does with them is
-# anybody's guess. Vaswani et al. hoped that it might cope with longer texts (section 3.5). Here it goes wrong within a
-# few places, the learned table at once.
+# From 16 on, **both fail**, and are soon worse than a model that knows nothing, which has $\ln 10 \approx 2.3$. That
+# the learned table fails must be so: these rows of it were never used, and are as random as in the beginning. But the
+# sinusoidal one has a right vector for every position. Still the network has never seen those vectors, and what it does
+# with them is anybody's guess. Vaswani et al. hoped that it might cope with longer texts (section 3.5). Here it goes
+# wrong within a few places, the learned table at once.
 #
 # What this experiment does not show: it is one small task, one learning rate and one seed, and 16 positions are few.
 

@@ -9,6 +9,7 @@
 #
 # - A **token** is a piece of text, and inside the model it is a **vector** of $C$ numbers, its *channels*. The model
 #   works on $B$ texts of $T$ tokens at once, on arrays of shape `(B, T, C)`.
+# - A **block** is one attention layer and some calculation on each token alone (2.5.4). A GPT-2 is a stack of blocks.
 # - A model that *generates* says after every token which token comes next. Its scores for all the candidates are
 #   called **logits**.
 # - The **loss** is one number that says how bad these predictions are: the mean of $-\ln$ of the probability that the
@@ -173,7 +174,8 @@ plt.show()
 # ### Why the square root?
 #
 # Suppose the channels of a query and of a key are independent random numbers with mean 0 and variance 1. Each product
-# $q_d k_d$ then has mean 0 and variance 1 as well, and since variances of independent numbers add up,
+# $q_d k_d$ then has mean 0 and variance 1 as well (the mean of $q_d^2 k_d^2$ is the product of the means, $1\cdot 1$),
+# and since variances of independent numbers add up,
 #
 # $$\operatorname{variance}\Bigl(\sum_{d=1}^{D} q_d k_d\Bigr) = D .$$
 #
@@ -254,9 +256,10 @@ plt.show()
 # This is the library's own source, fetched while the notebook was built. Compare it with the formulas, line by line.
 # Some things are there for speed: $q$ is scaled and not the much larger scores, the probabilities are written over the
 # scores, and a long text is worked through in blocks of queries (`_query_blocks`), so that no time is spent on keys
-# that the mask would remove anyway. For up to 256 tokens there is a single block: read `rows` and `keys` as "all".
-# `_future` is the mask: zeros on and below the diagonal, $-\infty$ above. Two arguments have their turn later:
-# `dropout` in notebook 2.5.6, and `past` at the end of this one.
+# that the mask would remove anyway. For up to 256 tokens there is a single block: read `rows` and `keys` as "all", and
+# `S`, the number of keys, as `T`. `_future` is the causal mask: zeros on and below the diagonal, $-\infty$ above. Two
+# arguments have their turn later: `dropout`, to which the variable `mask` belongs, in notebook 2.5.6, and `past` at
+# the end of this one. `xp` is NumPy (or CuPy, for arrays on a graphics card).
 
 # %%
 style.show_source(attention_forward, softmax_forward, attention_backward, softmax_backward)
@@ -320,7 +323,7 @@ style.show_check(minigpt2.gradient_check(forward, attention_backward, inputs))
 
 # %% [markdown] tags=["en"]
 # A check that cannot fail is worth nothing. A common mistake is to differentiate the softmax as if each share depended
-# on its own score only, $\mathrm{dscores}_j = p_j (1 - p_j)\,dp_j$. We put that in the place of the right one:
+# on its own score only, $d\mathrm{scores}_j = p_j (1 - p_j)\,dp_j$. We put that in the place of the right one:
 
 
 # %%
@@ -354,7 +357,7 @@ style.show_agreement("attention without its mask: y", relative_error(y, referenc
 
 # %% [markdown] tags=["en"]
 # **The parameter that never learns**, in the trained model. We compute the gradient of the loss on a few lines and
-# look at the three parts of `c_attn.bias` in every block. Then we set the key's bias to 100 in every channel.
+# look at the three parts of `c_attn.bias` in every block. Then we add 100 to the key's bias, in every channel.
 
 # %%
 play = """HAMLET:
@@ -395,9 +398,9 @@ print()
 style.show_agreement("loss with 100 added to the key's bias", abs(shifted.loss(x, targets) - loss), 1e-9)
 
 # %% [markdown] tags=["en"]
-# (In 32-bit floating point the gradient is not zero but rounding noise, and an optimizer such as Adam, which divides by
-# the size of the gradient, makes ordinary steps of that noise. So this part of two otherwise equal trainings may differ
-# and nothing else does. See 2.5.9.)
+# (In 32-bit floating point the gradient is not zero but rounding noise, and an optimizer such as Adam (2.5.9), which
+# divides by the size of the gradient, makes ordinary steps of that noise. So two trainings that agree in all else may
+# be far apart in this part, and that is no mistake.)
 
 # %% [markdown] tags=["en"]
 # ## 6. What is it all for?
@@ -478,14 +481,14 @@ for (scaled, D), (std, entropy, gradient, starved) in rows.items():
     print(f"{name:11} {D:4}   {std:13.1f}   {entropy:15.2f}   {gradient:16.4f}   {starved:16.0%}")
 
 # %% [markdown] tags=["en"]
-# With the division nothing depends on $D$ any more. Without it, at $D = 64$, nine keys in ten are cut off: they have no
-# share worth mentioning, hence no gradient, hence no way to get a share. Before the model has learned anything, it
-# has settled on the keys that chance made best. The gradient as a whole shrinks later: at $D = 64$ it is half as large
-# in the median case, at 1024 it is gone. (Vaswani et al. 2017, section 3.2.1, suspect exactly this: a softmax that is
-# pushed to where its gradients are extremely small.)
+# With the division hardly anything depends on $D$ any more. Without it, at $D = 64$, nine keys in ten are cut off: they
+# have no share worth mentioning, hence hardly a gradient, hence hardly a way to get a share. Before the model has
+# learned anything, it has settled on the keys that chance made best. The gradient as a whole shrinks later: at $D = 16$
+# it is still no smaller, at $D = 64$ it is half as large in the median case, at 1024 it is gone. (Vaswani et al. 2017,
+# section 3.2.1, suspect exactly this: a softmax that is pushed to where its gradients are extremely small.)
 #
 # Does it matter in training? Here is a task for attention: eight random digits, and then the same eight again. After
-# the first half a model can know every digit, if it looks eight places back. Only there the loss counts. We train
+# the first half a model can know every digit: it is the one eight places before. Only there the loss counts. We train
 # models with a single head of 64 channels in each of their two blocks, from three seeds, with the square root and with
 # 1 in its place:
 
@@ -507,6 +510,7 @@ for scaled, label, color, dash, marker in (
     (False, "not divided", style.ORANGE, "--", "s"),
 ):
     left.semilogx(widths, [rows[scaled, D][1] for D in widths], marker=marker, label=label, base=2)
+    # In place of the module math, of which attention uses the square root only:
     square_root = SimpleNamespace(sqrt=lambda D, scaled=scaled: float(np.sqrt(D)) if scaled else 1.0)
     with mock.patch("minigpt2.components.attention.math", square_root):
         curves = [losses_of(copied_digits, steps, n_embd=64, n_head=1, lr=1e-3, seed=seed) for seed in (0, 1, 2)]
@@ -598,7 +602,8 @@ plt.show()
 # %% [markdown] tags=["en"]
 # On the left, the squares below the diagonal are the previous token: `_my` is what `_lord` looks at. But as often it
 # is the one before that, or the first of all. On the right, find `_the` in the second half: it looks back at `_king`,
-# which came after the first `The`, and `_king` will come again.
+# which came after the first `The`, and `_king` will come again. (A copy in the strict sense of the table it is not: to
+# the model `The` and `_the` are two tokens.)
 #
 # **Do they matter?** That a head looks somewhere does not mean that anything is done with it. So we take heads out, by
 # setting the rows of $W_\mathrm{proj}$ that read them to zero, and see how much the loss on the scene rises.

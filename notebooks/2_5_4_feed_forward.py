@@ -10,6 +10,7 @@
 #
 # - A **token** is a piece of text, and inside the model it is a **vector** of $C$ numbers, its *channels*. The model
 #   works on $B$ texts of $T$ tokens at once, on arrays of shape `(B, T, C)`.
+# - A **block** is one attention layer and one feed-forward network. A GPT-2 is a stack of blocks.
 # - The model gives every candidate for the next token a score, its **logit**; the higher, the likelier.
 # - The **loss** is one number that says how bad these predictions are: the mean of $-\ln$ of the probability that the
 #   right token got, in *nats* (the unit that goes with the natural logarithm). Its derivative with respect to some
@@ -149,6 +150,8 @@ plt.show()
 # | $W_\mathrm{proj}$, $b_\mathrm{proj}$ | `c_proj` | `(F, C)`, `(C,)` | parameters: what each neuron adds |
 # | $y$ | `y` | `(B, T, C)` | output |
 #
+# (The *trace* is what `minigpt2.trace` returns: every activation of a model, by name.)
+#
 # $$h = x\,W_\mathrm{fc} + b_\mathrm{fc}, \qquad g = \mathrm{gelu}(h), \qquad
 #   y = g\,W_\mathrm{proj} + b_\mathrm{proj} .$$
 #
@@ -159,14 +162,14 @@ plt.show()
 #
 # $$y_{no} = \sum_i x_{ni}\,W_{io} + b_o .$$
 #
-# We are given $dy$. For each of the three we ask: *what in $y$ moves if this one number grows by a tiny $h$, and by how
-# much?* The chain rule then sums over all that moves.
+# We are given $dy$. For each of the three we ask: *what in $y$ moves if this one number grows by a tiny $\varepsilon$,
+# and by how much?* The chain rule then sums over all that moves.
 #
-# - $x_{ni}$ moves $y_{no}$ for every output $o$ of the same token, by $h\,W_{io}$. So
+# - $x_{ni}$ moves $y_{no}$ for every output $o$ of the same token, by $\varepsilon\,W_{io}$. So
 #   $\;dx_{ni} = \sum_o dy_{no}\,W_{io}$.
-# - $W_{io}$ moves $y_{no}$ for every token $n$, but only the output $o$, by $h\,x_{ni}$. So
+# - $W_{io}$ moves $y_{no}$ for every token $n$, but only the output $o$, by $\varepsilon\,x_{ni}$. So
 #   $\;dW_{io} = \sum_n x_{ni}\,dy_{no}$.
-# - $b_o$ moves $y_{no}$ for every token $n$, by $h$ itself. So $\;db_o = \sum_n dy_{no}$.
+# - $b_o$ moves $y_{no}$ for every token $n$, by $\varepsilon$ itself. So $\;db_o = \sum_n dy_{no}$.
 #
 # Written as products of matrices, where $\top$ exchanges rows and columns so that the sums run over the right letter:
 #
@@ -199,20 +202,20 @@ plt.show()
 #   \Phi(x) \approx \tfrac12 + \tfrac a2\Bigl(x - \tfrac{x^3}{6}\Bigr) .$$
 #
 # They agree if $c = a^2/3 - 1/6 = 2/(3\pi) - 1/6 \approx 0.0455$. That is the best constant near 0. The one in use is a
-# little smaller, and the next cell shows what for: it makes the *largest* error of the gate as small as can be.
+# little smaller, and the next cell shows what that gains: it makes the *largest* error of the gate as small as can be.
 
 # %%
 erf = np.vectorize(math.erf)  # for arrays; NumPy has none
 grid = np.linspace(-6, 6, 12001)
+normal = (1 + erf(grid / math.sqrt(2))) / 2  # the normal distribution, on the grid
 
 
 def gate_error(c):
     """The largest distance between the gate with constant c and the normal distribution."""
     gate = (1 + np.tanh(math.sqrt(2 / math.pi) * (grid + c * grid**3))) / 2
-    return np.abs(gate - (1 + erf_grid) / 2).max()
+    return np.abs(gate - normal).max()
 
 
-erf_grid = erf(grid / math.sqrt(2))
 for c, name in ((0, "no cubic term"), (2 / (3 * math.pi) - 1 / 6, "best near 0"), (0.044715, "GPT-2")):
     print(f"c = {c:.6f}  {name:14} largest error of the gate {gate_error(c):.6f}")
 best = min(np.arange(0.040, 0.050, 0.0001), key=gate_error)
@@ -238,8 +241,9 @@ print(f"the least largest error, in steps of 0.0001, is at c = {best:.4f}")
 # $$\frac{dy}{dx} = \tfrac12\Bigl((1 + \tanh u) + x\,(1 - \tanh^2 u)\,\frac{du}{dx}\Bigr) .$$
 #
 # The gradient of the input is that, times the gradient of the output. In words: **the gradient passes through the
-# gate, as the number itself did, and gets a little more where the gate is just opening.** It is the curve on the right
-# of the picture above. For large $x$ it is 1, for very negative $x$ it is 0, and at 0 it is $\frac12$.
+# gate, as the number itself did, and since $x$ moves the gate too, there is a little more to it above 0 and a little
+# less below.** The derivative is the curve on the right of the picture above. For large $x$ it is 1, for very negative
+# $x$ it is 0, and at 0 it is $\frac12$.
 #
 # ### All of it, backward
 #
@@ -258,7 +262,7 @@ print(f"the least largest error, in steps of 0.0001, is at c = {best:.4f}")
 # This is the library's own source, fetched while the notebook was built. Compare it with the formulas, line by line.
 # Some things are there for speed: all tokens are put into one matrix (`reshape`), a power is written as a product, and
 # the GELU changes its arrays in place. Its backward pass builds the bracket of step 3 with all signs turned, and turns
-# them back by multiplying with $-\frac12$.
+# them back by multiplying with $-\frac12$. `xp` is NumPy (or CuPy, for arrays on a graphics card).
 
 # %%
 style.show_source(
@@ -439,10 +443,10 @@ axes.set(xlabel="x", ylabel=r"tanh form $-$ erf form, in $10^{-4}$", title="Two 
 plt.show()
 
 # %% [markdown] tags=["en"]
-# No reader of its texts would ever notice the erf form: the most likely next token is the same everywhere, and the
-# loss does not move in the digits shown. Yet the logits are wrong by far more than rounding can explain. So someone who
-# rebuilds GPT-2 and compares with a generous tolerance goes on with the wrong function for ever. (`minigpt2 compare`
-# knows this mistake by name.) With a ReLU, with which it was not trained, the model is clearly worse; and without any
+# From this text nobody would notice the erf form: the most likely next token is the same everywhere, and the loss does
+# not move in the digits shown. Yet the logits are wrong by far more than rounding can explain. So someone who rebuilds
+# GPT-2 and compares with a generous tolerance may go on with the wrong function for ever. (`minigpt2 compare` knows
+# this mistake by name.) With a ReLU, with which it was not trained, the model is clearly worse; and without any
 # function at all it knows less than nothing: to give each of the 1024 tokens the same chance would be better.
 #
 # ### How many neurons does a token need?
@@ -485,7 +489,7 @@ axes.set_title("A few neurons do most of the work")
 plt.show()
 
 # %% [markdown] tags=["en"]
-# Sixteen neurons of a thousand, other ones for every token, do nearly all of it; a quarter of them can hardly be told
+# Sixteen neurons of a thousand, other ones for every token, do most of it; a quarter of the thousand can hardly be told
 # from all. So the reading as a set of rules has something to it: at any moment few rules apply.
 #
 # ### What do single neurons fire on?
@@ -577,7 +581,8 @@ plt.show()
 #
 # A block has four matrices. Attention's two have $3C^2$ and $C^2$ elements, those of the feed-forward network
 # $C\cdot 4C$ each, so they have $8C^2$ of $12C^2$: two thirds, in a model of any size. In the whole model there are the
-# embeddings too, the tables at its bottom (2.5.1 and 2.5.2), which weigh more, the smaller the model:
+# embeddings too, the tables at its bottom (2.5.1 and 2.5.2). Among the released models they weigh more, the smaller the
+# model is; the built-in one is smaller still, but has a vocabulary of only 1024 tokens:
 
 # %%
 models = {"built-in": model.config}

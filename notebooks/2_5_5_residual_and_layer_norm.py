@@ -473,7 +473,8 @@ plt.show()
 # So far pre-norm has no advantage. Let us train. The task is one that you can do in your head, the Fibonacci numbers
 # modulo 10: every digit is the last digit of the sum of the two before it, as in 2 5 7 2 9 1 0 1 1. The first two
 # digits are random. A model that gives each of the ten digits the same chance has a loss of $\ln 10$, one that has
-# learned the rule 0. Every model sees the same batches, with the same learning rate from the first step to the last.
+# learned the rule 0. Every model has a last layer norm below its output, as GPT-2 has, and sees the same batches, with
+# the same learning rate from the first step to the last.
 
 
 # %%
@@ -540,12 +541,13 @@ plt.show()
 # %% [markdown] tags=["en"]
 # (A *nat* is the unit of a loss that is made with the natural logarithm.)
 #
-# A single block gets by without residual connections. Two are in trouble, and from four on the model knows nothing
-# at the end. With pre-norm the depth does no harm at all. Post-norm is in between, and the deeper the stack, the worse
-# it fares *at this learning rate*. It can be trained: one begins with tiny steps and lengthens them slowly, which is
-# called *warm-up*. The Transformer of 2017 was trained like that (section 5.3), and Xiong et al. 2020, "On Layer
-# Normalization in the Transformer Architecture", show why: with post-norm the gradients near the top are large at the
-# start, with pre-norm they are not, and warm-up can be left out. That is the practical reason for GPT-2's order.
+# A single block gets by without residual connections. Two learn more slowly, and from four on the model knows next to
+# nothing at the end. With pre-norm the depth does no harm at all. Post-norm is behind it everywhere, and from two
+# blocks on the deeper the stack, the worse it fares *at this learning rate*. It can be trained: one begins with tiny
+# steps and lengthens them slowly, which is called *warm-up*. The Transformer of 2017 was trained like that (section
+# 5.3), and Xiong et al. 2020, "On Layer Normalization in the Transformer Architecture", show why: with post-norm the
+# gradients near the top are large at the start, with pre-norm they are not, and warm-up can be left out. That is the
+# practical advantage of GPT-2's order. (Its authors give no reason; they refer to He et al. 2016, quoted in section 3.)
 #
 # What this experiment does not show: it is one small task, one learning rate, one seed, and initial weights that were
 # chosen for pre-norm. Question 4 lets you find out how much of the picture depends on them.

@@ -16,6 +16,8 @@
 # - The **loss** says how bad the predictions of the next token are, in *nats* (natural logarithm). Its derivative
 #   with respect to some number in the model is the **gradient** there, and training moves every parameter a little
 #   against it.
+# - The **logits** are the scores that the model gives to all tokens that may come next, and *softmax* makes
+#   probabilities of them (2.5.8).
 # - The **training text** is what the model learns from, the **validation text** one that is kept aside, to see what it
 #   has understood.
 
@@ -59,7 +61,7 @@ style.use()
 # they add to, 2.5.5.) The places and the value are from the paper on GPT-1: Radford et al. 2018, section 4.1. That on
 # GPT-2 does not mention dropout; it says that the model largely follows GPT-1. The published configuration of GPT-2 has
 # the three values of the table. The small model that comes with this package has seen little text, and was trained with
-# more:
+# more dropout:
 
 # %%
 model = minigpt2.GPT2.from_pretrained("shakespeare")
@@ -99,8 +101,8 @@ for name, place in masks.items():
 # is slower to set up. But it does not have the kind of arrangement that works only in one particular case, "when Ann
 # raises her hand and Bob coughs, the answer is 7", and that is just how one learns things by heart.
 #
-# The picture shows one small network at three steps of its training. White units are switched off, with all that they
-# are connected to.
+# The picture shows one small network at three steps of its training. White units are switched off, and all their
+# connections with them.
 
 # %%
 rng = np.random.default_rng(5)
@@ -348,11 +350,13 @@ axes.minorticks_off()
 axes.set_title("Thinned networks, one or many, against the whole one")
 axes.legend()
 plt.show()
-print(f"one thinned network {committee[0]:.2f}, 32 of them {committee[-1]:.2f}, dropout off {off:.2f}")
+best = (-np.log(draws)).mean(axis=1).min()
+print(f"one thinned network {committee[0]:.2f} (mean of 32; the best of them {best:.2f})")
+print(f"all 32 together {committee[-1]:.2f}, dropout off {off:.2f}")
 
 # %% [markdown] tags=["en"]
-# The whole network is clearly better than any single thinned one, and costs the same. A committee of four beats it, at
-# four times the cost; with more members it goes on improving, ever more slowly. So the average over all thinned
+# The whole network is better than each of the 32 thinned ones by itself, and costs the same. A committee of four beats
+# it, at four times the cost; with more members it goes on improving, ever more slowly. So the average over all thinned
 # networks and the whole network are *not* the same thing, as the square in section 3 has warned us. The whole network
 # is a cheap and good stand-in.
 
@@ -362,8 +366,8 @@ print(f"one thinned network {committee[0]:.2f}, 32 of them {committee[-1]:.2f}, 
 # Two identical models, one with dropout ($p = 0.2$ in all three places), one without, learn from a *little* text. Then
 # two more learn from one four times as long. The built-in model writes both texts, as well as the one for validation,
 # so nothing has to be downloaded, and we know something that one never knows about real texts: the *author's own loss*
-# on what it has written. No reader can do better than that on a new text by the same author. The little models read
-# single characters, so that all losses are in nats per character.
+# on what it has written. On average no reader can do better than that on a new text by the same author. The little
+# models read single characters, so that all losses are in nats per character.
 
 # %%
 written = model.generate(np.tile(tokenizer.encode("\n"), (25, 1)), max_new_tokens=250, temperature=1.0, seed=0)
@@ -384,7 +388,7 @@ def loss_on(small_model, text):
 
 
 def train(text, p, steps, T=32):
-    """[step, loss on the training text, on the validation text] every 50 steps."""
+    """[step, loss on the training text (its first 4,000 characters), on the validation text] every 50 steps."""
     config = minigpt2.GPT2Config(
         vocab_size=len(characters),
         n_positions=T,
@@ -434,7 +438,7 @@ plt.show()
 # After three thousand characters nobody can write like the author; these characters are simply known by heart. The
 # validation loss (solid) tells: it is lowest early on, and then rises. With dropout both effects are much weaker. The
 # model still fits its training text better than the rest, so overfitting is not *prevented*. But it is slowed down so
-# far that the validation loss does not rise within the picture.
+# far that the validation loss is at its lowest when the picture ends.
 #
 # What has it bought? Compare the lowest points of the two solid lines: there is little between them. Whoever stops
 # training at the right moment gets nearly as good a model without dropout, and sooner. With dropout one need not know
@@ -445,8 +449,8 @@ plt.show()
 # same number of steps both of its losses are higher.
 #
 # This is the rule of thumb: *the less text for the parameters, the more dropout*. The built-in model, 3.5 million
-# parameters and a million characters, had 0.3. GPT-2 had 0.1. Models that see so much text that they hardly meet any of
-# it twice are often trained without (for instance PaLM, Chowdhery et al. 2022, section 5).
+# parameters and a million characters (says its model card), had 0.3. GPT-2 had 0.1. Models that see so much text that
+# they hardly meet any of it twice are often trained without (for instance PaLM, Chowdhery et al. 2022, section 5).
 #
 # What this experiment does not show: it is one kind of text, one probability and one seed. The questions invite you to
 # change them.

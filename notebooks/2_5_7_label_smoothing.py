@@ -2,8 +2,8 @@
 # # 2.5.7 标签平滑 · Label smoothing
 #
 # A model that is trained on what really came next is told, each time, to be *certain* of it. Label smoothing asks for a
-# little less: leave a small share of your belief to everything else. It is one line of code. This notebook derives what
-# that line does to the model, to the last digit, and then lets you watch it happen, for better and for worse.
+# little less: leave a small share of your belief to everything else. It takes a few lines of code. This notebook
+# derives exactly what they do to the model, and then lets you watch it happen, for better and for worse.
 #
 # You need Python, NumPy, logarithms and the chain rule. Notebook 2.5.8, on the loss function, is the natural first half
 # of this one; here are its terms again:
@@ -70,7 +70,7 @@ print(f"share of all probabilities below e/V:        {(p < limit).mean():.2f}")
 print(f"share of them below a hundredth of it:       {(p < limit / 100).mean():.2f}")
 
 # %% [markdown] tags=["en"]
-# It leaves most tokens far less than a smoothed target would have taught it to.
+# Most probabilities are below what a smoothed target would have taught it to leave, and many are far below.
 #
 # ## 2. The idea
 #
@@ -140,7 +140,7 @@ plt.show()
 # $e^{z_v}/\sum_u e^{z_u} = p_v$.
 #
 # **Step 2.** That of $(1-e)\,z_{\mathrm{target}}$ is $(1-e)\,\delta_{v,\mathrm{target}}$, and that of $e$ times the
-# mean logit is $e/V$. Together these two are $q_v$.
+# mean logit is $e/V$. Together these two are $q_v$, and both are subtracted.
 #
 # **Step 3.** The loss is the mean over the $N$ positions, and $d\mathrm{loss}$ is the gradient that comes from above:
 #
@@ -243,7 +243,8 @@ style.show_check(minigpt2.gradient_check(cross_entropy_forward, cross_entropy_ba
 
 # %% [markdown] tags=["en"]
 # A mistake that it catches: to take the share $e$ off the target and forget to give it to the others. The target
-# distribution then has the sum $1 - e$, and the loss falls all the same.
+# distribution then has the sum $1 - e$, and every logit is pushed down a little too far. Training might
+# not even show it, because the same number on all logits changes no probability.
 
 
 # %%
@@ -325,7 +326,7 @@ axes.set(title="Dotted: the best margin, as derived", ylim=(0, 12))
 plt.show()
 
 # %% [markdown] tags=["en"]
-# Each smoothed model comes to rest at its own dotted line, as derived in section 3. The one without smoothing
+# Each smoothed model comes to rest close to its own dotted line, as derived in section 3. The one without smoothing
 # has long since learned the rule, and its logits still drift apart: there is always a little to be gained.
 #
 # ### What does it cost, and when does it pay?
@@ -339,14 +340,15 @@ plt.show()
 # again, until the model begins to learn them by heart.
 
 # %%
-P = np.random.default_rng(1).dirichlet(np.full(V, 0.5), V)  # P[a, b]: the probability that b comes after a
+# P[a, b]: the probability that b comes after a. A draw of `dirichlet` is V positive numbers with the sum 1.
+P = np.random.default_rng(1).dirichlet(np.full(V, 0.5), V)
 
 
 def lines(rng, B, T=17):
     """B lines of T tokens each in our language, (B, T)."""
     ids = np.empty((B, T), int)
     ids[:, 0] = rng.integers(0, V, B)
-    for t in range(1, T):
+    for t in range(1, T):  # the next token is the number of cumulative sums that a uniform random number exceeds
         ids[:, t] = (rng.random((B, 1)) > P[ids[:, t - 1]].cumsum(axis=1)[:, :-1]).sum(axis=1)
     return ids
 
@@ -368,6 +370,7 @@ truth = P[test]  # (B, T, V): the true probabilities of what comes after each to
 
 
 def probabilities(model):
+    """What a model says comes after each token of the new lines, (B, T, V)."""
     logits = model.forward(test)[0].astype(np.float64)
     p = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return p / p.sum(axis=-1, keepdims=True)
@@ -435,7 +438,7 @@ for e in smoothings:
 # This fits what was decided, although GPT-2's authors do not say why they left smoothing out. The Transformer of 2017
 # learned to translate from a limited collection of sentence pairs; smoothing "hurts" the perplexity, its authors
 # report, and makes the translations better (section 5.4 there). GPT-2 was trained on so much text that it still
-# *underfits* it (Radford et al. 2019, abstract), and most of its results are perplexities.
+# *underfits* it (Radford et al. 2019, abstract), and many of its results are perplexities.
 #
 # What this experiment does not show: whether smoothing is the best remedy where text is scarce. Stopping earlier,
 # dropout (2.5.6) and more text are others, and question 4 lets you try one.

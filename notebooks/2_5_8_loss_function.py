@@ -168,6 +168,8 @@ plt.show()
 # | $N_c$ | `counted.sum()` | one number | positions that count, see below |
 # | $e$ | `label_smoothing` | one number | 0 in GPT-2 and in this notebook; see 2.5.7 |
 #
+# (Only $e$ by itself is the smoothing; $e$ with an exponent is Euler's number, as always.)
+#
 # Positions of all texts stand in one long list; from here on, let us look at one of them. The **softmax** makes
 # probabilities of scores,
 #
@@ -368,7 +370,8 @@ print(f"            {result.bits_per_character:6.2f} bits per character")
 # %% [markdown] tags=["en"]
 # The perplexity says: as hard as to choose among so many equally likely tokens, out of $V$. The last line is a
 # promise that can be kept. With a model and a method called *arithmetic coding* the text could be stored in that many
-# bits per character, where a plain file takes 8.
+# bits per character, where a plain file takes 8 (Witten, Neal & Cleary 1987, "Arithmetic Coding for Data Compression").
+# Whoever wants to read it again needs the same model.
 #
 # ### Worse than knowing nothing
 #
@@ -422,7 +425,8 @@ def token_losses(logits, targets):
 predicted = np.arange(65, len(ids))
 contexts, nats = [1, 2, 4, 8, 16, 32, 64], {}
 for context in contexts:
-    windows = ids[predicted[:, None] - context + np.arange(context)]
+    windows = ids[predicted[:, None] - context + np.arange(context)]  # of each token to predict: those before it
+    # The logits at the last position of each window, the only ones that we need, for some windows at a time.
     last = [model.forward(some, positions=slice(-1, None), keep=False)[0][:, 0] for some in np.array_split(windows, 8)]
     nats[context] = token_losses(np.concatenate(last), ids[predicted])
     print(f"{context:2} tokens in sight: {nats[context].mean():.2f} nats per token")
@@ -436,7 +440,7 @@ for context in contexts:
 def kind(i):
     """What sort of token the i-th of the scene is."""
     before, piece = tokenizer.decode(ids[:i]), tokenizer.decode([ids[i]])
-    line = SCENE[before.rfind("\n") + 1 :].split("\n")[0]
+    line = SCENE[before.rfind("\n") + 1 :].split("\n")[0]  # the whole line in which it stands
     if piece == "\n":
         return "end of a line"
     if line.endswith(":"):
@@ -465,9 +469,9 @@ right.set(xlabel="loss (nats per token)", title="Which tokens are hard")
 plt.show()
 
 # %% [markdown] tags=["en"]
-# **The first tokens of context are worth the most.** From one to eight the loss falls steeply; after that it hardly
-# moves. On this text the model lives on the last few words, although it could look back over 256 tokens. (GPT-2 as
-# released can look back over 1,024.)
+# **The first tokens of context are worth the most.** From one to four the loss falls steeply, then slowly, and beyond
+# sixteen not at all. On this text the model lives on the last few words, although it could look back over 256 tokens.
+# (GPT-2 as released can look back over 1,024.)
 #
 # **The beginnings of words make up most of the loss.** Where a line ends is hardly a surprise (blank lines and the
 # ends of names are among them), and the rest of a word is easier than its beginning. What remains hard is what a
@@ -485,7 +489,7 @@ again = [i for i in predicted[kinds == "a speaker's name"] if tokenizer.decode(i
 print("nats for 'ard' of 'Gardener', each time:", *(f"{nats[64][i - 65]:.1f}" for i in again))
 
 # %% [markdown] tags=["en"]
-# It does not: the word is no less surprising the last time than the first, although the model has just read it.
+# It does not: the word is no less surprising the last time than the first, although the model has read it before.
 # Larger models learn to copy what stands in their context (Olsson et al. 2022, "In-context Learning and Induction
 # Heads"); about this one the loss tells us that here it did not. And even the dearest token had some probability, or
 # its surprise would have been infinite. A softmax never gives exactly 0, except by rounding.

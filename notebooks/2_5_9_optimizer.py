@@ -59,7 +59,7 @@ for field in fields(TrainingSettings):
         print(f"{field.name:13} {field.default:7}   {field.metadata['help']}")
 
 # %% [markdown] tags=["en"]
-# To see it at work takes four lines. We show the built-in model one sentence, over and over:
+# To see it at work takes a few lines. We show the built-in model one sentence, over and over:
 
 # %%
 tokenizer = minigpt2.Tokenizer.from_pretrained("shakespeare")
@@ -130,7 +130,9 @@ plt.show()
 #
 # Is a language model such a valley? One sign of it is how much the gradients of its parameters differ. Here are those
 # of a new model for one line of text, and how far one step changes the parameters: their root mean square, which is
-# the square root of the mean of the squares.
+# the square root of the mean of the squares. (The matrix `wte.weight` has a row for each token of the vocabulary and
+# serves twice, for the token's vector at the bottom and for its score at the top, notebook 2.5.1. The other names begin
+# with `h.` and the number of a block; `attn` is its attention, `mlp` its feed-forward network.)
 
 # %%
 text = "Then must we weep, and make our tears the rain. But one, my lord, a little yellow thing."
@@ -166,16 +168,16 @@ for what, (name, rows) in parts.items():
     print(f"{what:40}", *(f"{root_mean_square(array[rows]):9.0e}" for array in (g, by_sgd, by_adam)))
 
 # %% [markdown] tags=["en"]
-# The gradients differ by orders of magnitude, above all between tokens that occur and tokens that do not (those get a
-# gradient too: they are pushed down as wrong answers). The steps of SGD differ as much. Adam's first step has the same
-# size everywhere: its learning rate.
+# The gradients differ by more than a factor of ten, above all between tokens that occur and tokens that do not (those
+# get a gradient too: they are pushed down as wrong answers). The steps of SGD, stochastic gradient descent, differ as
+# much. Adam's first step has the same size everywhere: its learning rate.
 
 # %% [markdown] tags=["en"]
 # ## 3. The mathematics
 #
 # | symbol | in the code | shape | meaning |
 # |---|---|---|---|
-# | $w$ | `w` | `(P,)` | all parameters, in one long row |
+# | $w$ | `w` | `(P,)` | all $P$ parameters, in one long row |
 # | $g$ | `g` | `(P,)` | the gradient of this step |
 # | $t$ | `t` | one number | steps taken, the first is 1 |
 # | $b$ | `b` | `(P,)` | SGD: velocity |
@@ -184,7 +186,7 @@ for what, (name, rows) in parts.items():
 # | $\mathrm{eps}$ | `eps` | one number | against division by 0 |
 # | $\mathrm{lr}$ | `lr` | one number | learning rate |
 #
-# Everything happens to each parameter on its own; read the formulas for one number.
+# Except for the clipping, everything happens to each parameter on its own; read the formulas for one number.
 #
 # ### Gradient descent
 #
@@ -201,8 +203,8 @@ for what, (name, rows) in parts.items():
 #
 # This shrinks if $|1 - \mathrm{lr}\,k| < 1$, that is, if $\mathrm{lr} < 2/k$; beyond that it grows without end. The
 # *steepest* direction sets the limit for all: in our valley $2/25 = 0.08$. And with such a learning rate the flattest
-# direction, $k = 1$, only shrinks by $1 - 0.08$ in each step. The ratio of the two curvatures, here 25, is called the
-# *condition number*. In a model it may be many thousands.
+# direction, $k = 1$, only shrinks by the factor $1 - 0.08$ in each step. The ratio of the two curvatures, here 25, is
+# called the *condition number*. The larger it is, the slower the way along the floor.
 #
 # ### Momentum
 #
@@ -249,9 +251,9 @@ for what, (name, rows) in parts.items():
 #
 # ### Weight decay, and the W in AdamW
 #
-# Weights that are larger than they need be make a model fit accidents of its training data. A classic remedy, called
-# **L2 regularization**, adds $\tfrac\lambda2\sum w^2$ to the loss, and so $\lambda w$ to the gradient. With SGD this
-# takes the share $\mathrm{lr}\,\lambda$ off every weight in each step:
+# Weights that are larger than they need be can make a model fit accidents of its training data. A classic remedy,
+# called **L2 regularization**, adds $\tfrac\lambda2\sum w^2$ to the loss, and so $\lambda w$ to the gradient. With SGD
+# this takes the share $\mathrm{lr}\,\lambda$ off every weight in each step:
 #
 # $$w \leftarrow w - \mathrm{lr}\,(g + \lambda w) = (1-\mathrm{lr}\,\lambda)\,w - \mathrm{lr}\;g .$$
 #
@@ -261,7 +263,9 @@ for what, (name, rows) in parts.items():
 #
 # $$w \leftarrow w - \mathrm{lr}\;\mathrm{weight\_decay}\;w - \mathrm{lr}\,\frac{\hat m}{\sqrt{\hat v}+\mathrm{eps}} .$$
 #
-# Only matrices decay. Biases and the gains of layer norms are left out, as in GPT (see the table of section 1).
+# (In that paper the decay is not multiplied by the learning rate, only by what the schedule makes of it. With lr, as
+# here, is PyTorch's way.) Only matrices decay. Biases and the gains of layer norms are left out, as in GPT (see the
+# table of section 1).
 #
 # ### Clipping
 #
@@ -276,8 +280,12 @@ for what, (name, rows) in parts.items():
 #
 # At the start $\hat v$ rests on a handful of gradients and is not to be trusted, so steps should be short (Liu et al.
 # 2020, "On the Variance of the Adaptive Learning Rate and Beyond"); at the end the steps should become small, so that
-# the randomness of the batches averages out. So the learning rate rises linearly during the **warm-up** and then
-# falls along half a cosine. With $r$ for the share of the way after the warm-up, from 0 to 1,
+# the randomness of the batches averages out. So the learning rate rises linearly during the **warm-up**, where step
+# counts from 0,
+#
+# $$\mathrm{lr} = \mathrm{max\_lr}\cdot\frac{\mathrm{step}+1}{\mathrm{warmup\_steps}+1} ,$$
+#
+# and then falls along half a cosine. With $r$ for the share of the way after the warm-up, from 0 to 1,
 #
 # $$\mathrm{lr} = \mathrm{min\_lr} + (\mathrm{max\_lr}-\mathrm{min\_lr})\,\frac{1+\cos \pi r}{2} .$$
 
@@ -376,8 +384,9 @@ for name, decay, penalty in (("decoupled", 0.1, 0.0), ("L2", 0.0, 0.1)):
 print(f"(1 - lr weight_decay) ** 300 = {(1 - 0.01 * 0.1) ** 300:.2f}")
 
 # %% [markdown] tags=["en"]
-# Decoupled, both weights shrink as announced, but for a last wiggle of the gradient. With L2 the one with large
-# gradients hardly decays, and little is left of the other.
+# Decoupled, both weights shrink as announced, and both alike. (They lie a little below the last line because the first
+# step, of a whole lr, goes down, and the next one, with most of $m$ cancelled, does not come back as far.) With L2 the
+# one with large gradients hardly decays, and little is left of the other.
 
 # %% [markdown] tags=["en"]
 # ## 5. Is it right?
@@ -442,7 +451,7 @@ for name, arguments in mistakes.items():
 #
 # "Adam is better than SGD" is said so often that one forgets to ask when. We let plain SGD, SGD with momentum 0.9 and
 # AdamW train the same small GPT-2 on two tasks, each with four learning rates, since comparing optimizers at a single
-# one would be unfair. All see the same batches.
+# one would be unfair. All see the same batches, with the gradient clipped to norm 1 and without weight decay.
 #
 # - **Digits**: the Fibonacci numbers modulo 10; each digit is the last digit of the sum of the two before it, as in
 #   2 5 7 2 9 1 0 1 1. The ten digits are about equally frequent.
@@ -517,9 +526,10 @@ axes[1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, 0.88))
 plt.show()
 
 # %% [markdown] tags=["en"]
-# Each optimizer has a learning rate of its own that suits it; below it is slow, above it staggers. Compare the lowest
-# points. **On the digits there is little to choose between the three.** **On the dictionary AdamW is clearly ahead.**
-# Why? Let us ask the best model of each kind for *every* word, and sort the answers by how frequent the word is.
+# Each optimizer has a learning rate of its own that suits it; below it is slow, above it staggers. (A line that leaves
+# the picture is worse than knowing nothing.) Compare the lowest points. **On the digits there is little to choose
+# between the three.** **On the dictionary AdamW is clearly ahead.** Why? Let us ask the best model of each kind for
+# *every* word, and sort the answers by how frequent the word is.
 
 # %%
 groups = {"1-8": slice(0, 8), "9-32": slice(8, 32), "33-128": slice(32, 128), "129-512": slice(128, 512)}
@@ -541,11 +551,12 @@ plt.show()
 # %% [markdown] tags=["en"]
 # **The frequent words they all know. The rarer a word, the greater AdamW's lead.** A word that comes in one batch out
 # of ten has, on average, a tenth of the gradient, and SGD moves its parameters in proportion. A larger learning rate
-# is no way out, as the frequent words are then thrown about: that is the right-hand end of the curves above. Adam
-# divides each parameter's gradient by its own usual size, and so a rare word's parameters take steps that are not so
-# much smaller than those of all others. Real text has many rare words, and that is one reason why language models are
-# trained with Adam. (Kunstner et al. 2024, "Heavy-Tailed Class Imbalance and Why Adam Outperforms Gradient Descent on
-# Language Models", make this argument with larger models.)
+# is no way out: beyond the best one the loss rises, at the right-hand end of the curves above. Adam divides each
+# parameter's gradient by its own usual size. If the gradient is $g$ in one batch out of ten and 0 in the others, the
+# mean is $g/10$, but the usual size is $\sqrt{g^2/10} \approx 0.32\,g$, and the quotient is 0.32: a rare word's step
+# is a third, not a tenth, of that of a word that always comes. Real text has many rare words, and that is one reason
+# why language models are trained with Adam. (Kunstner et al. 2024, "Heavy-Tailed Class Imbalance and Why Adam
+# Outperforms Gradient Descent on Language Models", make this argument with larger models.)
 #
 # What this experiment does not show: it is one small model, one seed, four learning rates, and a fixed number of
 # steps, after which the rare words are not yet learned. Question 5 gives SGD more time.
@@ -562,4 +573,4 @@ plt.show()
 # 4. Predict what the last picture becomes with `betas=(0.0, 0.999)`, that is, Adam without momentum; then run it.
 #    *Hint: which of the two ideas helps the rare words?*
 # 5. Give SGD ten times the steps on the dictionary, at its best learning rate. How far down the ranks does it get?
-#    *Hint: `train(dictionary, V, ..., steps=1000)`; count how often a word of rank 300 is seen.*
+#    *Hint: `train(dictionary, V, ..., steps=1500)`; count how often a word of rank 300 is seen.*

@@ -15,6 +15,8 @@
 # - The **forward pass** computes the activations, up to one number, the **loss**, that says how badly the model
 #   predicted the text. The **backward pass** finds, for every activation and every parameter $v$, the derivative of the
 #   loss with respect to it. This is the **gradient**, and all through the book $dv$ is short for it.
+# - A **logit** is the score that the model gives to a token as the next one. The loss is the mean of $-\ln$ of the
+#   probability that the right token got; its unit is the *nat*, from the natural logarithm.
 
 # %%
 import copy
@@ -53,14 +55,14 @@ style.use()
 # al. 2019, "Language Models are Unsupervised Multitask Learners", which in its section 2.3 builds on the model of
 # Radford et al. 2018) it needs three remarks:
 #
-# - **Not all nine are in the model.** Five have parameters and take part whenever a text is read. The other four act
-#   only while the model is trained.
+# - **Not all nine are in the model.** Five have parameters and take part whenever a text is read. The other four belong
+#   to training: nothing that the model says depends on them once it is trained.
 # - **Not all nine are in GPT-2.** Label smoothing (7) is mentioned in neither paper. The library has it, and it is
 #   off unless you ask for it.
 # - **Some are told too loosely.** There is one embedding vector for *every* entry of the vocabulary; what is smaller
-#   is their dimension (2.5.1). Positions are *learned* vectors (2.5.2). The norms stand *before* the sub-layers
-#   (2.5.5). And something is missing from the list, the *output layer* that turns vectors into scores: it is
-#   component 1 a second time, transposed.
+#   is their dimension (2.5.1). Positions are *learned* vectors (2.5.2). The norms stand *before* attention and before
+#   the feed-forward network (2.5.5). And something is missing from the list, the *output layer* that turns vectors
+#   into logits: it is component 1 a second time, transposed.
 #
 # The first claim can be seen in the names of the parameters. Here are those of the small model that comes with this
 # package, sorted into the nine drawers:
@@ -95,9 +97,10 @@ for number, title in COMPONENTS.items():
     print(f"{number} {title:18} {len(mine):3} arrays", f" such as {mine[0]}" if mine else "")
 
 # %% [markdown] tags=["en"]
-# The second can be tried. Components 6 to 9 have switches or are called by name: dropout needs a random number
-# generator, smoothing a number, the loss needs targets, the optimizer is an object of its own. Without them the model
-# computes the same logits each time; with dropout it does not, and with smoothing the loss is another one.
+# And components 6 to 9 do nothing unless they are called. Dropout, which sets activations to 0 by chance (2.5.6), needs
+# a random number generator; label smoothing, which promises a little probability to the wrong tokens too (2.5.7),
+# needs a number; the loss needs the right tokens, the *targets*; the optimizer is an object of its own. Without them
+# the model computes the same logits each time; with dropout it does not, and with smoothing the loss is another one.
 
 # %%
 sentence = "To be, or not to be, that is the question"
@@ -172,10 +175,11 @@ for place, ends, text, colour in (
 plt.show()
 
 # %% [markdown] tags=["en"]
-# Dashed circles are what GPT-2 has only while it is trained (6) or not at all (7). The thick line is the **residual
-# stream**: one vector per token that runs from the bottom to the top, to which each sub-layer *adds* something (2.5.5).
-# Component 9 is not on the way at all. When the backward pass is done, it looks at all gradients and moves all
-# parameters a little.
+# The grey part is a **block**, of which a GPT-2 has a whole stack; attention and the feed-forward network are its
+# **sub-layers**. Dashed circles are what GPT-2 has only while it is trained (6) or not at all (7). The thick line is
+# the **residual stream**: one vector per token that runs from the bottom to the top, to which each sub-layer *adds*
+# something (2.5.5). Component 9 is not on the way at all. When the backward pass is done, it looks at all gradients
+# and moves all parameters a little.
 #
 # ### One sentence, tensor by tensor
 #
@@ -386,7 +390,8 @@ plt.show()
 #
 # The library's own source, fetched while the notebook was built. The four functions below are the whole of the map.
 # Read each `backward` beside its `forward`, line by line from the bottom to the top. Of the arguments, `out` and
-# `dcache` are places to write into; skip them at first, and also `past` and `keep` (2.3) and the `head` (3.1).
+# `dcache` are places to write into; skip them at first, and also `past` (2.5.3), `positions` and `keep`, which save
+# work and memory where no backward pass follows, and the `head` (3.1).
 
 # %%
 style.show_source(gpt2_forward, gpt2_backward, block_forward, block_backward)
@@ -485,7 +490,7 @@ show_check(minigpt2.gradient_check(forward, backward, inputs))
 # %% [markdown] tags=["en"]
 # A check that cannot fail is worth nothing. A mistake that many have made: to forget that $W$ is used twice. The
 # following backward pass leaves out what the output layer contributes, $dW'$. Everything else stays right, and
-# a model trained like that would even learn something.
+# a model trained like that might even learn something.
 
 
 # %%
@@ -504,7 +509,7 @@ show_check(minigpt2.gradient_check(forward, forgetful_backward, inputs))
 # So the package carries values that Hugging Face's own GPT-2 computed with PyTorch, recorded once in 64-bit
 # floating point, whose rounding errors are about $10^{-16}$. The error is the largest difference, relative to the
 # largest value of the array. All nine components take part: the third and fourth lines have dropout, the next two a
-# smoothed loss, and the last five whole steps of training.
+# smoothed loss, and the last one is about five whole steps of training.
 
 # %%
 for name in ("gpt2", "gpt2_dropout"):
@@ -633,6 +638,8 @@ for name, more in rise.items():
     print(f"  {name:16} {more:5.2f}")
 logits, _ = without(["feed-forward 0"]).forward(x)
 print(f"\nwithout feed-forward 0 it predicts the token itself: {repeats(logits):.0%}")
+blind = without(["position", *trials["all attention"]]).loss(x, y) - whole
+print(f"without all attention and the positions: {blind:.2f}")
 
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(7.8, 3.5))
@@ -653,19 +660,19 @@ plt.show()
 
 # %% [markdown] tags=["en"]
 # **Height by height** there is a surprise at the bottom. Read from the embedding, the loss is far worse than that of a
-# model that knows nothing: it predicts, with great confidence, the very token that it has just read. It could not be
-# otherwise. The stream is then the token's own row of $W$ (plus a position), and a score is the product of the stream
+# model that knows nothing: it predicts, with great confidence, the very token that it has just read. That is no wonder.
+# The stream is then the token's own row of $W$ (plus a position), and a logit is the product of the normalized stream
 # with a row of $W$, which for most vectors is largest with the vector itself. That is the price of using $W$ twice. The
 # first job of the blocks is to get rid of this, and the feed-forward network of block 0 does it at one stroke. From
 # there on the loss falls in small steps, and every block contributes.
 #
 # **Part by part** that same network is the one that cannot be spared, and the reason is not only that its absence lets
-# the token repeat itself: the last line of figures shows that the later blocks mostly prevent that. They were
-# trained to read a stream that block 0 has rewritten, and find another one. All other parts may be missing *one at a
-# time* at little cost, as each adds to a stream that goes past it. The attentions together are worth several times the
-# dearest of them: one can partly stand in for another. Without all of them no token learns anything of the tokens
-# before it, and what is left is a guess from the last token alone. (The positions act mainly through attention; compare
-# their cost with that of all attentions.)
+# the token repeat itself: the percentage below the list shows that the later blocks mostly prevent that. They were
+# trained to read a stream that block 0 has rewritten, and find another one. All other sub-layers may be missing *one at
+# a time* at little cost, as each adds to a stream that goes past it. The attentions together are worth several times
+# the dearest of them: one can partly stand in for another. Without all of them no token learns anything of the tokens
+# before it, and what is left is a guess from the last token and its position alone. That position is then nearly
+# worthless, as the last number shows: positions act through attention.
 #
 # What this experiment does not show: it is one text of a few hundred tokens and one small model. And a part that is
 # removed *after* training is another matter than one that never was there, as the others had come to rely on it.
@@ -679,7 +686,8 @@ plt.show()
 #    *Hint: `tie_word_embeddings=False`; which term of the sum is counted twice?*
 # 3. Show from the two rules that the gradient of the key's bias in attention must be 0.
 #    *Hint: adding the same number to all scores of a row does not change the softmax. Look at
-#    `h.0.attn.c_attn.bias[C:2*C]` in the gradients of section 5.*
+#    the middle third of `minigpt2.flatten(grads)["h.0.attn.c_attn.bias"]` at the end of section 5.*
 # 4. In the toy of section 4, turn the text into `0 0` with targets `1 1`. Predict $dW$ before you run it.
+#    *Hint: both tokens now do what the first one did.*
 # 5. Is the rise that two parts cause together the sum of the two rises? Predict it for the attentions of blocks 1 and
 #    2, then for a pair of your choice. *Hint: add a line to `trials`. What might make it more, what less?*

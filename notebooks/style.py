@@ -27,10 +27,11 @@ def show_check(report):
     report: of ``minigpt2.gradient_check``
     """
     print(f"gradient check: {'passed' if report else 'FAILED'}")
+    width = max(10, *(len(check.name) for check in report.checks))
     for check in report.checks:
         good = check.error < report.tolerance
         verdict = f"ok, error below {report.tolerance:.0e}" if good else f"WRONG, error {check.error:.2g}"
-        print(f"  {check.name:10} {check.shape!s:12} {verdict}")
+        print(f"  {check.name:{width}} {check.shape!s:12} {verdict}")
 
 
 def show_agreement(what, error, tolerance=1e-12):

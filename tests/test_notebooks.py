@@ -30,7 +30,7 @@ SECTIONS = {  # the titles of the document, and of the nine components of its se
     "框架": "2_5_framework",
     "Embedding layer": "2_5_1_embedding",
     "位置编码": "2_5_2_position",
-    "多头自注意力机制": "2_5_3_attention",
+    "注意力机制": "2_5_3_attention",
     "前馈神经网络": "2_5_4_feed_forward",
     "残差连接和归一化层": "2_5_5_residual_and_layer_norm",
     "丢弃法": "2_5_6_dropout",

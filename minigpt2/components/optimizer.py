@@ -22,7 +22,7 @@ class AdamW:
 
     Only parameters of two or more dimensions decay: biases and the gains of layer norms do not.
     Sources: Kingma & Ba 2015, "Adam", algorithm 1; Loshchilov & Hutter 2019, "Decoupled Weight Decay
-    Regularization", algorithm 2.
+    Regularization", algorithm 2, but for the factor lr of the decay, which PyTorch has as well.
     """
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
