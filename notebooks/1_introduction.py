@@ -24,7 +24,7 @@ style.use()
 # ## Where it stands
 #
 # The document opens with a promise. Models that generate language have become good because of deep learning; most of
-# them are *transformers*, an architecture that relates every piece of a text to every other; GPT-2 is one of them, and
+# them are *transformers*, an architecture that relates the pieces of a text to one another; GPT-2 is one of them, and
 # it writes text that is fluent, coherent and varied. That is right, and you are about to see it in small.
 #
 # In three places the opening departs from GPT-2 as released (Radford et al. 2019, "Language Models are Unsupervised
@@ -180,8 +180,8 @@ plt.show()
 # By making mistakes. The **loss** says how surprised the model is by a text: the mean of $-\ln$ of the probability that
 # it gave to each token that really came next. A model that knows nothing gives each of the $V$ tokens the chance $1/V$,
 # and its loss is $\ln V$. The *backward pass* then says for each of the millions of parameters in which direction it
-# must move for the model to be less surprised, and the *optimizer* moves it, a little (2.5.8 and 2.5.9). Here are ten
-# such steps on one line of the play:
+# must move for the model to be less surprised: that is its *gradient*, a derivative. The *optimizer* then moves it, a
+# little (2.5.8 and 2.5.9). Here are ten such steps on one line of the play:
 
 # %%
 line = tokenizer.encode("But soft, what light through yonder window breaks?")
@@ -205,6 +205,7 @@ print(f"after ten steps on this   {model.loss(x, y):.2f}")
 #
 # 1. What does the model take in, and what does it give out? Say the shapes. *Hint: the cell that prints `logits`.*
 # 2. Why is the upper right of an attention map empty? What would go wrong in training if it were not?
+#    *Hint: which token is each row asked to guess?*
 # 3. Set `temperature` to 0.2 and to 2 in the first example. Predict what each text looks like, then run it.
 #    *Hint: logits are divided by the temperature before the softmax.*
 # 4. The last cell trained on one line. Predict what the model now writes after "But soft, what", and whether its loss

@@ -45,7 +45,8 @@ style.use()
 # The heart of this is right, and the built-in GPT-2 shows it. Its parameters begin as random numbers, and nobody puts a
 # rule of grammar in. And the bending matters. In each of its blocks stands a function called *GELU*, the only
 # thing in the feed-forward network that is not linear. Let us straighten it out: we replace its curve by its
-# tangent at 0, the line $x/2$, and read a line of Shakespeare again.
+# tangent at 0, the line $x/2$, and read a line of Shakespeare again. (`mock.patch` puts one function in the place of
+# another, as long as the `with` lasts.)
 
 # %%
 model = minigpt2.GPT2.from_pretrained("shakespeare")
@@ -64,7 +65,8 @@ print(f"loss of the trained model, straightened  {straight:.1f}")
 # %% [markdown] tags=["en"]
 # (The loss is the mean of $-\ln p$, where $p$ is the probability that the model gave to the token that did come. It is
 # measured in *nats*. A model that knows nothing gives $1/V$ to each of the $V$ tokens of the vocabulary.) Without the
-# bends most of what it had learned is gone.
+# bends most of what it had learned is gone. (That shows that *this* model needs them. Whether any model can do without
+# is a question for section 3.)
 #
 # Three remarks on what the document adds:
 #
@@ -81,9 +83,9 @@ print(f"loss of the trained model, straightened  {straight:.1f}")
 # one of them is 1; this function is called **XOR**, *exclusive or*. Try to draw a straight line that has both circles
 # on one side and both squares on the other. There is none.
 #
-# A bend helps. On the right is GELU, which leaves large numbers as they are and pushes negative ones towards 0. A layer
-# with GELU folds the plane, as one folds a sheet of paper, and what no straight line could separate on the flat sheet
-# can be cut with one straight cut through the folded one. You will see it done in section 6.
+# A bend helps. On the right is GELU, which leaves large positive numbers nearly as they are and pushes negative ones
+# towards 0. A layer with GELU folds the plane, as one folds a sheet of paper, and what no straight line could separate
+# on the flat sheet can be cut with one straight cut through the folded one. You will see it done in section 6.
 
 # %%
 points = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]])
@@ -180,7 +182,7 @@ plt.show()
 # ### Gradient descent
 #
 # Collect all parameters in one long vector $\theta$ and their gradients in $g$. For a small step the loss changes by
-# the sum of (change of a parameter) times (its gradient). Which step makes it fall? The one against the gradient,
+# about the sum of (change of a parameter) times (its gradient). Which step makes it fall? The one against the gradient,
 #
 # $$\theta \leftarrow \theta - \mathrm{lr}\cdot g, \qquad
 #   \mathrm{loss}_{\text{new}} \approx \mathrm{loss} - \mathrm{lr}\cdot\sum_i g_i^2,$$
@@ -192,7 +194,8 @@ plt.show()
 # ## 4. The code
 #
 # The library has all of it: the linear layer, GELU, and a stack of linear layers with GELU in between. (It is called
-# *head*, because its purpose is an experiment in 3.1 with a deeper output layer.)
+# *head*, because its purpose is an experiment in 3.1 with a deeper output layer. `xp` in the source is NumPy, or CuPy
+# where the arrays lie on a graphics card.)
 
 # %%
 style.show_source(linear_forward, linear_backward, gelu_forward, gelu_backward, head_forward, head_backward)
@@ -341,7 +344,7 @@ axes[0].legend()
 
 side = np.linspace(-0.5, 1.5, 200)
 plane = np.stack(np.meshgrid(side, side), axis=-1)
-axes[1].contourf(side, side, score(head_forward(plane, params)[0]) > 0, levels=[-1, 0.5, 2], colors=["white", "0.88"])
+axes[1].contourf(side, side, score(head_forward(plane, params)[0]), levels=[-1e3, 0, 1e3], colors=["white", "0.88"])
 draw_points(axes[1], points)
 axes[1].set(xlabel="$x_1$", ylabel="$x_2$", title="The flat sheet")
 
@@ -350,21 +353,21 @@ reach = hidden(plane).reshape(-1, 2)
 low, high = reach.min(axis=0) - 0.2, reach.max(axis=0) + 0.2
 sides = [np.linspace(low[i], high[i], 100) for i in range(2)]
 after_fold = score(linear_forward(np.stack(np.meshgrid(*sides), axis=-1), **params[1])[0])
-axes[2].contourf(*sides, after_fold > 0, levels=[-1, 0.5, 2], colors=["white", "0.88"], zorder=0)
+axes[2].contourf(*sides, after_fold, levels=[-1e3, 0, 1e3], colors=["white", "0.88"], zorder=0)
 draw_points(axes[2], hidden(points))
 axes[2].set(xlabel="$h_1$", ylabel="$h_2$", title="Folded: one straight cut")
 plt.show()
 
 # %% [markdown] tags=["en"]
 # Without the bend the network stays at $\ln 2$, which is what it gets for saying "one half" to everything. With it the
-# loss goes to 0. In the middle you see what the network says: 1 in the grey regions, 0 in the white band. No straight
-# line in there.
+# loss goes to 0. In the middle you see what the network says: 1 in the grey regions, 0 in the white band. No single
+# straight cut makes such a band. (Here two neurons are just enough: from an unlucky random beginning it takes longer.)
 #
-# On the right is the same plane after the first layer, as the second one sees it; the grey dots show where all of
-# the plane has gone. It has been folded up so that the two circles fall on one spot. Now a single straight cut is
-# enough. Nobody told the network to compute "is exactly one of them 1"; its hidden values are a *representation* of
-# the input that makes the question easy, and it found it by walking downhill. This is what the document means by
-# features that are learned.
+# On the right is the same plane after the first layer, as the second one sees it; the grey dots show where all of the
+# plane has gone. It has been folded up so that the two circles fall almost on one spot. Now a single straight cut is
+# enough. Nobody told the network to compute "is exactly one of them 1"; its hidden values are a *representation* of the
+# input that makes the question easy, and it found it by walking downhill. This is what the document means by features
+# that are learned.
 #
 # ### Why more than one hidden layer?
 #
@@ -372,6 +375,8 @@ plt.show()
 # folded, so the number of creases may be multiplied, where more neurons in the *same* layer only add some. Does that
 # matter? Two spirals are wound into one another, and a network has to say on which of the two a point is. We give about
 # the same number of parameters to networks without a hidden layer, with one wide one, or with several narrower ones.
+# (A network without a hidden layer is as small as it is.) They are trained with AdamW, gradient descent with a step
+# of its own for every parameter (2.5.9), and looked at after 1,000 steps and again after 4,000.
 
 # %%
 rng = np.random.default_rng(0)
@@ -394,27 +399,29 @@ def network_sizes(layers, budget=150):
 
 train_points, train_answers = spirals(300)
 test_points, test_answers = spirals(1000)
-networks, shares = {}, {}
-print("hidden layers  width  parameters  right on the test, seeds 0, 1, 2")
+side = np.linspace(-1.15, 1.15, 150)
+plane = np.stack(np.meshgrid(side, side), axis=-1)
+regions = {}  # of each depth: the scores in the plane after 1,000 steps, with seed 0
+print("share that is right on the test, seeds 0, 1, 2")
+print("hidden layers  width  parameters  after 1,000 steps  after 4,000")
 for layers in range(4):
-    sizes, shares[layers] = network_sizes(layers), []
+    sizes, shares = network_sizes(layers), {1000: [], 4000: []}
     for seed in range(3):
         network = new_network(sizes, seed)
         optimizer = minigpt2.AdamW(network, lr=1e-2, weight_decay=0.0)
-        for _ in range(1000):
+        for step in range(1, 4001):
             optimizer.step(loss_and_grads(network, train_points, train_answers)[1])
-        right = head_forward(test_points, network)[0].argmax(axis=1) == test_answers
-        shares[layers].append(right.mean())
-        networks.setdefault(layers, network)
+            if step in shares:
+                right = head_forward(test_points, network)[0].argmax(axis=1) == test_answers
+                shares[step].append(f"{right.mean():.1f}")
+                regions.setdefault(layers, score(head_forward(plane, network)[0]))
     count = sum(p.size for p in minigpt2.flatten(network).values())
-    print(f"{layers:13} {sizes[1] if layers else 0:6} {count:11}  ", *(f"{share:.1f}" for share in shares[layers]))
+    width = sizes[1] if layers else 0
+    print(f"{layers:13} {width:6} {count:11}  {' '.join(shares[1000]):>17}  {' '.join(shares[4000]):>11}")
 
-side = np.linspace(-1.15, 1.15, 150)
-plane = np.stack(np.meshgrid(side, side), axis=-1)
 figure, axes = plt.subplots(1, 4, figsize=(8, 2.7), sharey=True)
 for layers, axis in enumerate(axes):
-    regions = score(head_forward(plane, networks[layers])[0]) > 0
-    axis.contourf(side, side, regions, levels=[-1, 0.5, 2], colors=["white", "0.85"])
+    axis.contourf(side, side, regions[layers], levels=[-1e3, 0, 1e3], colors=["white", "0.85"])
     for which, marker, colour in ((0, "o", style.BLUE), (1, "s", style.ORANGE)):
         axis.plot(*train_points[train_answers == which].T, marker, color=colour, ms=1.8, ls="")
     title = f"{layers or 'no'} hidden layer{'s' * (layers > 1)}"
@@ -424,14 +431,17 @@ axes[0].set_ylabel("$x_2$")
 plt.show()
 
 # %% [markdown] tags=["en"]
-# Without a hidden layer: a straight cut, hardly better than guessing. One hidden layer of thirty neurons begins to
-# wind, and does not get to the end. Two of ten neurons have it, with about as many parameters, and three have it too.
-# That depth can save very many neurons is a theorem for networks whose bends are sharp (Telgarsky 2016, "Benefits of
-# depth in neural networks"; Montúfar et al. 2014, "On the Number of Linear Regions of Deep Neural Networks").
+# The picture shows the networks after 1,000 steps. Without a hidden layer: a straight cut, hardly better than guessing,
+# however long one trains. One hidden layer of thirty neurons has begun to wind, and is not yet at the end. Two of ten
+# neurons have it, with about as many parameters, and three have it too. After 4,000 steps the single layer has it as
+# well: in this race depth bought speed. That depth can also save very many neurons is a theorem for networks whose
+# bends are sharp (Telgarsky 2016, "Benefits of depth in neural networks"; Montúfar et al. 2014, "On the Number of
+# Linear Regions of Deep Neural Networks").
 #
-# What this does not show. First, a single hidden layer *can* do it: with enough neurons it comes as close as you like
-# to any continuous function (Hornik 1991, "Approximation Capabilities of Multilayer Feedforward Networks"); question 3.
-# Second, deeper is not always better. In section 3 the gradient was multiplied by a factor at every bend and every
+# What this does not show. First, that one needs depth: a single hidden layer with enough neurons comes as close as you
+# like to any continuous function on a bounded region, as long as its bend is no polynomial (Leshno et al. 1993,
+# "Multilayer Feedforward Networks with a Nonpolynomial Activation Function Can Approximate Any Function"). Second, that
+# deeper is always better (question 3). In section 3 the gradient was multiplied by a factor at every bend and every
 # layer, and a product of many factors tends to vanish or to explode. How GPT-2 gets to 12 and 48 blocks all the
 # same is told in 2.5.5.
 #
@@ -441,8 +451,10 @@ plt.show()
 #    made it 0, and will it be 0 after one step?*
 # 2. Start the XOR network with all parameters 0. Predict every gradient before you compute it. Why must
 #    parameters begin as *random* numbers? *Hint: steps 2 and 4.*
-# 3. How many neurons does a single hidden layer need for the spirals? Change `budget`, guess first.
+# 3. Set `budget` to 70, and guess first: which depth suffers least, and does the deepest one still win?
+#    *Hint: look at the column of widths.*
 # 4. Replace GELU by $x^2$ (with `mock.patch`, as above; its derivative is $2x$). Can two hidden neurons still do XOR?
-#    And can they with $x^3$? *Hint: $(x_1 - x_2)^2$.*
-# 5. In the table of promised and found, the promise is always a little too high. What does that say about how the
-#    loss curves along the way? *Hint: the second derivative.*
+#    And can they with $x^3$? *Hint: $(x_1 - x_2)^2$; and what is $(x_1 + x_2 + b)^3$ at
+#    the four points?*
+# 5. In the table of promised and found, the promise is too high, and the more so, the larger the step. What does that
+#    say about how the loss curves along the way? *Hint: the second derivative.*

@@ -43,8 +43,8 @@ style.use()
 # that a loss becomes small. A model that fits both the training data and the test data has learned to generalise.
 #
 # All of this can be seen in a GPT-2. First, it *is* a function, of the tokens and of the parameters, and nothing else.
-# Second, here is one of its neurons, computed by hand: neuron 7 in the feed-forward network of the first block, at the
-# last token of a line.
+# Second, here is one of its neurons, computed by hand: neuron 7 in the feed-forward network (2.5.4) of the first block,
+# at the last token of a line. (`minigpt2.trace` returns all that the model computes on the way, by name.)
 
 # %%
 model = minigpt2.GPT2.from_pretrained("shakespeare")
@@ -179,7 +179,8 @@ plt.show()
 # %% [markdown] tags=["en"]
 # ## 4. The code
 #
-# The neuron is the library's linear layer with a single input and a single output:
+# The neuron is the library's linear layer with a single input and a single output (`xp` in the source is NumPy, or CuPy
+# where the arrays lie on a graphics card):
 
 # %%
 style.show_source(linear_forward, linear_backward)
@@ -268,14 +269,15 @@ style.show_agreement("linear: y, and all gradients", error)
 # built-in model. Let it write a text by lot, and take this text for the language to be learned. Its own loss on it is
 # an estimate of the entropy of section 3, and no pupil is better on fresh text, however large it is and however long it
 # trains. (In nats per character, so that teacher and pupil compare: the teacher writes pieces of words, the pupil
-# characters. The estimate is a little too high, as some texts can be put together from pieces in several ways.)
+# characters. The estimate is a little too high, as some texts can be put together from pieces in several ways.) The
+# pupils are trained with AdamW, a kind of gradient descent that is explained in 2.5.9.
 
 # %%
 start = tokenizer.encode("\n\n")
 rows = model.generate(start, max_new_tokens=160, temperature=1.0, num_samples=80, seed=0)
 written = [tokenizer.decode(row[len(start) :]) for row in rows]
 targets = rows[:, 1:].copy()
-targets[:, : len(start) - 1] = -100
+targets[:, : len(start) - 1] = -100  # the loss leaves these places out: the start was given, not written
 nats = model.loss(rows[:, :-1], targets) * (targets != -100).sum()
 entropy = nats / sum(map(len, written))
 print(f"entropy of the language: {entropy:.1f} nats per character")
@@ -342,12 +344,12 @@ plt.show()
 #   can guess noise. The pupil remembers the text. The validation loss turns after a few dozen steps, and in the end the
 #   pupil is worse than one that knows nothing, for it is wrong *with conviction*.
 # - **5,000 characters.** The same, more slowly. The two curves part, and validation gets no better long before the end.
-# - **25,000 characters.** The two curves stay together. Here nothing is learned by heart yet, and more training would
-#   help. This is where GPT-2 was when its training ended.
+# - **25,000 characters.** The two curves stay together, and both still fall at the last step. Hardly anything is
+#   learned by heart yet. This is where GPT-2 was when its training ended.
 #
 # The circle marks the step with the lowest validation loss. To stop there is the cheapest remedy; it is called *early
 # stopping*, and the library's trainer always keeps the best model (`minigpt2.training`). The best remedy is more text:
-# compare the circles. Others are dropout (2.5.6) and a smaller model.
+# compare the circles. Other remedies to be tried are dropout (2.5.6) and a smaller model (question 4).
 #
 # ### Can it recite?
 #
@@ -384,10 +386,13 @@ print("the first pupil", repr(characters.decode(continued)))
 # ## Questions
 #
 # 1. Name the parameters of the neuron in section 1, and say how many there are. Which numbers in its formula are none?
+#    *Hint: which of them does training change?*
 # 2. Do the second step of gradient descent by hand, from $w = 13/15$, $b = 3/5$. Then let the cell print it.
 #    *Hint: the errors are now $-\tfrac25$, $-\tfrac{23}{15}$, $-\tfrac83$.*
 # 3. A model has a validation loss *below* the entropy of the language. Name two possible reasons.
 #    *Hint: one is in point 4 of section 1. What if a piece of the training text is in the validation text too?*
 # 4. Predict the left picture of section 6 for a pupil with `n_embd=16`, and for one with dropout 0.3 in all three
 #    places (give `loss_and_grads` a generator as `rng`). Which of the two has the lower circle? Then run it.
+#    *Hint: how much can the small one remember? And what does dropout do to what was remembered?*
 # 5. How many characters would it take for the two curves to stay together for 600 steps? Write down a number, then try.
+#    *Hint: by what factor did the length grow from picture to picture, and what became of "read so often"?*

@@ -74,9 +74,9 @@ occurred = sorted(set(ids))
 print(f"1. tokens that occurred before get {probs[occurred].sum():.0%} of the probability, new ones the rest")
 
 other = [*ids[:-1], tokenizer.encode(" night")[0]]  # another last token
-shorter, _ = model.forward([other])
-print(f"3. a changed last token changes the guess after it: {not np.allclose(logits[0, -1], shorter[0, -1])}")
-print(f"   and none of those before it:                     {np.allclose(logits[0, :-1], shorter[0, :-1], atol=1e-4)}")
+changed, _ = model.forward([other])
+print(f"3. a changed last token changes the guess after it: {not np.allclose(logits[0, -1], changed[0, -1])}")
+print(f"   and none of those before it:                     {np.allclose(logits[0, :-1], changed[0, :-1], atol=1e-4)}")
 
 names = list(minigpt2.flatten(model.params))
 print("4. positions:", [name for name in names if "wpe" in name])
@@ -124,7 +124,7 @@ for i, (first, p) in enumerate(best_continuations(ids, 3)):
 plt.show()
 
 # %% [markdown] tags=["en"]
-# The thicker the branch, the more probable. Only the three best of many hundred are drawn at each fork.
+# The thicker the branch, the more probable. At each fork only the three best of a thousand are drawn.
 #
 # ## 3. The mathematics
 #
@@ -192,6 +192,9 @@ plt.show()
 #
 # $$dW = \sum_t h_{t-1}^\top\, du_t, \qquad db = \sum_t \sum_{\text{texts}} du_t, \qquad dx_t = du_t .$$
 #
+# $W_o$ and $b_o$ belong to a linear layer, whose gradients are derived in 2.1. And $dx_t$ is added to the row of the
+# embedding from which $x_t$ was taken (2.5.1).
+#
 # That is *backpropagation through time* (Werbos 1990). Put step 1 into step 2, again and again, and see what is left of
 # a gradient that comes from $k$ tokens later: it was multiplied $k$ times by $W^\top$ and by factors $1 - h^2 \le 1$.
 # A product of many factors dies or explodes (Bengio, Simard & Frasconi 1994; Pascanu et al. 2013, section 2). Remember
@@ -246,7 +249,7 @@ print("sum over all letters:", round(sum(small.prob(v, ("a",)) for v in "abcdr")
 # %% [markdown] tags=["en"]
 # Four of the five a's have a letter after them: b, c, d, b. Without context b occurs twice in 11, and with five
 # different letters $p_1(b) = (2 + 5\cdot\tfrac15)/(11+5) = 3/16$. With it,
-# $p_2(b\mid a) = (2 + 3\cdot\tfrac3{16})/(4+3) = \tfrac{41}{16}/7 = 41/112$: a little less than the plain share of 1/2,
+# $p_2(b\mid a) = (2 + 3\cdot\tfrac3{16})/(4+3) = \tfrac{41}{16}/7 = 41/112$: less than the plain share of 1/2,
 # because room must be left for what was never seen.
 #
 # ### The RNN
@@ -299,7 +302,8 @@ def new_rnn(V, C, dtype="float32", seed=0):
 # ### Decoding
 #
 # This is the library's own. A *temperature* divides the logits before the softmax, *top-k* keeps the $k$ best tokens
-# and drops the others, and then a token is drawn by lot.
+# and drops the others, and then a token is drawn by lot. (`top_p` is for question 5. `xp` in the source is NumPy, or
+# CuPy where the arrays lie on a graphics card.)
 
 # %%
 style.show_source(next_token_probs, keep_top_k, draw)
@@ -369,7 +373,7 @@ print(V, "characters; the test begins:", repr(text[200_000:200_060]))
 
 # %%
 def train(params, loss_and_grads, batch, steps, lr):
-    """Train in place with AdamW; returns the losses of all steps."""
+    """Train in place with AdamW, at a rate that rises and then falls (2.5.9); returns the losses of all steps."""
     optimizer = minigpt2.AdamW(params, betas=(0.9, 0.99))
     rng, losses = np.random.default_rng(0), []
     for step in range(steps):
@@ -425,6 +429,11 @@ for n in range(1, 7):
     counts = NGram(text[:200_000], n, V)
     results["n-gram"].append((len(counts.count), counts.loss(test_text, T)))
 
+unseen = {}  # of the runs of n characters in the test text, the share that the training text has not
+for n in (4, 6, 30):
+    runs = [test_text[i : i + n] for i in range(len(test_text) - n + 1)]
+    unseen[n] = np.mean([run not in text[:200_000] for run in runs])
+
 for C_rnn, C_gpt in ((52, 20), (124, 40)):  # pairs of about equal size
     params = new_rnn(V, C_rnn)
     train(params, rnn_loss_and_grads(params), windows, steps=700, lr=5e-3)
@@ -437,6 +446,7 @@ for C_rnn, C_gpt in ((52, 20), (124, 40)):  # pairs of about equal size
 
 for name, pairs in results.items():
     print(f"{name:7}", "  ".join(f"{n / 1000:.3g} thousand: {loss:.1f}" for n, loss in pairs))
+print("never seen in training:", ", ".join(f"{share:.2f} of the runs of {n}" for n, share in unseen.items()))
 
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.3))
@@ -458,17 +468,17 @@ plt.show()
 # %% [markdown] tags=["en"]
 # The oldest machine holds its own! The smaller pair is nearly as good as the table of its size, $n=3$; the larger pair
 # does not reach $n=4$; and RNN and GPT are nearly equal. There is no mistake in this. A table of counts is hard to beat
-# on a short text, where nearly all that can be known about the next character is in the three or four before it. The
-# right picture says so too: after five characters or so neither network gains anything from seeing more. And counting
-# is done after one pass over the text, while the networks get better for as long as you let them train; they had 700
-# steps.
+# on a short text, where the three or four characters before it already say much about the next one. The networks live
+# on them as well: in the right picture, after five characters or so neither gains anything from seeing more. And
+# counting is done after one pass over the text, while the networks had 700 steps and are not at their end: with
+# `steps=1400` they come nearer to the table.
 #
-# But look at the end of the blue curve. The table of $n=6$ has twice the numbers of $n=5$ and is no better, because
-# many runs of six characters in the test have never been seen. A table cannot know that *this case* and *that case* are
-# alike; each run is on its own, and almost every run of 30 characters is a new one. So it is a comfortable road that
-# ends soon. On a corpus of a billion words a table of word runs has a *perplexity* (the exponential of the loss) of 68,
-# and a recurrent network with half as many parameters one of 44 (Jozefowicz et al. 2016, "Exploring the Limits of
-# Language Modeling", table 1).
+# But look at the end of the blue curve. The table of $n=6$ has twice the numbers of $n=5$ and is no better: as the cell
+# says, a good part of the runs of six characters in the test was never seen. A table cannot know that *this case* and
+# *that case* are alike; each run is on its own, and nearly every run of 30 characters is a new one. So it is a
+# comfortable road that ends soon. On a corpus of a billion words a table of word runs has a *perplexity* (the
+# exponential of the loss) of 68, and a recurrent network with half as many parameters one of 44 (Jozefowicz et al.
+# 2016, "Exploring the Limits of Language Modeling", table 1).
 #
 # ### On a task that needs memory
 #
@@ -522,7 +532,7 @@ figure.colorbar(image, ax=right, label="attention", shrink=0.85)
 plt.show()
 
 # %% [markdown] tags=["en"]
-# The GPT has it before step 100, whatever its random beginning. The RNN, with as many parameters and the same batches,
+# The GPT has it before step 100, with all three seeds. The RNN, with as many parameters and the same batches,
 # has at best begun to learn it at the end. The map shows how the GPT does it: in the lower half, each place looks
 # eleven places back, at the symbol that is to come next. (That is the one of its four heads that does so most.)
 #
@@ -534,15 +544,16 @@ plt.show()
 # al. 2020, "Scaling Laws for Neural Language Models", figure 7).
 #
 # What this does not show: that no RNN can do it. LSTM and GRU carry their state with additions, which helps, and longer
-# training helps as well. It is one size and one task. And a GPT sees no more tokens than it has positions (24 here),
-# while an RNN reads on for ever.
+# training helps as well: try 1,000 steps. It is one size, one task and one learning rate for each. And a GPT sees no
+# more tokens than it has positions (24 here), while an RNN reads on for ever.
 #
 # ### Decoding: quality against variety
 #
 # Now we leave the model alone and change only how we choose. The built-in model continues one prompt 24 times in each
 # way. Two numbers describe the results. The **surprise** is the mean of $-\ln p$ of the tokens that were chosen, by the
 # model's own judgement at temperature 1: low is predictable. **Variety** is *distinct-2* (`minigpt2.measures`): of all
-# pairs of neighbouring words in all 24 texts, the share of different ones. For comparison we let the model read a
+# pairs of neighbouring words in all 24 texts, the share of different ones. (Of each text the first 20 words count, as
+# longer texts repeat more.) For comparison we let the model read a
 # poet's work, Prospero's speech from *The Tempest*, and measure how surprised it is.
 
 # %%
@@ -563,7 +574,7 @@ Is rounded with a sleep."""
 def surprise(rows):
     """Mean -ln p of all tokens after the start, in nats; rows: (B, T) ids that begin with ``start``."""
     targets = rows[:, 1:].copy()
-    targets[:, : len(start) - 1] = -100
+    targets[:, : len(start) - 1] = -100  # given, not chosen: does not count
     return model.loss(rows[:, :-1], targets)
 
 
@@ -593,7 +604,7 @@ for way, pairs in points.items():
 # %%
 figure, axes = plt.subplots(figsize=(6.4, 3.6))
 axes.axhline(written, color="0.6", lw=1, ls=":")
-axes.text(0.02, written + 0.08, "Prospero", color="0.4")
+axes.text(0.02, written - 0.24, "Prospero", color="0.4")
 for (way, pairs), marker in zip(points.items(), "os", strict=True):
     (line,) = axes.plot(*zip(*pairs, strict=True), marker=marker, label=way)
     for options, pair in zip(ways[way], pairs, strict=True):
@@ -609,7 +620,7 @@ plt.show()
 # %% [markdown] tags=["en"]
 # From the left to the right on the blue line the same model changes from a bore into a babbler. At temperature 0.2 the
 # 24 walks through the tree use the same few pairs of words over and over. At 1.3 hardly any two words meet twice, and
-# many are not words. What one wants lies between. Top-k with a large $k$ makes the text less surprising at little cost
+# some are not words. What one wants lies between. Top-k with a large $k$ makes the text less surprising at little cost
 # in variety: it cuts off the long tail of tokens that are improbable one by one, but not all together (Holtzman et al.
 # 2020, "The Curious Case of Neural Text Degeneration"). GPT-2's own samples were drawn with $k=40$ (Radford et al.
 # 2019, appendix).
@@ -622,6 +633,7 @@ plt.show()
 # ## Questions
 #
 # 1. Why is the generator not a second model? Name everything in `next_token_probs` and `draw` that was learned.
+#    *Hint: what do they take besides the logits, and who chooses it?*
 # 2. Compute $p_2(c \mid a)$ for "abracadabra" by hand, and $p_2(a \mid a)$. Then check with `small.prob`.
 #    *Hint: the second was never seen; it has a probability all the same.*
 # 3. In `rnn_backward`, what changes if `du[t + 1]` is used only every eighth step, and 0 otherwise? Predict whether the
@@ -629,5 +641,5 @@ plt.show()
 #    backpropagation.*
 # 4. Make the symbols come twice in *reverse* order the second time. Which of the two finds this easier than before?
 #    Change one line of `repeated` and see. *Hint: how far back is the symbol that is wanted now?*
-# 5. Add `top_p` (2.3 has not used it; see `keep_top_p`) to the last picture. Where do you expect the points?
-#    *Hint: it keeps few tokens where the model is sure, and many where it is not.*
+# 5. Add `top_p` (not used so far; see `keep_top_p` in `minigpt2/generation.py`) to the last picture. Where do you
+#    expect the points? *Hint: it keeps few tokens where the model is sure, and many where it is not.*

@@ -60,7 +60,7 @@ style.use()
 # | Wikipedia | contained | **removed**: many evaluation texts come from it (section 2.1) |
 # | languages | dozens (section 1), six (section 3.2) | **English**; others were filtered out (section 3.7) |
 # | the first model | BERT, 3.4 billion parameters | **none**: it began with random numbers (section 2.3) |
-# | "fine-tuning" | makes more data from a corpus | not done; the word means more gradient steps on other data (3.3) |
+# | "fine-tuning" | makes more data from a corpus | not done; the word means gradient steps on other data (see 3.3) |
 # | "zero-shot" | generates data after fine-tuning | a task done **without a gradient step** (sections 1 and 3) |
 #
 # ("Karma" is how much a post was liked; it stands for a human's judgement that the page is worth reading.)
@@ -78,14 +78,14 @@ print(f"bytes per word, with spaces and punctuation: {bytes_per_word:.1f}")
 print(f"so 40 GB are about {40 / bytes_per_word:.0f} billion words")
 
 # %% [markdown] tags=["en"]
-# That is a lower bound, as help texts are full of indentation and examples. The document's "over a billion" is true and
-# several times too small.
+# Rather more, as help texts are full of indentation and examples, whose bytes are counted and which have few words. The
+# document's "over a billion" is true and several times too small.
 #
 # **How large is BERT?** BERT (Devlin et al. 2019) is another model, made to fill gaps in a text. Its larger version has
 # 24 layers, 1,024 channels and 16 heads (section 3 there), a vocabulary of 30,522 in the released file, 512 positions,
-# and two vectors that say to which of two sentences a token belongs. A layer has the same matrices as a block
-# of GPT-2, so the library's list of shapes does most of the counting. BERT has no last norm but one behind the
-# embeddings, which is as large, and one more linear map, the *pooler*, from $C$ to $C$ channels.
+# and two vectors that say to which of two sentences a token belongs (2.5 explains these words). A layer has the same
+# matrices as a block of GPT-2, so the library's list of shapes does most of the counting. BERT has no last norm but one
+# behind the embeddings, which is as large, and one more linear map, the *pooler*, from $C$ to $C$ channels.
 
 
 # %%
@@ -154,21 +154,21 @@ BOXES = [
     ("tokens", "byte-level BPE,\n50,257 of them", True),
     ("windows", "1,024 ids at a\ntime, 512 windows\nfor each step", True),
 ]
-figure, axes = plt.subplots(figsize=(7.8, 2.0))
-axes.set(xlim=(-0.55, 4.55), ylim=(-1.6, 0.55))
+figure, axes = plt.subplots(figsize=(7.8, 1.5))
+axes.set(xlim=(-0.55, 4.55), ylim=(-1.15, 0.45))
 axes.axis("off")
 for i, (title, what, ours) in enumerate(BOXES):
     box = {"boxstyle": "round,pad=0.5", "fc": "0.9" if ours else "white", "ec": style.BLUE}
     axes.text(i, 0.1, f"{title:^10}", ha="center", va="center", bbox=box, zorder=3, family="monospace")
-    axes.text(i, -0.35, what, ha="center", va="top", fontsize=8)
+    axes.text(i, -0.28, what, ha="center", va="top", fontsize=8)
     if i:
         axes.annotate("", (i - 0.42, 0.1), (i - 0.58, 0.1), arrowprops={"arrowstyle": "->", "color": style.BLUE})
 plt.show()
 
 # %% [markdown] tags=["en"]
 # (Radford et al. 2019, sections 2.1 to 2.3.) The step in the middle decides more than one would think: duplicates make
-# a model learn some sentences by heart, and if a text that it will be judged by is among what it has read, the
-# judgement is worthless.
+# a model learn some sentences by heart (section 5), and if a text that it will be judged by is among what it has read,
+# the judgement is worthless.
 #
 # The step after it has two requirements that seem to contradict each other. Every text must have tokens, even one in a
 # script that nobody thought of; and common words should be *one* token, so that a window of 1,024 tokens holds much
@@ -210,8 +210,8 @@ plt.show()
 # where a bar denotes the mean. (Set the derivatives of $\sum_r (w_r - \alpha - \beta u_r)^2$ with respect to $\alpha$
 # and $\beta$ to 0: the first gives $\alpha = \bar w - \beta\bar u$, and with that the second gives $\beta$.)
 #
-# **Near duplicates.** An **n-gram** is a run of $n$ words. With $G$ for the set of the n-grams of all documents so far,
-# a document with the n-grams $g_1 \ldots g_m$ is removed as a near duplicate if
+# **Near duplicates.** An **n-gram** is a run of $n$ words. With $G$ for the set of the n-grams of all documents that
+# were kept so far, a document with the n-grams $g_1 \ldots g_m$ is removed as a near duplicate if
 #
 # $$\frac{\bigl|\{i : g_i \in G\}\bigr|}{m} > \tfrac12 .$$
 #
@@ -348,11 +348,13 @@ for name, documents in CORPORA.items():
 # %%
 kept, removed = deduplicate(topics.values())
 topic_names = list(topics)
-grams = {name: set(ngram_hashes(word_hashes(document), 8).tolist()) for name, document in topics.items()}
+runs = {name: ngram_hashes(word_hashes(document), 8).tolist() for name, document in topics.items()}
+grams = {name: set(hashes) for name, hashes in runs.items()}
 seen, share_seen = set(), {}
 for name in topic_names:
-    share_seen[name] = len(grams[name] & seen) / max(len(grams[name]), 1)
-    seen |= grams[name]
+    share_seen[name] = sum(g in seen for g in runs[name]) / max(len(runs[name]), 1)
+    if share_seen[name] <= 0.5:  # kept
+        seen |= grams[name]
 print(f"{len(kept)} of {len(topic_names)} topics are kept\n")
 print("exact:", *(topic_names[i] for i in removed.exact))
 print("near:")
@@ -422,8 +424,8 @@ plt.show()
 # %% [markdown] tags=["en"]
 # **Words** keep to the line over two orders of magnitude, a little flatter than $s = 1$. So a hundred words make up
 # half of the text, and a third of all different words occur a single time. A vocabulary of whole words would be full of
-# entries about which a model can learn next to nothing: to pull a token's row of the embedding in the direction that
-# makes it likely, the token has to occur.
+# entries about which a model can learn next to nothing: to pull a token's vector (its row of the *embedding*, 2.5.1)
+# in the direction that makes it likely, the token has to occur.
 #
 # **Tokens** have hardly any such tail. A word that is rare falls apart into pieces that are not, so that nearly every
 # entry is met often enough to be learned. The smaller the vocabulary, the further to the left the line drops. What is
@@ -504,7 +506,7 @@ plt.show()
 # - With **more data** the two losses meet. Where the text is read about once, hardly anything is learned by heart, and
 #   what the model can do with text that it was trained on, it can do with other text.
 # - Between the last two sizes there is more than five times as much text, and the held-out loss gains little from it.
-#   The data are no longer what is scarce: the model is too small for them, and its training too short.
+#   The data are no longer what is scarce: a larger model and a longer training are what is left to try.
 #
 # That is the situation of GPT-2: even its largest size still *underfitted* WebText, as the paper puts it (section 3),
 # and would have gone on getting better with more training. How loss falls with data, parameters and steps together was
@@ -530,14 +532,15 @@ for name, text in (("clean", clean), ("leaked", leaked)):
 # %% [markdown] tags=["en"]
 # By the held-out topics, the second model looks better. It is not: on a third text it has no advantage at all, and the
 # first column alone would not have told us. This is why Wikipedia was removed from WebText, and why the GPT-2 paper
-# reports the overlap of WebText with every evaluation text (section 4 and table 6: 1 to 6 % of the 8-grams, 3.2 % on
-# average). `minigpt2 data --against` does it for yours.
+# reports the overlap of WebText with the texts that language models are usually judged by (section 4 and table 6: 1 to
+# 6 % of the 8-grams, 3.2 % on average). `minigpt2 data --against` does it for yours.
 #
 # ## Questions
 #
 # 1. Which lines of the table in section 1 can be computed or tried, and for which does one have to read the paper?
-# 2. Learn five merges by hand from `"ten net tent"`. Check yourself with `Tokenizer.train`. *Hint: the spaces belong to
-#    the words, and of equally frequent pairs the one with the lower ids wins.*
+#    *Hint: of which does a cell of this notebook say something?*
+# 2. Learn five merges by hand from `"ten net tent tent net ten"`. Check yourself with `Tokenizer.train`. *Hint: a space
+#    belongs to the word after it, and of equally frequent pairs the one with the lower ids wins.*
 # 3. The Hindi sentence has about as many characters as the Russian one and many more tokens. Why?
 #    *Hint: compare `len("ह".encode())` with `len("ж".encode())`.*
 # 4. Learn a vocabulary from the eight sentences, repeated ten times, and draw the second picture again. Which language
