@@ -566,7 +566,7 @@ def _parser():
     task.add_argument("--no-detokenizer", dest="detokenize", action="store_false", default=None,
                       help="language modelling, cbt: keep the spaces and symbols of tokenised text")  # fmt: skip
     task.add_argument("--target", choices=["word", "token"],
-                      help="lambada: all tokens of the last word (default) or, as the paper, the last")  # fmt: skip
+                      help="lambada: all tokens of the last word (default), or only the last of them")  # fmt: skip
     task.add_argument("--stop-words", action="store_true", default=None,
                       help="lambada: words such as 'the' are no answer")  # fmt: skip
     task.add_argument("--no-preprocess", dest="preprocess", action="store_false", default=None,

@@ -50,8 +50,8 @@ style.use()
 # model of 2018 that fills gaps in texts. BERT's last two fully-connected layers are replaced by four, everything else
 # stays, and this is to make GPT-2 more varied and more capable.
 #
-# GPT-2 as released was **trained from scratch**, that is, from random numbers. The paper tells how they were drawn, and
-# never mentions BERT's weights (Radford et al. 2019, section 2.3). Nor would they fit. Here is all that GPT-2 has
+# GPT-2 as released was **trained from scratch**, that is, from random numbers. The paper tells how it scaled them, and
+# nothing of BERT's weights (Radford et al. 2019, section 2.3). Nor would they fit. Here is all that GPT-2 has
 # outside its blocks, and how large it is:
 
 # %%
@@ -393,7 +393,8 @@ style.show_agreement("masked_lm: loss and all gradients", error)
 # ### The whole procedure, in small
 #
 # Now we do what the document describes, with a model so small that it takes seconds. All runs read the same text in the
-# same portions. The last tenth of it is kept aside, and on it we measure the loss in nats *per character*.
+# same portions. The last tenth of it is kept aside, and on it we measure the loss in nats *per character*: the sum over
+# all tokens, divided by the characters that they spell.
 #
 # | name | first 120 steps | next 120 steps |
 # |---|---|---|
@@ -401,8 +402,9 @@ style.show_agreement("masked_lm: loss and all gradients", error)
 # | converted | masked tokens; then four new layers | next token |
 # | half | | next token, from scratch |
 #
-# The third shows what the second stage is worth without the first. `Trainer` is the library's own training loop, the
-# one behind `minigpt2 train`.
+# The third shows what the second stage is worth without the first. In each stage the learning rate falls once, from
+# high to low; that is why *half* and the first half of *causal* are not the same curve. `Trainer` is the library's own
+# training loop, the one behind `minigpt2 train`.
 
 # %%
 sizes = {"n_layer": 2, "n_head": 4, "n_embd": 64, "vocab_size": 512}
@@ -471,7 +473,8 @@ plt.show()
 # ### Three seeds
 #
 # It takes longer than a notebook may, so it was run once; `notebooks/experiments/masked_then_causal.py` repeats it, and
-# its result lies beside it. Four blocks of 128 channels read tiny Shakespeare, 2,000 steps of 12 windows of 64 tokens.
+# its result lies beside it. Four blocks of 128 channels read tiny Shakespeare, a megabyte of his plays; in each of
+# 2,000 steps they see 12 pieces of 64 tokens. (A *seed* is the number from which all random choices of a run follow.)
 # A fourth way, *same head*, keeps the output layer that the masked model has, so that we see what the four layers do.
 
 # %%

@@ -10,8 +10,9 @@
 # - A **corpus** is a collection of texts, its **documents**. A **token** is a piece of text with a number; a
 #   **tokenizer** cuts text into tokens of its **vocabulary**.
 # - A model is trained on **windows**, runs of $T$ tokens, of which a **batch** has $B$. Its **loss** is how surprised
-#   it is by the next token, $-\ln p$, averaged. Here we give it in bits per character, in which tokens of any length
-#   can be compared. The **gradient** of the loss tells how to change the model's parameters.
+#   it is by the next token, $-\ln p$, averaged. Here we give it in **bits per character**: the sum of $-\log_2 p$ over
+#   all tokens, divided by the characters of the text, so that tokens of any length can be compared. The **gradient** of
+#   the loss tells how to change the model's parameters.
 
 # %%
 import contextlib
@@ -144,12 +145,10 @@ for name, y, weight, colour in rows:
         face = "white" if label == name else "0.95"
         axes.text(x + 1.3, y + 0.55, label, ha="center", va="center",
                   bbox={"boxstyle": "round,pad=0.45", "fc": face, "ec": colour})  # fmt: skip
-    for x in (2.8, 6.9):
-        axes.annotate("", (x + 1.8, y + 0.55), (x, y + 0.55), arrowprops={"arrowstyle": "->", "color": colour})
-    axes.annotate(
-        "", (16.4, 2.95 + 0.25 * (y - 2.4)), (11.3, y + 0.55), arrowprops={"arrowstyle": "->", "color": colour}
-    )
-    axes.text(13.1, y + 0.75 - 0.3 * (y - 2.4), weight, ha="center", va="bottom", color=colour, weight="bold",
+    for x, end in ((2.6, 5.0), (6.8, 8.9)):
+        axes.annotate("", (end, y + 0.55), (x, y + 0.55), arrowprops={"arrowstyle": "->", "color": colour})
+    axes.annotate("", (16.4, 2.95 + 0.25 * (y - 2.4)), (11, y + 0.55), arrowprops={"arrowstyle": "->", "color": colour})
+    axes.text(13.1, y + 0.85 - 0.3 * (y - 2.4), weight, ha="center", va="bottom", color=colour, weight="bold",
               bbox={"fc": "white", "ec": "none", "pad": 1})  # fmt: skip
 axes.text(18, 2.95, "a batch of\n$B$ windows", ha="center", va="center",
           bbox={"boxstyle": "round,pad=0.6", "fc": "#dbe6f3", "ec": style.BLUE})  # fmt: skip
@@ -346,8 +345,9 @@ plt.show()
 # %% [markdown] tags=["en"]
 # The five other languages gain, Russian most: its letters are two bytes each, and the first thing to learn is to take
 # them together. But the room in a vocabulary is shared, and English pays. Not in this story, the first part of which
-# the second vocabulary knows, but in another English text, as the two printed numbers tell. (The story is tiny. The
-# effect is real, its size is not that of a real corpus.)
+# the second vocabulary knows, but in another English text, as the two printed numbers tell. (That text is a help text,
+# as is what the first vocabulary was learned from, and the story is tiny. The effect is real, its size is not that of
+# a real corpus.)
 #
 # ### How large must a share be?
 #
@@ -402,11 +402,11 @@ axes.legend()
 plt.show()
 
 # %% [markdown] tags=["en"]
-# Both curves are steep where their own weight is near 0, and nearly flat from one half on. A tenth of code takes away a
-# large part of the loss that no code at all would mean, and prose does not suffer. Why not? The corpus is short, and
-# with all the weight it is read more than twice. What code takes from it is mostly repetition, and code with its
-# comments teaches some English, too. That is the case for mixing, and for giving small corpora more than their size.
-# (It is one seed. Try others.)
+# Both curves are steep where their own weight is near 0. From one half on more weight brings next to nothing, and prose
+# even gets a little worse. A tenth of code takes away a large part of the loss that no code at all would mean, and
+# prose does not suffer. Why not? The next cell has a hint: the corpus is short, and with all the weight it is read more
+# than twice. What code takes from it is mostly repetition; and code with its comments may teach some English, too. That
+# is the case for mixing, and for giving small corpora more than their size. (It is one seed. Try others.)
 
 # %%
 to_be_won = losses[0]["code"] - losses[-1]["code"]
@@ -443,8 +443,9 @@ plt.show()
 # %% [markdown] tags=["en"]
 # On code alone the model soon begins to learn the few pages by heart: the loss on *unseen* code goes up. That is
 # overfitting (notebook 2.2). Prose in the mixture prevents it. And even against the best moment of the training on code
-# alone, at which one could have stopped, the mixtures end lower. Presumably what is learned from English prose,
-# spelling, spaces, the names of things, is of use in code. Here more data of another kind *is* more data.
+# alone, at which one could have stopped, the mixtures end lower. (Not quite a fair comparison: at that moment the
+# learning rate was still high.) Presumably what is learned from English prose, spelling, spaces, the names of things,
+# is of use in code. Here more data of another kind *is* more data.
 #
 # ### Three domains in one model
 #
@@ -463,7 +464,8 @@ for domain, title in {"drama": "English drama", "verse": "Chinese verse", "techn
 # One model in 1,000 steps is better in *each* domain than three models in 900 steps together. It read a third of 1,000
 # steps of each, about as much as the specialists, and seems to have paid nothing for its versatility. This is an
 # encouraging result with two reservations. The specialists have three seeds, it has one. And a learning rate that falls
-# over 1,000 steps is kinder than one that has to fall within 300.
+# over 1,000 steps is kinder than one that has to fall within 300. (The help texts still had their copies here. That
+# makes the last line of the table a little too good, for both.)
 #
 # So the document's idea, more languages and more fields, is sound, although GPT-2 did not follow it. GPT-3 did, a
 # little: five corpora were mixed with weights that are not their sizes (Brown et al. 2020, table 2.2), and 7 % of its
@@ -475,7 +477,7 @@ for domain, title in {"drama": "English drama", "verse": "Chinese verse", "techn
 # 1. Three corpora have 1,000 million, 10 million and 1 million tokens. Which shares do they get without weights? And if
 #    each weight is the square root of the size, made to add up to 1? *Hint: the second is a common compromise between
 #    languages.*
-# 2. In the example by hand, the second sentence was thrown out. Do its runs count as known from then on? Find a fourth
+# 2. In the example by hand, the second sentence was thrown out. Do its runs count as known from then on? Find another
 #    sentence whose fate depends on it. *Hint: where is `seen.grams.add` in the source?*
 # 3. What would a model learn at the border of two documents if there were no `<|endoftext|>`? And how could one use the
 #    token to make a model *begin* a text? *Hint: what does it predict after it?*

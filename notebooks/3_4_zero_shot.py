@@ -113,7 +113,8 @@ plt.show()
 # Not all answers are good: where Juliet calls Romeo, the model finds it a little more likely that Juliet speaks on. But
 # four times out of four it named someone from the right play, and its parameters are the same to the last bit. To
 # predict the next token of a play well, one has to have an idea of who is on the stage. So the task was in the
-# training all along, only nobody had called it a task. That is the idea of the paper.
+# training all along, only nobody had called it a task. That is the idea of the paper. (Do not think too highly of it:
+# each line says one of the names, so that much is known to anyone who knows which names go together.)
 
 # %% [markdown] tags=["en"]
 # ## 3. The mathematics
@@ -123,8 +124,9 @@ plt.show()
 #
 # $$\ln p(a \mid x) = \sum_{i=1}^{n} \ln p(a_i \mid x_1 \ldots x_m\, a_1 \ldots a_{i-1}) .$$
 #
-# **Scoring a text.** The same sum over all $N$ tokens of a text, with the sign turned around, is a number of **nats**,
-# $S = -\sum_t \ln p(x_t \mid x_{<t})$. Everything that is reported is this one number, divided by something:
+# **Scoring a text.** The same sum over all $N$ tokens of a text (but the first, which nothing predicts), with the sign
+# turned around, is a number of **nats**, $S = -\sum_t \ln p(x_t \mid x_{<t})$. Everything that is reported is this one
+# number, divided by something:
 #
 # | figure | formula | divided by |
 # |---|---|---|
@@ -178,10 +180,10 @@ for name, value in result.figures.items():
     print(f"{name:30} {value:,.2f}")
 
 # %% [markdown] tags=["en"]
-# The perplexity per token is 1024, as it must be. Its loss is $\ln 1024$. All tokens together cost ten bits each;
-# divide by the characters, and you have the bits per character. Per *word* the perplexity is astronomical, since a word
-# is several tokens: $2^{10 \cdot \text{tokens} / \text{words}}$. Same model, same text, four figures. A figure without
-# its denominator says nothing.
+# The perplexity per token is 1024, as it must be. Its loss is $\ln 1024$. Each token costs ten bits; divide their sum
+# by the characters, and you have the bits per character. Per *word* the perplexity is astronomical, since a word is
+# several tokens: $2^{10 \cdot \text{tokens} / \text{words}}$. Same model, same text, four figures. A figure without its
+# denominator says nothing.
 
 # %% [markdown] tags=["en"]
 # ## 5. Is it right?
@@ -310,7 +312,7 @@ plt.show()
 # %% [markdown] tags=["en"]
 # On the left, two people who measure the same model on the same text with "a context of 4 tokens" get different
 # figures, and neither has made a mistake. On the right each figure stands over the mean context of the formula above,
-# and the curves move together. They do not become one: the second token of context helps a lot and the twentieth hardly
+# and the curves come closer. They do not become one: the second token of context helps a lot and the twentieth hardly
 # at all, so that some tokens with little context and some with much do worse than all with a middling one.
 #
 # Beyond 16 or 32 tokens the small model gains nothing. The released ones have 1,024 positions to look at, and more to
@@ -370,11 +372,13 @@ for (_, word), (_, word_ids), (_, greedy) in list(zip(contexts_and_words, sequen
     print(f"{word:12}", *(piece + "*" * right for piece, right in zip(pieces, greedy.tolist(), strict=True)))
 
 # %% [markdown] tags=["en"]
-# A word is one token or several. Is it right if *all* of them are the model's first choice, or is the last one enough,
-# given the ones before? And may the model answer with a word like "the", which cannot be the last one of a passage?
-# The paper counts its last token, and its largest model's figure is with such words excluded. (Excluding means that
-# another word may be the first choice; the probabilities stay.) The third question is whether the text looks like what
-# the model has read: the same passages once more, with the ends of lines replaced by spaces.
+# A word is one token or several. Is it right if *all* of them are the model's first (*greedy*) choice, or is the last
+# one enough, given the ones before? And may the model answer with a **stop word** like "the", which cannot be the last
+# one of a passage? As for the first question, the paper does not say; people who tried came close to its figures by
+# counting the last token (issue 131 of the repository openai/gpt-2). Its largest model's figure is with stop words
+# excluded. (Excluding means that another word may be the first choice; the probabilities stay.) The third question is
+# whether the text looks like what the model has read: the same passages once more, with the ends of lines replaced by
+# spaces.
 
 # %%
 prose = Path(folder.name, "prose.jsonl")
@@ -457,15 +461,16 @@ axes[2].set_ylim(0.85, 1.25)
 plt.show()
 
 # %% [markdown] tags=["en"]
-# All curves but one point go the same way: a larger model that was trained on the same text is better at everything
-# that it was not trained for. That was the surprise of 2019, and a reason for building larger ones.
+# All curves but one point go the same way: a larger model that was trained on the same text is better at what it
+# was not trained for. That was the surprise of 2019, and a reason for building larger ones.
 #
 # Now read the note that the cell printed. The largest model's accuracy on LAMBADA is with the stop-word filter; without
 # it the paper itself has a figure that is ten points lower. It is the lesson of the thirty passages once more.
 #
 # And where an answer has to be *written*, zero-shot is far from good. A summary is asked for with "TL;DR:" after the
 # article. That hint makes it better (table 4 of the paper), so the model does know what it means; but not good. These
-# are the figures of the largest model, in percent:
+# are the figures of the largest model, all on scales from 0 to 100. ROUGE and BLEU tell how many words and runs of
+# words agree with a human's text; *exact match*, how many answers are right to the letter:
 
 # %%
 tasks = ("summarization", "summarization without hint", "translation en-fr", "translation fr-en", "natural_questions")

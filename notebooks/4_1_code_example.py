@@ -1,7 +1,7 @@
 # %% [markdown] tags=["en"]
 # # 4.1 代码实例 · Code example
 #
-# Ten lines of Python send one sentence through GPT-2, and two of the ten are wrong. This notebook does the same with
+# Nine lines of Python send one sentence through GPT-2, and two of the nine are wrong. This notebook does the same with
 # minigpt2, line beside line, puts the two lines right, and then takes its time over what comes out: which row of the
 # output belongs to which token, what a logit is, and what the loss compares with what. All three are places where
 # people who write their first language model go astray.
@@ -163,7 +163,7 @@ print(f"mean {surprise.mean():.2f}, loss {loss:.2f}")
 # |---|---|---|---|
 # | $x$ | `input_ids` | `(B, T)` | tokens |
 # | $\mathrm{logits}$ | `logits` | `(B, T, V)` | scores, any numbers |
-# | $p$ | `probs` | `(B, T, V)` | probabilities, positive, sum 1 over the last axis |
+# | $p$ | `probs` (of text 0) | `(B, T, V)` | probabilities, positive, sum 1 over the last axis |
 # | $y$ | `targets` | `(B, T)` | the right answers; -100 where there is none |
 # | $N$ | `counted.sum()` | one number | how many answers there are, here $T-1$ |
 #
@@ -259,7 +259,8 @@ plt.show()
 # %% [markdown] tags=["en"]
 # The order is the same on both sides, which is why the most likely token can be read from the logits. A probability
 # cannot: who takes the numbers on the left for probabilities finds negative ones. (The cliff at the end of the left
-# curve are tokens that never occurred in training. Most are single bytes of characters that Shakespeare did not use.)
+# curve is made of tokens that the model had no occasion to expect. Most, as the count tells, are single bytes, those of
+# characters that Shakespeare did not use.)
 
 # %% [markdown] tags=["en"]
 # ## 5. Is it right?

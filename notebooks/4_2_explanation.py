@@ -63,7 +63,7 @@ names = minigpt2.flatten(model.params)
 # | Does it help to mix corpora? | 3.2 |
 # | How does a model come to a new domain, and what does it forget? | 3.3 |
 # | What can it do without any training for it? | 3.4 |
-# | What do these ten lines of code compute? | 4.1 |
+# | What does the document's code compute? | 4.1 |
 # | What is right in the document, and what is not? | 4.2, here |
 # | How good are the texts? | 5 |
 
@@ -123,7 +123,7 @@ repeated = [
     ])
     for temperature in (0, 1)
 ]
-check("1", "With suitable settings the text is of good quality.", repeated[1] < repeated[0],
+check("1", "With suitable settings the result is better.", repeated[1] < repeated[0],
       f"settings matter: repeated 4-grams {repeated[0]:.2f} at temperature 0, {repeated[1]:.2f} at 1", "5")
 show("1")
 
@@ -165,7 +165,8 @@ V, C, F, P, L = 30_522, 1024, 4096, 512, 24  # BERT-large: Devlin et al. 2019, s
 layer = 4 * (C * C + C) + (C * F + F) + (F * C + C) + 2 * 2 * C
 bert = (V + P + 2) * C + 2 * C + L * layer + (C * C + C)
 check("2.4", "The BERT it began with has 3.4 billion parameters.", bert > 3e9,
-      f"the larger of the two BERTs has {bert / 1e6:.0f} million, and GPT-2 did not begin with it", "2.4, 3.1")
+      f"the larger of the two BERTs has {bert / 1e6:.0f} million, rounded to 340 in its paper; "
+      "and GPT-2 did not begin with it", "2.4, 3.1")
 check("2.4", "The data include Wikipedia, papers, microblogs, chats.", False,
       "web pages that Reddit's users linked to; Wikipedia was taken out (paper, section 2.1)", "2.4")
 check("2.4", "They are millions of texts and more than a billion characters.", True,
@@ -190,7 +191,7 @@ check("2.5.3", "Several heads attend to several positions.", maps.shape[1] > 1,
 check("2.5.4", "The feed-forward network has several layers.", names["h.0.mlp.c_fc.weight"].shape[1] > C,
       f"two, from {C} channels to {names['h.0.mlp.c_fc.weight'].shape[1]:,} and back", "2.5.4")
 check("2.5.5", "Residual connections and norms make depth possible.", True,
-      "section 6 there: from four blocks on, a stack without residual connections learns nothing", "2.5.5")
+      "section 6 there: from four blocks on, a stack without residual connections learns next to nothing", "2.5.5")
 check("2.5.6", "Dropout works against overfitting.", True, "Srivastava et al. 2014; the experiment there", "2.5.6")
 check("2.5.7", "Label smoothing is a component of GPT-2.", False,
       "neither GPT paper has it (2018, section 4.1; 2019, section 2)", "2.5.7")

@@ -26,6 +26,7 @@ import style
 
 import minigpt2
 from minigpt2.char_tokenizer import CharTokenizer
+from minigpt2.cleaning import deduplicate, overlap
 from minigpt2.evaluation import evaluate
 from minigpt2.generation import next_token_probs
 from minigpt2.measures import distinct_n, repeated_n_grams, self_bleu
@@ -105,8 +106,8 @@ plt.show()
 # $$\frac{p_v^{(\tau)}}{p_w^{(\tau)}} = e^{(\mathrm{logits}_v-\mathrm{logits}_w)/\tau}
 #   = \left(\frac{p_v}{p_w}\right)^{1/\tau} .$$
 #
-# At $\tau = \tfrac12$ every odds are squared: what was likely becomes certain. At $\tau = 2$ it is their square root.
-# Towards $\tau = 0$ only the best token is left, which is called *greedy*.
+# At $\tau = \tfrac12$ all odds are squared: what was likely becomes almost certain. At $\tau = 2$ it is their square
+# root. Towards $\tau = 0$ only the best token is left, which is called *greedy*.
 #
 # **Repetition and diversity.** An *n-gram* is a run of $n$ words. With the list of all n-grams of a text, and the set
 # of the different ones,
@@ -323,17 +324,20 @@ print(f"saved by the far context:                       {loss['far_context_bits'
 # Two small models of the same width and depth, both trained here, for the same number of steps, on the manual that
 # every Python has in it. One reads characters, the other has a vocabulary of 512 pieces, learned from the same text;
 # their windows are chosen so that both see about the same number of characters in a step. The end of the manual was
-# kept from both. We ask all three models about both texts. (The manual differs a little from one version of Python to
-# the next, and with it the figures.)
+# kept from both. (The manual says many things twice, so copies are removed first, see 3.2; the first line of the output
+# checks it.) We ask all three models about both texts. (The manual differs a little from one version of Python to the
+# next, and with it the figures.)
 
 # %%
-manual = "".join(c for c in "".join(topics[name] for name in sorted(topics)) if c.isascii())
+kept, _ = deduplicate(topics[name] for name in sorted(topics))
+manual = "".join(c for c in "".join(kept) if c.isascii())
 training_text, MANUAL = manual[:200_000], manual[-4000:]
+print(f"8-grams of the end that were in the training text: {overlap([training_text], [MANUAL]):.0%}\n")
 
 
 def train(tokenizer, T, steps=150, B=8):
     """A new small model, trained on windows of T tokens of the manual."""
-    config = minigpt2.GPT2Config(vocab_size=len(tokenizer), n_positions=128, n_embd=64, n_layer=2, n_head=4)
+    config = minigpt2.GPT2Config(vocab_size=len(tokenizer), n_positions=T, n_embd=64, n_layer=2, n_head=4)
     ids, model = np.array(tokenizer.encode(training_text)), minigpt2.GPT2(config, seed=0)
     optimizer, rng = minigpt2.AdamW(model.params, lr=4e-3), np.random.default_rng(0)
     for _ in range(steps):
@@ -362,8 +366,8 @@ for name, (reader, its_tokenizer) in models.items():
 
 # %% [markdown] tags=["en"]
 # Look at the first two lines. **By perplexity the model of characters is many times better; in bits per character it
-# is the worse one.** It hesitates between about a dozen *characters*, the other between many more *pieces*, and a piece
-# is two characters long on average. Whoever compares perplexities across vocabularies compares lengths of tokens.
+# is the worse one.** It hesitates between some twenty *characters*, the other between many more *pieces*, and a
+# piece is two characters long on average. Whoever compares perplexities across vocabularies compares lengths of tokens.
 #
 # The third line shows that quality belongs to a pair, a model *and* a domain. The built-in model is the best in its own
 # and by far the worst in the other.
@@ -380,13 +384,13 @@ for name, (reader, its_tokenizer) in models.items():
 result = json.loads(Path("../experiments/domains.json").read_text(encoding="utf-8"))
 bits, forgotten = result["bits per character"], result["forgotten, bits per character"]
 domains = {"drama": "English drama", "verse": "Chinese verse", "technical": "technical English"}
-titles = ("bits per character on the new domain", "bits per character lost on the two others")
+titles = ("On the new domain", "Lost on the two others")
 faces = {"zero-shot": "0.6", "scratch": style.GREY, "fine-tuned": style.BLUE, "half-frozen": style.GREEN,
          "LoRA": style.ORANGE}  # fmt: skip
 markers = dict(zip(faces, "vsoD^", strict=True))
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.4))
 for axis, title, figures in zip(axes, titles, (bits, forgotten), strict=True):
-    print(f"{title:44}", *(f"{name:>18}" for name in domains.values()))
+    print(f"{title + ', bits per character':44}", *(f"{name:>18}" for name in domains.values()))
     for k, (way, rows) in enumerate(figures.items()):
         means = [np.mean(rows[key]) for key in domains]
         errors = [np.std(rows[key], ddof=1) for key in domains]
@@ -395,7 +399,7 @@ for axis, title, figures in zip(axes, titles, (bits, forgotten), strict=True):
         axis.errorbar(places, means, errors, color=faces[way], marker=markers[way], ls="", capsize=2, label=way)
     axis.set_xticks(range(3), [name.replace(" ", "\n") for name in domains.values()])
     axis.grid(axis="x", visible=False)
-    axis.set(xlim=(-0.5, 2.5), ylabel="bits per character", title=title[19:].capitalize() + ": lower is better")
+    axis.set(xlim=(-0.5, 2.5), ylabel="bits per character", title=f"{title}: lower is better")
 axes[0].set_yscale("log")
 axes[0].set_yticks([2, 3, 5, 10, 20, 30], [2, 3, 5, 10, 20, 30])
 axes[0].minorticks_off()

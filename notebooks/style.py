@@ -4,6 +4,7 @@ A notebook lies one folder deeper and begins with ``sys.path.insert(0, "..")``, 
 """
 
 import inspect
+import textwrap
 
 import matplotlib as mpl
 from cycler import cycler
@@ -17,7 +18,7 @@ def show_source(*objects):
     """Display the library's own source: of functions, classes or modules, each under the file that it is from."""
     for thing in objects:
         module = thing.__name__ if inspect.ismodule(thing) else thing.__module__
-        source = inspect.getsource(thing).strip()
+        source = textwrap.dedent(inspect.getsource(thing)).strip()
         display(Markdown(f"`{module.replace('.', '/')}.py`\n\n```python\n{source}\n```"))
 
 

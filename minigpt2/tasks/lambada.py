@@ -1,7 +1,8 @@
 """LAMBADA: the last word of a passage, which people guess only if they have read more than the last sentence.
 
-Published accuracies of one and the same model differ by a third, because what counts as the last word does: GPT-2's
-paper counts its last token, others all of its tokens; the paper also forbids words such as "the" as an answer.
+Published accuracies of one and the same model differ by a third, because what counts as the last word does: all of its
+tokens, or only the last of them, with which others came close to the figures of GPT-2's paper. The paper does not say;
+it does say that words such as "the" are no answer in its best figure.
 Source: Paperno et al. 2016, "The LAMBADA dataset"; Radford et al. 2019, section 3.3; the preparation of the text is
 told by OpenAI in issue 131 of their repository gpt-2.
 """
@@ -37,7 +38,7 @@ def lambada(
     model: GPT2; tokenizer: the one that belongs to it
     data:       paths: .jsonl with {"text": passage} in a line, else plain text with a passage in a line
     target:     "word": all tokens of the last word, the space before it included; "token": only the last of them,
-        given those before, as the paper counts
+        given those before
     stop_words: True forbids the tokens that spell a word of STOP_WORDS as the first one of the target; they change
         the accuracy, and no perplexity
     preprocess: curly double quotes become straight, white space at both ends goes, and a line feed comes first
