@@ -176,9 +176,11 @@ def _gpt2_grads(dlogits, cache, **out):
     return gpt2_backward(dlogits, cache, **out)[1]
 
 
-def _masked_lm(ids, targets, params, n_head):
+def _masked_lm(ids, targets, params, n_head, eps):
     (V, C), P = params["wte"]["weight"].shape, len(params["wpe"]["weight"])
-    config = GPT2Config(vocab_size=V, n_positions=P, n_embd=C, n_layer=len(params["h"]), n_head=n_head)
+    config = GPT2Config(
+        vocab_size=V, n_positions=P, n_embd=C, n_layer=len(params["h"]), n_head=n_head, layer_norm_epsilon=eps
+    )
     logits, cache = gpt2_forward(ids, params, config, causal=False)
     loss, loss_cache = cross_entropy_forward(logits, targets)
     return loss, {"gpt2": cache, "loss": loss_cache}

@@ -376,11 +376,16 @@ ours = {"y": logits, "x": dx, "params": grads}
 error, _ = relative_error(ours, {"y": reference["y"], **reference["gradients"]})
 style.show_agreement("head: logits and all gradients", error)
 
-reference = recorded("masked_lm")
+reference, options = recorded("masked_lm"), CASES["masked_lm"].options
 their = reference["inputs"]
 (V, C), P = their["params"]["wte"]["weight"].shape, len(their["params"]["wpe"]["weight"])
 config = minigpt2.GPT2Config(
-    vocab_size=V, n_positions=P, n_embd=C, n_layer=len(their["params"]["h"]), **CASES["masked_lm"].options
+    vocab_size=V,
+    n_positions=P,
+    n_embd=C,
+    n_layer=len(their["params"]["h"]),
+    n_head=options["n_head"],
+    layer_norm_epsilon=options["eps"],
 )
 loss, caches = masked_lm_forward(their["params"], their["ids"], their["targets"], config)
 ours = {"y": loss, "params": masked_lm_backward(reference["dy"], caches)}
