@@ -54,6 +54,7 @@ def test_hidden_layers_of_a_new_head_keep_the_scale():
 @pytest.mark.parametrize("layers", [2, 4, 5])
 def test_gradients_of_a_model_with_a_deep_head_are_the_differences(layers):
     model, ids = deep(layers), np.array([[1, 2, 3, 1], [0, 10, 2, 2]])
+    assert len(model.params["head"]) == layers
     report = gradient_check(
         lambda params: gpt2_forward(ids, params, model.config),
         lambda dlogits, cache: gpt2_backward(dlogits, cache)[1],
