@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from minigpt2 import __version__
-from minigpt2.tasks import TASKS
+from minigpt2.tasks import TASKS, function_of
 from minigpt2.training import PRESETS, TrainingSettings
 
 
@@ -158,7 +158,7 @@ def _evaluate_task(options):
     """Print how a zero-shot task was done, its figures with the paper's beside them, and the command."""
     from minigpt2.tasks.published import FIGURES, NOTES, SIZES, name_of, published
 
-    run, named = _task_function(options.task)
+    run, named = function_of(options.task)
     parameters = inspect.signature(run).parameters
     given = _given_to_task(options)
     if options.split:
@@ -196,33 +196,6 @@ def _evaluate_task(options):
     print()
     _print_reproduce("--task", options.task, "--model", options.model, "--data", *options.data,
                      *(word for name, value in used.items() for word in _words(name, value)))  # fmt: skip
-
-
-def _task_function(task):
-    """The function of a zero-shot task, and the arguments that the task's name stands for."""
-    if task == "lambada":
-        from minigpt2.tasks.lambada import lambada
-
-        return lambada, {}
-    if task in ("cbt_cn", "cbt_ne"):
-        from minigpt2.tasks.cbt import cbt
-
-        return cbt, {"task": task}
-    if task == "summarization":
-        from minigpt2.tasks.summarization import summarization
-
-        return summarization, {}
-    if task == "translation":
-        from minigpt2.tasks.translation import translation
-
-        return translation, {}
-    if task in ("natural_questions", "coqa"):
-        from minigpt2.tasks import question_answering
-
-        return getattr(question_answering, task), {}
-    from minigpt2.tasks.language_modeling import language_modeling
-
-    return language_modeling, {"task": task}
 
 
 # Arguments of the tasks' functions, and the options that give those that are True or False.

@@ -3,6 +3,9 @@
 Each task is a function (model, tokenizer, data, ...) -> Result in a file of its own; ``minigpt2 eval --task`` calls it.
 """
 
+from importlib import import_module
+from inspect import signature
+
 TASKS = {
     "wikitext2": "language modelling: articles of Wikipedia, wiki.test.tokens",
     "wikitext103": "language modelling: articles of Wikipedia, wiki.test.tokens",
@@ -18,3 +21,23 @@ TASKS = {
     "natural_questions": "short answers to questions that people asked Google",
     "coqa": "questions and answers in a conversation about a text",
 }
+
+FUNCTIONS = {  # where they are not called as their task: file and function
+    **dict.fromkeys(("wikitext2", "wikitext103", "ptb", "1bw", "text8", "enwik8"), ("language_modeling",) * 2),
+    **dict.fromkeys(("cbt_cn", "cbt_ne"), ("cbt",) * 2),
+    "natural_questions": ("question_answering", "natural_questions"),
+    "coqa": ("question_answering", "coqa"),
+}
+
+
+def function_of(task):
+    """The function of a task, and the argument that tells it its name where it serves several.
+
+    Its file is imported when it is asked for: what one task needs is no burden on the others.
+
+    task: one of TASKS
+    returns function, {} or {"task": task}.
+    """
+    file, name = FUNCTIONS.get(task, (task, task))
+    function = getattr(import_module(f"minigpt2.tasks.{file}"), name)
+    return function, {"task": task} if "task" in signature(function).parameters else {}

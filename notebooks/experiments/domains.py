@@ -79,17 +79,13 @@ def main(arguments=None):
 
     losses, forgotten = collect(runs, files)
     here = options.results
-    mixed = bits(best_line(runs, "mixed"), files)
+    mixed = bits(runs.best("mixed"), files)
     write_json(here / "domains.json", {"bits per character": losses, "forgotten, bits per character": forgotten,
                                        "one model for all": mixed, "commands": runs.shell().split("\n")})  # fmt: skip
     with atomic_write(here / "domains.md", "w") as file:
         file.write(report(losses, forgotten, mixed, runs))
     draw(losses, here / "domains.png")
     print(report(losses, forgotten, mixed, runs))
-
-
-def best_line(runs, name):
-    return min(runs.evaluations(name), key=lambda line: line["val_loss_per_character"])
 
 
 def bits(line, files):
@@ -103,10 +99,10 @@ def collect(runs, files):
     forgotten = {way: {domain: [] for domain in DOMAINS} for way in WAYS if way != "scratch"}
     for domain in DOMAINS:
         for seed in SEEDS:
-            before = bits(best_line(runs, f"general-{domain}-{seed}"), files)
+            before = bits(runs.best(f"general-{domain}-{seed}"), files)
             losses["zero-shot"][domain].append(before[domain])
             for way in WAYS:
-                after = bits(best_line(runs, f"{way}-{domain}-{seed}"), files)
+                after = bits(runs.best(f"{way}-{domain}-{seed}"), files)
                 losses[way][domain].append(after[domain])
                 if way in forgotten:
                     others = [after[other] - before[other] for other in DOMAINS if other != domain]

@@ -50,7 +50,7 @@ def main(arguments=None):
     runs.run(*(f"masked-{seed}" for seed in SEEDS))
     runs.run(*(f"{way}-{seed}" for seed in SEEDS for way in WAYS))
 
-    results = {way: [runs.best(f"{way}-{seed}") for seed in SEEDS] for way in WAYS}
+    results = {way: [runs.best(f"{way}-{seed}")["val_loss_per_character"] for seed in SEEDS] for way in WAYS}
     here = options.results
     write_json(here / "masked_then_causal.json", {"nats per character": results, "commands": runs.shell().split("\n")})
     with atomic_write(here / "masked_then_causal.md", "w") as file:

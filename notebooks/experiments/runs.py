@@ -61,8 +61,8 @@ class Runs:
         return [line for line in read_metrics(self.folder / name) if "val_loss" in line]
 
     def best(self, name):
-        """The lowest validation loss, in nats per character."""
-        return min(line["val_loss_per_character"] for line in self.evaluations(name))
+        """The line of a run's metrics that has the lowest validation loss per character."""
+        return min(self.evaluations(name), key=lambda line: line["val_loss_per_character"])
 
     def shell(self):
         """Every command as a line for a shell, after the number of threads, on which the last digits depend."""
