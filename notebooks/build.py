@@ -223,33 +223,43 @@ def execute(path, language):
 
     raises: ValueError when a cell fails or the limit is passed.
     """
+    where = notebook_path(path, language).parent
+    where.mkdir(exist_ok=True)
+    notebook, start = convert(path, language), time.monotonic()
+    run_cells(notebook, where, path.name, LIMIT)
+    seconds = time.monotonic() - start
+    if seconds > LIMIT:
+        raise ValueError(f"{path.name}: {seconds:.0f} s, more than {LIMIT:.0f}")
+    notebook.metadata = nbformat.from_dict(METADATA)
+    return notebook, seconds
+
+
+def run_cells(notebook, where, name, limit, **options):
+    """Execute a notebook in the folder ``where``; its outputs are then in it.
+
+    name: for messages; limit: seconds for all cells; options: of nbclient
+    raises: ValueError when a cell fails or the limit is passed.
+    """
     from nbclient import NotebookClient  # takes longer to import than a check takes
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-    notebook = convert(path, language)
-    where = notebook_path(path, language).parent
-    where.mkdir(exist_ok=True)
     start = time.monotonic()
     client = NotebookClient(
         notebook,
         kernel_name="python3",
         record_timing=False,
         coalesce_streams=True,
-        timeout_func=lambda cell: max(1, math.ceil(start + LIMIT - time.monotonic())),
+        timeout_func=lambda cell: max(1, math.ceil(start + limit - time.monotonic())),
         resources={"metadata": {"path": str(where)}},
+        **options,
     )
     try:
         # The kernel's own stderr is a warning about its ports; that of the cells is in their outputs.
         client.execute(env=os.environ | ENVIRONMENT, stderr=subprocess.DEVNULL)
     except CellTimeoutError:
-        raise ValueError(f"{path.name}: more than {LIMIT:.0f} s") from None
+        raise ValueError(f"{name}: more than {limit:.0f} s") from None
     except (CellExecutionError, DeadKernelError) as error:
-        raise ValueError(f"{path.name}: {COLOUR.sub('', str(error))}") from None
-    seconds = time.monotonic() - start
-    if seconds > LIMIT:
-        raise ValueError(f"{path.name}: {seconds:.0f} s, more than {LIMIT:.0f}")
-    notebook.metadata = nbformat.from_dict(METADATA)
-    return notebook, seconds
+        raise ValueError(f"{name}: {COLOUR.sub('', str(error))}") from None
 
 
 def problems(notebook):

@@ -1,0 +1,388 @@
+"""Try a function in every case of its task, and find out what is wrong with it."""
+
+import copy
+import math
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from minigpt2.exercises import kinds
+from minigpt2.exercises.guard import call
+from minigpt2.exercises.report import Finding, Report
+from minigpt2.gradcheck import gradient_check
+from minigpt2.parameters import flatten
+
+# Largest difference, relative to the largest element of what is expected. Both are far above rounding (sums in another
+# order: 1e-14 and 1e-6), and far below any mistake. An output that should be near zero is measured by the largest of
+# all outputs, times the last number.
+TOLERANCE = {"float64": 1e-9, "float32": 1e-4}
+NEAR_ZERO = 1e-2
+
+
+def run(task, function, forward=None, seed=0):
+    """Try ``function`` in every case of ``task``; see ``minigpt2.exercises.check``."""
+    if not callable(function):
+        text = f"  expected   a function\n  came back  {_describe(function)}"
+        return Report(task.name, (Finding("it is a function", False, text),), task.notebook)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trials = _trials(task, forward, np.random.default_rng(seed))
+        attempts = []
+        for trial in trials:
+            attempts.append(_attempt(task, function, trial))
+            if attempts[-1].unwritten:
+                return Report(task.name, (attempts[-1].finding,), task.notebook)
+            if attempts[-1].hopeless:
+                break
+        findings = [attempt.finding for attempt in attempts]
+        findings += [Finding(trial.title, None) for trial in trials[len(findings) :]]
+        findings.append(_unchanged(attempts))
+        if task.forward:
+            findings.append(_differences(task, function, forward, trials[0], attempts))
+    remarks = dict.fromkeys(attempt.remark for attempt in attempts if attempt.remark)
+    return Report(task.name, tuple(findings), task.notebook, tuple(remarks))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One case, with all that is computed before the function is called.
+
+    inputs:    of the case
+    arguments: what the function is given, by name
+    ours:      the same with the cache of our own forward pass: what mistakes are tried on
+    expected:  what should come back: dotted name -> array, or None where ``task.accept`` judges
+    problem:   what went wrong in somebody's own forward pass, or ""
+    """
+
+    title: str
+    inputs: dict
+    arguments: dict
+    ours: dict
+    expected: dict | None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What became of a trial.
+
+    changed:  names of the arguments that the function changed
+    hopeless: whether to leave out the other cases
+    unwritten: whether there is only the exercise's skeleton
+    """
+
+    finding: Finding
+    changed: tuple = ()
+    hopeless: bool = False
+    unwritten: bool = False
+    remark: str = ""
+
+
+def _trials(task, forward, rng):
+    cases = task.cases(rng)
+    trials = [_trial(task, case.title, case.inputs, forward, rng) for case in cases]
+    if task.reference and not task.exact:
+        small = _cast(cases[0].inputs, np.float32)
+        trials.insert(1, _trial(task, f"{cases[0].title}, in float32", small, forward, rng))
+    return trials
+
+
+def _trial(task, title, inputs, forward, rng):
+    if not task.forward:
+        exact = inputs if task.exact else _cast(inputs, np.float64)
+        expected = _named(task, task.reference(*copy.deepcopy(list(exact.values())))) if task.reference else None
+        return Trial(title, inputs, inputs, inputs, expected)
+    y, cache = task.forward(*copy.deepcopy(list(inputs.values())))
+    dy = rng.standard_normal(np.shape(y)).astype(np.asarray(y).dtype)[()]
+    _, exact_cache = task.forward(*_cast(list(inputs.values()), np.float64))
+    expected = _named(task, task.reference(_cast(dy, np.float64), exact_cache))
+    ours = arguments = {"dy": dy, "cache": cache}
+    problem = ""
+    if forward:
+        outcome = call(forward, copy.deepcopy(list(inputs.values())), task.seconds)
+        if not outcome.ended:
+            problem = f"  your own forward pass: {_fate(outcome, task)}"
+        elif not isinstance(outcome.value, tuple) or len(outcome.value) != 2:
+            problem = f"  your own forward pass is to return (y, cache), and not {_describe(outcome.value)}"
+        else:
+            arguments = {"dy": dy, "cache": outcome.value[1]}
+    return Trial(title, inputs, arguments, ours, expected, problem)
+
+
+def _attempt(task, function, trial):
+    """Call the function and compare what comes back."""
+    if trial.problem:
+        return Attempt(Finding(trial.title, False, trial.problem), hopeless=True)
+    arguments = copy.deepcopy(trial.arguments)
+    outcome = call(function, list(arguments.values()), task.seconds)
+    tried = f"  tried      {_describe_all(arguments)}"
+    if isinstance(outcome.error, NotImplementedError):
+        text = "  Fill in its body in place of `raise NotImplementedError`, run its cell, and then this one again."
+        return Attempt(Finding("it is written", False, text), unwritten=True)
+    if not outcome.ended:
+        hint = _hint_of_fate(task, trial, outcome)
+        return Attempt(
+            Finding(trial.title, False, f"{tried}\n  came back  {_fate(outcome, task)}", hint), hopeless=outcome.late
+        )
+    changed = tuple(name for name in arguments if not _same(arguments[name], trial.arguments[name]))
+    if task.accept:
+        verdict = call(task.accept, [trial.arguments, outcome.value], task.seconds)
+        problem = verdict.value if verdict.ended else f"it cannot be judged: {_fate(verdict, task)}"
+        return Attempt(Finding(trial.title, not problem, f"{tried}\n  {problem}" if problem else ""), changed)
+    results = call(_named, [task, outcome.value], task.seconds)
+    if not results.ended or results.value.keys() != trial.expected.keys():
+        wanted = ", ".join(trial.expected)
+        text = f"{tried}\n  came back  {_describe(outcome.value)}\n  expected   {wanted}"
+        return Attempt(Finding(trial.title, False, text, _hint_of_count(task, outcome.value)), changed)
+    return _compared(task, trial, results.value, tried, changed)
+
+
+def _compared(task, trial, results, tried, changed):
+    equal = _equality(task, trial)
+    wrong = [name for name in results if not equal(results[name], trial.expected[name])]
+    if not wrong:
+        return Attempt(Finding(trial.title, True), changed, remark=_remark(task, trial, results))
+    lines = [tried, f"  came back  {_describe_all(results)}"]
+    lines += [_detail(task, name, results[name], trial.expected[name], equal) for name in results]
+    hint = _recognised(task, trial, lambda outcome: _predicts(task, outcome, results, wrong, equal))
+    if not hint and not task.exact:
+        name = wrong[0]
+        hint = kinds.of_array(name, results[name], trial.expected[name], _arrays(trial.ours), equal)
+    return Attempt(Finding(trial.title, False, "\n".join(lines), hint), changed)
+
+
+def _unchanged(attempts):
+    """Whether the function left what it was given as it was; that only counts where it computes something right."""
+    title = "what it is given stays as it was"
+    changed = [name for attempt in attempts for name in attempt.changed]
+    if not changed:
+        return Finding(title, True if any(attempt.finding.passed for attempt in attempts) else None)
+    name = changed[0]
+    return Finding(
+        title,
+        False,
+        f"  {name} is another one after the call than before it.",
+        f"An operation in place (`{name} -= ...`, `{name}[...] = ...`, `out={name}`) writes into the caller's array, "
+        "who still needs it: so does the backward pass. A slice, a reshape and a transpose of it are the same memory. "
+        "Write `a = a - b` for `a -= b`, or copy first.",
+    )
+
+
+def _differences(task, function, forward, trial, attempts):
+    """The gradients against central differences of the forward pass."""
+    title = "the gradients are those of finite differences"
+    if any(attempt.hopeless for attempt in attempts):
+        return Finding(title, None)
+    inputs = _cast(trial.inputs, np.float64)
+    arguments = [forward or task.forward, function, list(inputs.values())]
+    outcome = call(gradient_check, arguments, 3 * task.seconds, owner=function)
+    if outcome.ended and outcome.value.passed:
+        return Finding(title, True)
+    text = str(outcome.value) if outcome.ended else _fate(outcome, task)
+    for i, name in enumerate(inputs):
+        text = text.replace(f"input {i}", name)
+    return Finding(title, False, "\n".join(f"  {line}" for line in text.splitlines()))
+
+
+# What came back, as arrays by name.
+
+
+def _named(task, result):
+    """What a function returned, by name, dotted for nested dicts. Raises where that is something else."""
+    count = len(task.outputs)
+    if count == 1 and not (isinstance(result, tuple) and len(result) in (1, 2) and not task.exact):
+        result = (result,)
+    elif isinstance(result, tuple) and len(result) == count + 1 and isinstance(result[-1], dict):
+        result = result[:-1]  # the cache, which everyone may fill with what he likes
+    named = dict(zip(task.outputs, result, strict=True))
+    if task.exact:
+        return {name: _plain(value) for name, value in named.items()}
+    arrays = {name: np.asarray(value) for name, value in flatten(named).items()}
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"{name} is no array of numbers")
+    return arrays
+
+
+def _plain(value):
+    """Lists and Python numbers for arrays, tuples and NumPy's numbers: what is equal looks equal."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {_key(key): _plain(item) for key, item in value.items()}
+    return value
+
+
+def _key(key):
+    return tuple(_plain(item) for item in key) if isinstance(key, tuple) else _plain(key)
+
+
+def _equality(task, trial):
+    """(actual, expected) -> whether they are equal, up to the rounding of the numbers that the function was given."""
+    if task.exact:
+        return lambda actual, expected: type(actual) is type(expected) and actual == expected
+    single = any(array.dtype == np.float32 for array in _arrays(trial.ours).values())
+    tolerance = TOLERANCE["float32" if single else "float64"]
+    floor = NEAR_ZERO * max((_size(array) for array in trial.expected.values()), default=0.0)
+
+    def equal(actual, expected):
+        if actual.shape != expected.shape or (actual.dtype.kind != "f" and expected.dtype.kind == "f"):
+            return False
+        scale = max(_size(expected), floor)
+        return bool(np.allclose(actual, expected, rtol=0, atol=tolerance * scale, equal_nan=True))
+
+    return equal
+
+
+def _size(array):
+    """The largest finite number in an array, without its sign."""
+    finite = np.abs(array[np.isfinite(array)])
+    return float(finite.max()) if finite.size else 0.0
+
+
+# Which mistake it is.
+
+
+def _recognised(task, trial, explains):
+    """The hint of the first mistake of which ``explains(its Outcome)`` is true, or ""."""
+    for mistake in task.mistakes:
+        outcome = call(mistake.wrong, copy.deepcopy(list(trial.ours.values())), task.seconds)
+        if explains(outcome):
+            return mistake.hint
+    return ""
+
+
+def _predicts(task, outcome, results, wrong, equal):
+    """Whether a mistake gives just what came back wrong."""
+    if not outcome.ended:
+        return False
+    predicted = _named(task, outcome.value)
+    return all(name in predicted and equal(results[name], predicted[name]) for name in wrong)
+
+
+def _hint_of_fate(task, trial, outcome):
+    if outcome.late:
+        return "It may never end: does every loop come nearer to its end each time? Print what its condition looks at."
+    error = outcome.error
+    hint = _recognised(
+        task, trial, lambda other: type(other.error) is type(error) and str(other.error) == str(error)
+    )
+    return hint or kinds.of_error(error)
+
+
+def _hint_of_count(task, value):
+    if value is None:
+        return f"A function without `return` gives None. The last line is to be `return {', '.join(task.outputs)}`."
+    return f"What is returned, and in which order: {', '.join(task.outputs)}."
+
+
+def _remark(task, trial, results):
+    """What is right and could be better."""
+    single = [name for name, array in _arrays(trial.arguments).items() if array.dtype == np.float32]
+    doubled = [] if task.exact else [name for name, array in results.items() if array.dtype == np.float64]
+    if not single or not doubled:
+        return ""
+    return (
+        f"float32 went in, and {doubled[0]} came back as float64: right, in twice the memory and half the speed. "
+        "np.zeros, np.ones and np.float64 numbers are of float64 unless you say dtype=x.dtype; Python's floats adapt."
+    )
+
+
+# In words.
+
+
+def _fate(outcome, task):
+    """What became of a call that did not end well."""
+    at = f"\n  at         {outcome.place}" if outcome.place else ""
+    if outcome.late:
+        end = "it goes on, though: restart the kernel" if outcome.running else "it was stopped"
+        return f"nothing within {task.seconds:g} seconds; {end}{at}"
+    message = f": {outcome.error}" if str(outcome.error) else ""
+    return f"an error, {type(outcome.error).__name__}{message}{at}"
+
+
+def _detail(task, name, actual, expected, equal):
+    """One output: right, or what is wrong with it."""
+    start = f"  {name:<10} "
+    if equal(actual, expected):
+        return f"{start}is right"
+    if task.exact:
+        return f"{start}is {_shown(actual)}\n{' ' * len(start)}expected {_shown(expected)}"
+    if actual.shape != expected.shape:
+        return f"{start}has shape {actual.shape}, expected {expected.shape}"
+    if actual.dtype.kind != "f":
+        return f"{start}holds {actual.dtype}, expected floating-point numbers"
+    with np.errstate(all="ignore"):
+        off = ~np.isclose(actual, expected, rtol=1e-7, atol=0, equal_nan=True)
+        gap = np.where(off, np.nan_to_num(np.abs(actual - expected), nan=math.inf), 0)
+    worst = np.unravel_index(np.argmax(gap), gap.shape)
+    if not gap.ndim:
+        return f"{start}is {actual:.6g}, expected {expected:.6g}"
+    place = [int(i) for i in worst]
+    return (
+        f"{start}is wrong in {off.sum()} of {off.size} numbers; most at {place}: {actual[worst]:.6g}, "
+        f"expected {expected[worst]:.6g}"
+    )
+
+
+def _shown(value):
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]} ..."
+
+
+def _describe_all(values):
+    return ", ".join(f"{name} {_describe(value)}" for name, value in values.items())
+
+
+def _describe(value):
+    """Shapes for arrays, the values of all that is short."""
+    if isinstance(value, np.ndarray):
+        return f"{value.shape}" if value.ndim else f"{value:.6g}"
+    if isinstance(value, dict) and value and any(isinstance(v, np.ndarray | dict) for v in value.values()):
+        return f"{{{_describe_all(value)}}}"
+    if isinstance(value, tuple) and any(isinstance(v, np.ndarray | dict) for v in value):
+        return f"({', '.join(map(_describe, value))})"
+    if isinstance(value, np.floating):
+        return f"{value:.6g}"
+    try:
+        text = repr(value)
+    except Exception:  # somebody's own class
+        text = f"an object of {type(value).__name__}"
+    return text if len(text) <= 60 else f"{text[:60]} ..."
+
+
+# Trees of arrays.
+
+
+def _cast(value, dtype):
+    """The same value with all floating-point arrays in it in another dtype."""
+    if isinstance(value, np.ndarray | np.floating):
+        return value.astype(dtype) if value.dtype.kind == "f" else value
+    if isinstance(value, dict):
+        return {key: _cast(item, dtype) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_cast(item, dtype) for item in value)
+    return value
+
+
+def _arrays(tree):
+    return {name: leaf for name, leaf in flatten(tree).items() if isinstance(leaf, np.ndarray)}
+
+
+def _same(one, other):
+    """Whether two values are equal in every element of every array in them."""
+    if isinstance(one, np.ndarray | np.generic):
+        return np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, np.random.Generator):
+        return True  # drawing from it is what it is for
+    try:
+        return bool(one == other) or not isinstance(one, int | float | str | bytes)
+    except Exception:  # somebody's own class
+        return True

@@ -1,0 +1,112 @@
+"""Call somebody's function so that nothing that it does can harm the caller: errors, endless loops, ``exit()``."""
+
+import ctypes
+import linecache
+import sys
+import threading
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+OURS = str(Path(__file__).parents[1])  # the package: lines of its files are not the student's
+
+
+class Stopped(BaseException):
+    """Raised inside a function whose time is up; no ``except Exception`` of its own catches it."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a call.
+
+    value: what the function returned
+    error: the exception that it raised, or None
+    place: the function's own line where that happened or where its time was up, as text; "" if there is none
+    late:  whether its time was up
+    running: whether it could not even then be stopped
+    """
+
+    value: Any = None
+    error: BaseException | None = None
+    place: str = ""
+    late: bool = False
+    running: bool = False
+
+    @property
+    def ended(self):
+        """Whether the function returned."""
+        return self.error is None and not self.late
+
+
+def call(function, arguments, seconds, owner=None):
+    """Call ``function(*arguments)`` on a thread of its own, for ``seconds`` at the most.
+
+    An endless loop in Python is stopped. One that no exception can stop, such as a product of huge arrays, goes on in
+    the background, but the caller does not wait for it.
+
+    owner: the function whose lines are shown, where ``function`` only calls it
+    returns Outcome.
+    raises: nothing, whatever the function does; KeyboardInterrupt of the caller goes through.
+    """
+    outcome, owner = [], owner or function
+
+    def work():
+        try:
+            with np.errstate(all="ignore"):  # what overflows shows in the result
+                outcome.append(Outcome(function(*arguments)))
+        except Stopped:
+            pass
+        except BaseException as error:  # SystemExit as well
+            outcome.append(Outcome(error=error, place=_place_of_error(error, owner)))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    place = ""
+    try:
+        thread.join(seconds)
+        place = _place_now(thread, owner)
+    finally:
+        _stop(thread)
+    return outcome[0] if outcome else Outcome(late=True, place=place, running=thread.is_alive())
+
+
+def _stop(thread):
+    """End a thread that runs Python code; one try may be caught by a bare ``except:``, so there are several."""
+    for _ in range(20):
+        if not thread.is_alive():
+            return
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(Stopped))
+        thread.join(0.05)
+
+
+def _place_of_error(error, function):
+    """The last line of the function's own file, or at least of nobody's library, on the way to the error."""
+    if isinstance(error, SyntaxError) and error.lineno:
+        return _line(error.filename, error.lineno)
+    frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    return _own_line(frames, function)
+
+
+def _place_now(thread, function):
+    """The function's own line that a thread is at."""
+    frame = sys._current_frames().get(thread.ident)
+    frames = [(each.filename, each.lineno) for each in traceback.extract_stack(frame)] if frame else []
+    return _own_line(frames, function)
+
+
+def _own_line(frames, function):
+    code = getattr(function, "__code__", None)
+    own = [frame for frame in frames if code and frame[0] == code.co_filename]
+    foreign = [frame for frame in frames if not frame[0].startswith(OURS) and frame[0] != threading.__file__]
+    return _line(*(own or foreign)[-1]) if own or foreign else ""
+
+
+def _line(filename, number):
+    """Where a line is and what it says. The file of a notebook's cell has a name that says nothing."""
+    text = linecache.getline(filename, number).strip()
+    name = Path(filename).name
+    where = f"line {number}" if "ipykernel" in filename or name.startswith("<") else f"{name}, line {number}"
+    return f"{where}: {text}" if text else where

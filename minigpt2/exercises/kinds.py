@@ -1,0 +1,96 @@
+"""Kinds of mistakes that any function of arrays can have, told from what came back."""
+
+import re
+
+import numpy as np
+
+# What an exception most often means, by its text.
+ERRORS = (
+    (
+        r"could not be broadcast together",
+        "Two arrays have shapes that do not fit. A sum, mean or max over an axis removes that axis; keepdims=True "
+        "keeps it with length 1, so that the result fits the array again. Print both shapes in this line.",
+    ),
+    (
+        r"matmul|shapes .* not aligned",
+        "The inner dimensions of a product do not fit. Write the shapes beside the factors: (n, k) @ (k, m). Is one "
+        "of them to be transposed, or the batch to be flattened to rows first?",
+    ),
+    (
+        r"ufunc .* output .* with casting rule|Cannot cast ufunc",
+        "An operation in place (+=, -=, *=, /=) cannot change an array's dtype: integers stay integers. Make a new "
+        "array, or one of the dtype of the floats.",
+    ),
+    (
+        r"cannot reshape array of size",
+        "The shape asked for has another number of elements than the array. Which letters of the shape legend does "
+        "each axis stand for?",
+    ),
+    (r"NoneType", "Something is None: does every function that you call end with a return?"),
+    (r"read-only", "The input may not be written to. Work on a new array: `x * 1`, `x.copy()`, `np.zeros_like(x)`."),
+)
+
+
+def of_error(error):
+    """What an exception most often means; "" when that cannot be said."""
+    if isinstance(error, RecursionError):
+        return "The function calls itself without an end."
+    if isinstance(error, KeyError):
+        return "A dict has no such key. Print its keys: list(cache), list(params)."
+    text = str(error)
+    return next((hint for pattern, hint in ERRORS if re.search(pattern, text)), "")
+
+
+def of_array(name, actual, expected, inputs, equal):
+    """Which kind of mistake makes ``actual`` of ``expected``; "" when that cannot be said.
+
+    name:   of the output
+    inputs: dotted name -> array, of what the function was given
+    equal:  (actual, expected) -> whether two arrays agree up to rounding
+    """
+    if actual.shape != expected.shape:
+        return _of_shape(name, actual, expected, equal)
+    if not np.isfinite(actual).all():
+        if np.isfinite(expected).all():
+            return (
+                f"{name} has NaN or infinity in it. Where can a number overflow (exp of a large one), be divided by "
+                "zero, or be the logarithm of zero? Is every element of it written to?"
+            )
+        return ""
+    if not actual.any():
+        return f"{name} is zero everywhere: is what was computed ever written to it?"
+    if equal(actual, -expected):
+        return f"{name} is right but for its sign."
+    for other, value in inputs.items():
+        if value.shape == actual.shape and equal(actual, value):
+            return f"{name} is the input {other}, unchanged."
+    ratio = (actual * expected).sum() / (expected * expected).sum() if expected.any() else 0
+    if ratio and equal(actual, ratio * expected):
+        return (
+            f"{name} is too {'large' if abs(ratio) > 1 else 'small'} by a constant factor, {ratio:.6g} = 1 / "
+            f"{1 / ratio:.6g}. Which number has this value here? What is divided or multiplied by once too often, or "
+            "not at all?"
+        )
+    shift = (actual - expected).mean()
+    if equal(actual, expected + shift):
+        return f"{name} is off by the same number everywhere, {shift:.6g}. What is added once too often, or not at all?"
+    if expected.ndim > 1 and len(expected) > 1 and equal(actual[:1], expected[:1]):
+        return f"{name} is right for the first index of its first axis only. Does something stop, or is it overwritten?"
+    return ""
+
+
+def _of_shape(name, actual, expected, equal):
+    if actual.shape == expected.shape[::-1] and equal(actual.T, expected):
+        return f"{name} is right, and transposed."
+    if actual.size == expected.size and equal(actual.reshape(expected.shape), expected):
+        return (
+            f"The numbers of {name} are right, its shape is not: an axis of length 1 is missing or too many "
+            "(keepdims), or a reshape back to the shape of the input."
+        )
+    extra = actual.ndim - expected.ndim
+    if extra > 0 and equal(actual.sum(axis=tuple(range(extra))), expected):
+        return (
+            f"{name} still has the axes of the batch. A parameter acts at every place of the batch, so that its "
+            "gradient is the sum over all of them."
+        )
+    return ""

@@ -1,0 +1,82 @@
+"""What a check found, as a tutor would say it."""
+
+import textwrap
+from dataclasses import dataclass
+
+WIDTH = 100  # characters in a line
+MARKS = {True: "ok", False: "WRONG", None: "-"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How one case went.
+
+    title:  of the case
+    passed: None when it was not tried, because a case before it left no hope
+    text:   what was tried, what came back and what was expected; "" when it passed
+    hint:   which kind of mistake it looks like, or ""
+    """
+
+    title: str
+    passed: bool | None
+    text: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What ``check`` found about one function: true in a condition when all is right, a text when printed.
+
+    name:     of the function
+    findings: one for each case
+    notebook: where the subject is explained
+    remarks:  what is not wrong and could be better
+    """
+
+    name: str
+    findings: tuple[Finding, ...]
+    notebook: str = ""
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def passed(self):
+        """Whether every case is right."""
+        return all(finding.passed for finding in self.findings)
+
+    @property
+    def score(self):
+        """The share of the cases that are right, from 0.0 to 1.0."""
+        return sum(finding.passed is True for finding in self.findings) / len(self.findings)
+
+    @property
+    def hint(self):
+        """Which kind of mistake it looks like, of the case that tells most; "" when all is right."""
+        return "" if self.passed else self._explained.hint
+
+    @property
+    def text(self):
+        """The report in words."""
+        right = sum(finding.passed is True for finding in self.findings)
+        lines = [f"{self.name}: {right} of {len(self.findings)} checks passed", ""]
+        lines += [f"  {MARKS[finding.passed]:6} {finding.title}" for finding in self.findings]
+        if not self.passed:
+            finding = self._explained
+            lines += ["", f"Look at this one first: {finding.title}.", finding.text]
+            if finding.hint:
+                lines += ["", textwrap.fill(f"What it looks like: {finding.hint}", WIDTH)]
+            if self.notebook:
+                lines += ["", f"To read again: notebooks/en/{self.notebook}.ipynb"]
+        lines += [line for remark in self.remarks for line in ("", textwrap.fill(f"Remark: {remark}", WIDTH))]
+        return "\n".join(lines)
+
+    @property
+    def _explained(self):
+        """The first wrong case with a hint, or else the first wrong one."""
+        wrong = [finding for finding in self.findings if finding.passed is False]
+        return next((finding for finding in wrong if finding.hint), wrong[0])
+
+    def __bool__(self):
+        return self.passed
+
+    def __str__(self):
+        return self.text

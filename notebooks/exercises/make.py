@@ -1,0 +1,203 @@
+"""Make the students' notebooks and nbgrader's from the sources beside this file, and grade notebooks without nbgrader.
+
+A source is a script in jupytext's percent format. Tags say what a code cell is:
+
+    # %%                                                            given: imports, pictures
+    # %% tags=["answer", "id:layer_norm_forward"]                   to be written by the student
+    # %% tags=["check", "id:check_layer_norm_forward", "points:3"]  worth points: what its last line gives, or all of
+                                                                    them when it has no value and nothing fails
+
+What stands between ### BEGIN SOLUTION and ### END SOLUTION, or ### BEGIN HIDDEN TESTS and ### END HIDDEN TESTS, is in
+no student's file. nbgrader copies all files of an assignment's folder to students, so its folder is made in build/,
+away from the sources.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+import jupytext
+import nbformat
+
+from minigpt2.files import atomic_write
+
+FOLDER = Path(__file__).resolve().parent
+sys.path.insert(0, str(FOLDER.parent))
+import build as book  # noqa: E402  (the notebooks of the book are built by build.py in the folder above)
+
+NBGRADER = book.ROOT / "build" / "nbgrader"
+SOLUTION = re.compile(r"^( *)### BEGIN SOLUTION\n.*?^ *### END SOLUTION$", re.M | re.S)
+HIDDEN = re.compile(r"^ *### BEGIN HIDDEN TESTS\n.*?^ *### END HIDDEN TESTS\n?", re.M | re.S)
+STUB = r"\1# Write your code here, in place of the next line.\n\1raise NotImplementedError"
+LIMIT = 300.0  # seconds, for all cells of a notebook
+
+CONFIG = """\
+# Made by notebooks/exercises/make.py.
+c = get_config()
+c.CourseDirectory.course_id = "minigpt2"
+c.CourseDirectory.root = {root!r}
+c.ClearSolutions.code_stub = {{
+    "python": "# Write your code here, in place of the next line.\\nraise NotImplementedError"
+}}
+c.ExecutePreprocessor.timeout = {limit}  # seconds for a cell; one that takes longer gets no points
+c.ExecutePreprocessor.interrupt_on_timeout = True
+"""
+
+EXAMPLE = """\
+example:
+  python notebooks/exercises/make.py build             student/*.ipynb, and nbgrader's folder build/nbgrader
+  python notebooks/exercises/make.py check             is what is committed what the sources say?
+  python notebooks/exercises/make.py grade ann.ipynb   points of a student's notebook, hidden tests too
+  python notebooks/exercises/make.py grade             of the solutions: full marks
+"""
+
+
+def build():
+    """Write the students' notebooks, and a folder in which nbgrader can be started."""
+    for path in sources():
+        for notebook, target in (
+            (student(path), student_path(path)),
+            (annotated(path), NBGRADER / "source" / path.stem / f"{path.stem}.ipynb"),
+        ):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(target, "w") as file:
+                file.write(nbformat.writes(notebook) + "\n")
+    with atomic_write(NBGRADER / "nbgrader_config.py", "w") as file:
+        file.write(CONFIG.format(root=str(NBGRADER), limit=int(LIMIT)))
+    print(f"{len(sources())} notebooks in {FOLDER / 'student'}; start nbgrader in {NBGRADER}")
+
+
+def check():
+    """All that is wrong with the committed notebooks; [] when nothing is."""
+    found = []
+    for path in sources():
+        target = student_path(path)
+        if not target.exists() or nbformat.writes(student(path)) + "\n" != target.read_text(encoding="utf-8"):
+            found.append(f"{target.name} is not what {path.name} says: python notebooks/exercises/make.py build")
+    names = {path.stem for path in sources()}
+    found += [
+        f"{target.name} has no source: delete it"
+        for target in sorted((FOLDER / "student").glob("*"))
+        if target.stem not in names
+    ]
+    return found
+
+
+def grade(path, limit=LIMIT):
+    """Execute a notebook with the hidden tests in place, and return {cell: (points, of how many)}.
+
+    path: a student's notebook, recognised by the ids of its cells, or a source, whose solutions are graded
+    raises: ValueError when it is the notebook of no exercise or takes too long.
+    """
+    path = Path(path)
+    if path.suffix == ".py":
+        notebook = annotated(path)
+    else:
+        notebook = _with_tests(nbformat.read(path, as_version=4), path)
+    book.run_cells(notebook, path.parent, path.name, limit, allow_errors=True)
+    return {
+        cell.metadata.nbgrader.grade_id: (_points(cell), cell.metadata.nbgrader.points)
+        for cell in notebook.cells
+        if cell.metadata.get("nbgrader", {}).get("grade")
+    }
+
+
+def sources():
+    """The sources in the order of the exercises."""
+    return sorted(FOLDER.glob("[0-9]*.py"))
+
+
+def student_path(path):
+    """Where the student's notebook of a source belongs."""
+    return FOLDER / "student" / f"{path.stem}.ipynb"
+
+
+def annotated(path):
+    """The whole notebook of a source with nbgrader's metadata, solutions and hidden tests."""
+    cells = []
+    for index, cell in enumerate(jupytext.read(path, fmt="py:percent").cells):
+        tags = dict(tag.partition(":")[::2] for tag in cell.metadata.get("tags", ()))
+        cell.id = name = tags.get("id", f"{path.stem}-{index}")
+        cell.metadata = nbformat.from_dict({})
+        if cell.cell_type == "code":
+            answer, graded = "answer" in tags, "check" in tags
+            cell.metadata["nbgrader"] = {
+                "schema_version": 3, "grade_id": name, "grade": graded, "solution": answer, "task": False,
+                "locked": not answer, **({"points": int(tags["points"])} if graded else {}),
+            }  # fmt: skip
+        cells.append(cell)
+    return nbformat.v4.new_notebook(cells=cells, metadata=book.METADATA)
+
+
+def student(path):
+    """The notebook of a source without solutions and hidden tests."""
+    notebook = annotated(path)
+    for cell in notebook.cells:
+        cell.source = HIDDEN.sub("", SOLUTION.sub(STUB, cell.source)).rstrip("\n")
+    return notebook
+
+
+def _with_tests(notebook, path):
+    """A student's notebook with the cells that are not his to change as they are in the source."""
+    ids = {cell.get("id") for cell in notebook.cells}
+    for source in sources():
+        whole = annotated(source)
+        locked = {cell.id: cell for cell in whole.cells if cell.metadata.get("nbgrader", {}).get("locked")}
+        if locked.keys() & ids:
+            missing = sorted(locked.keys() - ids)
+            if missing:
+                raise ValueError(f"{path} lacks the cell {missing[0]}: take a new copy of {source.stem}.ipynb")
+            notebook.cells = [locked.get(cell.get("id"), cell) for cell in notebook.cells]
+            return notebook
+    raise ValueError(f"{path} is the notebook of no exercise: none of its cells has the id of one")
+
+
+def _points(cell):
+    """What a check cell is worth after it was executed, as nbgrader counts."""
+    points = cell.metadata.nbgrader.points
+    for output in cell.outputs:
+        if output.output_type == "error" or output.get("name") == "stderr":
+            return 0.0
+        if output.output_type == "execute_result":
+            return min(float(output.data["text/plain"]), points)
+    return float(points)
+
+
+def main(arguments=None):
+    """Returns the exit code: 1 when something is wrong, each thing on a line of stderr."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n\n")[0], epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="build | check | grade")
+    for command, purpose in (
+        ("build", "make the students' notebooks and nbgrader's folder"),
+        ("check", "are the students' notebooks what the sources say?"),
+        ("grade", "execute notebooks with the hidden tests and print their points"),
+    ):
+        subparser = commands.add_parser(command, help=purpose, description=purpose)
+        if command == "grade":
+            subparser.add_argument("paths", nargs="*", help="students' notebooks; by default the sources")
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "build":
+            build()
+        elif options.command == "check":
+            found = check()
+            print("\n".join(found), file=sys.stderr, end="\n" if found else "")
+            return 1 if found else 0
+        else:
+            for path in options.paths or sources():
+                points = grade(path)
+                got, possible = map(sum, zip(*points.values(), strict=True))
+                print(f"{Path(path).name:32} {got:5.1f} of {possible}", flush=True)
+                for name, (mine, most) in points.items() if options.paths else ():
+                    print(f"  {name:38} {mine:5.1f} of {most}")
+    except (ValueError, OSError) as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
