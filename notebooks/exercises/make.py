@@ -1,4 +1,4 @@
-"""Make the students' notebooks and nbgrader's from the sources beside this file, and grade notebooks without nbgrader.
+"""Make what students get and what nbgrader starts from out of the sources beside this file; grade without nbgrader.
 
 A source is a script in jupytext's percent format. Tags say what a code cell is:
 
@@ -13,6 +13,7 @@ away from the sources.
 """
 
 import argparse
+import ast
 import re
 import sys
 from pathlib import Path
@@ -32,6 +33,19 @@ HIDDEN = re.compile(r"^ *### BEGIN HIDDEN TESTS\n.*?^ *### END HIDDEN TESTS\n?",
 STUB = r"\1# Write your code here, in place of the next line.\n\1raise NotImplementedError"
 LIMIT = 300.0  # seconds, for all cells of a notebook
 
+ADAPTERS = FOLDER / "adapters" / "adapters.py"
+ADAPTERS_TEXT = '''\
+"""Where the tests beside this file find your functions: let each of these call yours, or write it here.
+
+    import my_gpt2
+
+    def gelu_forward(x):
+        return my_gpt2.gelu(x)
+
+Made by notebooks/exercises/make.py from the exercises' skeletons.
+"""
+'''
+
 CONFIG = """\
 # Made by notebooks/exercises/make.py.
 c = get_config()
@@ -46,7 +60,7 @@ c.ExecutePreprocessor.interrupt_on_timeout = True
 
 EXAMPLE = """\
 example:
-  python notebooks/exercises/make.py build             student/*.ipynb, and nbgrader's folder build/nbgrader
+  python notebooks/exercises/make.py build             student/*.ipynb, adapters.py, and nbgrader's build/nbgrader
   python notebooks/exercises/make.py check             is what is committed what the sources say?
   python notebooks/exercises/make.py grade ann.ipynb   points of a student's notebook, hidden tests too
   python notebooks/exercises/make.py grade             of the solutions: full marks
@@ -56,25 +70,30 @@ example:
 def build():
     """Write the students' notebooks, and a folder in which nbgrader can be started."""
     for path in sources():
-        for notebook, target in (
-            (student(path), student_path(path)),
-            (annotated(path), NBGRADER / "source" / path.stem / f"{path.stem}.ipynb"),
-        ):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(target, "w") as file:
-                file.write(nbformat.writes(notebook) + "\n")
-    with atomic_write(NBGRADER / "nbgrader_config.py", "w") as file:
-        file.write(CONFIG.format(root=str(NBGRADER), limit=int(LIMIT)))
+        _write(student_path(path), _text(student(path)))
+    _write(ADAPTERS, adapters())
+    course(NBGRADER)
     print(f"{len(sources())} notebooks in {FOLDER / 'student'}; start nbgrader in {NBGRADER}")
 
 
-def check():
-    """All that is wrong with the committed notebooks; [] when nothing is."""
-    found = []
+def course(root, limit=LIMIT):
+    """Write what nbgrader starts from: root/source/<exercise>/<exercise>.ipynb and root/nbgrader_config.py.
+
+    limit: seconds for each cell of a submission
+    """
     for path in sources():
-        target = student_path(path)
-        if not target.exists() or nbformat.writes(student(path)) + "\n" != target.read_text(encoding="utf-8"):
-            found.append(f"{target.name} is not what {path.name} says: python notebooks/exercises/make.py build")
+        _write(root / "source" / path.stem / f"{path.stem}.ipynb", _text(annotated(path)))
+    _write(root / "nbgrader_config.py", CONFIG.format(root=str(root), limit=int(limit)))
+
+
+def check():
+    """All that is wrong with the committed files; [] when nothing is."""
+    wanted = {student_path(path): _text(student(path)) for path in sources()} | {ADAPTERS: adapters()}
+    found = [
+        f"{target.name} is not what its source says: python notebooks/exercises/make.py build"
+        for target, text in wanted.items()
+        if not target.exists() or target.read_text(encoding="utf-8") != text
+    ]
     names = {path.stem for path in sources()}
     found += [
         f"{target.name} has no source: delete it"
@@ -136,6 +155,30 @@ def student(path):
     for cell in notebook.cells:
         cell.source = HIDDEN.sub("", SOLUTION.sub(STUB, cell.source)).rstrip("\n")
     return notebook
+
+
+def _text(notebook):
+    return nbformat.writes(notebook) + "\n"
+
+
+def _write(target, text):
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(target, "w") as file:
+        file.write(text)
+
+
+def adapters():
+    """The text of adapters.py: every function that is to be written, with its docstring and no body."""
+    text = ADAPTERS_TEXT
+    for path in sources():
+        for cell in annotated(path).cells:
+            if cell.metadata.get("nbgrader", {}).get("solution"):
+                for function in ast.parse(cell.source).body:
+                    if isinstance(function, ast.FunctionDef):
+                        docstring = function.body[: ast.get_docstring(function) is not None]
+                        function.body = [*docstring, *ast.parse("raise NotImplementedError").body]
+                        text += f"\n\n{ast.unparse(function)}\n"
+    return text
 
 
 def _with_tests(notebook, path):

@@ -1,0 +1,184 @@
+"""The exercises' notebooks: full marks for the solutions, none for blank ones, and no answer in a student's file."""
+
+import ast
+import contextlib
+import importlib.util
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from minigpt2.exercises import EXERCISES, names
+
+for package in ("jupytext", "nbformat", "nbclient", "ipykernel"):
+    pytest.importorskip(package, reason=f"needs {package}, of the extra 'notebooks'")
+
+FOLDER = Path(__file__).parents[1] / "notebooks/exercises"
+
+spec = importlib.util.spec_from_file_location("make", FOLDER / "make.py")
+make = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(make)
+
+SOURCES = make.sources()
+
+
+def run(notebook):
+    """Execute code cells one after another; {cell id: (last value or exception, what was printed)}.
+
+    Without a kernel, which takes two seconds to start.
+    """
+    scope, results = {"__name__": "__main__"}, {}
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
+            continue
+        printed, value = io.StringIO(), None
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            try:
+                tree = ast.parse(cell.source)
+                last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+                exec(compile(tree, f"<{cell.id}>", "exec"), scope)
+                if last:
+                    value = eval(compile(ast.Expression(last.value), f"<{cell.id}>", "eval"), scope)
+            except Exception as error:
+                value = error
+        results[cell.id] = value, printed.getvalue()
+    return results
+
+
+def points(notebook):
+    """(points, of how many) as nbgrader counts, of an executed notebook."""
+    results, got, possible = run(notebook), 0.0, 0
+    for cell in notebook.cells:
+        meta = cell.metadata.get("nbgrader", {})
+        if meta.get("grade"):
+            value, _ = results[cell.id]
+            possible += meta["points"]
+            got += 0 if isinstance(value, Exception) else meta["points"] if value is None else value
+    return got, possible
+
+
+def blank_with_tests(path):
+    """A student's untouched notebook with the hidden tests in place, as it is graded."""
+    tests = {cell.id: cell for cell in make.annotated(path).cells if "grade" in cell.metadata.get("nbgrader", {})}
+    notebook = make.student(path)
+    for cell in notebook.cells:
+        if cell.id in tests and tests[cell.id].metadata.nbgrader.grade:
+            cell.source = tests[cell.id].source
+    return notebook
+
+
+def by_name(path):
+    return path.stem
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=by_name)
+def test_the_solution_has_full_marks(path):
+    assert points(make.annotated(path)) == (10, 10)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=by_name)
+def test_a_blank_notebook_has_none(path):
+    assert points(blank_with_tests(path)) == (0, 10)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=by_name)
+def test_an_untouched_notebook_says_what_to_do_and_shows_no_traceback(path):
+    results = run(make.student(path))
+    errors = {name: value for name, (value, _) in results.items() if isinstance(value, Exception)}
+    assert not errors
+    first = next(printed for name, (_, printed) in results.items() if name.startswith("check_"))
+    assert "Fill in its body in place of `raise NotImplementedError`" in first
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=by_name)
+def test_no_answer_and_no_hidden_test_is_in_a_students_file(path):
+    text = make.student_path(path).read_text(encoding="utf-8")
+    source = path.read_text(encoding="utf-8")
+    assert "BEGIN SOLUTION" not in text and "HIDDEN TESTS" not in text
+    kept = {line.strip() for line in re.sub(r"### BEGIN.*?### END[^\n]*", "", source, flags=re.S).splitlines()}
+    blocks = re.findall(r"### BEGIN (?:SOLUTION|HIDDEN TESTS)\n(.*?)### END", source, flags=re.S)
+    assert len(blocks) >= 3
+    lines = {line.strip() for block in blocks for line in block.splitlines()}
+    cells = [line.strip() for cell in json.loads(text)["cells"] for line in "".join(cell["source"]).splitlines()]
+    assert not [line for line in lines - kept if len(line) > 12 and line in cells]
+    assert not json.loads(text)["metadata"].get("nbgrader") and "outputs" not in re.findall(r'"outputs": \[\n', text)
+
+
+def test_students_files_are_what_the_sources_say_and_nothing_else_lies_there():
+    assert make.check() == []
+
+
+def test_an_exercise_for_every_module_in_order_with_points_and_links_that_exist():
+    assert [path.stem[3:] for path in SOURCES] == [each.__name__.rpartition(".")[2] for each in EXERCISES]
+    assert [int(path.stem[:2]) for path in SOURCES] == list(range(1, len(SOURCES) + 1))
+    minutes = 0
+    for path, following in zip(SOURCES, [*SOURCES[1:], None], strict=True):
+        text = path.read_text(encoding="utf-8")
+        assert re.search(rf"^# # Exercise {int(path.stem[:2])}: \w", text, re.M), path
+        minutes += int(re.search(r"About (\d+) minutes, 10 points\.", text)[1])
+        for link in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+            assert (FOLDER / "student" / link).exists() or make.student_path(FOLDER / link).exists(), (path, link)
+        assert following is None or f"]({following.stem}.ipynb)" in text, f"{path.name} does not lead on"
+        assert "../../en/" in text and "<details>" in text, path
+    assert 9 * 60 <= minutes <= 11 * 60
+
+
+def test_every_task_is_checked_in_its_notebook():
+    for exercise, path in zip(EXERCISES, SOURCES, strict=True):
+        text = path.read_text(encoding="utf-8")
+        for task in exercise.TASKS:
+            assert f'check("{task.name}"' in text and f"def {task.name}(" in text, (path, task.name)
+            assert (FOLDER.parent / "en" / f"{task.notebook}.ipynb").exists(), task.name
+    assert names() == [task.name for exercise in EXERCISES for task in exercise.TASKS]
+
+
+def test_grading_without_nbgrader(tmp_path):
+    path = FOLDER / "05_layer_norm.py"
+    notebook = make.student(path)
+    solved = {cell.id: cell.source for cell in make.annotated(path).cells}
+    for cell in notebook.cells:
+        if cell.id == "layer_norm_forward":
+            cell.source = solved[cell.id]
+        if cell.id == "check_layer_norm_backward":
+            cell.source = "4"  # not for students to change: it is put back
+    import nbformat
+
+    nbformat.write(notebook, tmp_path / "ann.ipynb")
+    marks = make.grade(tmp_path / "ann.ipynb")
+    assert marks == {
+        "check_layer_norm_forward": (3.0, 3), "check_layer_norm_backward": (0.0, 4),
+        "hidden_layer_norm_forward": (1.0, 1), "hidden_layer_norm_backward": (0.0, 2), "check_rms_norm": (0.0, 0),
+    }  # fmt: skip
+    notebook.cells = notebook.cells[:-3]
+    nbformat.write(notebook, tmp_path / "cut.ipynb")
+    with pytest.raises(ValueError, match="lacks the cell"):
+        make.grade(tmp_path / "cut.ipynb")
+    nbformat.write(nbformat.v4.new_notebook(), tmp_path / "other.ipynb")
+    with pytest.raises(ValueError, match="the notebook of no exercise"):
+        make.grade(tmp_path / "other.ipynb")
+    assert make.main(["grade", str(tmp_path / "missing.ipynb")]) == 1
+
+
+def test_adapters_are_tests_of_somebodys_own_functions(tmp_path):
+    for file in (FOLDER / "adapters").glob("*.py"):
+        shutil.copy(file, tmp_path)
+
+    def pytest_of(name):
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", name, str(tmp_path)]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path).stdout
+
+    assert "Fill in its body" in (blank := pytest_of("layer_norm_forward")) and "Traceback" not in blank
+    with open(tmp_path / "adapters.py", "a") as file:
+        file.write("\nfrom minigpt2.components.layer_norm import layer_norm_backward, layer_norm_forward\n")
+    assert "2 passed" in pytest_of("layer_norm")
+
+
+def test_points_are_numbers_that_nbgrader_can_read():
+    for path in SOURCES:
+        for value, _ in run(make.annotated(path)).values():
+            assert value is None or type(value) in (float, int), (path, value)
