@@ -121,10 +121,10 @@ def _attempt(task, function, trial):
         text = "  Fill in its body in place of `raise NotImplementedError`, run its cell, and then this one again."
         return Attempt(Finding("it is written", False, text), unwritten=True)
     if not outcome.ended:
-        hint = _hint_of_fate(task, trial, outcome)
-        return Attempt(
-            Finding(trial.title, False, f"{tried}\n  came back  {_fate(outcome, task)}", hint), hopeless=outcome.late
-        )
+        text = f"{tried}\n  came back  {_fate(outcome, task)}"
+        if trial.expected:
+            text += f"\n  expected   {_describe_all(trial.expected)}"
+        return Attempt(Finding(trial.title, False, text, _hint_of_fate(task, trial, outcome)), hopeless=outcome.late)
     changed = tuple(name for name in arguments if not _same(arguments[name], trial.arguments[name]))
     if task.accept:
         verdict = call(task.accept, [trial.arguments, outcome.value], task.seconds)

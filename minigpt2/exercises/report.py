@@ -61,7 +61,8 @@ class Report:
         lines += [f"  {MARKS[finding.passed]:6} {finding.title}" for finding in self.findings]
         if not self.passed:
             finding = self._explained
-            lines += ["", f"Look at this one first: {finding.title}.", finding.text]
+            several = len(self.findings) > 1
+            lines += ["", *([f"Look at this one first: {finding.title}."] if several else []), finding.text]
             if finding.hint:
                 lines += ["", textwrap.fill(f"What it looks like: {finding.hint}", WIDTH)]
             if self.notebook:
