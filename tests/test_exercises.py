@@ -4,6 +4,7 @@ import importlib
 import re
 import time
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -198,3 +199,12 @@ def test_a_report_does_not_change_what_the_caller_has():
     state = np.random.get_state()[1].copy()
     check("layer_norm_forward", layer_norm_forward)
     assert np.array_equal(state, np.random.get_state()[1])
+
+
+def test_the_readme_shows_what_a_check_prints(capsys):
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    code, shown = re.search(r"## The exercises\n.*?```python\n(.*?)```.*?```\n(.*?)```", readme, flags=re.S).groups()
+    exec(code, {})
+    printed = capsys.readouterr().out
+    for part in shown.split("...\n"):
+        assert part in printed
