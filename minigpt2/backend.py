@@ -2,12 +2,15 @@
 
 import ctypes
 import functools
+import importlib
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
+
+DEVICE_CHUNK = 1 << 26  # elements; 256 MiB of float32
 
 
 def array_module(x):
@@ -20,17 +23,71 @@ def array_module(x):
     return np
 
 
+def on_host(x):
+    """Whether NumPy computes with ``x``."""
+    return array_module(x) is np
+
+
+def module_of(device):
+    """The module whose arrays live on a device.
+
+    device: "numpy", the host, or "cupy", the current CUDA device
+    raises: ValueError for another name, and where CuPy or a CUDA device is missing.
+    """
+    if device == "numpy":
+        return np
+    if device != "cupy":
+        raise ValueError(f"device must be 'numpy' or 'cupy', got {device!r}")
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError as error:
+        raise ValueError(
+            f"device 'cupy' needs CuPy, which cannot be imported ({error}): pip install 'minigpt2[cupy]'"
+        ) from None
+    if not cupy.is_available():
+        raise ValueError("device 'cupy' needs a CUDA device and its driver, and CuPy finds none; use 'numpy'")
+    return cupy
+
+
+def to_host(x):
+    """``x`` as NumPy's: copied from the device if it is there, itself if not."""
+    return x if on_host(x) else x.get()
+
+
+def device_generator(rng, xp):
+    """A random generator that draws where the arrays of ``xp`` live.
+
+    For NumPy that is ``rng`` itself. For CuPy it is a new generator, seeded with a number that is drawn from ``rng``:
+    whoever keeps the state of ``rng`` can draw everything on the device again.
+
+    rng: numpy.random.Generator, or None, which stays None
+    """
+    if rng is None or xp is np:
+        return rng
+    return xp.random.Generator(xp.random.Philox4x3210(int(rng.integers(1 << 63))))  # Philox is quick to seed
+
+
 def address(x):
     """The memory address of an array's first element, on the host or on the device."""
-    return x.ctypes.data if array_module(x) is np else x.data.ptr
+    return x.ctypes.data if on_host(x) else x.data.ptr
+
+
+def at_a_time(x, cached):
+    """How many elements of x to work on at a time: on the host ``cached``, so many that they fit into its cache.
+
+    On a device many more, where each call costs the same for few as for many.
+    """
+    return cached if on_host(x) else max(cached, DEVICE_CHUNK)
 
 
 def add_rows(table, ids, rows):
     """``table[ids] += rows`` in place, except that an id that occurs twice counts twice.
 
+    On a device they are added in any order, so that the last digits differ from one call to the next.
+
     table: (V, C); ids: (N,) integers; rows: (N, C)
     """
-    if array_module(table) is np:
+    if on_host(table):
         for i, row in zip(ids.tolist(), rows, strict=True):  # np.add.at does the same, eight times slower
             table[i] += row
     else:
@@ -43,7 +100,22 @@ def sum_rows(x, out=None):
     return xp.matmul(xp.ones(len(x), x.dtype), x, out=out)
 
 
-def in_parallel(work, parts):
+def sum_row_products(x, y, out=None):
+    """The sum of the rows of x * y, both (N, C), without an array of products on the host."""
+    if on_host(x):
+        return np.einsum("nc,nc->c", x, y, out=out)
+    return sum_rows(x * y, out=out)  # CuPy's einsum has no ``out``
+
+
+def masked_mean(x, mask):
+    """The mean of the elements of x (N,) where mask (N,) holds."""
+    if on_host(x):
+        return x[mask].mean()
+    total = array_module(x).where(mask, x, 0).sum()  # x[mask] would wait until its size is known
+    return total / mask.sum().astype(x.dtype)
+
+
+def in_parallel(work, parts, xp=np):
     """Call ``work(part)`` for every part, on a thread for each core.
 
     NumPy lets other threads run while it computes. That pays for long rows of numbers such as an optimizer's.
@@ -51,8 +123,9 @@ def in_parallel(work, parts):
     for up to 25 milliseconds, on the cores that ours would need.
 
     parts: sequence; each thread takes a run of neighbours. No part may write to what another one reads.
+    xp:    the module that does the work; on a device parts come one after the other, since it is parallel itself
     """
-    threads = min(_threads(), len(parts))
+    threads = min(_threads(), len(parts)) if xp is np else 1
     if threads < 2:
         for part in parts:
             work(part)

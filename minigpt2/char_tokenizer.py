@@ -1,5 +1,6 @@
 """One token per character: the smallest tokenizer there is, and nanoGPT's setting for tiny Shakespeare."""
 
+import reprlib
 from pathlib import Path
 
 from minigpt2 import files
@@ -22,10 +23,10 @@ class CharTokenizer:
         for i, character in self._characters.items():
             check_text(character)
             if len(character) != 1:
-                raise ValueError(f"expected single characters, got {character!r} with id {i}")
+                raise ValueError(f"expected single characters, got {reprlib.repr(character)} with id {i}")
         self.vocab = {character: i for i, character in self._characters.items()}
         if not self.vocab or len(self.vocab) < len(self._characters):
-            raise ValueError(f"expected one or more characters, no two alike, got {list(characters)}")
+            raise ValueError(f"expected one or more characters, no two alike, got {reprlib.repr(list(characters))}")
 
     def __len__(self):
         return len(self._characters)
@@ -84,7 +85,7 @@ class CharTokenizer:
         """
         path = Path(folder) / "vocab.json"
         vocab = files.read_json(path)
-        if list(vocab.values()) != list(range(len(vocab))):
+        if list(vocab.values()) != list(range(len(vocab))) or not all(type(i) is int for i in vocab.values()):
             raise ValueError(f"{path}: expected the ids 0, 1, 2, ... in order")
         try:
             return cls(vocab)

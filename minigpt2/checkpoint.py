@@ -3,25 +3,38 @@
 A safetensors file is 8 bytes with the length of a header, the header (JSON: every tensor's dtype, shape and
 place), and then the tensors' bytes, one after the other. Nothing in it can be executed, unlike the pickles of
 ``pytorch_model.bin``. The ``safetensors`` library checks that a file is whole and its header consistent;
-NumPy then reads a tensor when it is copied to where it belongs, and not before.
+NumPy then reads a tensor, block by block, when it is copied to where it belongs, and not before.
+
+What a file claims costs nothing: only tensors whose bytes are there get memory. Files may be links, as in Hugging
+Face's cache, but the names in an index lead nowhere outside its folder.
 
 Source: https://huggingface.co/docs/safetensors
 """
 
 import json
 import math
+import os
 import re
+import reprlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from minigpt2.files import atomic_write, read_json, write_json
+from minigpt2.backend import to_host
+from minigpt2.files import MAX_CONFIG, atomic_write, check_file, parse_json, read_json, write_json
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"  # large models: names the file ("shard") that holds each tensor
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+
+BLOCK = 2**18  # numbers that are read at a time
+MAX_HEADER = 10_000_000  # bytes; the header of GPT-2 xl has 60,000
+MAX_DIMENSIONS, MAX_BYTES = 32, 2**62  # of an array of NumPy, also of one without numbers, (0, 2**40)
+MAX_FAULTS = 20  # that a message lists
 
 # NumPy has no bfloat16 (the upper half of a float32); its 16-bit words travel under a dtype of their own.
 BFLOAT16 = np.dtype([("bfloat16", "<u2")])
@@ -45,14 +58,27 @@ MASK_BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")
 def read_config(folder):
     """The object in ``folder``'s ``config.json``.
 
-    raises: FileNotFoundError when there is none; ValueError when it is not a JSON object.
+    raises: FileNotFoundError when there is none; ValueError when it is not a JSON object, or when the folder holds a
+        model in a format that is never read.
     """
     path = Path(folder) / CONFIG
-    if not path.is_file():
+    try:
+        return read_json(path, MAX_CONFIG)
+    except (FileNotFoundError, NotADirectoryError):
+        _refuse_other_formats(folder)
         raise FileNotFoundError(
             f"no {CONFIG} in {folder}: expected a folder in Hugging Face layout, with {CONFIG} and {WEIGHTS}"
-        )
-    return read_json(path)
+        ) from None
+
+
+def check_parameters(folder, shapes):
+    """Hold the weights in ``folder`` against the shapes that they should have, before any memory is made for them.
+
+    shapes: pairs of dotted name and shape, as in ``read_parameters``; no more are asked for once it is clear that
+        they do not fit, so that a configuration of a thousand million layers takes no time
+    raises: as ``read_parameters``.
+    """
+    _fitting_tensors(folder, shapes)
 
 
 def read_parameters(folder, out):
@@ -63,12 +89,32 @@ def read_parameters(folder, out):
     early checkpoints are ignored, and so is a ``lm_head.weight`` that repeats ``wte.weight`` when the model
     ties the two.
 
-    out: dotted name -> preallocated float array of the expected shape, e.g. ``h.0.attn.c_attn.bias`` (3C,);
-        with ``lm_head.weight`` (V, C) when the output layer is not tied.
+    out: dotted name -> preallocated contiguous float array of the expected shape, e.g. ``h.0.attn.c_attn.bias``
+        (3C,); with ``lm_head.weight`` (V, C) when the output layer is not tied.
     raises: FileNotFoundError when there are no weights; ValueError when a file is damaged, when tensors are
-        missing, extra, misshapen or not floating-point (all of them are named, and ``out`` is as it was),
+        missing, extra, misshapen or not floating-point (the first twenty are named, and ``out`` is as it was),
         or when one holds NaN or infinity.
     """
+    tensors = _fitting_tensors(folder, ((name, array.shape) for name, array in out.items()))
+    tied_head = None if "lm_head.weight" in out else tensors.get("lm_head.weight")
+    if tied_head is not None and not _equal(tied_head, tensors["wte.weight"]):
+        raise ValueError(
+            f"the weights in {folder} hold a lm_head.weight of their own, but the model takes wte.weight for "
+            f'it: set "tie_word_embeddings": false in {CONFIG}'
+        )
+    for name, array in out.items():
+        if not array.flags.c_contiguous:
+            raise ValueError(f"out: {name} is not contiguous, but it is filled as one row of numbers")
+        flat = array.reshape(-1)
+        for part, numbers in tensors[name].blocks():
+            with np.errstate(over="ignore", invalid="ignore"):  # what it ignores, the next line finds
+                flat[part] = numbers
+            if not np.isfinite(flat[part]).all():
+                raise ValueError(f"{name} in {folder} holds NaN or infinity: the weights are of no use")
+
+
+def _fitting_tensors(folder, shapes):
+    """name -> _StoredTensor of all that ``shapes``, pairs, ask for; errors as ``read_parameters``."""
     tensors, faults = {}, []
     for file in _weight_files(Path(folder)):
         for name, tensor in _stored_tensors(file)[0].items():
@@ -76,54 +122,89 @@ def read_parameters(folder, out):
             if MASK_BUFFER.fullmatch(name):
                 continue
             if name in tensors:
-                faults.append(f"{name} is there twice")
+                faults.append(f"{_printable(name)} is there twice")
             tensors[name] = tensor
 
-    tied_head = None if "lm_head.weight" in out else tensors.pop("lm_head.weight", None)
-    faults += [f"{name} is missing" for name in out if name not in tensors]
-    for name, tensor in tensors.items():
-        if name not in out:
-            faults.append(f"{name} is not expected")
-        elif tensor.shape != out[name].shape:
-            faults.append(f"{name} has shape {tensor.shape}, expected {out[name].shape}")
-        elif tensor.dtype.kind != "f" and tensor.dtype != BFLOAT16:
-            faults.append(f"{name} has dtype {tensor.dtype}, expected floating-point numbers")
+    expected = set()
+    for name, shape in shapes:
+        expected.add(name)
+        if name not in tensors:
+            faults.append(f"{name} is missing")
+        elif tensors[name].shape != shape:
+            faults.append(f"{name} has shape {reprlib.repr(tensors[name].shape)}, expected {shape}")
+        elif tensors[name].dtype.kind != "f" and tensors[name].dtype != BFLOAT16:
+            faults.append(f"{name} has dtype {tensors[name].dtype}, expected floating-point numbers")
+        if len(faults) > MAX_FAULTS:
+            break
+    else:
+        expected.add("lm_head.weight")  # which may be there in any case
+        faults += [f"{_printable(name)} is not expected" for name in tensors if name not in expected]
     if faults:
-        raise ValueError(f"the weights in {folder} do not fit the model of its {CONFIG}: {'; '.join(faults)}")
-    if tied_head is not None and not np.array_equal(tied_head.read(), tensors["wte.weight"].read()):
-        raise ValueError(
-            f"the weights in {folder} hold a lm_head.weight of their own, but the model takes wte.weight for "
-            f'it: set "tie_word_embeddings": false in {CONFIG}'
-        )
-
-    for name, tensor in tensors.items():
-        with np.errstate(over="ignore", invalid="ignore"):  # what it ignores, the next line finds
-            out[name][...] = tensor.read()
-        if not np.isfinite(out[name]).all():
-            raise ValueError(f"{name} in {folder} holds NaN or infinity: the weights are of no use")
+        more = ["and more"] if len(faults) > MAX_FAULTS else []
+        faults = "; ".join(faults[:MAX_FAULTS] + more)
+        raise ValueError(f"the weights in {folder} do not fit the model of its {CONFIG}: {faults}")
+    return tensors
 
 
 def _weight_files(folder):
     """The safetensors files that make up the model in ``folder``: one, or the shards of an index."""
-    if (folder / WEIGHTS).is_file():
+    if os.path.lexists(folder / WEIGHTS):
         return [folder / WEIGHTS]
-    if not (folder / INDEX).is_file():
-        if any(folder.glob("pytorch_model*.bin*")):
-            raise ValueError(
-                f"{folder} holds its weights as a pickle (pytorch_model.bin), which can run any code when it "
-                f"is opened and is therefore never read: convert it with transformers, "
-                f"GPT2LMHeadModel.from_pretrained(folder).save_pretrained(new_folder)"
-            )
-        raise FileNotFoundError(f"no weights in {folder}: expected {WEIGHTS}, or shards and {INDEX}")
-    shards = read_json(folder / INDEX).get("weight_map")
+    try:
+        shards = read_json(folder / INDEX, MAX_CONFIG).get("weight_map")
+    except FileNotFoundError:
+        _refuse_other_formats(folder)
+        raise FileNotFoundError(f"no weights in {folder}: expected {WEIGHTS}, or shards and {INDEX}") from None
     if not isinstance(shards, dict) or not shards:
         raise ValueError(f'{folder / INDEX}: expected "weight_map": {{tensor name: file name, ...}}')
     for shard in shards.values():  # a name and no path: an index must not reach out of its folder
-        if not isinstance(shard, str) or not re.fullmatch(r"\w[\w.-]*\.safetensors", shard):
-            raise ValueError(f"{folder / INDEX}: expected the name of a .safetensors file, got {shard!r}")
-        if not (folder / shard).is_file():
+        if not isinstance(shard, str) or not re.fullmatch(r"\w[\w.-]{,200}\.safetensors", shard):
+            raise ValueError(
+                f"{folder / INDEX}: expected the name of a .safetensors file, got {reprlib.repr(shard)}"
+            )
+    names = sorted(set(shards.values()))
+    for shard in names:
+        if not os.path.lexists(folder / shard):
             raise FileNotFoundError(f"{folder / INDEX} names {shard}, which is not there: fetch it again")
-    return [folder / shard for shard in sorted(set(shards.values()))]
+    return [folder / shard for shard in names]
+
+
+# --------------------------------------------------------------------------- formats that are never read
+
+
+def conversion(path):
+    """How to convert a file that is never read, as PyTorch's are pickles and TensorFlow's need TensorFlow.
+
+    path: a file, or what the files of a checkpoint of TensorFlow begin with, model.ckpt
+    returns a sentence, or None when there is no such file.
+    """
+    path = Path(path)
+    of_tensorflow = re.fullmatch(r".*\.ckpt.*\.(index|meta|data-.*)", path.name) and path.is_file()
+    if of_tensorflow or Path(f"{path}.index").is_file():
+        return (
+            f"{path} belongs to a checkpoint of TensorFlow, which is never read: the models that OpenAI released are "
+            f"gpt2, gpt2-medium, gpt2-large and gpt2-xl; convert others with transformers<5 and tensorflow, from "
+            f"transformers.models.gpt2.modeling_gpt2: model = GPT2Model(GPT2Config(...)); "
+            f"load_tf_weights_in_gpt2(model, model.config, 'model.ckpt').save_pretrained(new_folder)"
+        )
+    index = path.name.endswith(".bin.index.json")
+    if path.is_file() and (index or path.suffix in PICKLES):
+        return (
+            f"{path} {'belongs to' if index else 'is'} a pickle, which can run any code when it is opened and is "
+            f"therefore never read: convert it with transformers, GPT2LMHeadModel.from_pretrained(folder)"
+            f".save_pretrained(new_folder), where folder holds it as pytorch_model.bin beside its config.json"
+        )
+    return None
+
+
+def _refuse_other_formats(folder):
+    """Raise ValueError where a folder without what is read has something that can be converted."""
+    files = sorted(Path(folder).glob("*"), key=lambda file: (not file.name.startswith("pytorch_model"), file.name))
+    if any(file.suffix == ".safetensors" for file in files):
+        return  # it is something else that is missing
+    for file in files:
+        if how := conversion(file):
+            raise ValueError(how)
 
 
 # --------------------------------------------------------------------------- the model's folder, out
@@ -173,14 +254,14 @@ def read_tensors(path):
 def write_tensors(path, tensors, metadata=None):
     """Write a safetensors file, atomically.
 
-    tensors: name -> array of floating-point numbers, integers or booleans, in any memory layout.
+    tensors: name -> array of floating-point numbers, integers or booleans, in any memory layout, on any device.
     metadata: str -> str, kept in the header.
     raises: TypeError for metadata that is not text; ValueError for an array of another dtype; OSError as the
         system reports it.
     """
     if not all(isinstance(text, str) for pair in (metadata or {}).items() for text in pair):
         raise TypeError(f"metadata: expected a dict of str to str, got {metadata!r}")
-    little_endian = {name: np.asarray(t, t.dtype.newbyteorder("<")) for name, t in tensors.items()}
+    little_endian = {name: np.asarray(to_host(t), t.dtype.newbyteorder("<")) for name, t in tensors.items()}
     header, end = {"__metadata__": metadata} if metadata else {}, 0
     # Wide numbers first: then each tensor starts at a multiple of its numbers' size, and maps aligned.
     ordered = sorted(little_endian.items(), key=lambda item: -item[1].dtype.itemsize)
@@ -208,31 +289,64 @@ class _StoredTensor(NamedTuple):
 
     def read(self):
         """The tensor as a new array; bfloat16 as float32."""
-        numbers = np.fromfile(self.path, self.dtype, math.prod(self.shape), offset=self.offset)
-        return _decode(numbers.reshape(self.shape))
+        tensor = np.empty(self.shape, np.float32 if self.dtype == BFLOAT16 else self.dtype)
+        flat = tensor.reshape(-1)
+        for part, numbers in self.blocks():
+            flat[part] = numbers
+        return tensor
+
+    def blocks(self):
+        """Yield (slice, its numbers) of the tensor in one dimension, so that no second copy of it is in memory."""
+        with open(self.path, "rb") as file:
+            file.seek(self.offset)
+            size = math.prod(self.shape)
+            for start in range(0, size, BLOCK):
+                part = slice(start, min(start + BLOCK, size))
+                numbers = np.fromfile(file, self.dtype, part.stop - start)
+                if len(numbers) < part.stop - start:
+                    raise ValueError(f"{self.path} was cut short while it was read")
+                yield part, _decode(numbers)
+
+
+def _equal(a, b):
+    """Whether two stored tensors hold the same numbers."""
+    pairs = zip(a.blocks(), b.blocks(), strict=True)
+    return a.shape == b.shape and all(np.array_equal(x, y) for (_, x), (_, y) in pairs)
 
 
 def _stored_tensors(path):
     """(name -> _StoredTensor, metadata) of a safetensors file; errors as ``read_tensors``."""
-    try:
-        with safe_open(path, framework="numpy"):  # it checks the header, against the file's size too
-            pass
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path} is cut short, damaged or no safetensors file ({error}): fetch it again"
-        ) from None
+    size = check_file(path)
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
+        try:
+            if length > min(size, MAX_HEADER):
+                raise SafetensorError(f"its header would have {length:,} bytes")
+            with safe_open(path, framework="numpy"):  # it checks the header, against the file's size too
+                pass
+            header = file.read(length).decode()
+        except (SafetensorError, UnicodeDecodeError) as error:
+            raise ValueError(
+                f"{path} is cut short, damaged or no safetensors file ({str(error)[:200]}): fetch it again"
+            ) from None
+    header = parse_json(header, f"{path}: the header")
     metadata = header.pop("__metadata__", None) or {}
-    unknown = [f"{name} ({entry['dtype']})" for name, entry in header.items() if entry["dtype"] not in DTYPES]
-    if unknown:
-        raise ValueError(f"{path} holds tensors of dtypes that are not supported: {', '.join(unknown)}")
+    if not all(isinstance(entry, dict) for entry in header.values()):
+        raise ValueError(f"{path}: the header is not a JSON object of objects")
     tensors = {}
     for name, entry in header.items():
-        offset = 8 + length + entry["data_offsets"][0]
-        tensors[name] = _StoredTensor(path, DTYPES[entry["dtype"]], tuple(entry["shape"]), offset)
+        if entry["dtype"] not in DTYPES:
+            raise ValueError(f"{path}: {_printable(name)} has a dtype that is not supported, {entry['dtype']}")
+        dtype, shape = DTYPES[entry["dtype"]], tuple(entry["shape"])
+        if len(shape) > MAX_DIMENSIONS or math.prod(filter(None, shape)) * dtype.itemsize > MAX_BYTES:
+            raise ValueError(f"{path}: {_printable(name)} has a shape beyond NumPy's, {reprlib.repr(shape)}")
+        tensors[name] = _StoredTensor(path, dtype, shape, 8 + length + entry["data_offsets"][0])
     return tensors, metadata
+
+
+def _printable(name):
+    """A tensor's name for a message: as it is, unless it is long or would do more than print."""
+    return name if name.isprintable() and len(name) <= 100 else reprlib.repr(name)
 
 
 def _decode(tensor):

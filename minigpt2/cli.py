@@ -40,7 +40,7 @@ def generate(options):
     """Print the prompt and its continuation while it is being written."""
     from minigpt2.generation import stream_text
 
-    model, tokenizer = _load(options.model)
+    model, tokenizer = _load(options.model, options.device)
     if options.temperature is None:
         options.temperature = 0.0 if options.beams > 1 else 0.8
     for sample in range(options.num_samples):
@@ -63,9 +63,10 @@ def train(options):
 
     given = {name: value for name, value in vars(options).items() if name in _SETTINGS}
     if options.resume:
+        device = given.pop("device", None)
         if given or options.preset or options.out:
-            raise ValueError("--resume goes on with the run's own settings; give no others")
-        run = Trainer.resume(options.resume)
+            raise ValueError("--resume goes on with the run's own settings; give no others but --device")
+        run = Trainer.resume(options.resume, device)
     else:
         preset = options.preset or "shakespeare"
         given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
@@ -83,7 +84,7 @@ def train(options):
     try:
         best = run.run()
     except KeyboardInterrupt:
-        print(f"\nstopped at step {run.step}; go on with: minigpt2 train --resume {run.folder}", file=sys.stderr)
+        print(f"\nstep {run.saved} is saved; go on with: minigpt2 train --resume {run.folder}", file=sys.stderr)
         raise
     if run.settings.patience and run.stale >= run.settings.patience:
         print(f"stopped at step {run.step}: {run.stale} evaluations without a lower loss")
@@ -117,7 +118,7 @@ def evaluate(options):
     if others := [name for name in _given_to_task(options) if name != "stride"]:
         raise ValueError(f"{_words(others[0], getattr(options, others[0]))[0]} belongs to a task; give --task as well")
     part = options.split or "all"
-    model, tokenizer = _load(options.model)
+    model, tokenizer = _load(options.model, options.device)
     texts = [text for source in options.data for text in _documents(source, part)]
     result = evaluate(model, tokenizer, texts, options.stride, progress=True)
     print(f"tokens predicted           {result.tokens:>12,}   in windows of {model.config.n_positions},"
@@ -129,10 +130,10 @@ def evaluate(options):
           f" {result.bits_per_character:.4f} bits")  # fmt: skip
     print(f"perplexity per character   {result.perplexity_per_character:>12.3f}")
     _print_reproduce("--model", options.model, "--data", *options.data, "--split", part,
-                     "--stride", options.stride or model.config.n_positions)  # fmt: skip
+                     "--stride", options.stride or model.config.n_positions, *_device_words(options))  # fmt: skip
 
 
-def _load(name):
+def _load(name, device):
     """A model that predicts the next token, and its tokenizer; ValueError for one that guesses masked tokens."""
     from minigpt2 import GPT2, Tokenizer
     from minigpt2.files import read_json
@@ -143,7 +144,7 @@ def _load(name):
             f"{name} was trained to guess masked tokens, not the next one; convert it with: minigpt2 train "
             f"--init-from {name} --objective causal --head-layers 4 --out NEW"
         )
-    return GPT2.from_pretrained(name), Tokenizer.from_pretrained(name)
+    return GPT2.from_pretrained(name).to(device), Tokenizer.from_pretrained(name)
 
 
 def _documents(source, part):
@@ -167,7 +168,7 @@ def _evaluate_task(options):
         if name not in parameters:
             raise ValueError(f"{_words(name, value)[0]} does not belong to the task {options.task}")
 
-    model, tokenizer = _load(options.model)
+    model, tokenizer = _load(options.model, options.device)
     result = run(model, tokenizer, options.data, **named, **given, progress=True)
     used = {name: parameters[name].default for name in parameters if name in _TASK_OPTIONS} | given
     if "context" in used:
@@ -195,7 +196,8 @@ def _evaluate_task(options):
         print(f"of the paper: {NOTES[name]}")
     print()
     _print_reproduce("--task", options.task, "--model", options.model, "--data", *options.data,
-                     *(word for name, value in used.items() for word in _words(name, value)))  # fmt: skip
+                     *(word for name, value in used.items() for word in _words(name, value)),
+                     *_device_words(options))  # fmt: skip
 
 
 # Arguments of the tasks' functions, and the options that give those that are True or False.
@@ -222,6 +224,10 @@ def _words(name, value):
     return [f"--{name.replace('_', '-')}", str(value)]
 
 
+def _device_words(options):
+    return [] if options.device == "numpy" else ["--device", options.device]
+
+
 def _print_reproduce(*words):
     print("reproduce:", shlex.join(["minigpt2", "eval", *map(str, words)]))
 
@@ -235,7 +241,7 @@ def report(options):
     paths = _named(map(_name_and_model, options.model or ["shakespeare"]), "--model", "give one a name: NAME=M")
     sources = _named(((Path(source).stem, source) for source in options.data), "--data", "rename a file")
     domains = {name: "\n".join(_documents(source, options.split)) for name, source in sources.items()}
-    models = {name: _load(path) for name, path in paths.items()}
+    models = {name: _load(path, options.device) for name, path in paths.items()}
     found = evaluation_report(
         models, domains, options.temperatures, options.samples, options.length, options.top_k, options.seed,
         progress=True,
@@ -245,6 +251,7 @@ def report(options):
         "--data", *options.data, "--out", options.out, "--split", options.split, "--samples", str(options.samples),
         "--length", str(options.length), "--temperatures", *map(str, options.temperatures),
         *(["--top-k", str(options.top_k)] if options.top_k is not None else []), "--seed", str(options.seed),
+        *_device_words(options),
     ])  # fmt: skip
     path = write_report(options.out, found, command)
     print(loss_table(found))
@@ -373,7 +380,7 @@ def trace(options):
     else:
         ids = Tokenizer.from_pretrained(options.model).encode(options.text)
     targets = None if options.targets is None else _numbers(options.targets, "--targets")
-    model = GPT2.from_pretrained(options.model, options.dtype)
+    model = GPT2.from_pretrained(options.model, options.dtype).to(options.device)
     tensors = trace(model, ids, targets, options.backward, options.label_smoothing)
     write_trace(path, tensors, {
         "model": options.model, "config": model.config.to_dict(), "label_smoothing": options.label_smoothing,
@@ -385,10 +392,9 @@ def trace(options):
 
 def compare(options):
     """Print where another implementation parts from ours, and why if it is a classic mistake."""
-    from minigpt2.compare import MAPS, compare, layer_norm_epsilon, read_trace
-    from minigpt2.files import read_json
+    from minigpt2.compare import MAPS, compare, layer_norm_epsilon, read_map, read_trace
 
-    names = options.map if options.map is None or options.map in MAPS else read_json(options.map)
+    names = options.map if options.map is None or options.map in MAPS else read_map(options.map)
     ours, metadata = read_trace(options.ours)
     theirs, _ = read_trace(options.theirs)
     report = compare(ours, theirs, options.rtol, options.atol, names, layer_norm_epsilon(metadata))
@@ -479,6 +485,13 @@ def _parser():
             help="'shakespeare' (built in, default), a folder, or gpt2, gpt2-medium, gpt2-large, gpt2-xl, distilgpt2",
         )  # fmt: skip
 
+    def add_device(sub):
+        sub.add_argument(
+            "--device", choices=["numpy", "cupy"], default="numpy",
+            help="where to compute: numpy, the processor (default), or cupy, a CUDA device (pip install "
+            "'minigpt2[cupy]'); the last digits may differ",
+        )  # fmt: skip
+
     sub = command(
         "generate", generate, "continue a text",
         'minigpt2 generate --prompt "ROMEO:" --temperature 0.8 --top-k 50 --seed 1',
@@ -496,6 +509,7 @@ def _parser():
     sub.add_argument("--beams", type=int, default=1, metavar="N", help="beam search with N beams; not with sampling")
     sub.add_argument("--num-samples", type=int, default=1, metavar="N", help="how many texts (default 1)")
     sub.add_argument("--seed", type=int, default=0, help="the same seed gives the same text (default 0)")
+    add_device(sub)
 
     sub = command("train", train, "train a model on a text",
                   "minigpt2 train --preset nanogpt-cpu --out runs/nano\n  minigpt2 train --data my.txt --steps 500\n"
@@ -529,6 +543,7 @@ def _parser():
     sub.add_argument("--stride", type=int, metavar="N",
                      help="tokens between windows; fewer is slower and gives each token more context "
                      "(default: no overlap)")  # fmt: skip
+    add_device(sub)
     task = sub.add_argument_group("zero-shot tasks", "as in the GPT-2 paper; each takes the options that it needs")
     task.add_argument("--task", choices=TASKS, metavar="TASK", help="; ".join(f"{k}: {v}" for k, v in TASKS.items()))
     task.add_argument("--limit", type=int, metavar="N", help="only the first N examples; language modelling: tokens")
@@ -570,6 +585,7 @@ def _parser():
                      help="of the samples (default 0.5 0.8 1.0 1.2)")  # fmt: skip
     sub.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens only")
     sub.add_argument("--seed", type=int, default=0, help="the same seed gives the same report (default 0)")
+    add_device(sub)
 
     sub = command("data", data, "describe corpora, clean them, and write them as token files",
                   "minigpt2 data a.txt b.jsonl --against test.txt\n"
@@ -624,6 +640,7 @@ def _parser():
                      help="precision to compute in (default float32)")  # fmt: skip
     sub.add_argument("--label-smoothing", type=float, default=0.0, metavar="E", help="of the loss (default 0)")
     sub.add_argument("-o", "--output", required=True, metavar="FILE", help="the file to write")
+    add_device(sub)
 
     sub = command("verify", verify, "hold minigpt2 against differences, PyTorch and published answers",
                   "minigpt2 verify\n  minigpt2 verify --model gpt2 --json")  # fmt: skip

@@ -1,10 +1,30 @@
-"""Files that are either whole or not there: write beside the target, flush, rename."""
+"""Files that are either whole or not there, and what is read of them is checked: nobody knows who wrote them.
+
+Writing: beside the target, flush, rename. Reading: only regular files (a pipe would wait for ever, a device never
+end), or links to them, as the Hugging Face cache has; and texts only up to a size, as Python's objects take many
+times the room of the JSON that they come from.
+"""
 
 import json
+import math
 import os
+import re
+import reprlib
+import stat
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+    import msvcrt
+
+MAX_TEXT = 100_000_000  # bytes of a vocabulary, a merge list or a data set in JSON
+MAX_CONFIG = 10_000_000  # bytes of a configuration or an index; the index of GPT-2 xl has 50,000
+
+HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")  # JSON can spell half a character, which has no UTF-8 form
 
 
 @contextmanager
@@ -16,13 +36,13 @@ def atomic_write(path, mode="wb"):
     file is removed and ``path`` is left as it was.
 
     mode: "wb", or "w" for UTF-8 text with newlines written as given.
-    raises: OSError (disk full, read-only folder, ...) as the system reports it.
+    raises: OSError (disk full, read-only folder, ...) as the system reports it, naming a file.
     """
     path = Path(path)
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
-        with open(descriptor, mode, **text) as file:
+        with naming(path), open(descriptor, mode, **text) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -32,6 +52,39 @@ def atomic_write(path, mode="wb"):
         Path(temporary).unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+@contextmanager
+def naming(path):
+    """Name ``path`` in an OSError of the block that names no file: a full disk's does not say what did not fit."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def lock_file(path, wait=False):
+    """Open ``path`` and lock it: nobody else can before the file is closed or this process ends, however it ends.
+
+    wait: True waits until it is free
+    returns the open file, or None when another one holds the lock.
+    raises: OSError when the file cannot be made, or its file system knows no locks.
+    """
+    file = open(path, "a+b", buffering=0)  # noqa: SIM115  it stays open as long as it is locked
+    try:
+        if fcntl:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        else:
+            file.seek(1 << 30)  # a byte that is not there: Windows lets nobody read those that are locked
+            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+    except BaseException as error:
+        file.close()
+        if isinstance(error, BlockingIOError if fcntl else PermissionError):
+            return None
+        raise
+    return file
 
 
 def sync_folder(folder):
@@ -45,19 +98,56 @@ def sync_folder(folder):
         os.close(descriptor)
 
 
-def read_json(path):
+def check_file(path, limit=math.inf):
+    """The size in bytes of ``path``, which is a regular file or a link to one.
+
+    limit: bytes that it may have at most
+    raises: FileNotFoundError, or another OSError when it cannot be looked at (no permission, links in a circle);
+        ValueError, naming it, when it is a folder, a pipe, a device, or larger.
+    """
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, a socket or a device"
+        raise ValueError(f"{path} is {kind}, expected a file")
+    if status.st_size > limit:
+        raise ValueError(f"{path} has {status.st_size:,} bytes, more than {limit:,}: that is no file of this kind")
+    return status.st_size
+
+
+def read_text(path, limit=MAX_TEXT):
+    """The text of the UTF-8 file ``path``, with \\n for every kind of line end; errors as ``read_json``."""
+    check_file(path, limit)
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text: {error}") from None
+
+
+def read_json(path, limit=MAX_TEXT):
     """The object that the JSON file ``path`` holds.
 
-    raises: FileNotFoundError when it is missing; ValueError, naming the file, when it is not UTF-8
-        JSON with an object at its top.
+    limit: bytes that it may have at most; the object takes up to 36 times as many
+    raises: FileNotFoundError when it is missing; ValueError, naming the file, when it is too large, no regular file
+        or not what ``parse_json`` reads.
     """
-    path = Path(path)
+    return parse_json(read_text(path, limit), path)
+
+
+def parse_json(text, source):
+    """The object that a JSON text holds.
+
+    text: str; source: where it is from, for the message
+    raises: ValueError, naming the source, when it is not JSON with an object at its top, or is something that not all
+        who read it would read alike: a key twice, NaN, infinity, a number beyond float64, half a character.
+    """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from None
+        value = json.loads(text, object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
+        if HALF_CHARACTER.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{source} is not valid JSON: {error}") from None
     if not isinstance(value, dict):
-        raise ValueError(f"{path}: expected a JSON object {{...}}, got {type(value).__name__}")
+        raise ValueError(f"{source}: expected a JSON object {{...}}, got {type(value).__name__}")
     return value
 
 
@@ -66,6 +156,27 @@ def write_json(path, value):
     with atomic_write(path, "w") as file:
         json.dump(value, file, indent=2, ensure_ascii=False)
         file.write("\n")
+
+
+def _object(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        new = set(values)
+        for key, _ in pairs:
+            if key not in new:
+                raise ValueError(f"the key {reprlib.repr(key)} is there twice")
+            new.remove(key)
+    return values
+
+
+def _float(text):
+    if math.isinf(number := float(text)):
+        raise ValueError(f"the number {reprlib.repr(text)} is too large")
+    return number
+
+
+def _constant(text):
+    raise ValueError(f"{text} is no JSON number")
 
 
 def _umask():

@@ -7,8 +7,9 @@ import math
 
 import numpy as np
 
+from minigpt2.backend import array_module
 from minigpt2.components.lora import lora_backward, lora_forward
-from minigpt2.parameters import allocate, flatten
+from minigpt2.parameters import allocate, allocate_like, flatten, moved
 
 TARGETS = ("attn.c_attn", "attn.c_proj")  # the weights that get an adapter, in every block
 
@@ -65,14 +66,15 @@ class LoRA:
         shapes = {}
         for name, (I, O) in ((name, weight.shape) for name, weight in self.frozen.items()):
             shapes |= {f"{name}.a": (I, rank), f"{name}.b": (rank, O)}
-        self.params = allocate(shapes, leaves["wte.weight"].dtype, np)
+        adapters = allocate(shapes, leaves["wte.weight"].dtype, np)
         rng = np.random.default_rng(seed)
-        for name, adapter in flatten(self.params).items():
+        for name, adapter in flatten(adapters).items():
             if name.endswith(".a"):
                 rng.standard_normal(dtype=adapter.dtype, out=adapter)
                 adapter *= 1.0 / math.sqrt(len(adapter))
             else:
                 adapter[...] = 0.0
+        self.params = moved(adapters, array_module(leaves["wte.weight"]))
         self.merge()
 
     def merge(self):
@@ -90,16 +92,14 @@ class LoRA:
 
     def restore(self, tensors):
         """Take up frozen weights and adapters that ``state`` gave, and merge them."""
-        for name, weight in self.frozen.items():
-            weight[...] = tensors[f"frozen.{name}"]
-        for name, adapter in flatten(self.params).items():
-            adapter[...] = tensors[f"adapter.{name}"]
+        for name, array in self.state().items():
+            array[...] = array_module(array).asarray(tensors[name])
         self.merge()
 
     def grads(self, grads):
         """The adapters' gradients, nested like ``params``, from those of the merged model's parameters."""
         leaves = flatten(grads)
-        adapters = allocate({name: a.shape for name, a in flatten(self.params).items()}, leaves["wte.weight"].dtype, np)
+        adapters = allocate_like(self.params)
         out = flatten(adapters)
         for name, cache in self._caches.items():
             _, out[f"{name}.a"][...], out[f"{name}.b"][...] = lora_backward(leaves[f"{name}.weight"], cache)

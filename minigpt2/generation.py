@@ -1,5 +1,8 @@
 """Generation: GPT-2 predicts the next token, the token is appended, and GPT-2 predicts the one after.
 
+Tokens are on the host, where they are read, and scores are where the model is: at each step the new tokens go there,
+and what was chosen comes back, with word of scores that are not finite.
+
 Shapes: B sequences of L tokens so far, V vocabulary, P positions (n_positions).
 """
 
@@ -11,8 +14,9 @@ from numbers import Integral, Real
 import numpy as np
 from tqdm import tqdm
 
-from minigpt2.backend import array_module
+from minigpt2.backend import array_module, to_host
 from minigpt2.components.attention import softmax_forward
+from minigpt2.model import token_array
 
 
 def generate(model, ids, max_new_tokens=20, **options):
@@ -27,11 +31,10 @@ def generate(model, ids, max_new_tokens=20, **options):
     raises: as ``stream``.
     """
     columns = list(stream(model, ids, max_new_tokens, **options))
-    prompts = _prompts(model, ids)
-    xp = array_module(prompts)
-    rows = xp.repeat(prompts, options.get("num_samples", 1), axis=0)
-    rows = xp.concatenate([rows, *(xp.asarray(tokens).reshape(-1, 1) for tokens in columns)], axis=1)
-    return rows[0] if np.ndim(ids) == 1 and len(rows) == 1 else rows
+    ids = token_array(ids, "ids")
+    rows = np.repeat(_prompts(model, ids), options.get("num_samples", 1), axis=0)
+    rows = np.concatenate([rows, *(np.asarray(tokens).reshape(-1, 1) for tokens in columns)], axis=1)
+    return rows[0] if ids.ndim == 1 and len(rows) == 1 else rows
 
 
 def stream(
@@ -59,13 +62,14 @@ def stream(
     num_samples:    continuations of each prompt; they can differ where the temperature is above 0
     beams:          above 1 looks for the likeliest continuation with ``beam_search``, without drawing
     use_cache:      False reads everything again at each step: the same tokens, only slower
-    returns a generator of the new tokens: an int at a time for one sequence, else (B num_samples,) arrays.
+    returns a generator of the new tokens: an int at a time for one sequence, else (B num_samples,) NumPy arrays.
         It ends when every sequence has stopped; one that stops before the others repeats its stop token.
         From beam search all tokens come at the end, as none of them is certain before.
     raises: TypeError or ValueError for arguments of the wrong kind or out of range; at once, not only when
         the first token is asked for.
     Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2, eq. 1.
     """
+    ids = token_array(ids, "ids")
     prompts = _prompts(model, ids)
     _check("max_new_tokens", max_new_tokens, Integral, lambda n: n >= 0, "an integer, 0 or more")
     _check("temperature", temperature, Real, lambda t: 0 <= t < math.inf, "a number, 0 (greedy) or above")
@@ -99,7 +103,7 @@ def stream(
         columns = _columns(
             model, prompts, max_new_tokens, num_samples, stop, repetition_penalty, use_cache, choose
         )
-    one = np.ndim(ids) == 1 and num_samples == 1
+    one = ids.ndim == 1 and num_samples == 1
     return (int(tokens[0]) for tokens in columns) if one else columns
 
 
@@ -148,7 +152,7 @@ def apply_repetition_penalty(scores, ids, penalty):
     """
     xp = array_module(scores)
     seen = xp.zeros(scores.shape, bool)
-    xp.put_along_axis(seen, ids, True, axis=-1)
+    seen[xp.arange(len(ids))[:, None], ids] = True
     return xp.where(seen, xp.where(scores > 0, scores / penalty, scores * penalty), scores)
 
 
@@ -210,7 +214,7 @@ def keep_top_p(logits, p):
     drop = rest <= 1 - p
     drop[:, 0] = False
     dropped = xp.empty_like(drop)
-    xp.put_along_axis(dropped, order, drop, axis=-1)
+    dropped[xp.arange(len(order))[:, None], order] = drop
     return xp.where(dropped, -math.inf, logits)
 
 
@@ -219,7 +223,8 @@ def draw(probs, rng):
 
         token = min { v : p_0 + ... + p_v > u },   u uniform in [0, 1)
 
-    probs: (B, V), rows that sum to 1; rng: numpy.random.Generator, gives B numbers
+    probs: (B, V), rows that sum to 1; rng: numpy.random.Generator, gives B numbers, so that a seed draws the same on
+        every device
     returns (B,). A token of probability 0 is never drawn.
     Source: Devroye 1986, "Non-Uniform Random Variate Generation", section III.2.
     """
@@ -248,26 +253,31 @@ def beam_search(model, ids, max_new_tokens, beams, stop=(), repetition_penalty=1
     Source: Sutskever et al. 2014, "Sequence to Sequence Learning with Neural Networks", section 3.2. Division
         and end of search as in transformers (length_penalty=1.0, early_stopping=False).
     """
-    xp, T = array_module(ids), len(ids)
-    running, totals = ids[None], xp.zeros(1)  # (B, L) sequences and (B,) their sums of log p
+    T = len(ids)
+    running, totals = ids[None], np.zeros(1)  # (B, L) sequences and (B,) their sums of log p
     finished = []  # (score, sequence), best first
     past = _key_value_cache(model, running, max_new_tokens) if use_cache else None
     for n in tqdm(range(1, max_new_tokens + 1), "beam search", delay=2, disable=None, leave=False):
-        log_probs = _log_softmax(_next_logits(model, running, past))
-        log_probs = apply_repetition_penalty(log_probs, running, repetition_penalty)
-        sums = (totals[:, None] + log_probs).ravel()
-        # So many that ``beams`` of them go on even if each beam can end with every stop token.
-        best = _indices_of_largest(sums, (1 + len(stop)) * beams)
-        parents, tokens = xp.divmod(best, log_probs.shape[1])
-        candidates = xp.concatenate([running[parents], tokens[:, None]], axis=1)
-        stops = xp.isin(tokens, xp.asarray(stop, dtype=tokens.dtype))
+        logits = _next_logits(model, running, past)
+        xp = array_module(logits)
+        with np.errstate(invalid="ignore"):  # of scores that are not finite, which _chosen finds
+            log_probs = _log_softmax(logits)
+            if repetition_penalty != 1:
+                log_probs = apply_repetition_penalty(log_probs, xp.asarray(running), repetition_penalty)
+            sums = (xp.asarray(totals)[:, None] + log_probs).ravel()
+            # So many that ``beams`` of them go on even if each beam can end with every stop token.
+            best = _indices_of_largest(sums, (1 + len(stop)) * beams)
+        sums, best = to_host(sums[best]), _chosen(best, logits)
+        parents, tokens = np.divmod(best, log_probs.shape[1])
+        candidates = np.concatenate([running[parents], tokens[:, None]], axis=1)
+        stops = np.isin(tokens, stop)
 
         for i in range(min(beams, len(best))):
             if stops[i] or n == max_new_tokens:
-                finished.append((float(sums[best[i]]) / n, candidates[i]))
+                finished.append((float(sums[i]) / n, candidates[i]))
         finished = sorted(finished, key=lambda pair: -pair[0])[:beams]
-        onward = xp.flatnonzero(~stops)[:beams]
-        running, totals = candidates[onward], sums[best[onward]]
+        onward = np.flatnonzero(~stops)[:beams]
+        running, totals = candidates[onward], sums[onward]
         if not len(onward) or (len(finished) == beams and float(totals[0]) / n <= finished[-1][0]):
             break
         if past:
@@ -277,22 +287,26 @@ def beam_search(model, ids, max_new_tokens, beams, stop=(), repetition_penalty=1
 
 def _columns(model, ids, max_new_tokens, num_samples, stop, repetition_penalty, use_cache, choose):
     """Yield the (B num_samples,) next tokens of all sequences until they have stopped."""
-    xp = array_module(ids)
-    stop = xp.asarray(stop, dtype=ids.dtype)
-    stopped = xp.zeros(len(ids) * num_samples, bool)
+    P = model.config.n_positions
+    stopped = np.zeros(len(ids) * num_samples, bool)
     past = _key_value_cache(model, ids, max_new_tokens) if use_cache else None
     for step in range(max_new_tokens):
-        logits = _next_logits(model, ids, past)
+        scores = logits = _next_logits(model, ids, past)
+        xp = array_module(logits)
         if step == 0 and num_samples > 1:  # the prompt has been read once, and each sample goes on from there
-            samples = xp.repeat(xp.arange(len(ids)), num_samples)
-            ids, logits = ids[samples], logits[samples]
+            samples = np.repeat(np.arange(len(ids)), num_samples)
+            ids, scores = ids[samples], xp.repeat(logits, num_samples, axis=0)
             if past:
                 _select(past, samples)
-        if repetition_penalty != 1:
-            logits = apply_repetition_penalty(logits, ids, repetition_penalty)
-        tokens = xp.where(stopped, ids[:, -1], choose(logits))
-        ids = xp.concatenate([ids, tokens[:, None]], axis=1)
-        stopped |= xp.isin(tokens, stop)
+        with np.errstate(invalid="ignore"):  # of scores that are not finite, which _chosen finds
+            if repetition_penalty != 1:
+                scores = apply_repetition_penalty(scores, xp.asarray(ids), repetition_penalty)
+            tokens = choose(scores)
+        tokens = np.where(stopped, ids[:, -1], _chosen(tokens, logits))
+        ids = np.concatenate([ids, tokens[:, None]], axis=1)
+        if repetition_penalty == 1:  # which alone asks for tokens that the model no longer reads
+            ids = ids[:, -P - 1 :]
+        stopped |= np.isin(tokens, stop)
         yield tokens
         if stopped.all():
             return
@@ -312,10 +326,9 @@ class _RowGenerators:
 
 def _beam_columns(model, prompts, max_new_tokens, *options):
     """Yield the (B,) next tokens of the sequences that beam search finds, one prompt after the other."""
-    xp = array_module(prompts)
     found = [beam_search(model, ids, max_new_tokens, *options) for ids in prompts]
     for step in range(max(len(tokens) for tokens in found)):
-        yield xp.stack([tokens[min(step, len(tokens) - 1)] for tokens in found])
+        yield np.stack([tokens[min(step, len(tokens) - 1)] for tokens in found])
 
 
 def _next_logits(model, ids, past):
@@ -325,10 +338,19 @@ def _next_logits(model, ids, past):
         ids, past = ids[:, -P:], None
     else:
         ids = ids[:, past[0].length :]  # what has not been read yet: the prompt, then a token each time
-    logits = model.forward(ids, past=past, positions=slice(-1, None), keep=False)[0][:, 0]
-    if not array_module(logits).isfinite(logits).all():
+    return model.forward(ids, past=past, positions=slice(-1, None), keep=False)[0][:, 0]
+
+
+def _chosen(indices, logits):
+    """What was chosen by these logits, on the host; ValueError where they are not finite.
+
+    Both are learned from one transfer: where they are not, -1 was chosen.
+    """
+    xp = array_module(logits)
+    indices = to_host(xp.where(xp.isfinite(logits).all(), indices, -1))
+    if indices[0] < 0:
         raise ValueError("the model's logits are not finite: its weights hold NaN or inf, or overflow")
-    return logits
+    return indices
 
 
 def _key_value_cache(model, ids, max_new_tokens):
@@ -338,6 +360,7 @@ def _key_value_cache(model, ids, max_new_tokens):
 
 def _select(past, rows):
     """Let the sequences ``rows`` go on, in this order, in the cache of every block."""
+    rows = array_module(past[0].keys).asarray(rows)
     for layer in past:
         layer.select(rows)
 
@@ -359,7 +382,6 @@ def _indices_of_largest(x, k):
 
 def _prompts(model, ids):
     """The prompts as (B, T) int64, or an error that says what is wrong with them."""
-    ids = model._array(ids, "ids")
     if ids.ndim not in (1, 2) or 0 in ids.shape:
         raise ValueError(
             f"ids must be (T,) or (B, T) with at least one token to continue, got shape {ids.shape}; "

@@ -91,6 +91,7 @@ class Mixture:
         for corpus in self.corpora:
             corpus.weight /= total
         self._drawn = [corpus for corpus in self.corpora if corpus.weight]
+        self._vocab_size = len(tokenizer)
 
     @property
     def train_tokens(self):
@@ -98,15 +99,25 @@ class Mixture:
         return sum(len(corpus.train_ids) for corpus in self._drawn)
 
     def windows(self, B, T, rng):
-        """B windows of T tokens from random places of random corpora; see ``minigpt2.data.random_windows``."""
+        """B windows of T tokens from random places of random corpora; see ``minigpt2.data.random_windows``.
+
+        raises: ValueError, naming the corpus, where a token file holds an id that the vocabulary does not have.
+        """
         if len(self._drawn) == 1:
-            return random_windows(self._drawn[0].train_ids, B, T, rng)
+            return self._windows(self._drawn[0], B, T, rng)
         counts = rng.multinomial(B, [corpus.weight for corpus in self._drawn])
-        pairs = [
-            random_windows(corpus.train_ids, n, T, rng) for corpus, n in zip(self._drawn, counts, strict=True) if n
-        ]
+        pairs = [self._windows(corpus, n, T, rng) for corpus, n in zip(self._drawn, counts, strict=True) if n]
         ids, targets = zip(*pairs, strict=True)
         return np.concatenate(ids), np.concatenate(targets)
+
+    def _windows(self, corpus, B, T, rng):
+        ids, targets = random_windows(corpus.train_ids, B, T, rng)
+        if (largest := max(ids.max(), targets.max())) >= self._vocab_size:
+            raise ValueError(
+                f"{corpus.name} is damaged: it holds the id {largest}, but the vocabulary has {self._vocab_size:,} "
+                "tokens; write it again with: minigpt2 data TEXT --out FOLDER"
+            )
+        return ids, targets
 
     def mean(self, losses):
         """The mean of a loss per corpus, by their weights. losses: dict from name to number."""
@@ -119,11 +130,17 @@ class Mixture:
             boundary = len(ids) - min(len(ids) // 10, VALIDATION_TOKENS)
             train_ids, validation_ids = ids[:boundary], np.asarray(ids[boundary:])
             counted = [i for i in validation_ids[1:].tolist() if i != tokenizer.eos_id]
-            characters = len(tokenizer.decode(counted))
+            try:
+                characters = len(tokenizer.decode(counted))
+            except ValueError as error:
+                raise ValueError(f"{source.name} is damaged: {error}") from None
         else:
             train, validation = split_documents(source.documents)
-            train_ids = np.asarray(encode_documents(tokenizer, train), dtype=np.int32)
-            validation_ids = np.asarray(encode_documents(tokenizer, validation), dtype=np.int32)
+            try:
+                train_ids = np.asarray(encode_documents(tokenizer, train), dtype=np.int32)
+                validation_ids = np.asarray(encode_documents(tokenizer, validation), dtype=np.int32)
+            except (ValueError, OverflowError) as error:  # OverflowError: an id beyond 32 bits
+                raise ValueError(f"{source.name}: {error}") from None
             characters = sum(map(len, validation)) - len(tokenizer.decode(validation_ids[:1]))
         if len(validation_ids) < 2:
             raise ValueError(f"training: {source.name} is too short to keep a tenth of it for validation")

@@ -5,15 +5,20 @@ Shapes: B batch, T time (tokens), C channels (n_embd), H heads, V vocabulary, P 
 
 import dataclasses
 import math
+import reprlib
+import sys
 from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
 
 import numpy as np
 
 from minigpt2 import checkpoint
-from minigpt2.backend import array_module
+from minigpt2.backend import array_module, device_generator, module_of, on_host, to_host
 from minigpt2.components.attention import KeyValueCache, attention_backward, attention_forward
 from minigpt2.components.dropout import dropout_backward, dropout_forward
 from minigpt2.components.embedding import (
+    check_ids,
     embedding_backward,
     embedding_forward,
     unembedding_backward,
@@ -22,10 +27,10 @@ from minigpt2.components.embedding import (
 from minigpt2.components.feed_forward import feed_forward_backward, feed_forward_forward
 from minigpt2.components.head import head_backward, head_forward
 from minigpt2.components.layer_norm import layer_norm_backward, layer_norm_forward
-from minigpt2.components.loss import cross_entropy_backward, cross_entropy_forward
+from minigpt2.components.loss import check_targets, cross_entropy_backward, cross_entropy_forward
 from minigpt2.components.position import position_backward, position_forward
 from minigpt2.components.residual import residual_backward, residual_forward
-from minigpt2.parameters import allocate, allocate_like, flatten
+from minigpt2.parameters import allocate, allocate_like, flatten, moved
 
 PRESETS = {  # the four released sizes, under their names on the hub
     "gpt2": {"n_layer": 12, "n_head": 12, "n_embd": 768},
@@ -41,6 +46,9 @@ FIXED_BY_GPT2 = {
     "scale_attn_by_inverse_layer_idx": False,
     "add_cross_attention": False,
 }
+
+
+MAX_SIZE = 2**31 - 1  # of anything: what is above is no size, but a fault in a file
 
 
 @dataclass(frozen=True)
@@ -79,20 +87,35 @@ class GPT2Config:
             if name == "n_inner" and value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int | np.integer):
-                raise TypeError(f"GPT2Config: {name} must be an integer, got {value!r}")
+                raise TypeError(f"GPT2Config: {name} must be an integer, got {reprlib.repr(value)}")
             if value < 1:
-                raise ValueError(f"GPT2Config: {name} must be at least 1, got {value}")
+                raise ValueError(f"GPT2Config: {name} must be at least 1, got {reprlib.repr(value)}")
+            if value > MAX_SIZE:
+                raise ValueError(f"GPT2Config: {name} must be at most {MAX_SIZE:,}, got {reprlib.repr(value)}")
         if self.n_embd % self.n_head:
             raise ValueError(
                 f"GPT2Config: n_embd={self.n_embd} must be a multiple of n_head={self.n_head}, "
                 "because every head gets an equal share of the channels"
             )
+        for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop", "layer_norm_epsilon", "initializer_range"):
+            if isinstance(getattr(self, name), bool) or not isinstance(getattr(self, name), Real):
+                raise TypeError(f"GPT2Config: {name} must be a number, got {reprlib.repr(getattr(self, name))}")
         for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"GPT2Config: {name} must be in [0, 1), got {getattr(self, name)}")
+                raise ValueError(f"GPT2Config: {name} must be in [0, 1), got {reprlib.repr(getattr(self, name))}")
         for name in ("layer_norm_epsilon", "initializer_range"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"GPT2Config: {name} must be above 0, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if not 0 < value <= sys.float_info.max:
+                wanted = "finite" if value > 0 else "above 0"
+                raise ValueError(f"GPT2Config: {name} must be {wanted}, got {reprlib.repr(value)}")
+        if not isinstance(self.tie_word_embeddings, bool):
+            raise TypeError(
+                f"GPT2Config: tie_word_embeddings must be true or false, got {reprlib.repr(self.tie_word_embeddings)}"
+            )
+        for name in ("bos_token_id", "eos_token_id"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer)):
+                raise TypeError(f"GPT2Config: {name} must be an integer or None, got {reprlib.repr(value)}")
 
     @classmethod
     def preset(cls, name, **changes):
@@ -103,14 +126,31 @@ class GPT2Config:
 
     @classmethod
     def from_dict(cls, values):
-        """Read the content of a Hugging Face config.json; keys that do not change the model are passed over."""
+        """Read the content of a Hugging Face config.json; keys that do not change the model are passed over.
+
+        raises: ValueError when a value is of the wrong kind or out of range, or asks for what GPT-2 does not have.
+        """
         for name, wanted in FIXED_BY_GPT2.items():
             if values.get(name, wanted) != wanted:
-                raise ValueError(f"config: {name}={values[name]!r}, but GPT-2 as released has {wanted!r}")
+                raise ValueError(
+                    f"config: {name}={reprlib.repr(values[name])}, but GPT-2 as released has {wanted!r}"
+                )
         if values.get("model_type", "gpt2") not in ("gpt2", "minigpt2"):
-            raise ValueError(f"config: model_type is {values['model_type']!r}, expected 'gpt2'")
+            raise ValueError(f"config: model_type is {reprlib.repr(values['model_type'])}, expected 'gpt2'")
         names = {field.name for field in dataclasses.fields(cls)}
-        return cls(**{name: value for name, value in values.items() if name in names})
+        try:
+            return cls(**{name: value for name, value in values.items() if name in names})
+        except TypeError as error:  # a fault of the file, not of the code
+            raise ValueError(str(error)) from None
+
+    @classmethod
+    def from_pretrained(cls, folder):
+        """Read a folder's config.json; errors as ``from_dict``, naming the file, and FileNotFoundError."""
+        values = checkpoint.read_config(folder)
+        try:
+            return cls.from_dict(values)
+        except ValueError as error:
+            raise ValueError(f"{Path(folder) / checkpoint.CONFIG}: {error}") from None
 
     def to_dict(self):
         """The content of a config.json that Hugging Face's transformers understands.
@@ -130,22 +170,29 @@ class GPT2Config:
 
     def parameter_shapes(self):
         """Dict from the dotted name of each parameter to its shape, in the order of computation."""
+        return dict(self.iter_shapes())
+
+    def iter_shapes(self):
+        """Yield the pairs of ``parameter_shapes`` one by one, of which a hostile config.json can ask for any number."""
         V, P, C, F = self.vocab_size, self.n_positions, self.n_embd, self.n_inner or 4 * self.n_embd
-        shapes = {"wte.weight": (V, C), "wpe.weight": (P, C)}
+        yield "wte.weight", (V, C)
+        yield "wpe.weight", (P, C)
         for layer in range(self.n_layer):
             for name, *shape in (
                 ("ln_1", C), ("attn.c_attn", C, 3 * C), ("attn.c_proj", C, C),
                 ("ln_2", C), ("mlp.c_fc", C, F), ("mlp.c_proj", F, C),
             ):  # fmt: skip
-                shapes[f"h.{layer}.{name}.weight"] = tuple(shape)
-                shapes[f"h.{layer}.{name}.bias"] = (shape[-1],)
-        shapes |= {"ln_f.weight": (C,), "ln_f.bias": (C,)}
+                yield f"h.{layer}.{name}.weight", tuple(shape)
+                yield f"h.{layer}.{name}.bias", (shape[-1],)
+        yield "ln_f.weight", (C,)
+        yield "ln_f.bias", (C,)
         if self.head_layers > 1:
             for layer in range(self.head_layers):
                 outputs = V if layer == self.head_layers - 1 else C
-                shapes |= {f"head.{layer}.weight": (C, outputs), f"head.{layer}.bias": (outputs,)}
-            return shapes
-        return shapes if self.tie_word_embeddings else shapes | {"lm_head.weight": (V, C)}
+                yield f"head.{layer}.weight", (C, outputs)
+                yield f"head.{layer}.bias", (outputs,)
+        elif not self.tie_word_embeddings:
+            yield "lm_head.weight", (V, C)
 
 
 def block_forward(x, params, n_head, eps=1e-5, causal=True, attn_pdrop=0.0, resid_pdrop=0.0, rng=None, past=None):
@@ -330,16 +377,35 @@ class GPT2:
             the small model inside this package; or a released one, downloaded once into a cache:
             "gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl", "distilgpt2"
         dtype: "float32" or "float64", to compute in; files may hold float16 or bfloat16 as well
-        raises: ValueError when the name is unknown or the files do not fit, naming every tensor.
+        raises: ValueError when the name is unknown, a file is damaged or they do not fit, naming the tensors;
+            FileNotFoundError. Nothing that config.json asks for gets memory before the weights are there.
         """
         from minigpt2 import hub  # imports requests, which takes longer than the rest together
 
         folder = hub.locate(name_or_path)
         model = cls.__new__(cls)
-        model.config = GPT2Config.from_dict(checkpoint.read_config(folder))
+        model.config = GPT2Config.from_pretrained(folder)
+        checkpoint.check_parameters(folder, model.config.iter_shapes())
         model.params = allocate(model.config.parameter_shapes(), _float_dtype(dtype), np)
         checkpoint.read_parameters(folder, flatten(model.params))
         return model
+
+    @property
+    def device(self):
+        """Where the parameters are: "numpy", the host, or "cupy", a CUDA device."""
+        return "numpy" if on_host(self.params["wte"]["weight"]) else "cupy"
+
+    def to(self, device):
+        """Move the parameters to a device, in place and in one transfer.
+
+        What was made for the parameters as they were, an optimizer or adapters, is to be made anew.
+
+        device: "numpy", the host, or "cupy", the current CUDA device
+        returns the model itself.
+        raises: ValueError for another name, and where CuPy or a CUDA device is missing.
+        """
+        self.params = moved(self.params, module_of(device))
+        return self
 
     def with_head(self, layers, seed=0):
         """A copy of this model whose output layer is replaced by ``layers`` new ones; everything else is kept.
@@ -350,7 +416,7 @@ class GPT2:
         seed:   of their random weights
         """
         config = dataclasses.replace(self.config, head_layers=layers, tie_word_embeddings=False)
-        model = GPT2(config, seed, self.params["wte"]["weight"].dtype)
+        model = GPT2(config, seed, self.params["wte"]["weight"].dtype).to(self.device)
         kept = {name: p for name, p in flatten(self.params).items() if not name.startswith(("head.", "lm_head."))}
         for name, parameter in flatten(model.params).items():
             if name in kept:
@@ -363,24 +429,29 @@ class GPT2:
 
         dtype: "float32", "float16" or "bfloat16", on disk
         """
-        checkpoint.write_checkpoint(folder, self.config.to_dict(), flatten(self.params), dtype)
+        parameters = flatten(moved(self.params, np))
+        checkpoint.write_checkpoint(folder, self.config.to_dict(), parameters, dtype)
 
     @property
     def num_parameters(self):
         """How many numbers there are to learn; 124,439,808 for "gpt2"."""
         return sum(parameter.size for parameter in flatten(self.params).values())
 
-    def forward(self, ids, **options):
+    def forward(self, ids, rng=None, **options):
         """Logits (B, T, V) of token ids (B, T), and the cache; see ``gpt2_forward`` for the options.
 
         logits[b, t] scores every candidate for the token *after* ids[b, t].
         """
-        return gpt2_forward(self._array(ids, "ids"), self.params, self.config, **options)
+        config = self.config
+        drops = config.embd_pdrop or config.attn_pdrop or config.resid_pdrop
+        rng = device_generator(rng, array_module(self.params["wte"]["weight"])) if drops else None
+        return gpt2_forward(self._array(ids, "ids", check_ids), self.params, config, rng=rng, **options)
 
     def loss(self, ids, targets, label_smoothing=0.0, causal=True):
         """Mean cross-entropy in nats per counted target, without gradients; arguments as ``loss_and_grads``."""
+        targets = self._array(targets, "targets", check_targets)
         logits, _ = self.forward(ids, causal=causal, keep=False)
-        return float(cross_entropy_forward(logits, self._array(targets, "targets"), label_smoothing)[0])
+        return float(cross_entropy_forward(logits, targets, label_smoothing)[0])
 
     def loss_and_grads(self, ids, targets, label_smoothing=0.0, rng=None, causal=True):
         """Mean cross-entropy and its gradient with respect to every parameter.
@@ -388,12 +459,13 @@ class GPT2:
         ids:     (B, T) tokens
         targets: (B, T) the token that should follow each, i.e. ids moved by one; -100 where none counts
         label_smoothing: see ``cross_entropy_forward``
-        rng:     numpy.random.Generator, switches the config's dropout on
+        rng:     numpy.random.Generator, switches the config's dropout on; on a device it gives the seed of the masks
         causal:  False for masked language modelling
         returns loss, a float in nats per counted target, and grads, nested like ``model.params``.
         """
+        targets = self._array(targets, "targets", check_targets)
         logits, cache = self.forward(ids, causal=causal, rng=rng)
-        loss, loss_cache = cross_entropy_forward(logits, self._array(targets, "targets"), label_smoothing)
+        loss, loss_cache = cross_entropy_forward(logits, targets, label_smoothing)
         dlogits = cross_entropy_backward(1.0, loss_cache, out=logits)  # nobody needs the logits any more
         _, grads = gpt2_backward(dlogits, cache, out=allocate_like(self.params))
         return float(loss), grads
@@ -418,15 +490,27 @@ class GPT2:
         size = (B, config.n_head, max_tokens or config.n_positions, config.n_embd // config.n_head)
         return [KeyValueCache(*size, weight.dtype, array_module(weight)) for _ in self.params["h"]]
 
-    def _array(self, values, name):
-        """Token ids as an integer array beside the parameters; lists are welcome."""
-        try:
-            array = array_module(self.params["wte"]["weight"]).asarray(values)
-        except ValueError:
-            raise ValueError(f"{name} must be (B, T) with rows of equal length") from None
-        if array.size and array.dtype.kind not in "iu":
-            raise TypeError(f"{name} must be integers, got {array.dtype}; encode text with a Tokenizer")
-        return array
+    def _array(self, values, name, check):
+        """Token ids as an integer array beside the parameters; lists are welcome.
+
+        check: of the component that takes them, which can look at them on the host only
+        """
+        array, xp = token_array(values, name), array_module(self.params["wte"]["weight"])
+        if xp is np:
+            return array
+        check(array, self.config.vocab_size)
+        return xp.asarray(array) if on_host(values) else values
+
+
+def token_array(values, name):
+    """Token ids as an integer array on the host; lists are welcome."""
+    try:
+        array = np.asarray(to_host(values))
+    except ValueError:
+        raise ValueError(f"{name} must be (B, T) with rows of equal length") from None
+    if array.size and array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers, got {array.dtype}; encode text with a Tokenizer")
+    return array
 
 
 def _float_dtype(dtype):

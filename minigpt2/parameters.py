@@ -8,7 +8,9 @@ optimizer walks four long rows of numbers and need not know that a model exists.
 
 import math
 
-from minigpt2.backend import address, array_module
+import numpy as np
+
+from minigpt2.backend import address, array_module, to_host
 
 
 def flatten(tree, prefix=""):
@@ -66,9 +68,7 @@ def allocate(shapes, dtype, xp):
 
     shapes: dict from dotted name to shape; dtype: of every parameter; xp: numpy or cupy.
     """
-    slices, _, size = layout(shapes)
-    flat = xp.empty(size, dtype)
-    return unflatten({name: flat[slices[name]].reshape(shape) for name, shape in shapes.items()})
+    return _views(xp.empty(layout(shapes)[2], dtype), shapes)
 
 
 def allocate_like(params):
@@ -76,6 +76,15 @@ def allocate_like(params):
     leaves = flatten(params)
     first = next(iter(leaves.values()))
     return allocate(shapes_of(leaves), first.dtype, array_module(first))
+
+
+def moved(params, xp):
+    """The tree as arrays of ``xp``: ``params`` itself if it is there; else its flat buffer crosses in one transfer."""
+    leaves = flatten(params)
+    if array_module(next(iter(leaves.values()))) is xp:
+        return params
+    flat, _ = flat_view(leaves)
+    return _views(to_host(flat) if xp is np else xp.asarray(flat), shapes_of(leaves))
 
 
 def shapes_of(leaves):
@@ -113,6 +122,11 @@ def unpack(flat, leaves):
     slices, _ = _slices_and_size(leaves)
     for name, leaf in leaves.items():
         leaf[...] = flat[slices[name]].reshape(leaf.shape)
+
+
+def _views(flat, shapes):
+    slices, _, _ = layout(shapes)
+    return unflatten({name: flat[slices[name]].reshape(shape) for name, shape in shapes.items()})
 
 
 def _slices_and_size(leaves):

@@ -23,7 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from minigpt2.data import document_parts, locate
-from minigpt2.files import atomic_write
+from minigpt2.files import atomic_write, check_file
 
 MAGIC, VERSION = b"minigpt2 tokens\n", 1
 FIELDS = struct.Struct("<16sII5Q32s")
@@ -73,8 +73,10 @@ def write_tokens(path, tokenizer, sources, progress=False):
     sources: list; each entry a path or "shakespeare", see ``minigpt2.data.documents``, or an iterable of documents
     progress: True shows a bar on standard error
     returns TokenFile.
-    raises: as ``documents`` and ``encode_documents``; ValueError when there is nothing to write.
+    raises: as ``documents`` and ``encode_documents``; ValueError when there is nothing to write, or an id above 2**32.
     """
+    if len(tokenizer) > 2**32:
+        raise ValueError(f"{path}: ids take 4 bytes at most, but this tokenizer's reach {len(tokenizer) - 1:,}")
     id_type = np.dtype("<u2" if len(tokenizer) <= 2**16 else "<u4")
     files = [source for source in sources if _is_path(source)]
     total = sum(locate(file).stat().st_size for file in files) if len(files) == len(sources) else None
@@ -117,7 +119,7 @@ def write_tokens(path, tokenizer, sources, progress=False):
 
 
 def open_tokens(path, tokenizer=None):
-    """Open what ``write_tokens`` wrote; no id is read before it is looked at.
+    """Open what ``write_tokens`` wrote; no id is read, nor held against the vocabulary, before it is looked at.
 
     tokenizer: if given, it must be the one with which the file was written
     returns TokenFile.
@@ -125,12 +127,12 @@ def open_tokens(path, tokenizer=None):
         damaged, or was written with another tokenizer.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise FileNotFoundError(f"{path}: no such token file; write one with: minigpt2 data TEXT --out FOLDER")
     again = "write it again with: minigpt2 data TEXT --out FOLDER"
+    actual = check_file(path)
     with open(path, "rb") as file:
         header = file.read(HEADER_BYTES)
-        actual = os.fstat(file.fileno()).st_size
     if not header.startswith(MAGIC):
         raise ValueError(f"{path} is not a token file of minigpt2; {again}")
     if len(header) < HEADER_BYTES:
@@ -141,6 +143,9 @@ def open_tokens(path, tokenizer=None):
         raise ValueError(f"{path} has version {version} of the format, expected {VERSION}; {again}")
     if hashlib.sha256(fields).digest() != checksum:
         raise ValueError(f"{path}: the header is damaged (its checksum does not fit); {again}")
+    right_width = id_bytes == (2 if vocabulary_size <= 2**16 else 4)
+    if not (right_width and 1 <= documents <= characters <= size <= 4 * characters and 2 * documents - 1 <= tokens):
+        raise ValueError(f"{path}: the numbers in the header contradict each other; {again}")
     if actual != (expected := HEADER_BYTES + tokens * id_bytes):
         raise ValueError(f"{path} is cut off or damaged: {actual:,} bytes, expected {expected:,}; {again}")
     if tokenizer is not None and vocabulary.hex() != vocabulary_hash(tokenizer):

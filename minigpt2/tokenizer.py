@@ -13,7 +13,10 @@ the vocabulary has room.
 """
 
 import heapq
+import io
+import os
 import re
+import reprlib
 import warnings
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -95,7 +98,7 @@ class MergeError(ValueError):
     """A merge that the vocabulary or the merges before it do not allow."""
 
     def __init__(self, rank, left, right, reason):
-        super().__init__(f"merge {rank + 1} ({left!r} + {right!r}): {reason}")
+        super().__init__(f"merge {rank + 1} ({reprlib.repr(left)} + {reprlib.repr(right)}): {reason}")
         self.rank = rank
 
 
@@ -143,17 +146,18 @@ class Tokenizer:
 
         self._ranks = {}  # (left id, right id) -> rank
         self._merged = []  # rank -> id of the merged token
-        used = set()
+        used, special = set(), set(self.special_tokens)
         for rank, (left, right) in enumerate(self.merges):
             token = left + right
             for symbol in (left, right, token):
-                if symbol not in self.vocab or symbol in self.special_tokens:
-                    raise MergeError(rank, left, right, f"{symbol!r} is no ordinary token of the vocabulary")
+                if symbol not in self.vocab or symbol in special:
+                    raise MergeError(rank, left, right, f"{reprlib.repr(symbol)} is no ordinary token of the "
+                                                        f"vocabulary")
             pair = self.vocab[left], self.vocab[right]
             if pair in self._ranks:
                 raise MergeError(rank, left, right, f"the same pair as merge {self._ranks[pair] + 1}")
             if token in used:  # `_encode_piece` relies on the order
-                raise MergeError(rank, left, right, f"an earlier merge already uses {token!r}; "
+                raise MergeError(rank, left, right, f"an earlier merge already uses {reprlib.repr(token)}; "
                                                     f"merges must be in the order of training")
             self._ranks[pair] = rank
             self._merged.append(self.vocab[token])
@@ -279,7 +283,9 @@ class Tokenizer:
         returns: bytes; not always UTF-8, as a token may hold a part of a character.
         raises: TypeError when an id is not an integer; ValueError when no token has it.
         """
-        return b"".join(look_up(ids, self._bytes))
+        joined = io.BytesIO()  # b"".join would take 80 bytes for each token
+        joined.writelines(look_up(ids, self._bytes))
+        return joined.getvalue()
 
     @classmethod
     def train(cls, text, vocab_size=1024, special_tokens=(END_OF_TEXT,), progress=None):
@@ -338,14 +344,14 @@ class Tokenizer:
 
         folder = hub.locate(name_or_path, files="tokenizer")
         config_file = folder / "tokenizer_config.json"
-        config = files.read_json(config_file) if config_file.exists() else {}
+        config = files.read_json(config_file, files.MAX_CONFIG) if os.path.lexists(config_file) else {}
         if config.get("tokenizer_class") == "CharTokenizer":
             from minigpt2.char_tokenizer import CharTokenizer  # here, as it imports this file
 
             return CharTokenizer.from_pretrained(folder)
         for vocab_name, merges_name in VOCABULARY_FILES:
             vocab_file, merges_file = folder / vocab_name, folder / merges_name
-            if vocab_file.exists() and merges_file.exists():
+            if os.path.lexists(vocab_file) and os.path.lexists(merges_file):
                 break
         else:
             pairs = ", or ".join(" and ".join(names) for names in VOCABULARY_FILES)
@@ -449,16 +455,13 @@ def read_merges(path):
     returns: (list of pairs, number of the line of the first).
     raises: FileNotFoundError; ValueError, naming the line, when one is not two tokens with a space between.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").rstrip("\n").split("\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text: {error}") from None
+    lines = files.read_text(path).rstrip("\n").split("\n")
     first_line = 2 if lines[0].startswith("#version") or lines == [""] else 1
-    pairs = [tuple(line.split(" ")) for line in lines[first_line - 1 :]]
+    pairs = [tuple(line.split(" ", 2)) for line in lines[first_line - 1 :]]
     for n, pair in enumerate(pairs, first_line):
         if len(pair) != 2 or not all(pair):
             raise ValueError(f"{path}, line {n}: expected two tokens with a space between, "
-                             f"got {lines[n - 1]!r}")
+                             f"got {reprlib.repr(lines[n - 1])}")
     return pairs, first_line
 
 
@@ -466,36 +469,43 @@ def read_special_tokens(path, config):
     """The special tokens {token: id} that a tokenizer_config.json names; ``path`` is for the message."""
     try:
         added = config.get("added_tokens_decoder", {}).items()
-        return {entry["content"]: int(i) for i, entry in added if entry.get("special")}
+        special_tokens = {entry["content"]: int(i) for i, entry in added if entry.get("special")}
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ValueError(f'{path}: expected "added_tokens_decoder" as {{"id": {{"content": "token", '
-                         f'"special": true}}}}, got {config["added_tokens_decoder"]!r}') from None
+                         f'"special": true}}}}, got {reprlib.repr(config["added_tokens_decoder"])}') from None
+    if wrong := [token for token in special_tokens if not isinstance(token, str) or not token]:
+        raise ValueError(f'{path}: expected a text as "content" of a special token, got {reprlib.repr(wrong[0])}')
+    return special_tokens
 
 
 def bytes_of_ids(vocab, special_tokens):
     """{id: bytes} of a vocabulary that is written in printable form; ValueError where it is malformed."""
+    special = set()
     for token in special_tokens:
-        if not isinstance(token, str) or not token or token in BYTE_OF or special_tokens.count(token) > 1:
+        if not isinstance(token, str) or not token or token in BYTE_OF or token in special:
             raise ValueError(f"special tokens must be different strings, none of which stands for a byte; "
-                             f"got {token!r} among {special_tokens}")
+                             f"got {reprlib.repr(token)} among {reprlib.repr(special_tokens)}")
         if token not in vocab:
-            raise ValueError(f"the special token {token!r} is not in the vocabulary")
+            raise ValueError(f"the special token {reprlib.repr(token)} is not in the vocabulary")
+        special.add(token)
     for character, byte in BYTE_OF.items():
         if character not in vocab:
             raise ValueError(f"the vocabulary lacks {character!r}, which stands for the byte {byte}")
     table = {}
     for token, i in vocab.items():
         if isinstance(i, bool) or not isinstance(i, Integral) or i < 0:
-            raise ValueError(f"the id of {token!r} must be an integer from 0 on, got {i!r}")
+            raise ValueError(f"the id of {reprlib.repr(token)} must be an integer from 0 on, got {reprlib.repr(i)}")
+        if i >= 2**63:
+            raise ValueError(f"the id of {reprlib.repr(token)} must be below 2**63, got {reprlib.repr(i)}")
         if i in table:
-            raise ValueError(f"the id {i} of {token!r} is given twice")
-        if token in special_tokens:
+            raise ValueError(f"the id {i} of {reprlib.repr(token)} is given twice")
+        if token in special:
             table[i] = token.encode()
         elif token and all(character in BYTE_OF for character in token):
             table[i] = bytes(BYTE_OF[character] for character in token)
         else:
-            raise ValueError(f"{token!r} (id {i}) is neither a special token nor made of the 256 characters "
-                             f"that stand for bytes")
+            raise ValueError(f"{reprlib.repr(token)} (id {i}) is neither a special token nor made of the 256 "
+                             f"characters that stand for bytes")
     return table
 
 

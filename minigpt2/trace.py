@@ -7,12 +7,14 @@ in ``dcache``, and a trace is the two, flattened.
 import json
 import math
 
+import numpy as np
+
 import minigpt2
-from minigpt2.backend import array_module
+from minigpt2.backend import array_module, to_host
 from minigpt2.checkpoint import write_tensors
 from minigpt2.components.attention import softmax_backward
-from minigpt2.components.loss import cross_entropy_backward, cross_entropy_forward
-from minigpt2.model import gpt2_backward
+from minigpt2.components.loss import check_targets, cross_entropy_backward, cross_entropy_forward
+from minigpt2.model import gpt2_backward, token_array
 from minigpt2.parameters import flatten
 
 # In the order of computation; {i} counts the blocks from 0. Shapes: B batch, T time (tokens), C channels
@@ -50,15 +52,15 @@ def trace(model, ids, targets=None, backward=False, label_smoothing=0.0):
     targets:  like ids, -100 where none counts; by default the ids moved by one, and -100 at the end
     backward: also the gradients of the loss: of the activations from last to first, then of the parameters
     label_smoothing: as in ``cross_entropy_forward``
-    returns dict from name to array, in the order of computation, in the dtype of the model; attention's
+    returns dict from name to NumPy array, in the order of computation, in the dtype of the model; attention's
         gradients are those of the full matrices, so grad.h.0.attn.probs is dheads v^T behind the mask too.
     raises: TypeError or ValueError for ids or targets of a wrong kind, shape or range, and when there is
         nothing to predict.
     """
-    ids = _sequences(model._array(ids, "ids"))
+    ids = _sequences(token_array(ids, "ids"))
     logits, cache = model.forward(ids)
-    targets = _next(ids) if targets is None else _sequences(model._array(targets, "targets"))
-    loss, loss_cache = cross_entropy_forward(logits, targets, label_smoothing)
+    targets = _next(ids) if targets is None else _sequences(token_array(targets, "targets"))
+    loss, loss_cache = cross_entropy_forward(logits, model._array(targets, "targets", check_targets), label_smoothing)
     xp = array_module(logits)
     activations = flatten({
         "embd": cache["embd"],
@@ -67,17 +69,10 @@ def trace(model, ids, targets=None, backward=False, label_smoothing=0.0):
         "logits": logits,
         "loss": xp.asarray(loss),
     })  # fmt: skip
-    tensors = {"ids": ids.astype(xp.int64), "targets": targets.astype(xp.int64)} | activations
-    if not backward:
-        return tensors
-
-    dcache = {"loss": xp.ones_like(activations["loss"])}
-    dlogits = cross_entropy_backward(1.0, loss_cache)
-    _, grads = gpt2_backward(dlogits, cache, dcache=dcache)
-    dcache["h"] = [_block_gradients(*pair) for pair in zip(dcache["h"], cache["h"], strict=True)]
-    gradients, grads = flatten(dcache), flatten(grads)
-    tensors |= {f"grad.{name}": gradients[name] for name in reversed(activations)}
-    return tensors | {f"grad.{name}": grads[name] for name in reversed(grads)}
+    tensors = {"ids": ids.astype("int64"), "targets": targets.astype("int64")} | activations
+    if backward:
+        tensors |= _gradients(cache, loss_cache, activations)
+    return {name: to_host(tensor) for name, tensor in tensors.items()}
 
 
 def write_trace(path, tensors, metadata):
@@ -93,6 +88,17 @@ def write_trace(path, tensors, metadata):
     write_tensors(path, tensors, texts)
 
 
+def _gradients(cache, loss_cache, activations):
+    """Those of the activations from last to first, then of the parameters."""
+    dcache = {"loss": array_module(activations["loss"]).ones_like(activations["loss"])}
+    dlogits = cross_entropy_backward(1.0, loss_cache)
+    _, grads = gpt2_backward(dlogits, cache, dcache=dcache)
+    dcache["h"] = [_block_gradients(*pair) for pair in zip(dcache["h"], cache["h"], strict=True)]
+    gradients, grads = flatten(dcache), flatten(grads)
+    gradients = {f"grad.{name}": gradients[name] for name in reversed(activations)}
+    return gradients | {f"grad.{name}": grads[name] for name in reversed(grads)}
+
+
 def _sequences(ids):
     return ids[None] if ids.ndim == 1 else ids
 
@@ -101,7 +107,7 @@ def _next(ids):
     """The token after each of ids (B, T), and -100 after the last."""
     if ids.shape[1] == 1:
         raise ValueError("trace: after a single token there is none to predict; give targets")
-    targets = array_module(ids).roll(ids, -1, axis=1).astype("int64")
+    targets = np.roll(ids, -1, axis=1).astype("int64")
     targets[:, -1] = -100
     return targets
 

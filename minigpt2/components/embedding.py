@@ -3,7 +3,7 @@
 Shapes: B batch, T time (tokens), C channels (n_embd), V vocabulary.
 """
 
-from minigpt2.backend import add_rows, array_module
+from minigpt2.backend import add_rows, array_module, on_host
 
 
 def embedding_forward(ids, weight):
@@ -14,20 +14,11 @@ def embedding_forward(ids, weight):
     ids:    (B, T) integers in 0 ... V-1
     weight: (V, C) one row per token of the vocabulary (``wte``)
     returns y (B, T, C) and the cache for ``embedding_backward``.
-    raises: TypeError when ids are not integers, ValueError when one is out of range (NumPy would
-        read a negative one from the end of the table, without a word).
+    raises: as ``check_ids``.
     Source: Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training", eq. 2.
     """
-    xp = array_module(weight)
-    if ids.dtype.kind not in "iu":
-        raise TypeError(f"embedding: ids must be integers, got {ids.dtype}; encode text with a Tokenizer")
-    V = weight.shape[0]
-    if ids.size and (int(ids.min()) < 0 or int(ids.max()) >= V):
-        raise ValueError(
-            f"embedding: ids must lie in 0 ... {V - 1}, got {int(ids.min())} ... {int(ids.max())}; "
-            "does the tokenizer belong to this model?"
-        )
-    return xp.take(weight, ids, axis=0), {"ids": ids, "weight": weight}
+    check_ids(ids, V=len(weight))
+    return array_module(weight).take(weight, ids, axis=0), {"ids": ids, "weight": weight}
 
 
 def embedding_backward(dy, cache, out=None):
@@ -45,6 +36,24 @@ def embedding_backward(dy, cache, out=None):
     dweight = xp.zeros_like(weight) if out is None else out["weight"]
     add_rows(dweight, ids.ravel(), dy.reshape(-1, dy.shape[-1]))
     return dweight
+
+
+def check_ids(ids, V):
+    """Make sure that ids are tokens of a vocabulary of V.
+
+    On a device their kind is checked and not their range, since looking at numbers means to wait for them: check
+    them before they go there.
+
+    raises: TypeError when ids are not integers, ValueError when one is out of range (NumPy would read a negative one
+        from the end of the table, and CuPy any one from somewhere, without a word).
+    """
+    if ids.dtype.kind not in "iu":
+        raise TypeError(f"embedding: ids must be integers, got {ids.dtype}; encode text with a Tokenizer")
+    if on_host(ids) and ids.size and (int(ids.min()) < 0 or int(ids.max()) >= V):
+        raise ValueError(
+            f"embedding: ids must lie in 0 ... {V - 1}, got {int(ids.min())} ... {int(ids.max())}; "
+            "does the tokenizer belong to this model?"
+        )
 
 
 def unembedding_forward(x, weight):

@@ -4,7 +4,7 @@ GPT-2 normalises the *input* of each sub-layer ("pre-norm") and once more after 
 Shapes: ... any leading dimensions, usually B batch and T time; C channels.
 """
 
-from minigpt2.backend import array_module, sum_rows
+from minigpt2.backend import array_module, sum_row_products, sum_rows
 
 
 def layer_norm_forward(x, weight, bias, eps=1e-5):
@@ -52,7 +52,7 @@ def layer_norm_backward(dy, cache, out=None):
     xp = array_module(dy)
     out = out or {"weight": None, "bias": None}
     C = dy.shape[-1]
-    dweight = xp.einsum("nc,nc->c", dy.reshape(-1, C), x_hat.reshape(-1, C), out=out["weight"])
+    dweight = sum_row_products(dy.reshape(-1, C), x_hat.reshape(-1, C), out=out["weight"])
     dbias = sum_rows(dy.reshape(-1, C), out=out["bias"])
 
     dx = dy * weight  # dx_hat, turned into dx in place

@@ -4,7 +4,7 @@ Shapes: N positions (usually B * T), V vocabulary. Smoothing is a change of the 
 two sections are one pair of functions.
 """
 
-from minigpt2.backend import array_module
+from minigpt2.backend import array_module, at_a_time, masked_mean, on_host
 
 CHUNK = 1 << 18  # elements of the logits that are worked on at a time: they fit into the processor's cache
 
@@ -20,8 +20,7 @@ def cross_entropy_forward(logits, targets, label_smoothing=0.0, ignore_index=-10
     targets: (...) integers in 0 ... V-1, or ``ignore_index`` where there is nothing to predict
     label_smoothing: e in 0 <= e <= 1; GPT-2 uses 0
     returns loss, a scalar in nats (of the dtype of logits), and the cache for ``cross_entropy_backward``.
-    raises: TypeError when targets are not integers; ValueError when shapes disagree, a target is out of
-        range, every target is ignored, or e is not in [0, 1].
+    raises: ValueError when shapes disagree or e is not in [0, 1]; as ``check_targets``.
     Source: Szegedy et al. 2016, "Rethinking the Inception Architecture", section 7, for the smoothing.
     """
     xp = array_module(logits)
@@ -30,20 +29,11 @@ def cross_entropy_forward(logits, targets, label_smoothing=0.0, ignore_index=-10
         raise ValueError(
             f"cross_entropy: targets must be {logits.shape[:-1]} like the logits, got {targets.shape}"
         )
-    if targets.dtype.kind not in "iu":
-        raise TypeError(f"cross_entropy: targets must be integers, got {targets.dtype}")
+    check_targets(targets, V, ignore_index)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
     targets, rows = targets.ravel(), logits.reshape(-1, V)
     counted = targets != ignore_index
-    used = targets[counted]
-    if not used.size:
-        raise ValueError(f"cross_entropy: all {targets.size} targets are {ignore_index}, nothing to predict")
-    if int(used.min()) < 0 or int(used.max()) >= V:
-        raise ValueError(
-            f"cross_entropy: targets must lie in 0 ... {V - 1} or be {ignore_index}, "
-            f"got {int(used.min())} ... {int(used.max())}"
-        )
 
     log_sum_exp = xp.empty(len(rows), logits.dtype)
     for some in _chunks(rows):
@@ -55,7 +45,7 @@ def cross_entropy_forward(logits, targets, label_smoothing=0.0, ignore_index=-10
     losses = log_sum_exp - (1.0 - label_smoothing) * target_logit
     if label_smoothing:
         losses -= label_smoothing * rows.mean(axis=-1)
-    loss = losses[counted].mean()
+    loss = masked_mean(losses, counted)
     cache = {"logits": logits, "log_sum_exp": log_sum_exp, "targets": targets, "counted": counted}
     return loss, cache | {"label_smoothing": label_smoothing}
 
@@ -89,7 +79,28 @@ def cross_entropy_backward(dloss, cache, out=None):
     return dlogits
 
 
+def check_targets(targets, V, ignore_index=-100):
+    """Make sure that targets are tokens of a vocabulary of V or ignored, and that there is something to predict.
+
+    On a device only their kind is checked, as ``check_ids`` does.
+
+    raises: TypeError when targets are not integers; ValueError when one is out of range or every one is ignored.
+    """
+    if targets.dtype.kind not in "iu":
+        raise TypeError(f"cross_entropy: targets must be integers, got {targets.dtype}")
+    if not on_host(targets):
+        return
+    used = targets[targets != ignore_index]
+    if not used.size:
+        raise ValueError(f"cross_entropy: all {targets.size} targets are {ignore_index}, nothing to predict")
+    if int(used.min()) < 0 or int(used.max()) >= V:
+        raise ValueError(
+            f"cross_entropy: targets must lie in 0 ... {V - 1} or be {ignore_index}, "
+            f"got {int(used.min())} ... {int(used.max())}"
+        )
+
+
 def _chunks(rows):
     """Slices of about ``CHUNK`` elements each that together cover the rows."""
-    size = max(1, CHUNK // rows.shape[-1])
+    size = max(1, at_a_time(rows, CHUNK) // rows.shape[-1])
     return (slice(start, start + size) for start in range(0, len(rows), size))

@@ -6,7 +6,7 @@ and writes each number once, instead of once for every term of the formula. The 
 
 import math
 
-from minigpt2.backend import array_module, in_parallel
+from minigpt2.backend import array_module, at_a_time, in_parallel
 from minigpt2.parameters import flat_view, flatten, layout, shapes_of, unpack
 
 CHUNK = 1 << 17  # elements
@@ -59,14 +59,14 @@ class AdamW:
         beta1, beta2 = self.betas
         step_size = self.lr / (1.0 - beta1**self.t)
         root_correction = 1.0 / math.sqrt(1.0 - beta2**self.t)
-        _, matrix_end, size = layout(shapes_of(leaves))
+        _, matrix_end, _ = layout(shapes_of(leaves))
 
         def update(some):
             decay = self.lr * self.weight_decay if some.start < matrix_end else 0.0
             _adamw(w[some], g[some], self.m[some], self.v[some], scale, beta1, beta2,
                    step_size, root_correction, self.eps, decay)  # fmt: skip
 
-        in_parallel(update, _chunks(matrix_end, size))
+        in_parallel(update, _chunks(w, matrix_end), array_module(w))
         if not shared:
             unpack(w, leaves)
         return norm
@@ -117,7 +117,7 @@ class SGD:
             self.b[some] += g[some] * scale
             w[some] -= self.lr * self.b[some]
 
-        in_parallel(update, _chunks(w.size, w.size))
+        in_parallel(update, _chunks(w, w.size), array_module(w))
         if not shared:
             unpack(w, leaves)
         return norm
@@ -160,17 +160,18 @@ def _clipped(grads, leaves, max_norm):
     g, _ = flat_view({name: grads[name] for name in leaves})
     xp = array_module(g)
     # Chunk by chunk and summed in float64: one float32 sum over 124 million squares would be off.
-    squares = sum(xp.vdot(g[some], g[some]).astype(xp.float64) for some in _chunks(g.size, g.size))
+    squares = sum(xp.vdot(g[some], g[some]).astype(xp.float64) for some in _chunks(g, g.size))
     norm = math.sqrt(float(squares))
     if not math.isfinite(norm):
         raise ValueError("optimizer: the gradient holds NaN or infinity; try a lower learning rate")
     return g, norm, 1.0 if max_norm is None else min(1.0, max_norm / (norm + 1e-6))
 
 
-def _chunks(boundary, size):
-    """Slices of at most ``CHUNK`` elements that cover 0 ... size and do not straddle ``boundary``."""
+def _chunks(flat, boundary):
+    """Slices that cover a flat buffer, of at most ``CHUNK`` elements on the host, and do not straddle ``boundary``."""
+    length = at_a_time(flat, CHUNK)
     return [
-        slice(begin, min(begin + CHUNK, stop))
-        for start, stop in ((0, boundary), (boundary, size))
-        for begin in range(start, stop, CHUNK)
+        slice(begin, min(begin + length, stop))
+        for start, stop in ((0, boundary), (boundary, flat.size))
+        for begin in range(start, stop, length)
     ]

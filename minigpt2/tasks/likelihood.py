@@ -8,7 +8,7 @@ import math
 import numpy as np
 from tqdm import tqdm
 
-from minigpt2.backend import array_module
+from minigpt2.backend import array_module, at_a_time, to_host
 
 TOKENS_AT_A_TIME = 4096
 CHUNK = 1 << 18  # logits that are worked on at a time: they fit into the processor's cache
@@ -83,7 +83,7 @@ def shared_prefix_log_probs(model, prefix, continuations):
     ids, real = _pad([np.asarray(continuation) for continuation in continuations])
     if max(lengths) > 1:
         for layer in past:
-            layer.select([0] * len(lengths))
+            layer.select(xp.zeros(len(lengths), "int64"))
         later, _ = model.forward(ids[:, :-1], past=past, keep=False)
         logits = xp.concatenate([logits, later], axis=1)
     return _score(logits, ids, real)
@@ -125,27 +125,23 @@ def _score(logits, targets, wanted, excluded=()):
     counts = wanted.sum(axis=1)
     is_first = np.zeros(len(where), bool)
     is_first[counts.cumsum() - counts] = True  # of each row
-    excluded = list(excluded)
+    excluded = xp.asarray(list(excluded), "int64")
 
-    log_probs, greedy = np.empty(len(where)), np.empty(len(where), bool)
-    size = max(1, CHUNK // rows.shape[1])
+    places, ids = xp.asarray(where), xp.asarray(targets)
+    log_probs, best = xp.empty(len(where)), xp.empty(len(where), "int64")
+    size = max(1, at_a_time(rows, CHUNK) // rows.shape[1])
     for some in (slice(start, start + size) for start in range(0, len(where), size)):
-        x = rows[where[some]]
+        x = rows[places[some]]
         n = xp.arange(len(x))
-        best = x.argmax(axis=-1)
-        x -= x[n, best][:, None]  # so that exp cannot overflow
+        best[some] = x.argmax(axis=-1)
+        x -= x[n, best[some]][:, None]  # so that exp cannot overflow
         log_sum = xp.log(xp.exp(x) @ xp.ones(x.shape[1], x.dtype))
-        log_probs[some] = _host(x[n, targets[some]]).astype("float64") - _host(log_sum)
-        if excluded and is_first[some].any():
-            x[np.ix_(np.flatnonzero(is_first[some]), excluded)] = -np.inf
-            best = x.argmax(axis=-1)
-        greedy[some] = _host(best) == targets[some]
+        log_probs[some] = x[n, ids[some]].astype("float64") - log_sum
+        if excluded.size and is_first[some].any():
+            x[xp.ix_(xp.asarray(np.flatnonzero(is_first[some])), excluded)] = -math.inf
+            best[some] = x.argmax(axis=-1)
+    log_probs, greedy = to_host(log_probs), to_host(best) == targets
     if not np.isfinite(log_probs).all():
         raise ValueError("the model's logits are not finite: its weights hold NaN or inf, or overflow")
     ends = counts.cumsum()[:-1]
     return list(zip(np.split(log_probs, ends), np.split(greedy, ends), strict=True))
-
-
-def _host(x):
-    """An array as NumPy's, copied from the device if it is there."""
-    return x if isinstance(x, np.ndarray) else x.get()
