@@ -3,7 +3,6 @@
 Shapes: B batch, T time (tokens).
 """
 
-import json
 import re
 from itertools import groupby
 from pathlib import Path
@@ -11,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import regex
 
+from minigpt2.files import parse_json
 from minigpt2.tokenizer import END_OF_TEXT
 
 MAX_LINE = 10_000_000  # bytes; a line above is a broken or binary file, and would not fit into memory thrice
-HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 WORDS = regex.compile(r"\p{Han}|[[\p{L}\p{M}\p{N}]--\p{Han}]+", regex.V1)
 
 
@@ -63,17 +62,7 @@ def read_jsonl(source, fields):
     for number, line in enumerate(read_lines(source), 1):
         if not line.strip():
             continue
-        try:
-            value = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise ValueError(f"{source}, line {number}: not valid JSON: {error}") from None
-        if not isinstance(value, dict):
-            raise ValueError(f"{source}, line {number}: expected a JSON object {{...}}, got {type(value).__name__}")
-        if HALF_CHARACTER.search(line):  # JSON can spell half a character, which has no UTF-8 form: "\\ud800"
-            try:
-                json.dumps(value, ensure_ascii=False).encode()
-            except UnicodeEncodeError as error:
-                raise ValueError(f"{source}, line {number}: a text has a lone surrogate: {error}") from None
+        value = parse_json(line, f"{source}, line {number}")
         if missing := [field for field in fields if field not in value]:
             raise ValueError(
                 f"{source}, line {number}: there is no field {missing[0]!r}, only {', '.join(map(repr, value))}"

@@ -79,8 +79,8 @@ def test_documents_of_jsonl_are_the_field_text(tmp_path):
     [
         ('{"title": "x"}', "line 2: there is no field 'text', only 'title'"),
         ('{"text": 5}', 'line 2: "text" must be a string, got int'),
-        (r'{"text": "a\ud800"}', 'line 2: a text has a lone surrogate'),
-        ("text", "line 2: not valid JSON"),
+        (r'{"text": "a\ud800"}', "line 2 is not valid JSON: 'utf-8' codec can't encode"),
+        ("text", "line 2 is not valid JSON"),
     ],
 )
 def test_documents_name_the_line_that_is_wrong(tmp_path, line, message):

@@ -354,7 +354,7 @@ def test_lambada_formats_and_limit(lambada_files):
         ("x.jsonl", b'{"text": "a b"}\n{"txt": "a b"}\n', "line 2: there is no field 'text'"),
         ("x.jsonl", b'{"text": "a b"}\n\n{"text": "b"}\n', "line 3: expected a passage of at least two words"),
         ("x.jsonl", b'{"text": 5}\n', "line 1: expected a passage"),
-        ("x.jsonl", b'{"text": "a b"\n', "line 1: not valid JSON"),
+        ("x.jsonl", b'{"text": "a b"\n', "line 1 is not valid JSON"),
         ("x.txt", b"a b\nword\n", "line 2: expected a passage"),
         ("x.txt", b"\xff", "line 1: not UTF-8"),
         ("x.txt", b"", "the file is empty"),
