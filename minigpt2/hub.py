@@ -4,6 +4,9 @@ A file enters the cache under its own name only when it is whole and its checksu
 called ``<name>.<checksum>.part``. An interrupted download is taken up where it stopped, and because the
 checksum is in the name, never with the bytes of another version.
 
+The network is not trusted. Every address, also that of a redirect, is checked before anything is sent to it; no name
+of a file comes from outside; no user name, password or .netrc is sent; nothing is waited for without an end.
+
 The addresses can be changed from outside: ``HF_ENDPOINT`` names a mirror of https://huggingface.co, and
 ``MINIGPT2_CACHE`` the folder in which files are kept.
 """
@@ -11,23 +14,25 @@ The addresses can be changed from outside: ``HF_ENDPOINT`` names a mirror of htt
 import difflib
 import glob
 import hashlib
+import ipaddress
 import os
+import queue
 import re
 import sys
+import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
-from urllib.parse import urlsplit
-
-try:
-    import fcntl
-except ImportError:
-    fcntl = None
+from urllib.parse import urljoin
 
 import requests
 from tqdm import tqdm
+from urllib3.util import parse_url  # requests is built on it
 
-from minigpt2.files import sync_folder
+from minigpt2.checkpoint import conversion
+from minigpt2.files import lock_file, sync_folder
 
 MODELS = {
     "gpt2": "openai-community/gpt2",
@@ -49,9 +54,13 @@ CORPORA = {
     },
 }
 
-TIMEOUT = (10, 30)  # seconds to connect, and between two pieces of an answer
+TIMEOUT = (10, 30)  # seconds to connect, and between two bytes of an answer
+PATIENCE = 60  # seconds until an answer has begun, and for each CHUNK: a kilobyte a second is the slowest that counts
 WAITS = (0.5, 1, 2, 4)  # seconds before each further try
+LONGEST_WAIT = 60  # seconds that a server can ask for before a further try
+REDIRECTS = 10  # that are followed
 CHUNK = 1 << 16  # bytes
+LARGEST = 1 << 30  # bytes of a file whose length nobody has said
 
 
 class DownloadError(OSError):
@@ -66,8 +75,8 @@ def locate(name_or_path, files="model"):
 
     name_or_path: a folder in Hugging Face layout, "shakespeare" (built in), or a name in ``MODELS``.
     files: "model" for configuration, tokenizer and weights; "tokenizer" for the tokenizer alone.
-    raises: ValueError for a folder or a name that does not exist; DownloadError; OSError when the cache
-        cannot be written.
+    raises: ValueError for a folder or a name that does not exist, or an HF_ENDPOINT that is not https (on this
+        machine: or http); DownloadError; OSError when the cache cannot be written.
     """
     if name_or_path in BUILT_IN:  # also where the current folder has one of that name: ./shakespeare
         return BUILT_IN[name_or_path]
@@ -78,8 +87,8 @@ def locate(name_or_path, files="model"):
         raise ValueError(_unknown_model(name_or_path, folder))
 
     endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
-    if not endpoint.startswith(("https://", "http://")):
-        raise ValueError(f"HF_ENDPOINT: expected an address that starts with https://, got {endpoint!r}")
+    if objection := _objection(endpoint):
+        raise ValueError(f"HF_ENDPOINT: expected an address that starts with https://, got one with {objection}")
     folder = cache_folder() / "models" / name_or_path
     for file in FILES[files]:
         url = f"{endpoint}/{MODELS[name_or_path]}/resolve/main/{file}"
@@ -123,6 +132,8 @@ def cache_folder():
 def _unknown_model(name_or_path, folder):
     """What to tell someone whose model is neither a folder nor a name."""
     names = [*BUILT_IN, *MODELS]
+    if how := conversion(folder):
+        return how
     if folder.exists():
         return f"{folder} is a file: give the folder that holds it (config.json, model.safetensors, ...)"
     if isinstance(name_or_path, os.PathLike) or re.search(r"[/\\]|^[.~]", name_or_path):
@@ -141,7 +152,10 @@ def download(url, path, size=None, sha256=None, description=None):
     Lost connections and a server's passing troubles are tried again a few times. What has arrived is kept,
     also for the next call, and only the rest is asked for.
 
-    url: where the file is; redirects are followed.
+    Where neither the caller nor the hub gives a checksum, only the length is checked, and that what came is no web
+    page; where no length is given either, the file is refused.
+
+    url: where the file is: https, or http on this machine; so must be what redirects lead to.
     path: where it shall be; folders are made as needed.
     size: its length in bytes; else as the hub says in ``X-Linked-Size``.
     sha256: its checksum in hexadecimal; else as the hub says in ``X-Linked-Etag``.
@@ -151,22 +165,26 @@ def download(url, path, size=None, sha256=None, description=None):
         ``path`` cannot be written (read-only folder, disk full). In neither case is there a file ``path``.
     """
     path = Path(path)
-    if path.exists():
+    if path.is_file():
         return path
     with _alone(path):
         for wait in (*WAITS, None):
-            if path.exists():  # another process has fetched it while this one waited
+            if path.is_file():  # another process has fetched it while this one waited
                 return path
             try:
                 return _download_once(url, path, size, sha256, description or path.name)
             except (DownloadError, requests.RequestException) as error:
                 if wait is None or not isinstance(error, _TryAgain):
                     raise DownloadError(f"cannot download {url}: {error}") from error
-                time.sleep(wait)
+                time.sleep(max(wait, error.wait))
 
 
 class _TryAgain(DownloadError):
-    """A failure that may pass."""
+    """A failure that may pass, ``wait`` seconds from now or later."""
+
+    def __init__(self, message, wait=0):
+        super().__init__(message)
+        self.wait = wait
 
 
 def _download_once(url, path, size, sha256, description):
@@ -177,7 +195,7 @@ def _download_once(url, path, size, sha256, description):
     if start:
         headers["Range"] = f"bytes={start}-"
     try:
-        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+        with _opened(url, headers) as response:
             _check_status(response)
             linked_size, linked_checksum = _linked(response)
             size, checksum = size or linked_size, sha256 or linked_checksum
@@ -191,11 +209,18 @@ def _download_once(url, path, size, sha256, description):
                 raise _TryAgain("the server's file does not continue the part that was there; try again")
             if None not in (offered, size) and offered != size:
                 raise DownloadError(f"the server has {offered} bytes, expected {size}")
-            size = size or offered
+            size = offered if size is None else size
+            if checksum is None:
+                _check_unknown(response, size)
             _receive(response, path, wanted, start, size, description)
     except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-        host = urlsplit(url).hostname
-        raise _TryAgain(f"no connection to {host}, or it broke off ({type(error).__name__})") from error
+        host = parse_url(url).host
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            raise DownloadError(
+                f"{host} cannot prove that it is {host} ({_reason(error)}): is this machine's clock right, does "
+                "something stand between? REQUESTS_CA_BUNDLE names a file of certificates to trust"
+            ) from error
+        raise _TryAgain(f"no connection to {host}, or it broke off ({_reason(error)})") from error
     return _finish(wanted, path, size, checksum, resumed=part is not None)
 
 
@@ -218,6 +243,117 @@ def _parts(path):
     return path.parent.glob(f"{glob.escape(path.name)}.*.part")
 
 
+@contextmanager
+def _opened(url, headers):
+    """The answer to a request; it is closed in the end, also while it is still being read."""
+    response = _within(PATIENCE, lambda: _answer(url, headers))
+    try:
+        yield response
+    finally:
+        # Nothing left to interrupt, or urllib3 before 2.3, which cannot.
+        with suppress(OSError, ValueError, RuntimeError, AttributeError):
+            response.raw.shutdown()
+        response.close()
+
+
+def _answer(url, headers):
+    """Ask for ``url``, and for what it redirects to, when that is found to be an address to be asked."""
+    session, history = _Session(), []
+    while True:
+        if objection := _objection(url):
+            where = "a redirect leads to an address" if history else "expected an address that starts with https://,"
+            raise DownloadError(f"{where} with {objection}")
+        # A proxy stands on another machine.
+        proxies = dict.fromkeys(("http", "https", "all")) if _is_local(url) else None
+        response = session.get(
+            url, headers=headers, stream=True, timeout=TIMEOUT, proxies=proxies, auth=lambda request: request
+        )  # with an `auth` that adds nothing, as else .netrc is searched
+        response.history = history
+        target = response.headers.get("Location")
+        if response.status_code not in (301, 302, 303, 307, 308) or not target:
+            return response
+        response.close()
+        history = [*history, response]
+        if len(history) > REDIRECTS:
+            raise DownloadError(f"more than {REDIRECTS} redirects, the last from {parse_url(url).host}")
+        try:
+            target = urljoin(url, target)
+        except ValueError:
+            raise DownloadError("a redirect leads to what is no address") from None
+        if url.lower().startswith("https:") and not target.lower().startswith("https:"):
+            raise DownloadError("a redirect leads away from https")
+        url = target
+
+
+class _Session(requests.Session):
+    """Follows no redirect by itself, and reads no body of one, which may be without an end."""
+
+    def get_redirect_target(self, response):
+        return None
+
+
+def _objection(url):
+    """What is wrong with an address so that nothing may be sent to it, or None.
+
+    It is read by the parser with which requests connects, so that there are no two opinions on what its host is.
+    """
+    try:
+        parts = parse_url(url)
+    except ValueError:
+        return "no host that can be read"
+    if parts.scheme not in ("http", "https"):
+        return f"the scheme {parts.scheme!r}"
+    if not parts.host:
+        return "no host"
+    if parts.auth:
+        return "a user name or password; none is needed, and none is sent"
+    if parts.scheme == "http" and not _is_local(url):
+        return f"plain http, to {parts.host}: anyone on the way could read and change what is sent"
+    return None
+
+
+def _is_local(url):
+    """Whether an address is of this machine: localhost, 127.0.0.0/8 or ::1."""
+    host = (parse_url(url).host or "").strip("[]").lower()
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _within(seconds, work):
+    """What ``work()`` returns or raises; _TryAgain when that takes too long.
+
+    A time-out of a socket begins anew with every byte, so that a server that sends one now and then is never done. The
+    work is therefore done by a thread that can be left behind.
+    """
+    outcome = queue.SimpleQueue()
+
+    def run():
+        try:
+            outcome.put((work(), None))
+        except BaseException as error:  # it is raised again below
+            outcome.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        value, error = outcome.get(timeout=seconds)
+    except queue.Empty:
+        raise _TryAgain(f"the server is too slow: nothing useful in {seconds:g} seconds; try again later") from None
+    if error is not None:
+        raise error
+    return value
+
+
+def _reason(error):
+    """The innermost message of an error of requests, which is about errors within errors."""
+    while True:
+        inner = getattr(error, "reason", None) or next((e for e in error.args if isinstance(e, Exception)), None)
+        if not isinstance(inner, Exception):
+            return f"{type(error).__name__}: {str(error)[:200]}"
+        error = inner
+
+
 def _linked(response):
     """The size and checksum that the hub gives for a file, each None if it gives none.
 
@@ -232,7 +368,7 @@ def _linked(response):
             etag = headers.get("ETag", "")
         if match := re.fullmatch(r'(?:W/)?"?([0-9a-f]{64}|[0-9a-f]{40})"?', etag):
             checksum = checksum or match[1]
-        if headers.get("X-Linked-Size", "").isdecimal():
+        if re.fullmatch("[0-9]{1,18}", headers.get("X-Linked-Size", "")):
             size = size or int(headers["X-Linked-Size"])
     return size, checksum
 
@@ -241,20 +377,44 @@ def _check_status(response):
     """Raise unless the answer is a file, a part of one, or "no such part" (416)."""
     status = response.status_code
     if status == 429 or status >= 500:
-        raise _TryAgain(f"the server has trouble (HTTP status {status}); try again later")
+        wait = _retry_after(response.headers.get("Retry-After", ""))
+        if wait > LONGEST_WAIT:
+            when = timedelta(seconds=round(min(wait, 1e9)))
+            raise DownloadError(f"the server wants to be left alone (HTTP status {status}); try again in {when}")
+        raise _TryAgain(f"the server has trouble (HTTP status {status}); try again later", wait)
     if status == 404:
         raise DownloadError("there is no such file (HTTP status 404)")
     if status not in (200, 206, 416):
         raise DownloadError(f"the server refuses (HTTP status {status})")
+    if (encoding := response.headers.get("Content-Encoding", "identity").lower()) != "identity":
+        raise DownloadError(f"the server sends the file packed ({encoding[:20]}), though it was asked not to")
+
+
+def _retry_after(value):
+    """The seconds that a Retry-After header, a number or a date, asks to wait; 0 where it says neither."""
+    if re.fullmatch("[0-9]+", value):
+        return float(value)
+    try:
+        date = parsedate_to_datetime(value)
+    except ValueError:
+        return 0
+    return max(0, (date.astimezone(UTC) - datetime.now(UTC)).total_seconds())
+
+
+def _check_unknown(response, size):
+    """Raise where nothing would tell a file without a checksum from a part of it or from a web page."""
+    if size is None:
+        raise DownloadError("the server gives neither a checksum nor a length, so that nothing can be checked")
+    if "html" in response.headers.get("Content-Type", "").lower():
+        raise DownloadError("what came is a web page and not a file: does this network want you to log in first?")
 
 
 def _extent(response):
     """The first byte that the answer holds, and the length of the whole file, each None if it is not said."""
     if response.status_code == 200:
         length = response.headers.get("Content-Length", "")
-        plain = length.isdecimal() and "Content-Encoding" not in response.headers
-        return 0, int(length) if plain else None
-    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+        return 0, int(length) if re.fullmatch("[0-9]{1,18}", length) else None
+    match = re.fullmatch(r"bytes ([0-9]{1,18})-[0-9]+/([0-9]{1,18})", response.headers.get("Content-Range", ""))
     return (int(match[1]), int(match[2])) if match else (None, None)
 
 
@@ -263,10 +423,11 @@ def _receive(response, path, part, start, size, description):
     bar = tqdm(desc=description, initial=start, total=size, unit="B", unit_scale=True, disable=None)
     with bar, _cache_errors(path), open(part, "ab") as file:
         file.truncate(start)
-        for chunk in response.iter_content(CHUNK):
+        chunks = response.iter_content(CHUNK)
+        while chunk := _within(PATIENCE, lambda: next(chunks, b"")):
             file.write(chunk)
             bar.update(len(chunk))
-            if size is not None and file.tell() > size:
+            if file.tell() > (LARGEST if size is None else size):
                 break
         file.flush()
         os.fsync(file.fileno())
@@ -278,7 +439,7 @@ def _finish(part, path, size, checksum, resumed):
         length = part.stat().st_size
         if size is not None and length < size:
             raise _TryAgain(f"the connection broke off after {length} of {size} bytes")
-        right_length = size is None or length == size
+        right_length = length <= LARGEST if size is None else length == size
         if right_length and (checksum is None or _checksum(part, checksum) == checksum):
             os.replace(part, path)
             sync_folder(path.parent)
@@ -308,14 +469,12 @@ def _alone(path):
     with ExitStack() as stack:
         with _cache_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock = stack.enter_context(open(path.with_name(".lock"), "ab"))
-            if fcntl:  # Windows has none, but lets nobody rename or remove a file that another has opened
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    if sys.stderr.isatty():
-                        print(f"waiting for another download into {path.parent}", file=sys.stderr)
-                    fcntl.flock(lock, fcntl.LOCK_EX)
+            lock = lock_file(path.with_name(".lock"))
+            if lock is None:
+                if sys.stderr.isatty():
+                    print(f"waiting for another download into {path.parent}", file=sys.stderr)
+                lock = lock_file(path.with_name(".lock"), wait=True)
+            stack.enter_context(lock)
         try:
             yield
         finally:

@@ -1,18 +1,27 @@
 """The download, against a small server of our own that redirects like the hub and fails on request."""
 
 import errno
+import gzip
 import hashlib
 import http.server
 import io
 import os
+import random
 import re
+import shutil
+import ssl
+import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
 import requests
+from hostile_server import HostileServer, answer, chunked, drip, silence
 
 from minigpt2 import hub
 
@@ -368,10 +377,10 @@ def test_a_cache_that_cannot_be_made(server, tmp_path, monkeypatch):
 
 
 def test_a_read_only_cache(server, monkeypatch):
-    def refuse(path, mode):
+    def refuse(path):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
-    monkeypatch.setattr(hub, "open", refuse, raising=False)  # root, whom no permission stops, runs tests too
+    monkeypatch.setattr(hub, "lock_file", refuse)  # root, whom no permission stops, runs tests too
     with pytest.raises(PermissionError, match=r"cannot write to .*get permission.*MINIGPT2_CACHE"):
         hub.locate("gpt2")
     assert server.requests == []
@@ -443,6 +452,321 @@ def test_progress_shows_on_a_terminal_only(server, fetch, monkeypatch, capfd):
     monkeypatch.setattr(sys, "stderr", terminal)
     hub.download(f"{server.url}/config.json", hub.cache_folder() / "config.json", description="the config")
     assert "the config: 100%" in terminal.getvalue()
+
+
+# ------------------------------------------------------------------------------------- a hostile network
+
+CONTENT = bytes(range(256)) * 1200  # 307,200 bytes: five chunks
+N = len(CONTENT)
+HALF = CONTENT[: N // 2]
+PACKED = gzip.compress(CONTENT)
+PORTAL = b"<html>Please log in</html>" + b" " * (N - 26)
+OTHER = CONTENT[:-1] + b"?"  # as long, but another file
+TOMORROW = format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True)
+
+# What the server answers before it answers right, and what comes of it: the right file, or an error like this. The
+# first outcome is that of a file whose length and checksum are known, the second, if another, where nothing is known.
+RIGHT = None
+LASTING = 9  # more often than anyone asks
+FAULTS = {
+    "dropped before the answer": ([b""], RIGHT),
+    "dropped in the headers": ([b"HTTP/1.1 200 OK\r\nContent-Le"], RIGHT, "nothing can be checked"),
+    "dropped in the body": ([answer(200, HALF, Content_Length=N)], RIGHT),
+    "dropped in the body, for ever": ([answer(200, HALF, Content_Length=N)] * LASTING, "broke off"),
+    "no body": ([answer(200, b"", Content_Length=N)], RIGHT),
+    "an empty file": ([answer(200, b"")] * LASTING, "0 bytes, expected 307200", "accepted"),
+    "no HTTP": ([b"SSH-2.0-OpenSSH_9.6\r\n"] * LASTING, "no connection to 127.0.0.1, or it broke off"),
+    "random bytes": ([random.Random(0).randbytes(5000)] * LASTING, "no connection to 127.0.0.1"),
+    "never an answer": ([silence()] * LASTING, "no connection to 127.0.0.1"),
+    "silent once": ([silence()], RIGHT),
+    "silent in the body": ([silence(answer(200, HALF, Content_Length=N))], RIGHT),
+    "silent in the body, for ever": ([silence(answer(200, HALF, Content_Length=N))] * LASTING,
+                                     "no connection|too slow"),
+    "a status line byte by byte": ([drip(b"HTTP/1.1 200 ")] * LASTING, "too slow"),
+    "headers byte by byte": ([drip(b"HTTP/1.1 200 OK\r\nX: ")] * LASTING, "too slow"),
+    "a body byte by byte": ([drip(answer(200, HALF, Content_Length=N))] * LASTING, "too slow"),
+    "a chunk's length byte by byte": ([drip(chunked(200, HALF) + b"5;")] * LASTING, "too slow",
+                                     "nothing can be checked"),
+    "huge headers": ([answer(200, **{f"X{i}": "x" * 60_000 for i in range(200)})] * LASTING, "no connection"),
+    "an endless header line": ([b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000] * LASTING, "no connection"),
+    "longer than said": ([answer(200, CONTENT + b"more", Content_Length=N)], RIGHT),
+    "a longer file": ([answer(200, CONTENT + b"more")], "307204 bytes, expected 307200", "accepted"),
+    "a shorter file": ([answer(200, HALF)], "153600 bytes, expected 307200", "accepted"),
+    "another file": ([answer(200, OTHER)], "what came is not the file", "accepted"),
+    "a web page of the right length": ([answer(200, PORTAL, Content_Type="text/html; charset=utf-8")],
+                                       "what came is not the file", "a web page .* log in"),
+    "no length": ([answer(200, CONTENT, Content_Length=None)], RIGHT, "nothing can be checked"),
+    "no length, cut off": ([answer(200, HALF, Content_Length=None)], RIGHT, "nothing can be checked"),
+    "a negative length": ([answer(200, CONTENT, Content_Length=-5)], RIGHT, "nothing can be checked"),
+    "a length that is no number": ([answer(200, CONTENT, Content_Length="many")], RIGHT, "nothing can be checked"),
+    "an absurd length": ([answer(200, HALF, Content_Length="9" * 3000)], RIGHT, "nothing can be checked"),
+    "two lengths": ([answer(200, CONTENT, content_length=5)] * LASTING, "."),
+    "chunks": ([chunked(200, HALF, CONTENT[len(HALF):]) + b"0\r\n\r\n"], RIGHT, "nothing can be checked"),
+    "chunks, cut off": ([chunked(200, HALF)], RIGHT, "nothing can be checked"),
+    "chunks without an end": ([chunked(200, *[CONTENT] * 5)] * LASTING, "what came is not", "nothing can be checked"),
+    "a bad chunk": ([chunked(200, HALF) + b"zzz\r\n"], RIGHT, "nothing can be checked"),
+    "packed": ([answer(200, PACKED, Content_Encoding="gzip")], r"packed \(gzip\)"),
+    "packed badly": ([answer(200, HALF, Content_Encoding="gzip")], r"packed \(gzip\)"),
+    "a part that was not asked for": ([answer(206, HALF, Content_Range=f"bytes 5-{N // 2}/{N}")], RIGHT),
+    "a part without its range": ([answer(206, HALF)], RIGHT),
+    "a part of what range": ([answer(206, HALF, Content_Range="bytes */*")], RIGHT),
+    "a part with a range in words": ([answer(206, HALF, Content_Range="the rest")], RIGHT),
+    "no such part": ([answer(416)], RIGHT),
+    "no such part, for ever": ([answer(416)] * LASTING, "does not continue"),
+    "204": ([answer(204)], "refuses .*204"),
+    "304": ([answer(304)], "refuses .*304"),
+    "401": ([answer(401, WWW_Authenticate="Basic")], "refuses .*401"),
+    "403": ([answer(403)], "refuses .*403"),
+    "404": ([answer(404)], "no such file .*404"),
+    "418, with a body without an end": ([drip(answer(418, b"x", Content_Length=10**9))], "refuses .*418"),
+    "429": ([answer(429)], RIGHT),
+    "429 for ever": ([answer(429)] * LASTING, "429.*try again later"),
+    "429 for a second": ([answer(429, Retry_After=1)], RIGHT),
+    "429 for a date in the past": ([answer(429, Retry_After="Thu, 01 Jan 1970 00:00:00 GMT")], RIGHT),
+    "429 for a date": ([answer(429, Retry_After=TOMORROW)], "429.*try again in (1 day|2[34]:)"),
+    "429 for an hour": ([answer(429, Retry_After=3600)], r"429\); try again in 1:00:00"),
+    "429 for an age": ([answer(429, Retry_After="9" * 5000)], "429.*try again in .* days"),
+    "429 for nonsense": ([answer(429, Retry_After="soon")], RIGHT),
+    "429 for a negative time": ([answer(429, Retry_After=-5)], RIGHT),
+    "500": ([answer(500)], RIGHT),
+    "500 for ever": ([answer(500)] * LASTING, "500.*try again later"),
+    "503 for an hour": ([answer(503, Retry_After=3600)], "503.*try again in 1:00:00"),
+    "redirect to itself": ([answer(302, Location="/file.bin")] * 99, "more than 10 redirects"),
+    "redirect to ever new places": ([answer(307, Location=f"/{i}") for i in range(99)], "more than 10 redirects"),
+    "redirect that is fine": ([answer(301, Location="elsewhere?a=b#c")], RIGHT),
+    "redirect without an end": ([drip(answer(302, b"x", Location="/elsewhere", Content_Length=10**9))], RIGHT),
+    "redirect to nowhere": ([answer(302)], "refuses .*302"),
+    "redirect to plain http": ([answer(302, Location="http://example.com/file.bin")], "plain http, to example.com"),
+    "redirect to //": ([answer(302, Location="//example.com/file.bin")], "plain http, to example.com"),
+    "redirect to almost here": ([answer(302, Location="http://127.0.0.1.example.com/")], "plain http, to 127.0.0.1.ex"),
+    "redirect to two hosts": ([answer(302, Location="http://example.com\\@127.0.0.1/")], "plain http|user name"),
+    "redirect to a number": ([answer(302, Location="http://2130706434/")], "plain http"),
+    "redirect to file": ([answer(302, Location="file:///etc/passwd")], "the scheme 'file'"),
+    "redirect to ftp": ([answer(302, Location="ftp://127.0.0.1/file.bin")], "the scheme 'ftp'"),
+    "redirect to data": ([answer(302, Location="data:text/plain,hello")], "the scheme 'data'"),
+    "redirect to no address": ([answer(302, Location="http://[::1")], "no address|no host"),
+    "redirect with a password": ([answer(302, Location="https://me:secret@example.com/")], "a user name or password"),
+    "a name and a path": ([answer(200, CONTENT, Content_Disposition='attachment; filename="../../evil"')], RIGHT),
+    "a cookie": ([answer(302, Location="/a", Set_Cookie="a=b"), answer(200, CONTENT)], RIGHT),
+}  # fmt: skip
+
+
+@pytest.fixture
+def hostile(monkeypatch, tmp_path):
+    monkeypatch.setattr(hub, "WAITS", (0,))
+    monkeypatch.setattr(hub, "TIMEOUT", (0.2, 0.15))
+    monkeypatch.setattr(hub, "PATIENCE", 0.25)
+    with HostileServer(CONTENT) as server:
+        yield server
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "unknown"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_whatever_the_server_does(hostile, tmp_path, monkeypatch, fault, known):
+    """In the end the right file or a clear error, soon, and nothing that would spoil the next try."""
+    naps = []
+    monkeypatch.setattr(hub.time, "sleep", naps.append)
+    hostile.faults, *outcomes = list(FAULTS[fault][0]), *FAULTS[fault][1:]
+    outcome = outcomes[0 if known else -1]
+    path = tmp_path / "cache" / "file.bin"
+    options = {"size": N, "sha256": sha256(CONTENT)} if known else {}
+    begun = time.monotonic()
+    if outcome is RIGHT:
+        assert hub.download(hostile.url, path, **options) == path
+        assert path.read_bytes() == CONTENT and files_in(tmp_path) == ["file.bin"]
+    elif outcome == "accepted":  # nothing is known of the file, and it came as the server said
+        assert len(hub.download(hostile.url, path).read_bytes()) in (0, N // 2, N, N + 4)
+    else:
+        with pytest.raises(hub.DownloadError, match=f"^cannot download http://127.*: .*({outcome})") as error:
+            hub.download(hostile.url, path, **options)
+        assert len(str(error.value)) < 400 and "secret" not in str(error.value)
+        assert not path.exists()
+        hostile.faults.clear()
+        assert hub.download(hostile.url, path, **options).read_bytes() == CONTENT
+        assert files_in(tmp_path) == ["file.bin"]
+    assert time.monotonic() - begun < 5
+    assert max(naps, default=0) <= hub.LONGEST_WAIT
+
+
+@pytest.mark.parametrize(
+    "answer_to_range",
+    [
+        answer(206, CONTENT[5:], Content_Range=f"bytes 5-{N - 1}/{N}"),
+        answer(206, CONTENT[N // 2 :]),
+        answer(206, CONTENT[N // 2 :], Content_Range=f"bytes {N // 2 - 1}-{N - 1}/{N + 7}"),
+        answer(206, OTHER[N // 2 - 1 :], Content_Range=f"bytes {N // 2 - 1}-{N - 1}/{N}"),
+        answer(206, CONTENT[N // 2 - 1 : -9], Content_Range=f"bytes {N // 2 - 1}-{N - 10}/{N}"),
+        answer(206, gzip.compress(HALF), Content_Range=f"bytes {N // 2 - 1}-{N - 1}/{N}", Content_Encoding="gzip"),
+        answer(200, CONTENT),
+        answer(200, HALF, Content_Length=N),
+        answer(200, OTHER),
+        answer(416),
+        answer(416, Content_Range="bytes */5"),
+        answer(503),
+        b"",
+    ],
+)
+def test_whatever_the_answer_to_a_range(hostile, tmp_path, answer_to_range):
+    path = tmp_path / "file.bin"
+    path.with_name(f"file.bin.{sha256(CONTENT)}.part").write_bytes(HALF)
+    hostile.faults = [answer_to_range]
+    with suppress(hub.DownloadError):
+        hub.download(hostile.url, path, N, sha256(CONTENT))
+    assert b"Range: bytes=153599-\r\n" in hostile.requests[0]
+    assert hub.download(hostile.url, path, N, sha256(CONTENT)).read_bytes() == CONTENT
+    assert files_in(tmp_path) == ["file.bin"]
+
+
+def test_no_credentials_and_no_proxy(hostile, tmp_path, monkeypatch):
+    """What is in ~/.netrc is for others, and a proxy would carry plain http off this machine."""
+    (tmp_path / "netrc").write_text("default login me password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    hostile.faults = [answer(302, Location="/there")]
+    assert hub.download(hostile.url, tmp_path / "file.bin").read_bytes() == CONTENT
+    assert len(hostile.requests) == 2 and not re.search(rb"(?i)authorization|cookie", b"".join(hostile.requests))
+
+
+@pytest.mark.parametrize(
+    "address, objection",
+    [
+        ("http://localhost:5/x", None),
+        ("http://127.9.9.9/x", None),
+        ("http://[::1]:80/x", None),
+        ("HTTPS://example.com/x", None),
+        ("http://example.com", "plain http, to example.com"),
+        ("http://localhost.example.com", "plain http"),
+        ("http://0.0.0.0", "plain http"),
+        ("http://[::2]", "plain http"),
+        ("https://me:secret@example.com", "a user name or password"),
+        ("http://127.0.0.1@example.com", "a user name or password"),
+        ("https://", "no host"),
+        ("file:///etc/passwd", "the scheme 'file'"),
+        ("example.com/x", "the scheme None"),
+    ],
+)
+def test_addresses(address, objection, monkeypatch, tmp_path):
+    found = hub._objection(address)
+    assert found is None if objection is None else found.startswith(objection)
+    if objection:
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        monkeypatch.setenv("MINIGPT2_CACHE", str(tmp_path))
+        with pytest.raises(ValueError, match="HF_ENDPOINT: expected an address that starts with https://") as error:
+            hub.locate("gpt2")
+        assert "secret" not in str(error.value)
+        with pytest.raises(hub.DownloadError, match=re.escape(objection)):
+            hub.download(address, tmp_path / "file.bin")
+
+
+@pytest.fixture
+def https(tmp_path, hostile):
+    """Turn the hostile server into one that speaks TLS, with a certificate of its own making; give that file."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl, which makes a certificate, is not here")
+    key, certificate = str(tmp_path / "key"), str(tmp_path / "certificate")
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate]
+    subprocess.run([*command.split(), *names], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    hostile.socket = context.wrap_socket(hostile.socket, server_side=True)
+    hostile.url = hostile.url.replace("http:", "https:")
+    return certificate
+
+
+def test_a_certificate_that_nobody_trusts(https, hostile, tmp_path, monkeypatch):
+    path = tmp_path / "cache" / "file.bin"
+    with pytest.raises(hub.DownloadError, match=r"127.0.0.1 cannot prove that it is.*CERTIFICATE_VERIFY_FAILED"):
+        hub.download(hostile.url, path)
+    assert hostile.requests == [] and files_in(path.parent) == []
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", https)
+    assert hub.download(hostile.url, path).read_bytes() == CONTENT
+
+
+def test_no_redirect_leads_away_from_https(https, hostile, tmp_path, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", https)
+    with HostileServer(CONTENT) as plain:
+        hostile.faults = [answer(302, Location=plain.url)]
+        with pytest.raises(hub.DownloadError, match="a redirect leads away from https"):
+            hub.download(hostile.url, tmp_path / "file.bin")
+        assert plain.requests == []
+
+
+def test_no_tls_where_it_is_expected(hostile, tmp_path):
+    with pytest.raises(hub.DownloadError, match=r"no connection to 127.0.0.1.*SSL"):
+        hub.download(hostile.url.replace("http:", "https:"), tmp_path / "file.bin")
+
+
+def test_a_host_without_an_address(hostile, tmp_path):
+    with pytest.raises(hub.DownloadError, match=r"no connection to nowhere.invalid, or it broke off \(.*(resol|roxy)"):
+        hub.download("https://nowhere.invalid/x", tmp_path / "file.bin")
+
+
+def test_a_file_without_an_end_does_not_fill_the_disk(hostile, tmp_path, monkeypatch):
+    """Its checksum is known, but not its length."""
+    monkeypatch.setattr(hub, "LARGEST", 100_000)
+    hostile.faults = [chunked(200, *[CONTENT] * 20)]
+    with pytest.raises(hub.DownloadError, match="what came is not the file"):
+        hub.download(hostile.url, tmp_path / "file.bin", sha256=sha256(CONTENT))
+    assert files_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["folder", "link to nothing", "folder named like the part"])
+def test_something_else_stands_where_the_file_belongs(hostile, tmp_path, kind):
+    path = tmp_path / "cache" / "file.bin"
+    path.parent.mkdir()
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "link to nothing":
+        path.symlink_to(tmp_path / "nothing")
+    else:
+        path.with_name(f"file.bin.{sha256(CONTENT)}.part").mkdir()
+    if kind == "link to nothing":
+        assert hub.download(hostile.url, path).read_bytes() == CONTENT
+        assert not path.is_symlink() and not (tmp_path / "nothing").exists()
+    else:
+        with pytest.raises(OSError, match=r"cannot write to .*MINIGPT2_CACHE"):
+            hub.download(hostile.url, path, N, sha256(CONTENT))
+        assert not path.is_file()
+
+
+DOWNLOAD = "import sys; from minigpt2 import hub; hub.download(*sys.argv[1:3], int(sys.argv[3]), sys.argv[4])"
+
+
+def process(server, path):
+    return subprocess.Popen([sys.executable, "-c", DOWNLOAD, server.url, path, str(N), sha256(CONTENT)])
+
+
+def test_several_processes_at_once_ask_a_slow_server_once(hostile, tmp_path):
+    def slow(connection, server):
+        connection.sendall(answer(200, HALF, Content_Length=N))
+        server.closing.wait(1)
+        connection.sendall(CONTENT[N // 2 :])
+
+    hostile.faults = [slow]
+    processes = [process(hostile, tmp_path / "file.bin") for _ in range(6)]
+    assert [process.wait(30) for process in processes] == [0] * 6
+    assert (tmp_path / "file.bin").read_bytes() == CONTENT and files_in(tmp_path) == ["file.bin"]
+    assert len(hostile.requests) == 1 or hub.fcntl is None
+
+
+def test_a_killed_process_is_taken_up_by_the_next(hostile, tmp_path):
+    """It leaves its lock file and what has arrived; the lock itself dies with it."""
+    hostile.faults = [silence(answer(200, CONTENT[: N // 2], Content_Length=N))]
+    path = tmp_path / "file.bin"
+    part = path.with_name(f"file.bin.{sha256(CONTENT)}.part")
+    killed = process(hostile, path)
+    while killed.poll() is None and not (part.exists() and part.stat().st_size):
+        time.sleep(0.01)
+    killed.kill()
+    killed.wait()
+    arrived = part.stat().st_size
+    assert 0 < arrived <= N // 2 and not path.exists()
+    assert hub.download(hostile.url, path, N, sha256(CONTENT)).read_bytes() == CONTENT
+    assert f"Range: bytes={arrived - 1}-".encode() in hostile.requests[1]
 
 
 # ------------------------------------------------------------------------------------ the real addresses

@@ -52,11 +52,12 @@ MACHINE = Workload("the machine's limit", machine.setup, ("machine",), 1, "", to
 
 
 def all_workloads():
+    import long_inputs
     import models
     import scoring
     import texts
 
-    return models.WORKLOADS | scoring.WORKLOADS | texts.WORKLOADS
+    return models.WORKLOADS | scoring.WORKLOADS | texts.WORKLOADS | long_inputs.WORKLOADS
 
 
 def run(names, workloads, options):

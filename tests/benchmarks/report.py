@@ -8,7 +8,7 @@ from race import median_seconds, ratios
 
 COLORS = {
     "transformers": "#0b559f", "transformers generate": "#7fb2df", "transformers, fused AdamW": "#41a3a3",
-    "nanoGPT": "#d95f02", "tiktoken": "#7570b3", "encoder.py": "0.6",
+    "nanoGPT": "#d95f02", "tiktoken": "#7570b3", "encoder.py": "0.6", "ordinary text": "0.8",
 }  # fmt: skip
 
 
@@ -26,7 +26,7 @@ def ratio(workload, turns, name):
     text = f"{statistics.median(found):.2f} ({min(found):.2f} to {max(found):.2f})"
     if name in workload.bars:
         verdict = "ok" if statistics.median(found) >= workload.bars[name] else "BELOW"
-        text += f", bar {workload.bars[name]:g}: {verdict}"
+        text += f", bar {workload.bars[name]:.3g}: {verdict}"
     return text
 
 
