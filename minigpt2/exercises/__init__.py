@@ -9,12 +9,28 @@ people make, each with what it leads to, so that it can be recognised by what co
 
 import difflib
 
-from minigpt2.exercises import checking, layer_norm
+from minigpt2.exercises import (
+    attention_backward,
+    attention_forward,
+    checking,
+    embedding,
+    layer_norm,
+    linear_and_gelu,
+    position,
+)
 from minigpt2.exercises.report import Report
 
 __all__ = ["Report", "check", "names"]
 
-EXERCISES = (layer_norm,)  # in the order in which they are done
+# In the order in which they are done:
+EXERCISES = (
+    embedding,
+    position,
+    linear_and_gelu,
+    layer_norm,
+    attention_forward,
+    attention_backward,
+)
 _TASKS = {task.name: task for exercise in EXERCISES for task in exercise.TASKS}
 
 

@@ -1,0 +1,564 @@
+"""Exercise 4 as students write it: right in several styles, and wrong in the ways that are known."""
+
+import math
+
+import numpy as np
+
+A = math.sqrt(2 / math.pi)
+
+
+def plain(x, weight, bias):
+    return x @ weight + bias, {"x": x, "weight": weight}
+
+
+def without_a_cache(x, weight, bias):
+    return np.dot(x, weight) + bias
+
+
+def by_einsum(x, weight, bias):
+    return np.einsum("...i,io->...o", x, weight) + bias, {}
+
+
+def with_a_column_of_ones(x, weight, bias):
+    ones = np.ones((*x.shape[:-1], 1), x.dtype)
+    return np.concatenate([x, ones], axis=-1) @ np.vstack([weight, bias]), {}
+
+
+def in_loops(x, weight, bias):
+    y = np.zeros((*x.shape[:-1], len(bias)))
+    for index in np.ndindex(y.shape):
+        y[index] = sum(x[index[:-1]][i] * weight[i, index[-1]] for i in range(len(weight))) + bias[index[-1]]
+    return y, {}
+
+
+def backward_flat(dy, cache):
+    x, weight = cache["x"], cache["weight"]
+    rows, drows = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
+    return dy @ weight.T, rows.T @ drows, drows.sum(axis=0)
+
+
+def backward_by_einsum(dy, cache):
+    x, weight = cache["x"], cache["weight"]
+    rows, drows = x.reshape(-1, len(weight)), dy.reshape(-1, weight.shape[1])
+    return np.einsum("...o,io->...i", dy, weight), np.einsum("ni,no->io", rows, drows), np.einsum("no->o", drows)
+
+
+def backward_token_by_token(dy, cache):
+    x, weight = cache["x"], cache["weight"]
+    dx, dweight, dbias = np.zeros_like(x), np.zeros_like(weight), np.zeros(weight.shape[1])
+    for n in np.ndindex(x.shape[:-1]):
+        dx[n] = weight @ dy[n]
+        dweight += np.outer(x[n], dy[n])
+        dbias += dy[n]
+    return dx, dweight, dbias
+
+
+def backward_by_tensordot(dy, cache):
+    tokens = tuple(range(dy.ndim - 1))
+    dweight = np.tensordot(cache["x"], dy, (tokens, tokens))
+    return np.tensordot(dy, cache["weight"], (-1, 1)), dweight, dy.sum(axis=tokens)
+
+
+def gelu(x):
+    return 0.5 * x * (1 + np.tanh(A * (x + 0.044715 * x**3))), {"x": x}
+
+
+def gelu_of_numpy_numbers(x):
+    return 0.5 * x * (1.0 + np.tanh(np.sqrt(2.0 / np.pi) * (x + 0.044715 * np.power(x, 3))))
+
+
+def gelu_by_sigmoid(x):
+    """(1 + tanh u) / 2 is the sigmoid of 2 u; exp may overflow, and 1 / inf is 0."""
+    return x / (1 + np.exp(-2 * A * (x + 0.044715 * x * x * x)))
+
+
+def gelu_in_loops(x):
+    y = np.zeros_like(x)
+    for index in np.ndindex(x.shape):
+        v = float(x[index])
+        y[index] = v * (1 + math.tanh(A * (v + 0.044715 * v**3))) / 2
+    return y, {}
+
+
+def gelu_back(dy, cache):
+    x = cache["x"]
+    tanh = np.tanh(A * (x + 0.044715 * x**3))
+    return dy * (0.5 * (1 + tanh) + 0.5 * x * (1 - tanh**2) * A * (1 + 3 * 0.044715 * x**2))
+
+
+def gelu_back_by_cosh(dy, cache):
+    x, u = cache["x"], cache["u"]
+    return 0.5 * dy * (1 + np.tanh(u) + x / np.cosh(u) ** 2 * A * (1 + 0.134145 * x * x))
+
+
+def gelu_back_by_sigmoid(dy, cache):
+    x = cache["x"]
+    s = 1 / (1 + np.exp(-2 * cache["u"]))
+    return dy * (s + x * s * (1 - s) * 2 * A * (1 + 0.134145 * x * x))
+
+
+def gelu_back_in_loops(dy, cache):
+    dx = np.zeros_like(dy)
+    for index in np.ndindex(dy.shape):
+        v, t = float(cache["x"][index]), float(cache["tanh"][index])
+        dx[index] = dy[index] * ((1 + t) + v * (1 - t * t) * A * (1 + 3 * 0.044715 * v * v)) / 2
+    return dx
+
+
+def network(x, params):
+    h, c_fc = plain(x, **params["c_fc"])
+    g, act = gelu(h)
+    y, c_proj = plain(g, **params["c_proj"])
+    return y, {"c_fc": c_fc, "gelu": act, "c_proj": c_proj}
+
+
+def network_neuron_by_neuron(x, params):
+    fc, proj = params["c_fc"], params["c_proj"]
+    y = np.zeros_like(x) + proj["bias"]
+    for f in range(len(fc["bias"])):
+        fires = gelu(x @ fc["weight"][:, f] + fc["bias"][f])[0]
+        y = y + fires[..., None] * proj["weight"][f]
+    return y
+
+
+def network_back(dy, cache):
+    dg, dproj_weight, dproj_bias = backward_flat(dy, cache["c_proj"])
+    dh = gelu_back(dg, cache["gelu"])
+    dx, dfc_weight, dfc_bias = backward_flat(dh, cache["c_fc"])
+    grads = {
+        "c_proj": {"weight": dproj_weight, "bias": dproj_bias},
+        "c_fc": {"weight": dfc_weight, "bias": dfc_bias},
+    }
+    return dx, grads
+
+
+def network_back_by_einsum(dy, cache):
+    params, tokens = cache["params"], tuple(range(dy.ndim - 1))
+    dg = np.einsum("btc,fc->btf", dy, params["c_proj"]["weight"])
+    dh = gelu_back(dg, {"x": cache["h"]})
+    return np.einsum("btf,cf->btc", dh, params["c_fc"]["weight"]), {
+        "c_fc": {"weight": np.einsum("btc,btf->cf", cache["x"], dh), "bias": dh.sum(tokens)},
+        "c_proj": {"weight": np.einsum("btf,btc->fc", cache["g"], dy), "bias": dy.sum(tokens)},
+    }
+
+
+RIGHT = [
+    ("linear_forward", plain),
+    ("linear_forward", without_a_cache),
+    ("linear_forward", by_einsum),
+    ("linear_forward", with_a_column_of_ones),
+    ("linear_forward", in_loops),
+    ("linear_backward", backward_flat),
+    ("linear_backward", backward_by_einsum),
+    ("linear_backward", backward_token_by_token),
+    ("linear_backward", backward_by_tensordot),
+    ("gelu_forward", gelu),
+    ("gelu_forward", gelu_of_numpy_numbers),
+    ("gelu_forward", gelu_by_sigmoid),
+    ("gelu_forward", gelu_in_loops),
+    ("gelu_backward", gelu_back),
+    ("gelu_backward", gelu_back_by_cosh),
+    ("gelu_backward", gelu_back_by_sigmoid),
+    ("gelu_backward", gelu_back_in_loops),
+    ("feed_forward_forward", network),
+    ("feed_forward_forward", network_neuron_by_neuron),
+    ("feed_forward_backward", network_back),
+    ("feed_forward_backward", network_back_by_einsum),
+]
+
+
+def as_in_pytorch(x, weight, bias):
+    return x @ weight.T + bias, {}
+
+
+def reshaped(x, weight, bias):
+    I, O = weight.shape
+    return x @ weight.reshape(O, I).transpose() + bias, {}
+
+
+def no_bias(x, weight, bias):
+    return np.matmul(x, weight), {}
+
+
+def minus_bias(x, weight, bias):
+    return x @ weight - bias, {}
+
+
+def bias_first(x, weight, bias):
+    return (x + bias) @ weight, {}
+
+
+def bias_of_tokens(x, weight, bias):
+    return x @ weight + bias.reshape(-1, 1), {}
+
+
+def with_relu(x, weight, bias):
+    return np.maximum(0, x @ weight + bias), {}
+
+
+def with_gelu(x, weight, bias):
+    return gelu(x @ weight + bias)
+
+
+def gradients(dy, cache, dx=None, dweight=None, dbias=None):
+    """Right but for what is given."""
+    right = backward_flat(dy, cache)
+    return tuple(r if g is None else g for r, g in zip(right, (dx, dweight, dbias), strict=True))
+
+
+def weight_as_it_is(dy, cache):
+    return gradients(dy, cache, dx=dy @ cache["weight"])
+
+
+def dweight_transposed(dy, cache):
+    return gradients(dy, cache, dweight=backward_flat(dy, cache)[1].T)
+
+
+def dweight_reshaped(dy, cache):
+    I, O = cache["weight"].shape
+    return gradients(dy, cache, dweight=cache["x"].reshape(I, -1) @ dy.reshape(-1, O))
+
+
+def not_summed(dy, cache):
+    dweight = np.einsum("...ti,...to->...io", cache["x"], dy)
+    return gradients(dy, cache, dweight=dweight, dbias=np.sum(dy, axis=-2))
+
+
+def last_sequence(dy, cache):
+    for x_b, dy_b in zip(cache["x"], dy, strict=True):
+        _, dweight, _ = backward_flat(dy_b, {"x": x_b, "weight": cache["weight"]})
+    return gradients(dy, cache, dweight=dweight)
+
+
+def first_sequence(dy, cache):
+    return gradients(dy, cache, dweight=backward_flat(dy[0], cache | {"x": cache["x"][0]})[1])
+
+
+def averaged(dy, cache):
+    N = dy.size // dy.shape[-1]
+    _, dweight, dbias = backward_flat(dy, cache)
+    return gradients(dy, cache, None, dweight / N, dbias / N)
+
+
+def dbias_averaged(dy, cache):
+    return gradients(dy, cache, dbias=dy.mean(axis=tuple(range(dy.ndim - 1))))
+
+
+def dbias_is_dy(dy, cache):
+    return gradients(dy, cache, dbias=dy)
+
+
+def dbias_over_batch(dy, cache):
+    return gradients(dy, cache, dbias=np.sum(dy, axis=0))
+
+
+def dbias_one_number(dy, cache):
+    return gradients(dy, cache, dbias=np.sum(dy))
+
+
+def dbias_over_outputs(dy, cache):
+    return gradients(dy, cache, dbias=dy.sum(axis=-1).ravel())
+
+
+def another_order(dy, cache):
+    dx, dweight, dbias = backward_flat(dy, cache)
+    return dx, dbias, dweight
+
+
+def dweight_with_weight(dy, cache):
+    return gradients(dy, cache, dweight=cache["weight"] * backward_flat(dy, cache)[1])
+
+
+def sum_in_place(dy, cache):
+    dx, dweight, _ = backward_flat(dy, cache)
+    rows = dy.reshape(-1, dy.shape[-1])
+    dbias = rows[0]
+    for row in rows[1:]:
+        dbias += row
+    return dx, dweight, dbias
+
+
+def gated(x, u):
+    return x * (1 + np.tanh(u)) / 2, {}
+
+
+def erf_form(x):
+    y = [v * 0.5 * (1 + math.erf(v / 2**0.5)) for v in x.ravel().tolist()]
+    return np.array(y, x.dtype).reshape(x.shape), {}
+
+
+def sigmoid_form(x):
+    return x * (1 / (1 + np.exp(-1.702 * x))), {}
+
+
+def silu(x):
+    return x * (1 / (1 + np.exp(-x))), {}
+
+
+def relu(x):
+    return x * (x > 0), {}
+
+
+def squared(x):
+    return gated(x, A * (x + 0.044715 * x**2))
+
+
+def no_cubic_term(x):
+    return gated(x, A * x)
+
+
+def bracket_too_early(x):
+    return gated(x, A * x + 0.044715 * x**3)
+
+
+def no_root(x):
+    return gated(x, 2 / math.pi * (x + 0.044715 * x**3))
+
+
+def root_of_two(x):
+    return gated(x, math.sqrt(2) / math.pi * (x + 0.044715 * x**3))
+
+
+def root_of_two_pi(x):
+    return gated(x, (2 * math.pi) ** 0.5 * (x + 0.044715 * x**3))
+
+
+def no_factor(x):
+    return gated(x, x + 0.044715 * x**3)
+
+
+def digit_lost(x):
+    return gated(x, A * (x + 0.44715 * x**3))
+
+
+def no_half(x):
+    return x * (1 + np.tanh(A * (x + 0.044715 * x**3))), {}
+
+
+def no_one(x):
+    return 0.5 * x * np.tanh(A * (x + 0.044715 * x**3)), {}
+
+
+def gate_alone(x):
+    return 0.5 * (1 + np.tanh(A * (x + 0.044715 * x**3))), {}
+
+
+def by_exp(x):
+    u = A * (x + 0.044715 * x**3)
+    plus, minus = np.exp(u), np.exp(-u)
+    return 0.5 * x * (1 + (plus - minus) / (plus + minus)), {}
+
+
+def by_exp_of_minus(x):
+    e = np.exp(-2 * A * (x + 0.044715 * x**3))
+    return 0.5 * x * (1 + (1 - e) / (1 + e)), {}
+
+
+def by_exp_of_plus(x):
+    e = np.exp(2 * A * (x + 0.044715 * x**3))
+    return 0.5 * x * (1 + (e - 1) / (e + 1)), {}
+
+
+def gated_in_place(x):
+    gate = 0.5 * (1 + np.tanh(A * (x + 0.044715 * x**3)))
+    x *= gate
+    return x, {}
+
+
+def slope(cache, du, dtanh=None):
+    t = cache["tanh"]
+    dtanh = 1 - t**2 if dtanh is None else dtanh
+    return 0.5 * (1 + t) + 0.5 * cache["x"] * dtanh * du
+
+
+def right_du(cache):
+    return A * (1 + 3 * 0.044715 * cache["x"] ** 2)
+
+
+def gate_is_constant(dy, cache):
+    return dy * 0.5 * (1 + cache["tanh"])
+
+
+def second_term_alone(dy, cache):
+    return dy * 0.5 * cache["x"] * (1 - cache["tanh"] ** 2) * right_du(cache)
+
+
+def no_inner_derivative(dy, cache):
+    return dy * slope(cache, 1)
+
+
+def no_sech(dy, cache):
+    return dy * slope(cache, right_du(cache), 1)
+
+
+def sech_not_squared(dy, cache):
+    return dy * slope(cache, right_du(cache), 1 - cache["tanh"])
+
+
+def no_three(dy, cache):
+    return dy * slope(cache, A * (1 + 0.044715 * cache["x"] ** 2))
+
+
+def still_cubed(dy, cache):
+    return dy * slope(cache, A * (1 + 3 * 0.044715 * cache["x"] ** 3))
+
+
+def power_one(dy, cache):
+    return dy * slope(cache, A * (1 + 3 * 0.044715 * cache["x"]))
+
+
+def du_without_root(dy, cache):
+    return dy * slope(cache, 1 + 3 * 0.044715 * cache["x"] ** 2)
+
+
+def no_x(dy, cache):
+    return dy * 0.5 * (1 + cache["tanh"] + (1 - cache["tanh"] ** 2) * right_du(cache))
+
+
+def half_of_the_first(dy, cache):
+    return dy * (0.5 * (1 + cache["tanh"]) + cache["x"] * (1 - cache["tanh"] ** 2) * right_du(cache))
+
+
+def slope_twice(dy, cache):
+    return dy * (1 + cache["tanh"] + cache["x"] * (1 - cache["tanh"] ** 2) * right_du(cache))
+
+
+def slope_alone(dy, cache):
+    return slope(cache, right_du(cache))
+
+
+def erf_slope(dy, cache):
+    x = cache["x"]
+    Phi = np.array([0.5 * (1 + math.erf(v / 2**0.5)) for v in x.ravel().tolist()], x.dtype).reshape(x.shape)
+    return dy * (Phi + x * np.exp(-x * x / 2) / (2 * math.pi) ** 0.5)
+
+
+def relu_slope(dy, cache):
+    return np.where(cache["x"] > 0, dy, 0)
+
+
+def dy_in_place(dy, cache):
+    dy *= slope(cache, right_du(cache))
+    return dy
+
+
+def two_layers(x, params, between=lambda h: gelu(h)[0]):
+    h = between(x @ params["c_fc"]["weight"] + params["c_fc"]["bias"])
+    return h @ params["c_proj"]["weight"] + params["c_proj"]["bias"]
+
+
+def nothing_between(x, params):
+    return two_layers(x, params, lambda h: h), {}
+
+
+def relu_between(x, params):
+    return two_layers(x, params, lambda h: np.where(h > 0, h, 0)), {}
+
+
+def gelu_twice(x, params):
+    return gelu(two_layers(x, params))
+
+
+def gelu_first(x, params):
+    return two_layers(gelu(x)[0], params, lambda h: h), {}
+
+
+def residual(x, params):
+    return x + two_layers(x, params), {}
+
+
+def network_gradients(dy, cache, dh, g):
+    dg, dproj_weight, dproj_bias = backward_flat(dy, {"x": g, "weight": cache["params"]["c_proj"]["weight"]})
+    dx, dfc_weight, dfc_bias = backward_flat(dh(dg), cache["c_fc"])
+    return dx, {
+        "c_fc": {"weight": dfc_weight, "bias": dfc_bias},
+        "c_proj": {"weight": dproj_weight, "bias": dproj_bias},
+    }
+
+
+def gelu_skipped(dy, cache):
+    return network_gradients(dy, cache, lambda dg: dg, cache["g"])
+
+
+def slope_at_g(dy, cache):
+    return network_gradients(dy, cache, lambda dg: gelu_back(dg, {"x": cache["g"]}), cache["g"])
+
+
+def h_for_g(dy, cache):
+    return network_gradients(dy, cache, lambda dg: gelu_back(dg, {"x": cache["h"]}), cache["h"])
+
+
+def residual_back(dy, cache):
+    dx, grads = network_back(dy, cache)
+    return dx + dy, grads
+
+
+WRONG = [
+    ("linear_forward", as_in_pytorch, "as PyTorch stores it"),
+    ("linear_forward", reshaped, "A reshape is no transpose"),
+    ("linear_forward", no_bias, "bias is missing"),
+    ("linear_forward", minus_bias, "bias is subtracted"),
+    ("linear_forward", bias_first, "added to x, before the product"),
+    ("linear_forward", bias_of_tokens, "bias runs along the tokens"),
+    ("linear_forward", with_relu, "Negative outputs are cut off"),
+    ("linear_forward", with_gelu, "An activation function is there already"),
+    ("linear_backward", weight_as_it_is, "as it is in the forward pass"),
+    ("linear_backward", dweight_transposed, "dweight is transposed"),
+    ("linear_backward", dweight_reshaped, "a reshape in place of a transpose"),
+    ("linear_backward", not_summed, "still have the axes of the batch"),
+    ("linear_backward", last_sequence, "of one sequence alone"),
+    ("linear_backward", first_sequence, "of one sequence alone"),
+    ("linear_backward", averaged, "means over the tokens"),
+    ("linear_backward", dbias_averaged, "means over the tokens"),
+    ("linear_backward", dbias_is_dy, "dbias is dy itself"),
+    ("linear_backward", dbias_over_batch, "over the first axis only"),
+    ("linear_backward", dbias_one_number, "dbias is one number"),
+    ("linear_backward", dbias_over_outputs, "summed over the outputs"),
+    ("linear_backward", another_order, "in the wrong order"),
+    ("linear_backward", dweight_with_weight, "dweight is multiplied by weight"),
+    ("linear_backward", sum_in_place, "An operation in place"),
+    ("gelu_forward", erf_form, "the erf form"),
+    ("gelu_forward", sigmoid_form, "the approximation with a sigmoid"),
+    ("gelu_forward", silu, "SiLU or swish"),
+    ("gelu_forward", relu, "This is the ReLU"),
+    ("gelu_forward", squared, "x is squared in u"),
+    ("gelu_forward", no_cubic_term, "The cubic term is missing"),
+    ("gelu_forward", bracket_too_early, "multiplies x alone"),
+    ("gelu_forward", no_root, "no root over 2/pi"),
+    ("gelu_forward", root_of_two, "The root covers 2 alone"),
+    ("gelu_forward", root_of_two_pi, "on the wrong side of the fraction"),
+    ("gelu_forward", no_factor, "The factor before u is missing"),
+    ("gelu_forward", digit_lost, "begins with two zeros"),
+    ("gelu_forward", no_half, "It is twice too large"),
+    ("gelu_forward", no_one, "The 1 is missing"),
+    ("gelu_forward", gate_alone, "It is the gate alone"),
+    ("gelu_forward", by_exp, "exp overflows"),
+    ("gelu_forward", by_exp_of_minus, "exp overflows"),
+    ("gelu_forward", by_exp_of_plus, "exp overflows"),
+    ("gelu_forward", gated_in_place, "An operation in place"),
+    ("gelu_backward", gate_is_constant, "The gate is taken for a constant"),
+    ("gelu_backward", second_term_alone, "The gate itself is missing"),
+    ("gelu_backward", no_inner_derivative, "The chain rule stops at u"),
+    ("gelu_backward", no_sech, "The derivative of tanh is missing"),
+    ("gelu_backward", sech_not_squared, "something in it is squared"),
+    ("gelu_backward", no_three, "there is no 3"),
+    ("gelu_backward", still_cubed, "there is still an x^3"),
+    ("gelu_backward", power_one, "there is still an x^3"),
+    ("gelu_backward", du_without_root, "the factor sqrt(2/pi) is missing"),
+    ("gelu_backward", no_x, "lacks the factor x"),
+    ("gelu_backward", half_of_the_first, "belongs to both terms"),
+    ("gelu_backward", slope_twice, "dx is twice too large"),
+    ("gelu_backward", slope_alone, "dy does not occur"),
+    ("gelu_backward", erf_slope, "the derivative of the erf form"),
+    ("gelu_backward", relu_slope, "the derivative of the ReLU"),
+    ("gelu_backward", dy_in_place, "An operation in place"),
+    ("feed_forward_forward", nothing_between, "nothing between the two linear layers"),
+    ("feed_forward_forward", relu_between, "a ReLU between the two layers"),
+    ("feed_forward_forward", gelu_twice, "after the second layer as well"),
+    ("feed_forward_forward", gelu_first, "before the first layer"),
+    ("feed_forward_forward", residual, "x is added to the result"),
+    ("feed_forward_backward", gelu_skipped, "as if it were not there"),
+    ("feed_forward_backward", slope_at_g, "taken behind it, at g"),
+    ("feed_forward_backward", h_for_g, "is made with h"),
+    ("feed_forward_backward", residual_back, "dy is added to dx"),
+]
