@@ -7,35 +7,47 @@ A run folder holds
     metrics.jsonl       a line per logged step and per evaluation
     loss.png            the same as a picture (needs matplotlib)
     model.safetensors, config.json and the tokenizer's files: the best model so far, in Hugging Face's layout
-    checkpoint-000500/  everything that is needed to go on from step 500
+    checkpoint-000500/  everything that is needed to go on from step 500; the one before it is kept as well
+    .lock               locked while a process trains here; holds its number
+
+A process may be killed at any moment. What it had written since its last checkpoint is then written once more, the
+same to the last bit: a checkpoint is the last thing that is written for its step.
 """
 
 import dataclasses
+import hashlib
 import json
 import math
 import os
-import shutil
+import reprlib
+import signal
 import sys
+import threading
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from minigpt2 import hub
+from minigpt2 import hub, run_folder
+from minigpt2.backend import array_module, module_of
 from minigpt2.char_tokenizer import CharTokenizer
-from minigpt2.checkpoint import read_config, read_tensors, write_tensors
+from minigpt2.checkpoint import read_tensors, write_tensors
 from minigpt2.components.optimizer import AdamW, learning_rate
 from minigpt2.data import mask_tokens
 from minigpt2.evaluation import masked_loss, total_nats
-from minigpt2.files import atomic_write, read_json, sync_folder, write_json
+from minigpt2.files import atomic_write, lock_file, naming, parse_json, read_json, sync_folder, write_json
 from minigpt2.fine_tuning import LoRA, trainable
 from minigpt2.mixture import Mixture, read_corpora
 from minigpt2.model import GPT2, GPT2Config
 from minigpt2.parameters import flatten
+from minigpt2.run_folder import plot_metrics, read_metrics
+from minigpt2.token_file import vocabulary_hash
 from minigpt2.tokenizer import END_OF_TEXT, Tokenizer
 
 MASK = "<|mask|>"  # the special token of masked language modelling
+STATE = "training_state.safetensors"  # of a checkpoint: moments, adapters, random state, counters
 
 
 def _setting(default, meaning):
@@ -46,7 +58,7 @@ def _setting(default, meaning):
 class TrainingSettings:
     """Everything that decides how a run ends; the command line's flags are made from these fields.
 
-    raises: ValueError when a number or name is out of its range.
+    raises: TypeError for a value of another kind; ValueError when a number or name is out of its range.
     """
 
     data: tuple[str, ...] = _setting(
@@ -81,8 +93,14 @@ class TrainingSettings:
     dropout: float = _setting(0.3, "probability of dropping an activation, in all three places")
     eval_every: int = _setting(250, "steps between evaluations, each followed by a checkpoint")
     seed: int = _setting(1337, "of the weights, the windows and the dropout")
+    device: str = _setting("numpy", "'numpy', or 'cupy' for a CUDA device; --resume may go on with another one")
 
     def __post_init__(self):
+        for its_field in dataclasses.fields(self):
+            name, value, kind = its_field.name, getattr(self, its_field.name), type(its_field.default)
+            right = type(value) in ((int, float) if kind is float else (kind,))
+            if not right or (kind is tuple and not all(isinstance(text, str) for text in value)):
+                raise TypeError(f"training: {name} must be like {its_field.default!r}, got {reprlib.repr(value)}")
         if self.objective not in ("causal", "mlm"):
             raise ValueError(f"training: objective must be 'causal' or 'mlm', got {self.objective!r}")
         for name in ("block_size", "batch_size", "grad_accumulation", "steps", "eval_every"):
@@ -91,6 +109,8 @@ class TrainingSettings:
         for name in ("head_layers", "lora_rank", "patience"):
             if getattr(self, name) < 0:
                 raise ValueError(f"training: {name} must be at least 0, got {getattr(self, name)}")
+        if self.device not in ("numpy", "cupy"):
+            raise ValueError(f"training: device must be 'numpy' or 'cupy', got {self.device!r}")
         if not self.max_norm > 0:
             raise ValueError(f"training: max_norm must be above 0, got {self.max_norm}")
         if self.seed < 0:
@@ -119,60 +139,108 @@ class Trainer:
     def __init__(self, settings, folder):
         """A new run in ``folder``, which must not hold one already.
 
-        raises: FileExistsError when it does; ValueError when the data do not fit the settings.
+        The folder is locked from now until ``run`` ends. It holds a run as soon as it holds settings.json, which is
+        written last: where a process was killed before, the same call begins anew.
+
+        raises: FileExistsError when it holds one; BlockingIOError when another process trains there; ValueError when
+            the data do not fit the settings, or there is no such device.
         """
+        module_of(settings.device)  # which may be missing: say so before anything takes long
         self.folder = Path(folder)
         if self.folder.exists() and not self.folder.is_dir():
             raise FileExistsError(f"{folder} is a file: choose another --out, a folder for the run")
-        if (self.folder / "settings.json").exists():
-            raise FileExistsError(f"{folder} already holds a run: go on with --resume {folder} or choose another --out")
+        self._refuse_a_second_run()
         sources = read_corpora(settings.data)
         if settings.init_from:
-            config = GPT2Config.from_dict(read_config(hub.locate(settings.init_from)))
+            config = GPT2Config.from_pretrained(hub.locate(settings.init_from))
             settings = _with_sizes_of(config, settings)
         self.settings, self.tokenizer = settings, _tokenizer(settings, sources)
         self.mixture = Mixture(sources, self.tokenizer, settings.block_size)
-        self.model = self._first_model()
+        self.model = self._first_model().to(settings.device)
         self._start()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.tokenizer.save_pretrained(self.folder)
-        write_json(self.folder / "settings.json", dataclasses.asdict(settings))
+        sync_folder(self.folder.parent)
+        self._refuse_a_second_run()  # which began in the meantime
+        with self._locked():
+            run_folder.tidy_up(self.folder, self.saved)
+            self.tokenizer.save_pretrained(self.folder)
+            with atomic_write(self.folder / "metrics.jsonl"):
+                pass
+            self._save_checkpoint()
+            write_json(self.folder / "settings.json", dataclasses.asdict(settings))
 
     @classmethod
-    def resume(cls, folder):
-        """The run in ``folder`` at its latest checkpoint; before the first one it begins anew.
+    def resume(cls, folder, device=None):
+        """The run in ``folder`` at its latest checkpoint that is whole; damaged ones are named on standard error.
 
-        raises: FileNotFoundError when there is none.
+        The folder is locked from now until ``run`` ends.
+
+        device: where to go on, that of the settings by default
+        raises: FileNotFoundError when it holds no run; BlockingIOError when another process trains there; ValueError
+            when no checkpoint is whole, or settings, tokenizer or data are not what they were.
         """
-        folder = Path(folder)
-        if not (folder / "settings.json").exists():
-            raise FileNotFoundError(f"{folder} holds no run (settings.json is missing)")
-        values = read_json(folder / "settings.json")
-        if unknown := values.keys() - {field.name for field in dataclasses.fields(TrainingSettings)}:
-            raise ValueError(f"{folder / 'settings.json'}: there is no setting {sorted(unknown)[0]!r}")
-        settings = TrainingSettings(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
         run = cls.__new__(cls)
-        run.settings, run.folder, run.tokenizer = settings, folder, Tokenizer.from_pretrained(folder)
-        run.mixture = Mixture(read_corpora(settings.data), run.tokenizer, settings.block_size)
-        checkpoints = sorted(folder.glob("checkpoint-*"))
-        run.model = GPT2.from_pretrained(checkpoints[-1]) if checkpoints else run._first_model()
-        run._start()
-        if checkpoints:
-            run._restore(checkpoints[-1])
+        run.folder = folder = Path(folder)
+        if not (folder / "settings.json").exists():
+            raise FileNotFoundError(
+                f"{folder} holds no run (settings.json is missing); if it was stopped while it began, give the command "
+                "that began it once more"
+            )
+        with run._locked():
+            checkpoint = run_folder.newest_whole(folder)
+            values = read_json(folder / "settings.json")
+            if unknown := values.keys() - {field.name for field in dataclasses.fields(TrainingSettings)}:
+                raise ValueError(f"{folder / 'settings.json'}: there is no setting {sorted(unknown)[0]!r}")
+            values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+            if device:
+                values["device"] = device
+            try:
+                run.settings = TrainingSettings(**values)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{folder / 'settings.json'}: {error}") from None
+            run.tokenizer = Tokenizer.from_pretrained(folder)
+            run.mixture = Mixture(read_corpora(run.settings.data), run.tokenizer, run.settings.block_size)
+            run.model = GPT2.from_pretrained(checkpoint).to(run.settings.device)
+            try:
+                run._start()
+            except ValueError as error:  # of what the settings ask for
+                raise ValueError(f"{folder / 'settings.json'}: {error}") from None
+            run._restore(checkpoint)
+            run_folder.tidy_up(folder, run.saved)
         return run
 
     def run(self):
         """Train to the last step, or until patience is at an end.
 
+        Ctrl-C, or the signal SIGTERM, lets the present step end and saves it; a second one stops at once.
+
         returns the lowest validation loss: in nats per character, or with masks per hidden token.
+        raises: KeyboardInterrupt after Ctrl-C; OSError, saying how to go on, when something cannot be written. What
+            was saved before is whole in any case, and ``Trainer.resume`` goes on from there.
         """
+        if self._lock.closed:
+            raise ValueError(f"this run has ended or was stopped; go on with: Trainer.resume({str(self.folder)!r})")
+        with self._lock:
+            try:
+                self._run()
+            except OSError as error:
+                raise OSError(
+                    error.errno,
+                    f"stopped at step {self.step}: {error}; step {self.saved} is saved: remove the cause (if the disk "
+                    f"is full: make room) and go on with: minigpt2 train --resume {self.folder}",
+                ) from error
+        return self.best_loss
+
+    def _run(self):
         settings = self.settings
-        self._trim_metrics()
-        if settings.init_from and not self.step:
-            self._evaluate()  # what the model knew before
         tokens_per_step = settings.batch_size * settings.grad_accumulation * settings.block_size
-        with tqdm(total=settings.steps, initial=self.step, unit="step", disable=None) as bar:
+        bar = tqdm(total=settings.steps, initial=self.step, unit="step", disable=None)
+        with _signals() as asked_to_stop, bar:
+            if settings.init_from and not self.step:
+                self._evaluate()  # what the model knew before
             while self.step < settings.steps and not (settings.patience and self.stale >= settings.patience):
+                if asked_to_stop:
+                    break
                 loss, norm = self._train_step()
                 self.step += 1
                 rate = bar.format_dict["rate"] or 0
@@ -183,7 +251,10 @@ class Trainer:
                 if self.step % settings.eval_every == 0 or self.step == settings.steps:
                     self._evaluate()
                     self._save_checkpoint()
-        return self.best_loss
+            if asked_to_stop:
+                if self.saved != self.step:
+                    self._save_checkpoint()
+                raise KeyboardInterrupt
 
     def changes(self):
         """(corpus, its loss before the first step or at the first evaluation, its loss in the best model) of each.
@@ -257,37 +328,94 @@ class Trainer:
         return line.get("val_loss_per_character", line["val_loss"])
 
     def _save_checkpoint(self):
-        """Write everything that is needed to go on, under a temporary name first; then drop the one before."""
-        target = self.folder / f"checkpoint-{self.step:06d}"
-        temporary = self.folder / f".{target.name}.tmp"
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(target, ignore_errors=True)
-        self.model.save_pretrained(temporary)
+        """Write everything that is needed to go on; then drop what is too old."""
         state = {
-            "step": self.step, "best_loss": self.best_loss, "stale": self.stale, "t": self.optimizer.t,
-            "rng": self.rng.bit_generator.state,
+            "step": self.step, "best_loss": self.best_loss if self.best_loss < math.inf else None, "stale": self.stale,
+            "t": self.optimizer.t, "rng": self.rng.bit_generator.state, "origin": self._origin,
         }  # fmt: skip
         adapters = self.lora.state() if self.lora else {}
-        write_tensors(
-            temporary / "training_state.safetensors",
-            {"m": self.optimizer.m, "v": self.optimizer.v} | adapters,
-            {"state": json.dumps(state)},
-        )
-        os.replace(temporary, target)
-        sync_folder(self.folder)
-        for old in self.folder.glob("checkpoint-*"):
-            if old != target:
-                shutil.rmtree(old)
+
+        def write(folder):
+            self.model.save_pretrained(folder)
+            tensors = {"m": self.optimizer.m, "v": self.optimizer.v} | adapters
+            write_tensors(folder / STATE, tensors, {"state": json.dumps(state)})
+            with atomic_write(folder / "metrics.jsonl") as file:
+                file.write((self.folder / "metrics.jsonl").read_bytes())
+
+        run_folder.write_checkpoint_folder(self.folder, self.step, write)
+        self.saved = self.step
+        run_folder.tidy_up(self.folder, self.saved)
 
     def _restore(self, checkpoint):
-        tensors, metadata = read_tensors(checkpoint / "training_state.safetensors")
-        state = json.loads(metadata["state"])
-        if self.lora:
-            self.lora.restore(tensors)
-        self.optimizer.m[...], self.optimizer.v[...] = tensors["m"], tensors["v"]
-        self.optimizer.t, self.step, self.best_loss = state["t"], state["step"], state["best_loss"]
-        self.stale = state.get("stale", 0)  # which runs of an earlier version do not have
-        self.rng.bit_generator.state = state["rng"]
+        """Take up the state in a checkpoint, and forget what was logged after it."""
+        path = checkpoint / STATE
+        tensors, metadata = read_tensors(path)
+        state = parse_json(metadata.get("state", ""), path)
+        try:
+            counts = state["step"], state["stale"], state["t"]
+            if not all(type(count) is int and 0 <= count < 2**63 for count in counts):
+                raise ValueError(f"step, stale and t must be counts, got {counts}")
+            self.step, self.stale, self.optimizer.t = counts
+            self.saved = self.step
+            self.best_loss = math.inf if state["best_loss"] is None else float(state["best_loss"])
+            xp = array_module(self.optimizer.m)
+            self.optimizer.m[...], self.optimizer.v[...] = xp.asarray(tensors["m"]), xp.asarray(tensors["v"])
+            if self.lora:
+                self.lora.restore(tensors)
+            self.rng.bit_generator.state = state["rng"]
+            origin = state["origin"]
+            pieces = origin["settings"].items(), origin["vocabulary"], origin["corpora"].items()
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise ValueError(f"{path} is not the state of such a run: {error!r:.200}") from None
+        self._compare_origin(*pieces)
+        with atomic_write(self.folder / "metrics.jsonl") as file:
+            file.write((checkpoint / "metrics.jsonl").read_bytes())
+
+    def _compare_origin(self, settings, vocabulary, corpora):
+        """Raise ValueError where what the run began with, and no checkpoint holds, has changed since."""
+        now = json.loads(json.dumps(self._origin))
+        undo = f"undo that, or begin a new run with --init-from {self.folder}"
+        for name, value in settings:
+            if name not in now["settings"] or now["settings"][name] != value:
+                present = reprlib.repr(now["settings"].get(name))
+                raise ValueError(
+                    f"{self.folder / 'settings.json'}: {name:.50} was {reprlib.repr(value)} when the run began and is "
+                    f"now {present}; {undo}"
+                )
+        if now["vocabulary"] != vocabulary:
+            raise ValueError(f"the tokenizer in {self.folder} is not the one with which the run began; {undo}")
+        for name, checksum in corpora:
+            if now["corpora"].get(name) != checksum:
+                raise ValueError(f"{self.folder}: {name:.200} has changed since the run began; {undo}")
+
+    def _refuse_a_second_run(self):
+        """Raise FileExistsError where the folder holds a run, of which steps may have been taken."""
+        steps = map(run_folder.step_of, run_folder.checkpoints(self.folder))
+        if (self.folder / "settings.json").exists() or any(steps):
+            with self._locked():
+                self._lock.close()
+            raise FileExistsError(
+                f"{self.folder} already holds a run: go on with --resume {self.folder} or choose another --out"
+            )
+
+    @contextmanager
+    def _locked(self):
+        """Take the folder's lock, and keep it unless the block fails."""
+        path = self.folder / ".lock"
+        self._lock = lock_file(path)
+        if self._lock is None:
+            raise BlockingIOError(
+                f"another process (pid {path.read_text() or 'unknown'}) is training in {self.folder}: wait until it "
+                "ends, or stop it"
+            )
+        try:
+            with naming(path):
+                self._lock.truncate(0)
+                self._lock.write(b"%d" % os.getpid())
+            yield
+        except BaseException:
+            self._lock.close()
+            raise
 
     def _first_model(self):
         """The model before the first step."""
@@ -317,17 +445,56 @@ class Trainer:
             params, settings.lr, (settings.beta1, settings.beta2), weight_decay=settings.weight_decay
         )
         self.rng = np.random.default_rng(settings.seed)
-        self.step, self.best_loss, self.stale = 0, math.inf, 0
+        self.step, self.saved, self.best_loss, self.stale = 0, 0, math.inf, 0
+        self._origin = {
+            "settings": {name: value for name, value in dataclasses.asdict(settings).items() if name != "device"},
+            "vocabulary": vocabulary_hash(self.tokenizer),
+            "corpora": {corpus.name: _checksum_of_tokens(corpus) for corpus in self.mixture.corpora},
+        }
 
     def _log(self, **values):
-        with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
+        path = self.folder / "metrics.jsonl"
+        with naming(path), open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(values, ensure_ascii=False) + "\n")
 
-    def _trim_metrics(self):
-        """Forget what was logged after the checkpoint from which the run goes on."""
-        lines = [line for line in read_metrics(self.folder) if line["step"] <= self.step and self.step]
-        with atomic_write(self.folder / "metrics.jsonl", "w") as file:
-            file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+
+@contextmanager
+def _signals():
+    """Within the block Ctrl-C and SIGTERM only fill the list that is yielded; a second one is a KeyboardInterrupt."""
+    asked_to_stop, before = [], {}
+
+    def ask(number, _):
+        if asked_to_stop:
+            raise KeyboardInterrupt
+        asked_to_stop.append(number)
+        with suppress(OSError):  # and no print, which may have been interrupted itself
+            os.write(2, b"\nthis step will be saved; Ctrl-C once more stops at once, without saving\n")
+
+    if threading.current_thread() is threading.main_thread():  # no other thread may do this
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):  # None: not Python's
+                before[number] = signal.signal(number, ask)
+    try:
+        yield asked_to_stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _checksum_of_tokens(corpus):
+    """The SHA-256 of a corpus's tokens, in hexadecimal."""
+    digest, parts = hashlib.sha256(), (corpus.train_ids, corpus.validation_ids)
+    bar = tqdm(
+        total=sum(map(len, parts)), desc=f"checking {corpus.name}", unit="token", unit_scale=True, disable=None,
+        leave=False,
+    )  # fmt: skip
+    with bar:
+        for ids in parts:
+            digest.update(b"%d tokens" % len(ids))
+            for start in range(0, len(ids), 1 << 22):
+                digest.update(np.ascontiguousarray(ids[start : start + (1 << 22)]))
+                bar.update(len(ids[start : start + (1 << 22)]))
+    return digest.hexdigest()
 
 
 def _tokenizer(settings, sources):
@@ -354,54 +521,6 @@ def _with_sizes_of(config, settings):
         settings, n_layer=config.n_layer, n_head=config.n_head, n_embd=config.n_embd, vocab_size=config.vocab_size,
         block_size=min(settings.block_size, config.n_positions), tokenizer=settings.init_from,
     )  # fmt: skip
-
-
-def read_metrics(folder):
-    """The lines of a run's metrics.jsonl as dicts; a last line that was cut off is passed over."""
-    path = Path(folder) / "metrics.jsonl"
-    lines = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return lines
-
-
-def plot_metrics(folder):
-    """Draw a run's losses into loss.png; returns its path, or None when matplotlib is not installed."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return None
-    metrics = read_metrics(folder)
-    training = [(line["step"], line["loss"]) for line in metrics if "loss" in line]
-    validation = [(line["step"], line["val_loss"]) for line in metrics if "val_loss" in line]
-    corpora = [(line["step"], line["corpora"]) for line in metrics if "corpora" in line]
-    several = bool(corpora) and len(corpora[0][1]) > 1
-    figure = Figure(figsize=(12 if several else 7, 4), dpi=100, layout="constrained")
-    axes, *rest = np.atleast_1d(figure.subplots(1, 2 if several else 1))
-    axes.plot(*zip(*training, strict=True), color="0.7", linewidth=0.8, label="training (one batch)")
-    axes.plot(*zip(*validation, strict=True), color="#0b559f", marker="o", markersize=3, label="validation (all of it)")
-    best = min(validation, key=lambda point: point[1])
-    axes.annotate(
-        f"best {best[1]:.3f} at step {best[0]}", best, xytext=(0, 12), textcoords="offset points", ha="right"
-    )
-    axes.set(xlabel="optimizer steps", ylabel="loss in nats per token", title="Training and validation loss")
-    for its_axes in rest:
-        for name in corpora[0][1]:
-            losses = [(step, losses[name]) for step, losses in corpora]
-            its_axes.plot(*zip(*losses, strict=True), marker="o", markersize=3, label=Path(name).name)
-        its_axes.set(
-            xlabel="optimizer steps", ylabel="nats per character (or hidden token)", title="Validation loss by corpus"
-        )
-    for each in (axes, *rest):
-        each.spines[["top", "right"]].set_visible(False)
-        each.legend(frameon=False)
-    path = Path(folder) / "loss.png"
-    with atomic_write(path) as file:
-        figure.savefig(file, format="png")
-    return path
 
 
 def _add(grads, more):

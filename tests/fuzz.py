@@ -21,6 +21,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import struct
 import sys
@@ -49,6 +50,7 @@ class Kind:
     files: dict[str, bytes]
     changed: tuple[str, ...]
     read: Callable[[Path], object]
+    writes: bool = False  # whether reading may write, but only into the folder
 
 
 @functools.cache
@@ -60,11 +62,13 @@ def kinds():
     from minigpt2.char_tokenizer import CharTokenizer
     from minigpt2.checkpoint import write_tensors
     from minigpt2.compare import LLM_C, compare, layer_norm_epsilon, read_map, read_trace, rename
+    from minigpt2.files import write_json
     from minigpt2.mixture import Mixture, Source
     from minigpt2.parameters import flatten
+    from minigpt2.run_folder import CHECKSUMS, checksums, read_metrics
     from minigpt2.token_file import write_tokens
     from minigpt2.trace import trace, write_trace
-    from minigpt2.training import Trainer, TrainingSettings, read_metrics
+    from minigpt2.training import Trainer, TrainingSettings
 
     tokenizer, characters = Tokenizer.train(TEXT, 270), CharTokenizer.train(TEXT)
     model = GPT2(GPT2Config(vocab_size=11, n_positions=6, n_embd=8, n_layer=2, n_head=2))
@@ -97,11 +101,16 @@ def kinds():
             assert type(run.step) is type(run.optimizer.t) is type(run.stale) is int and run.step >= 0
             assert isinstance(run.best_loss, float)
 
+    def read_fitted(folder):
+        for checkpoint in folder.glob("checkpoint-*"):
+            write_json(checkpoint / CHECKSUMS, checksums(checkpoint))
+        read_run(folder)
+
     made = {}
 
-    def kind(name, read, *changed):
+    def kind(name, read, *changed, writes=False):
         files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-        made[name] = Kind(files, changed or tuple(files), read)
+        made[name] = Kind(files, changed or tuple(files), read, writes)
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
@@ -161,7 +170,10 @@ def kinds():
         changed = sorted(
             str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix in (".json", ".safetensors")
         )
-        kind("run", read_run, "metrics.jsonl", *(name for name in changed if not name.startswith("model")))
+        changed = [name for name in changed if not name.startswith("model")]
+        kind("run", read_run, "metrics.jsonl", *changed, writes=True)
+        changed = [name for name in changed if name.startswith("checkpoint") and "checksums" not in name]
+        kind("run, checksums made to fit", read_fitted, *changed, writes=True)
     return made
 
 
@@ -388,11 +400,8 @@ class Sandbox:
 
     def __init__(self, root):
         self.root = Path(root)
-        for name, kind in kinds().items():
-            for file, content in kind.files.items():
-                path = self.folder(name) / file
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
+        for name in kinds():
+            self._fill(name)
 
     def folder(self, name):
         return self.root / re.sub(r"\W+", "-", name)
@@ -405,10 +414,19 @@ class Sandbox:
             with expired_after(SECONDS):
                 return self._read(name, path)
         finally:
+            if kinds()[name].writes:
+                shutil.rmtree(self.folder(name))
+                self._fill(name)
             path.write_bytes(kinds()[name].files[file])
 
+    def _fill(self, name):
+        for file, content in kinds()[name].files.items():
+            path = self.folder(name) / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
     def _read(self, name, path):
-        folder, before = self.folder(name), self._snapshot()
+        folder, before = self.folder(name), self._snapshot(name)
         size = sum(file.stat().st_size for file in folder.rglob("*"))
         verdict, reason = "read", ""
         tracemalloc.start()
@@ -427,12 +445,15 @@ class Sandbox:
         tracemalloc.stop()
         if used > 2 * size + SLACK:
             verdict, reason = "wrong", f"{used:,} bytes of memory for {size:,} bytes of files; {reason}"
-        if self._snapshot() != before:
+        if self._snapshot(name) != before:
             verdict, reason = "wrong", f"reading changed the disk; {reason}"
         return Outcome(verdict, reason, used, size)
 
-    def _snapshot(self):
-        return {path: (status.st_size, status.st_mtime_ns) for path in self.root.rglob("*") if (status := path.lstat())}
+    def _snapshot(self, name):
+        """Size and time of each file that reading kind ``name`` must leave alone."""
+        may_change = [self.folder(name)] if kinds()[name].writes else []
+        paths = [p for p in self.root.rglob("*") if not any(p == own or own in p.parents for own in may_change)]
+        return {path: (status.st_size, status.st_mtime_ns) for path in paths if (status := path.lstat())}
 
 
 @contextlib.contextmanager

@@ -129,7 +129,7 @@ NOT_JSON = {
 @pytest.mark.parametrize("name, file", [
     ("model", "config.json"), ("shards", "model.safetensors.index.json"), ("tokenizer", "vocab.json"),
     ("tokenizer", "tokenizer_config.json"), ("characters", "vocab.json"), ("map", "map.json"),
-    ("run", "settings.json"), ("run", "checkpoint-000002/config.json"),
+    ("run", "settings.json"), ("run, checksums made to fit", "checkpoint-000002/config.json"),
 ])  # fmt: skip
 def test_what_is_no_json_is_refused(sandbox, name, file, content, words):
     outcome = sandbox.run(name, file, content if isinstance(content, bytes) else content.encode())

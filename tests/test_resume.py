@@ -1,0 +1,367 @@
+"""A run that is stopped, killed, or out of room ends in the same bits as one that never was."""
+
+import dataclasses
+import errno
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+if not hasattr(os, "fork"):
+    pytest.skip("processes are killed and forked, which Windows does not know", allow_module_level=True)
+
+from kills import Reference, beside, files_of, kill_and_compare, settings_of
+from test_training import interrupt
+
+from minigpt2.cli import main
+from minigpt2.parameters import flatten
+from minigpt2.training import Trainer
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    return settings_of(tmp_path_factory.mktemp("texts"))
+
+
+@pytest.fixture(scope="module")
+def reference(settings, tmp_path_factory):
+    return Reference(settings, tmp_path_factory.mktemp("reference") / "whole")
+
+
+def stop_in_step(run, step, *signals):
+    """Have signals come while the gradients of the step after ``step`` are computed, the first of its batches."""
+    loss_and_grads, left = run.model.loss_and_grads, list(signals)
+
+    def interrupted(*arguments, **options):
+        while run.step == step and left:
+            os.kill(os.getpid(), left.pop())
+        return loss_and_grads(*arguments, **options)
+
+    run.model.loss_and_grads = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+
+
+# Kills.
+
+
+@pytest.mark.slow
+def test_twenty_kills(settings, reference, tmp_path):
+    rng, moments = random.Random(0), []
+    for number in range(20):
+        kills, different = kill_and_compare(settings, tmp_path / str(number), reference, rng)
+        assert not different, f"killed at {kills}: {different}"
+        moments += kills
+    assert len(moments) >= 20 and len(set(moments)) > 10
+
+
+def test_what_killed_processes_left_is_removed_and_nothing_else(settings, reference, tmp_path):
+    folder = tmp_path / "run"
+    interrupt(Trainer(settings, folder), 5)
+    ours = [".model.safetensors.abcd_123.tmp", ".metrics.jsonl.abcd_123.tmp", ".checkpoint-000008.tmp/config.json"]
+    theirs = [".notes.tmp", ".model.safetensors.tmp", "notes.txt", "checkpoint-old/x"]
+    for name in (*ours, *theirs):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("x")
+    Trainer.resume(folder).run()
+    files = files_of(folder)
+    assert files.keys() - reference.files.keys() == {*theirs, "checkpoint-old"}
+    assert all(files[name] == content for name, content in reference.files.items())
+
+
+# Damaged checkpoints.
+
+
+def truncate(checkpoint):
+    os.truncate(checkpoint / "training_state.safetensors", 5000)
+
+
+def flip(checkpoint):
+    content = bytearray((checkpoint / "model.safetensors").read_bytes())
+    content[-3] ^= 1  # the last bits of a number
+    (checkpoint / "model.safetensors").write_bytes(content)
+
+
+def lose(name):
+    return lambda checkpoint: (checkpoint / name).unlink()
+
+
+def change_metrics(checkpoint):
+    content = (checkpoint / "metrics.jsonl").read_text()
+    (checkpoint / "metrics.jsonl").write_text(content.replace("1", "2", 1))
+
+
+DAMAGES = [truncate, flip, lose("config.json"), lose("metrics.jsonl"), lose("checksums.json"), change_metrics]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(settings, reference, tmp_path, damage, capsys):
+    folder = tmp_path / "run"
+    interrupt(Trainer(settings, folder), 9)
+    damage(folder / "checkpoint-000008")
+    capsys.readouterr()
+    run = Trainer.resume(folder)
+    error = capsys.readouterr().err
+    assert run.step == 4 and error.count("\n") == 1
+    assert f"warning: {folder / 'checkpoint-000008'} is damaged" in error and "going on from checkpoint-000004" in error
+    run.run()
+    assert files_of(folder) == reference.files
+
+
+def test_without_a_whole_checkpoint_nothing_is_changed(settings, tmp_path):
+    folder = tmp_path / "run"
+    interrupt(Trainer(settings, folder), 9)
+    truncate(folder / "checkpoint-000008")
+    flip(folder / "checkpoint-000004")
+    (folder / ".loss.png.abcd_123.tmp").touch()
+    before = files_of(folder)
+    with pytest.raises(ValueError, match=r"no checkpoint that is whole: .*000008 is damaged .*; .*000004 is damaged"):
+        Trainer.resume(folder)
+    assert files_of(folder) == before
+
+
+def test_checkpoints_are_ordered_by_number(settings, tmp_path):
+    folder = tmp_path / "run"
+    interrupt(Trainer(settings, folder), 9)
+    (folder / "checkpoint-000008").rename(folder / "checkpoint-1000000")
+    (folder / "checkpoint-000004").rename(folder / "checkpoint-999999")
+    assert Trainer.resume(folder).step == 8
+
+
+# Ctrl-C.
+
+
+@pytest.mark.parametrize(
+    ("step", "number"), [(0, signal.SIGINT), (5, signal.SIGTERM), (7, signal.SIGINT), (11, signal.SIGINT)]
+)
+def test_ctrl_c_lets_the_step_end_and_saves_it(settings, reference, tmp_path, step, number):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    folder = tmp_path / "run"
+    run = Trainer(settings, folder)
+    stop_in_step(run, step, number)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    assert run.step == run.saved == step + 1 and (folder / f"checkpoint-{step + 1:06d}").is_dir()
+    resumed = Trainer.resume(folder)
+    assert resumed.step == step + 1
+    resumed.run()
+    assert files_of(folder) == reference.files
+
+
+def test_a_second_ctrl_c_stops_at_once_and_saves_nothing(settings, reference, tmp_path):
+    folder = tmp_path / "run"
+    run = Trainer(settings, folder)
+    stop_in_step(run, 6, signal.SIGINT, signal.SIGINT)
+    assert (run.step, run.saved) == (6, 4)
+    with pytest.raises(ValueError, match=r"was stopped; go on with: Trainer\.resume"):
+        run.run()
+    Trainer.resume(folder).run()
+    assert files_of(folder) == reference.files
+
+
+def test_ctrl_c_on_the_command_line(settings, tmp_path, monkeypatch, capsys):
+    step = Trainer._train_step
+
+    def interrupted(run):
+        if run.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(run)
+
+    monkeypatch.setattr(Trainer, "_train_step", interrupted)
+    sizes = ["--n-layer", "1", "--n-head", "1", "--n-embd", "8", "--block-size", "8", "--batch-size", "2"]
+    call = ["train", "--data", settings.data[0], *sizes, "--vocab-size", "260", "--steps", "5"]
+    assert main([*call, "--out", str(tmp_path / "run")]) == 130
+    assert f"step 3 is saved; go on with: minigpt2 train --resume {tmp_path / 'run'}" in capsys.readouterr().err
+    assert main(["train", "--resume", str(tmp_path / "run")]) == 0
+
+
+# Everything that a run can have.
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lora_rank": 2, "patience": 3},
+        {"freeze": ("wte", "h.0.attn"), "head_layers": 2, "patience": 1, "lr": 0.5},
+    ],
+)
+@pytest.mark.parametrize("stop", ["at once", "saved"])
+def test_fine_tuning_with_everything(settings, reference, tmp_path, changes, stop):
+    Trainer(settings, tmp_path / "base").run()
+    settings = dataclasses.replace(settings, init_from=str(tmp_path / "base"), **changes)
+    whole = Trainer(settings, tmp_path / "whole")
+    whole.run()
+    cut = Trainer(settings, tmp_path / "cut")
+    if stop == "saved":
+        stop_in_step(cut, 5 if whole.step > 6 else 2, signal.SIGINT)
+    else:
+        interrupt(cut, 5 if whole.step > 6 else 2)
+    shutil.move(tmp_path / "base", tmp_path / "moved")  # a checkpoint needs it no more, but for its name
+    resumed = Trainer.resume(tmp_path / "cut")
+    assert resumed.run() == whole.best_loss
+    ours, theirs = flatten(resumed.model.params), flatten(whole.model.params)
+    assert all((ours[name] == parameter).all() for name, parameter in theirs.items())
+    assert resumed.rng.bit_generator.state == whole.rng.bit_generator.state
+    last = f"checkpoint-{whole.step:06d}"
+    cut_files, whole_files = files_of(tmp_path / "cut"), files_of(tmp_path / "whole")
+    for name in (n for n in whole_files if n.startswith(last) or not n.startswith("checkpoint")):
+        assert cut_files[name] == whole_files[name], name
+
+
+# What began otherwise.
+
+
+def test_what_a_run_began_with_must_not_change(settings, reference, tmp_path):
+    texts = [tmp_path / name for name in ("bottles.txt", "verses.txt")]
+    settings = dataclasses.replace(settings_of(tmp_path), steps=4)
+    folder = tmp_path / "run"
+    interrupt(Trainer(settings, folder), 2)
+    for path, old, new, message in (
+        (texts[0], "7 little", "7 LITTLE", r"bottles\.txt has changed since the run began; undo that, or begin"),
+        (texts[1], "59th", "58th", r"verses\.txt has changed"),  # in the part to validate on
+        (folder / "settings.json", '"lr": 0.01', '"lr": 0.02', r"settings\.json: lr was 0.01 .* and is now 0.02"),
+        (folder / "merges.txt", "l i", "i l", r"tokenizer in .* is not the one|merges\.txt"),
+    ):
+        before = path.read_text()
+        assert old in before, path
+        path.write_text(before.replace(old, new, 1))
+        with pytest.raises(ValueError, match=message):
+            Trainer.resume(folder)
+        path.write_text(before)
+    os.utime(texts[0])  # only the content counts
+    Trainer.resume(folder).run()
+
+
+# Two runs in one folder.
+
+
+def test_a_second_run_in_the_folder_is_refused_while_the_first_lives(settings, tmp_path):
+    folder = tmp_path / "run"
+    first = Trainer(settings, folder)
+    message = rf"another process \(pid {os.getpid()}\) is training in .*run: wait until it ends, or stop it"
+    with pytest.raises(BlockingIOError, match=message):
+        Trainer.resume(folder)
+    with pytest.raises(BlockingIOError, match=message):
+        Trainer(settings, folder)
+    first.run()
+    with pytest.raises(FileExistsError, match="already holds a run"):
+        Trainer(settings, folder)
+    assert Trainer.resume(folder).run() == first.best_loss
+    (folder / "settings.json").unlink()
+    with pytest.raises(FileExistsError, match="already holds a run"):  # its steps are not thrown away
+        Trainer(settings, folder)
+
+
+def test_the_lock_of_a_killed_process_is_free(settings, tmp_path):
+    folder = tmp_path / "run"
+    interrupt(Trainer(settings, folder), 1)
+    code = "import sys; from minigpt2.training import Trainer; run = Trainer.resume(sys.argv[1]); print(1); input()"
+    command = [sys.executable, "-u", "-c", code, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout.readline() == b"1\n"
+        try:
+            with pytest.raises(BlockingIOError, match=rf"pid {child.pid}\)"):
+                Trainer.resume(folder)
+        finally:
+            child.kill()
+    assert Trainer.resume(folder).step == 0
+
+
+def test_a_failed_start_frees_the_lock(settings, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("minigpt2.training.write_json", full)
+        with pytest.raises(OSError, match="No space left") as failure:  # holds the frames, and so the Trainer
+            Trainer(settings, tmp_path / "run")
+    assert failure.value.errno == errno.ENOSPC
+    Trainer(settings, tmp_path / "run")
+
+
+# A full disk.
+
+
+@pytest.mark.parametrize("at", range(0, 50, 7))
+def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(settings, reference, tmp_path, monkeypatch, at):
+    """The system's own call fails, in whichever file it is: the best model, the picture, any part of a checkpoint."""
+    folder = tmp_path / "run"
+    run = Trainer(settings, folder)
+    fsync, calls = os.fsync, iter(range(1000))
+
+    def full(descriptor):
+        if next(calls) == at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"stopped at step \d+: .*No space left.*is saved: remove the cause") as failure:
+        run.run()
+    monkeypatch.undo()
+    assert failure.value.errno == errno.ENOSPC and f"minigpt2 train --resume {folder}" in str(failure.value)
+    assert not list(folder.rglob("*.tmp")), "nothing temporary is left on a full disk"
+    resumed = Trainer.resume(folder)
+    assert resumed.step == run.saved
+    resumed.run()
+    assert files_of(folder) == reference.files
+
+
+def test_metrics_that_do_not_fit(settings, reference, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    run = Trainer(settings, folder)
+
+    class Full:
+        """A file that a line does not fit into."""
+
+        def __init__(self, file):
+            self.file = file
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def write(self, text):
+            self.file.write(text[:9])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def opened(path, mode, **options):
+        file = open(path, mode, **options)  # noqa: SIM115
+        return Full(file) if mode == "a" and run.step == 10 else file
+
+    monkeypatch.setattr("minigpt2.training.open", opened, raising=False)
+    with pytest.raises(OSError, match=r"stopped at step 10: .*No space left.*metrics\.jsonl"):
+        run.run()
+    monkeypatch.undo()
+    Trainer.resume(folder).run()
+    assert files_of(folder) == reference.files
+
+
+def test_files_that_may_not_grow(settings, reference, tmp_path):
+    """The real thing, but for the number of the error: the system lets the child's files have so many bytes only."""
+    import resource
+
+    folder = tmp_path / "run"
+    interrupt(Trainer(settings, folder), 5)
+    limit = (folder / "checkpoint-000004/model.safetensors").stat().st_size + 1000  # the moments take twice as much
+    child = os.fork()
+    if child == 0:
+        os.dup2(os.open(beside(folder, "err"), os.O_WRONLY | os.O_CREAT), 2)
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        with warnings.catch_warnings(action="ignore"):
+            code = main(["train", "--resume", str(folder)])
+        sys.stderr.flush()
+        os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    error = beside(folder, "err").read_text()
+    assert "File too large" in error and error.splitlines()[-1].startswith("minigpt2: error: ")
+    assert "Traceback" not in error and f"--resume {folder}" in error
+    assert not list(folder.rglob("*.tmp"))
+    Trainer.resume(folder).run()
+    assert files_of(folder) == reference.files
