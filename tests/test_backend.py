@@ -36,6 +36,12 @@ def test_one_thread_where_blas_has_one(monkeypatch):
     assert threads == {threading.get_ident()}
 
 
+def test_no_threads_for_a_device(three_threads):
+    threads = set()
+    backend.in_parallel(lambda part: threads.add(threading.get_ident()), range(5), xp=object())
+    assert threads == {threading.get_ident()}
+
+
 def test_an_error_in_a_thread_comes_to_light(three_threads):
     with pytest.raises(ZeroDivisionError):
         backend.in_parallel(lambda part: 1 // part, [1, 2, 0])
@@ -78,3 +84,18 @@ def test_sum_rows(shape, dtype):
     total = backend.sum_rows(x, out=out)
     assert total is out and total.dtype == x.dtype
     np.testing.assert_allclose(total, x.astype("float64").sum(axis=0), atol=1e-4 if dtype == "float32" else 1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sum_row_products(dtype):
+    x, y = np.random.default_rng(0).normal(size=(2, 300, 70)).astype(dtype)
+    out = np.empty(70, dtype)
+    total = backend.sum_row_products(x, y, out=out)
+    assert total is out and backend.sum_row_products(x, y).dtype == dtype
+    exact = (x.astype("float64") * y).sum(axis=0)
+    np.testing.assert_allclose(total, exact, atol=1e-4 if dtype == "float32" else 1e-12)
+
+
+def test_masked_mean():
+    mean = backend.masked_mean(np.array([1, 2, np.inf, 4], "float32"), np.array([True, True, False, True]))
+    assert mean == np.float32(7 / 3) and mean.dtype == "float32"
