@@ -193,7 +193,7 @@ for V in (8, 1024, 50257):
 # ## 4. The code
 #
 # One pair of functions serves 2.5.7 and 2.5.8. Smoothing is the two lines after `if label_smoothing:` and `if e:`,
-# and the factor `1.0 - e`.
+# and the factor `1.0 - e`. (`masked_mean(losses, counted)` is `losses[counted].mean()`.)
 
 # %%
 style.show_source(cross_entropy_forward, cross_entropy_backward)
