@@ -10,13 +10,18 @@ people make, each with what it leads to, so that it can be recognised by what co
 import difflib
 
 from minigpt2.exercises import (
+    adamw,
     attention_backward,
     attention_forward,
     checking,
+    cross_entropy,
     embedding,
+    generation,
     layer_norm,
     linear_and_gelu,
+    model,
     position,
+    tokenizer,
 )
 from minigpt2.exercises.report import Report
 
@@ -24,12 +29,17 @@ __all__ = ["Report", "check", "names"]
 
 # In the order in which they are done:
 EXERCISES = (
+    tokenizer,
     embedding,
     position,
     linear_and_gelu,
     layer_norm,
     attention_forward,
     attention_backward,
+    cross_entropy,
+    adamw,
+    model,
+    generation,
 )
 _TASKS = {task.name: task for exercise in EXERCISES for task in exercise.TASKS}
 

@@ -133,13 +133,15 @@ def _attempt(task, function, trial):
     changed = tuple(name for name in arguments if not _same(arguments[name], trial.arguments[name]))
     if task.accept:
         verdict = call(task.accept, [trial.arguments, outcome.value], task.seconds)
-        problem = verdict.value if verdict.ended else f"it cannot be judged: {_fate(verdict, task)}"
-        return Attempt(Finding(trial.title, not problem, f"{tried}\n  {problem}" if problem else ""), changed)
+        if not verdict.ended:
+            text = f"{tried}\n  it cannot be judged: {_fate(verdict, task)}"
+            return Attempt(Finding(trial.title, False, text), changed)
+        return Attempt(Finding(trial.title, not verdict.value, tried, verdict.value or ""), changed)
     results = call(_named, [task, outcome.value], task.seconds)
     if not results.ended or results.value.keys() != trial.expected.keys():
         wanted = ", ".join(trial.expected)
         text = f"{tried}\n  came back  {_describe(outcome.value)}\n  expected   {wanted}"
-        return Attempt(Finding(trial.title, False, text, _hint_of_count(task, outcome.value)), changed)
+        return Attempt(Finding(trial.title, False, text, _hint_of_names(task, trial, outcome.value, results)), changed)
     return _compared(task, trial, results.value, tried, changed)
 
 
@@ -278,16 +280,21 @@ def _hint_of_fate(task, trial, outcome):
     return hint or kinds.of_error(error)
 
 
-def _hint_of_count(task, value):
+def _hint_of_names(task, trial, value, results):
     if value is None:
         return f"A function without `return` gives None. The last line is to be `return {', '.join(task.outputs)}`."
+    missing = [name for name in trial.expected if name not in results.value] if results.ended else task.outputs
+    if not any(name in task.outputs for name in missing):  # it is within a nested dict that names are others
+        odd = [name for name in results.value if name not in trial.expected]
+        missing, odd = ", ".join(missing) or "none", ", ".join(odd) or "none"
+        return f"The names are not as expected. Missing: {missing}. Not known here: {odd}."
     return f"What is returned, and in which order: {', '.join(task.outputs)}."
 
 
 def _remark(task, trial, results):
     """What is right and could be better."""
     single = [name for name, array in _arrays(trial.arguments).items() if array.dtype == np.float32]
-    doubled = [] if task.exact else [name for name, array in results.items() if array.dtype == np.float64]
+    doubled = [name for name, array in results.items() if not task.exact and array.ndim and array.dtype == np.float64]
     if not single or not doubled:
         return ""
     return (

@@ -9,6 +9,65 @@ Made by notebooks/exercises/make.py from the exercises' skeletons.
 """
 
 
+def pair_counts(ids):
+    """Count the pairs of neighbours.
+
+    ids: list of integers
+    returns a dict {(left, right): how often}.
+    """
+    raise NotImplementedError
+
+
+def merge(ids, pair, new_id):
+    """Replace a pair by one id.
+
+    ids: list of integers; pair: tuple (left, right); new_id: integer
+    returns a new list.
+    """
+    raise NotImplementedError
+
+
+def bpe_train(ids, num_merges):
+    """Learn which pairs to merge.
+
+    ids: list of bytes; num_merges: how many merges at most
+    returns merges, a list of pairs (left, right); the n-th, counted from 0, makes the id 256 + n.
+    """
+    raise NotImplementedError
+
+
+def bpe_encode(ids, merges):
+    """Carry out the merges on another text.
+
+    ids: list of bytes; merges: list of pairs, as from ``bpe_train``
+    returns list of ids.
+    """
+    raise NotImplementedError
+
+
+def bpe_decode(ids, merges):
+    """The text that ids stand for.
+
+    ids: list of ids; merges: list of pairs, as from ``bpe_train``
+    returns str, with U+FFFD for bytes that are not UTF-8.
+    """
+    raise NotImplementedError
+
+
+def printable_bytes():
+    """Returns {byte: the character that stands for it}, 256 entries in GPT-2's order."""
+    raise NotImplementedError
+
+
+def learn_merges(counts, n_merges):
+    """Learn which pairs to merge within words.
+
+    counts: {word: how often it occurs}, words as str; n_merges: how many merges at most
+    returns merges, a list of pairs of ids; a byte's id is its place in ``printable_bytes()``.
+    """
+    raise NotImplementedError
+
+
 def embedding_forward(ids, weight):
     """Look up the vector of each token.
 
@@ -251,5 +310,172 @@ def attention_by_blocks_backward(dhead, cache):
 
     dhead: (T, D)
     returns dq (T, D), dk (S, D), dv (S, D).
+    """
+    raise NotImplementedError
+
+
+def cross_entropy_forward(logits, targets, label_smoothing=0.0, ignore_index=-100):
+    """Mean cross-entropy between targets and softmax(logits), in nats.
+
+    logits: (..., V); targets: (...) integers, or ignore_index where there is nothing to predict
+    label_smoothing: e, from 0 to 1
+    returns loss, a number, and a dict for the backward pass.
+    """
+    raise NotImplementedError
+
+
+def cross_entropy_backward(dloss, cache):
+    """Gradient of ``cross_entropy_forward``.
+
+    dloss: a number
+    returns dlogits (..., V).
+    """
+    raise NotImplementedError
+
+
+def z_loss_forward(logits, weight=0.0001):
+    """logits: (..., V); weight: a number; returns loss, a number, and a dict for the backward pass."""
+    raise NotImplementedError
+
+
+def z_loss_backward(dloss, cache):
+    """dloss: a number; returns dlogits (..., V)."""
+    raise NotImplementedError
+
+
+def adamw_step(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    """One step of AdamW.
+
+    w, g, m, v: arrays of one shape, the weights, their gradient and the two moments
+    t: number of this step, the first is 1; the others are numbers
+    returns w, m, v after the step.
+    """
+    raise NotImplementedError
+
+
+def clip_by_norm(grads, max_norm):
+    """Scale gradients down to a global norm, if theirs is larger.
+
+    grads: dict of arrays, name -> gradient; max_norm: a number above 0
+    returns grads, a new dict with the same names, and norm, that before clipping.
+    """
+    raise NotImplementedError
+
+
+def learning_rate(step, max_lr, min_lr, warmup_steps, decay_steps):
+    """The learning rate of a step.
+
+    step: number of steps already taken; max_lr, min_lr: rates; warmup_steps, decay_steps: numbers of steps
+    returns lr, a number.
+    """
+    raise NotImplementedError
+
+
+def block_forward(x, params, n_head):
+    """One block.
+
+    x: (B, T, C); params: {"ln_1", "attn", "ln_2", "mlp"}; n_head: number of heads
+    returns y (B, T, C) and a dict for the backward pass, with the keys of params.
+    """
+    raise NotImplementedError
+
+
+def block_backward(dy, cache):
+    """Gradients of ``block_forward``.
+
+    dy: (B, T, C)
+    returns dx (B, T, C) and grads, a dict of the form of params.
+    """
+    raise NotImplementedError
+
+
+def gpt2_forward(ids, params, n_head):
+    """The whole model.
+
+    ids: (B, T) integers; params: {"wte", "wpe", "h", "ln_f"}; n_head: number of heads
+    returns logits (B, T, V).
+    """
+    raise NotImplementedError
+
+
+def sorting_batch(digits):
+    """What the model reads, and what it is to predict.
+
+    digits: (B, n) integers
+    returns ids (B, 2n - 1), targets (B, 2n - 1).
+    """
+    raise NotImplementedError
+
+
+def count_sorted(ids):
+    """How many texts have, as their second half, their first half sorted.
+
+    ids: (N, 2n) integers; returns an int.
+    """
+    raise NotImplementedError
+
+
+def train_sorter(config, seed=0):
+    """Train a new model until it sorts.
+
+    config: of the model; seed: of its first parameters and of the digits
+    returns its parameters, model.params.
+    """
+    raise NotImplementedError
+
+
+def gpt2_backward(dlogits, cache):
+    """Gradients of the whole model.
+
+    dlogits: (B, T, V)
+    returns grads, a dict of the form of params.
+    """
+    raise NotImplementedError
+
+
+def attention_step(x, params, n_head, past_k, past_v):
+    """Attention of new tokens to all tokens so far.
+
+    x: (B, T, C) the new ones; params: {"c_attn", "c_proj"}, each with "weight" and "bias"
+    past_k, past_v: (B, H, S - T, D) keys and values of the old ones
+    returns y (B, T, C), k (B, H, S, D), v (B, H, S, D).
+    """
+    raise NotImplementedError
+
+
+def gpt2_step(ids, params, n_head, past):
+    """GPT-2 on new tokens.
+
+    ids: (B, T) the new ones; params: {"wte", "wpe", "h", "ln_f"}
+    past: list of {"k", "v"}, one for each block, of the old ones; None if there are none
+    returns logits (B, T, V), and the past for the next call.
+    """
+    raise NotImplementedError
+
+
+def generate_greedy(step, ids, max_new_tokens, n_positions):
+    """Continue texts, with the best token each time.
+
+    step: (ids (B, T), past) -> logits (B, T, V), past
+    ids: (B, T) the prompts; max_new_tokens: n, at least 1; n_positions: the most tokens that step can look at
+    returns prompts and new tokens, (B, T + n).
+    """
+    raise NotImplementedError
+
+
+def next_token_probs(logits, temperature=1.0, top_k=None):
+    """The distribution from which the next token is drawn.
+
+    logits: (B, V); temperature: above 0; top_k: at least 1, or None for all
+    returns probs (B, V), each row sums to 1.
+    """
+    raise NotImplementedError
+
+
+def keep_top_p(logits, p):
+    """Keep the nucleus.
+
+    logits: (B, V); p: in (0, 1]
+    returns logits (B, V), -inf for tokens outside the nucleus.
     """
     raise NotImplementedError

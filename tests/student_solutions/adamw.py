@@ -1,0 +1,535 @@
+"""Exercise 9 as students write it: right in several styles, and wrong in the ways that are known."""
+
+import functools
+import math
+
+import numpy as np
+
+from minigpt2 import AdamW
+from minigpt2.components.optimizer import SGD
+
+# The step.
+
+
+def in_the_order_of_the_formulas(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g**2
+    m_hat = m / (1 - beta1**t)
+    v_hat = v / (1 - beta2**t)
+    w = w - lr * weight_decay * w - lr * m_hat / (np.sqrt(v_hat) + eps)
+    return w, m, v
+
+
+def by_the_library(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    """The class AdamW itself, in the middle of its way. Parameters with one axis do not decay there, so w gets two."""
+    optimizer = AdamW({"w": w.reshape(1, -1).copy()}, lr, (beta1, beta2), eps, weight_decay)
+    optimizer.m[:], optimizer.v[:], optimizer.t = m.ravel(), v.ravel(), t - 1
+    optimizer.step({"w": g.reshape(1, -1)})
+    new = optimizer.params["w"], optimizer.m, optimizer.v
+    return tuple(array.reshape(w.shape) for array in new)
+
+
+def in_loops(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    new_w, new_m, new_v = np.zeros(w.shape), np.zeros(w.shape), np.zeros(w.shape)
+    for i in np.ndindex(w.shape):
+        new_m[i] = beta1 * float(m[i]) + (1 - beta1) * float(g[i])
+        new_v[i] = beta2 * float(v[i]) + (1 - beta2) * float(g[i]) ** 2
+        root = math.sqrt(new_v[i] / (1 - beta2**t))
+        new_w[i] = float(w[i]) * (1 - lr * weight_decay) - lr * new_m[i] / (1 - beta1**t) / (root + eps)
+    return new_w, new_m, new_v
+
+
+def decay_first(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    """Steps on copies, as PyTorch does it."""
+    w, m, v = w.copy(), m.copy(), v.copy()
+    w *= 1 - lr * weight_decay
+    m += (1 - beta1) * (g - m)
+    v *= beta2
+    v += (1 - beta2) * g * g
+    denominator = np.sqrt(v) / math.sqrt(1 - beta2**t) + eps
+    w -= lr / (1 - beta1**t) * (m / denominator)
+    return w, m, v
+
+
+# Clipping.
+
+
+def clip(grads, max_norm):
+    norm = np.sqrt(sum(np.sum(g**2) for g in grads.values()))
+    factor = min(1.0, float(max_norm / (norm + 1e-6)))
+    return {name: factor * g for name, g in grads.items()}, norm
+
+
+def clip_by_concatenation(grads, max_norm):
+    everything = np.concatenate([g.ravel() for g in grads.values()]).astype(np.float64)
+    norm = float(np.linalg.norm(everything))
+    if norm + 1e-6 > max_norm:
+        return {name: g * (max_norm / (norm + 1e-6)) for name, g in grads.items()}, norm
+    return {name: g.copy() for name, g in grads.items()}, norm
+
+
+def clip_in_loops(grads, max_norm):
+    total = 0.0
+    for g in grads.values():
+        for value in g.flat:
+            total += float(value) ** 2
+    norm, clipped = math.sqrt(total), {}
+    for name in grads:
+        clipped[name] = grads[name] * min(max_norm / (norm + 1e-6), 1)
+    return clipped, norm
+
+
+def clip_by_the_library(grads, max_norm):
+    """A step of length 1 from zero arrives at the clipped gradient, upside down."""
+    optimizer = SGD({name: np.zeros_like(g) for name, g in grads.items()}, lr=1.0)
+    norm = optimizer.step(grads, max_norm)
+    return {name: -w for name, w in optimizer.params.items()}, norm
+
+
+# The learning rate.
+
+
+def rate(step, max_lr, min_lr, warmup_steps, decay_steps):
+    if step < warmup_steps:
+        return max_lr * (step + 1) / (warmup_steps + 1)
+    r = min(1, (step - warmup_steps) / (decay_steps - warmup_steps))
+    return min_lr + (max_lr - min_lr) * (1 + math.cos(math.pi * r)) / 2
+
+
+def rate_by_interpolation(step, max_lr, min_lr, warmup_steps, decay_steps):
+    if step >= warmup_steps:
+        angle = np.interp(step, [warmup_steps, decay_steps], [0, np.pi])
+        return (max_lr + min_lr) / 2 + (max_lr - min_lr) / 2 * np.cos(angle)
+    return np.linspace(0, max_lr, warmup_steps + 2)[step + 1]
+
+
+RIGHT = [
+    ("adamw_step", in_the_order_of_the_formulas),
+    ("adamw_step", by_the_library),
+    ("adamw_step", in_loops),
+    ("adamw_step", decay_first),
+    ("clip_by_norm", clip),
+    ("clip_by_norm", clip_by_concatenation),
+    ("clip_by_norm", clip_in_loops),
+    ("clip_by_norm", clip_by_the_library),
+    ("learning_rate", rate),
+    ("learning_rate", rate_by_interpolation),
+]
+
+
+# The step, wrong.
+
+
+def coupled(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    g = g + weight_decay * w
+    return in_the_order_of_the_formulas(w, g, m, v, t, lr, beta1, beta2, eps, 0)
+
+
+def moments(g, m, v, beta1, beta2):
+    return beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
+
+
+def adam(g, m, v, t, beta1, beta2, eps):
+    """The quotient, and the new moments."""
+    m, v = moments(g, m, v, beta1, beta2)
+    return m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + eps), m, v
+
+
+def decay_without_lr(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    step, m, v = adam(g, m, v, t, beta1, beta2, eps)
+    return w - lr * step - weight_decay * w, m, v
+
+
+def decay_of_new_w(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    step, m, v = adam(g, m, v, t, beta1, beta2, eps)
+    w = w - lr * step
+    w = w - lr * weight_decay * w
+    return w, m, v
+
+
+def no_decay(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    step, m, v = adam(g, m, v, t, beta1, beta2, eps)
+    return w - lr * step, m, v
+
+
+def growth(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    step, m, v = adam(g, m, v, t, beta1, beta2, eps)
+    return w - lr * (step - weight_decay * w), m, v
+
+
+def uphill(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    step, m, v = adam(g, m, v, t, beta1, beta2, eps)
+    return w - lr * weight_decay * w + lr * step, m, v
+
+
+def no_lr(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    step, m, v = adam(g, m, v, t, beta1, beta2, eps)
+    return w - lr * weight_decay * w - step, m, v
+
+
+def with_quotient(quotient):
+    """A step with somebody's own quotient, (g, m, v, t, beta1, beta2, eps) -> array, of the new moments."""
+
+    @functools.wraps(quotient)
+    def step(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+        m, v = moments(g, m, v, beta1, beta2)
+        return w * (1 - lr * weight_decay) - lr * quotient(g, m, v, t, beta1, beta2, eps), m, v
+
+    del step.__wrapped__
+    return step
+
+
+@with_quotient
+def no_correction(g, m, v, t, beta1, beta2, eps):
+    return m / (np.sqrt(v) + eps)
+
+
+@with_quotient
+def only_v_corrected(g, m, v, t, beta1, beta2, eps):
+    return m / (np.sqrt(v / (1 - beta2**t)) + eps)
+
+
+@with_quotient
+def only_m_corrected(g, m, v, t, beta1, beta2, eps):
+    return m / (1 - beta1**t) / (np.sqrt(v) + eps)
+
+
+@with_quotient
+def from_zero(g, m, v, t, beta1, beta2, eps):
+    t = t - 1
+    return m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + eps)
+
+
+@with_quotient
+def one_ahead(g, m, v, t, beta1, beta2, eps):
+    t = t + 1
+    return m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + eps)
+
+
+@with_quotient
+def no_power(g, m, v, t, beta1, beta2, eps):
+    return m / (1 - beta1) / (np.sqrt(v / (1 - beta2)) + eps)
+
+
+@with_quotient
+def eps_inside(g, m, v, t, beta1, beta2, eps):
+    return m / (1 - beta1**t) / np.sqrt(v / (1 - beta2**t) + eps)
+
+
+@with_quotient
+def eps_corrected(g, m, v, t, beta1, beta2, eps):
+    return math.sqrt(1 - beta2**t) / (1 - beta1**t) * m / (np.sqrt(v) + eps)
+
+
+@with_quotient
+def no_eps(g, m, v, t, beta1, beta2, eps):
+    return m / (1 - beta1**t) / np.sqrt(v / (1 - beta2**t))
+
+
+@with_quotient
+def no_root(g, m, v, t, beta1, beta2, eps):
+    return m / (1 - beta1**t) / (v / (1 - beta2**t) + eps)
+
+
+@with_quotient
+def multiplied(g, m, v, t, beta1, beta2, eps):
+    return m / (1 - beta1**t) * (np.sqrt(v / (1 - beta2**t)) + eps)
+
+
+@with_quotient
+def gradient_itself(g, m, v, t, beta1, beta2, eps):
+    return g / (np.sqrt(v / (1 - beta2**t)) + eps)
+
+
+def w_first(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    step = m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + eps)
+    return w - lr * (weight_decay * w + step), *moments(g, m, v, beta1, beta2)
+
+
+def with_moments(make):
+    """A step with somebody's own moments, (g, m, v, beta1, beta2) -> m, v."""
+
+    def step(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+        m, v = make(g, m, v, beta1, beta2)
+        w = w - lr * weight_decay * w - lr * (m / (1 - beta1**t)) / ((v / (1 - beta2**t)) ** 0.5 + eps)
+        return w, m, v
+
+    step.__name__ = make.__name__
+    return step
+
+
+@with_moments
+def g_not_squared(g, m, v, beta1, beta2):
+    return beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g
+
+
+@with_moments
+def size_of_g(g, m, v, beta1, beta2):
+    return beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * abs(g)
+
+
+@with_moments
+def share_squared_too(g, m, v, beta1, beta2):
+    return beta1 * m + (1 - beta1) * g, beta2 * v + ((1 - beta2) * g) ** 2
+
+
+@with_moments
+def all_of_g(g, m, v, beta1, beta2):
+    return beta1 * m + g, beta2 * v + g**2
+
+
+@with_moments
+def all_of_g_to_m(g, m, v, beta1, beta2):
+    return beta1 * m + g, beta2 * v + (1 - beta2) * g**2
+
+
+@with_moments
+def shares_exchanged(g, m, v, beta1, beta2):
+    return (1 - beta1) * m + beta1 * g, (1 - beta2) * v + beta2 * g**2
+
+
+def betas_exchanged(w, g, m, v, t, lr, beta2, beta1, eps, weight_decay):
+    return in_the_order_of_the_formulas(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay)
+
+
+def moments_exchanged(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    w, m, v = in_the_order_of_the_formulas(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay)
+    return w, v, m
+
+
+def corrected_kept(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    m, v = moments(g, m, v, beta1, beta2)
+    m = m / (1 - beta1**t)
+    v = v / (1 - beta2**t)
+    return w - lr * weight_decay * w - lr * m / (np.sqrt(v) + eps), m, v
+
+
+def in_place(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    m *= beta1
+    m += (1 - beta1) * g
+    v *= beta2
+    v += (1 - beta2) * g**2
+    w -= lr * weight_decay * w
+    w -= lr * m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + eps)
+    return w, m, v
+
+
+def returns_w(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    return in_the_order_of_the_formulas(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay)[0]
+
+
+# Clipping, wrong.
+
+
+def norm_of(grads):
+    return np.sqrt(sum((g**2).sum() for g in grads.values()))
+
+
+def each_by_itself(grads, max_norm):
+    clipped = {}
+    for name, g in grads.items():
+        clipped[name] = g * min(1, max_norm / (np.linalg.norm(g) + 1e-6))
+    return clipped, norm_of(grads)
+
+
+def each_number(grads, max_norm):
+    return {name: np.clip(g, -max_norm, max_norm) for name, g in grads.items()}, norm_of(grads)
+
+
+def with_norm(norm):
+    def clip(grads, max_norm):
+        length = norm(grads)
+        return {name: g * min(1, max_norm / (length + 1e-6)) for name, g in grads.items()}, length
+
+    clip.__name__ = f"norm_{norm.__name__}"
+    return clip
+
+
+def always(grads, max_norm):
+    norm = norm_of(grads)
+    return {name: g * max_norm / (norm + 1e-6) for name, g in grads.items()}, norm
+
+
+def opposite(grads, max_norm):
+    norm = norm_of(grads)
+    factor = max(1, max_norm / (norm + 1e-6))
+    return {name: g * factor for name, g in grads.items()}, norm
+
+
+def to_length_1(grads, max_norm):
+    norm = norm_of(grads)
+    return ({name: g / (norm + 1e-6) for name, g in grads.items()} if norm > max_norm else dict(grads)), norm
+
+
+def no_small_number(grads, max_norm):
+    norm = norm_of(grads)
+    return {name: g * min(1, max_norm / norm) for name, g in grads.items()}, norm
+
+
+def no_small_number_with_if(grads, max_norm):
+    norm = norm_of(grads)
+    if norm > max_norm:
+        return {name: g / norm * max_norm for name, g in grads.items()}, norm
+    return {name: g * 1 for name, g in grads.items()}, norm
+
+
+def norm_after(grads, max_norm):
+    grads, _ = clip(grads, max_norm)
+    return grads, norm_of(grads)
+
+
+def untouched(grads, max_norm):
+    norm = norm_of(grads)
+    for g in grads.values():
+        if norm > max_norm:
+            g = g * max_norm / (norm + 1e-6)
+    return grads, norm
+
+
+@with_norm
+def of_norms(grads):
+    return sum(np.linalg.norm(g) for g in grads.values())
+
+
+@with_norm
+def of_squares(grads):
+    return sum(np.sum(g * g) for g in grads.values())
+
+
+@with_norm
+def of_sizes(grads):
+    return sum(np.sum(np.abs(g)) for g in grads.values())
+
+
+@with_norm
+def of_largest(grads):
+    return max(abs(value) for g in grads.values() for value in g.ravel())
+
+
+@with_norm
+def of_mean(grads):
+    return np.sqrt(np.mean(np.concatenate([g.ravel() for g in grads.values()]) ** 2))
+
+
+@with_norm
+def of_last(grads):
+    for g in grads.values():
+        total = np.sum(g**2)
+    return np.sqrt(total)
+
+
+def clip_in_place(grads, max_norm):
+    norm = norm_of(grads)
+    for name in grads:
+        grads[name] *= min(1, max_norm / (norm + 1e-6))
+    return grads, norm
+
+
+# The learning rate, wrong.
+
+
+def cosine(r, max_lr, min_lr):
+    return min_lr + (max_lr - min_lr) * 0.5 * (1 + np.cos(np.pi * r))
+
+
+def rate_with(name, rise=lambda step, w: (step + 1) / (w + 1), r=lambda step, w, d: (step - w) / (d - w), fall=cosine):
+    def learning_rate(step, max_lr, min_lr, warmup_steps, decay_steps):
+        if step < warmup_steps:
+            return max_lr * rise(step, warmup_steps)
+        if step >= decay_steps:
+            return min_lr
+        return fall(r(step, warmup_steps, decay_steps), max_lr, min_lr)
+
+    learning_rate.__name__ = name
+    return learning_rate
+
+
+def rate_from_min(step, max_lr, min_lr, warmup_steps, decay_steps):
+    if step < warmup_steps:
+        return min_lr + (max_lr - min_lr) * (step + 1) / (warmup_steps + 1)
+    return rate(step, max_lr, min_lr, warmup_steps, decay_steps)
+
+
+def rate_without_end(step, max_lr, min_lr, warmup_steps, decay_steps):
+    if step < warmup_steps:
+        return max_lr * (step + 1) / (warmup_steps + 1)
+    return cosine((step - warmup_steps) / (decay_steps - warmup_steps), max_lr, min_lr)
+
+
+def rate_zero_after(step, max_lr, min_lr, warmup_steps, decay_steps):
+    return rate(step, max_lr, min_lr, warmup_steps, decay_steps) if step < decay_steps else 0.0
+
+
+WRONG = [
+    ("adamw_step", coupled, "put into the gradient"),
+    ("adamw_step", decay_without_lr, "not multiplied by the learning rate"),
+    ("adamw_step", decay_of_new_w, "of the new w"),
+    ("adamw_step", no_decay, "There is no weight decay"),
+    ("adamw_step", growth, "The weights grow"),
+    ("adamw_step", uphill, "It goes uphill"),
+    ("adamw_step", no_lr, "lr is missing"),
+    ("adamw_step", no_correction, "Neither moment is corrected"),
+    ("adamw_step", only_v_corrected, "m is not corrected"),
+    ("adamw_step", only_m_corrected, "v is not corrected"),
+    ("adamw_step", from_zero, "count the steps from 0"),
+    ("adamw_step", one_ahead, "one step ahead"),
+    ("adamw_step", no_power, "to the power of t"),
+    ("adamw_step", eps_inside, "eps is under the root"),
+    ("adamw_step", eps_corrected, "eps is corrected as well"),
+    ("adamw_step", no_eps, "eps is missing"),
+    ("adamw_step", no_root, "The root is missing"),
+    ("adamw_step", multiplied, "It multiplies by the root"),
+    ("adamw_step", gradient_itself, "along the gradient itself"),
+    ("adamw_step", w_first, "as they were before this step"),
+    ("adamw_step", g_not_squared, "a mean of the gradients"),
+    ("adamw_step", size_of_g, "the size of g"),
+    ("adamw_step", share_squared_too, "squared together with g"),
+    ("adamw_step", all_of_g, "and all of its square to v"),
+    ("adamw_step", all_of_g_to_m, "as in SGD with momentum"),
+    ("adamw_step", shares_exchanged, "have changed places"),
+    ("adamw_step", betas_exchanged, "beta1 and beta2 are exchanged"),
+    ("adamw_step", moments_exchanged, "m and v are right, and exchanged"),
+    ("adamw_step", corrected_kept, "The corrected moments are returned"),
+    ("adamw_step", in_place, "An operation in place"),
+    ("adamw_step", returns_w, "in which order: w, m, v"),
+    ("clip_by_norm", each_by_itself, "Each array is clipped by itself"),
+    ("clip_by_norm", each_number, "Each number is cut off"),
+    ("clip_by_norm", always, "is made longer"),
+    ("clip_by_norm", opposite, "come back as they were"),
+    ("clip_by_norm", to_length_1, "has the norm 1"),
+    ("clip_by_norm", no_small_number, "but for the 1e-6"),
+    ("clip_by_norm", no_small_number_with_if, "but for the 1e-6"),
+    ("clip_by_norm", norm_after, "that after clipping"),
+    ("clip_by_norm", untouched, "come back as they were"),
+    ("clip_by_norm", of_norms, "a sum of the norms"),
+    ("clip_by_norm", of_squares, "the sum of the squares"),
+    ("clip_by_norm", of_sizes, "the sum of the sizes"),
+    ("clip_by_norm", of_largest, "the largest of all numbers"),
+    ("clip_by_norm", of_mean, "The squares are averaged"),
+    ("clip_by_norm", of_last, "the last array alone"),
+    ("clip_by_norm", clip_in_place, "An operation in place"),
+    ("learning_rate", rate_with("starts_at_0", rise=lambda step, w: step / w), "begins with 0"),
+    ("learning_rate", rate_with("too_early", rise=lambda step, w: (step + 1) / w), "one step too early"),
+    ("learning_rate", rate_with("behind", rise=lambda step, w: step / (w + 1)), "one step behind"),
+    ("learning_rate", rate_with("no_warmup", rise=lambda step, w: 1), "There is no warm-up"),
+    ("learning_rate", rate_from_min, "rises from min_lr"),
+    ("learning_rate", rate_with("line", fall=lambda r, top, low: top + r * (low - top)), "along a straight line"),
+    ("learning_rate", rate_with("whole_way", r=lambda step, w, d: step / d), "from the beginning of training"),
+    ("learning_rate", rate_with("by_decay_steps", r=lambda step, w, d: (step - w) / d), "r is divided by decay_steps"),
+    ("learning_rate", rate_with("ahead", r=lambda step, w, d: (step + 1 - w) / (d - w)), "r is a step ahead"),
+    ("learning_rate", rate_with("wave", fall=lambda r, *ends: cosine(2 * r, *ends)), "along a whole wave"),
+    (
+        "learning_rate",
+        rate_with("quarter", fall=lambda r, top, low: low + (top - low) * math.cos(r * math.pi / 2)),
+        "a quarter of a wave",
+    ),
+    (
+        "learning_rate",
+        rate_with("plain_cosine", fall=lambda r, top, low: low + (top - low) * math.cos(r * math.pi)),
+        "goes from 1 to -1",
+    ),
+    ("learning_rate", rate_without_end, "rises again with the cosine"),
+    ("learning_rate", rate_zero_after, "the rate is 0"),
+    ("learning_rate", rate_with("to_zero", fall=lambda r, top, low: cosine(r, top, 0)), "min_lr is not added"),
+    ("learning_rate", rate_with("too_high", fall=lambda r, top, low: low + cosine(r, top, 0)), "more than max_lr"),
+]

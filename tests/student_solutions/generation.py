@@ -1,0 +1,488 @@
+"""Exercise 11 as students write it: right in several styles, and wrong in the ways that are known."""
+
+import numpy as np
+
+from minigpt2.components.attention import softmax_forward
+from minigpt2.components.feed_forward import feed_forward_forward
+
+
+def norm(x, p, eps=1e-5):
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps) * p["weight"] + p["bias"]
+
+
+def linear(x, p):
+    return x @ p["weight"] + p["bias"]
+
+
+def split(x, n_head):
+    B, T, C = x.shape
+    return x.reshape(B, T, n_head, C // n_head).transpose(0, 2, 1, 3)
+
+
+def merge(x):
+    B, H, T, D = x.shape
+    return x.transpose(0, 2, 1, 3).reshape(B, T, H * D)
+
+
+# 1. Attention of new tokens.
+
+
+def step_with(axis=2, thirds=(0, 1, 2), mask=lambda T, S: np.tri(T, S, S - T), divide=np.sqrt, by="D", joined=None,
+              seen="all", returned="all", merged=merge, projected=True, values_behind="v"):  # fmt: skip
+    def attention_step(x, params, n_head, past_k, past_v):
+        parts = np.split(linear(x, params["c_attn"]), 3, axis=-1)
+        q, new_k, new_v = (split(parts[i], n_head) for i in thirds)
+        if joined:
+            k, v = joined(past_k, new_k), joined(past_v, new_v)
+        else:
+            k = np.concatenate((past_k, new_k), axis=axis)
+            v = np.concatenate((past_v if values_behind == "v" else past_k, new_v), axis=axis)
+        seen_k, seen_v = (k, v) if seen == "all" else (new_k, new_v)
+        T, S = x.shape[1], seen_k.shape[2]
+        scores = q @ seen_k.transpose(0, 1, 3, 2) / divide(q.shape[-1] if by == "D" else x.shape[-1])
+        scores = np.where(mask(T, S) == 1, scores, -np.inf)
+        y = merged(softmax_forward(scores) @ seen_v)
+        y = linear(y, params["c_proj"]) if projected else y
+        return (y, k, v) if returned == "all" else (y, new_k, new_v)
+
+    return attention_step
+
+
+attention_step = step_with()
+
+
+def by_einsum(x, params, n_head, past_k, past_v):
+    B, T, C = x.shape
+    D = C // n_head
+    q, k, v = np.moveaxis(linear(x, params["c_attn"]).reshape(B, T, 3, n_head, D), 2, 0)
+    k = np.append(past_k, np.einsum("bthd->bhtd", k), axis=-2)
+    v = np.append(past_v, np.einsum("bthd->bhtd", v), axis=-2)
+    scores = np.einsum("bthd,bhsd->bhts", q, k) * D**-0.5
+    S = k.shape[2]
+    scores[..., ~np.tri(T, S, k=past_k.shape[2], dtype=bool)] = -np.inf
+    e = np.exp(scores - scores.max(-1, keepdims=True))
+    heads = np.einsum("bhts,bhsd->bthd", e / e.sum(-1, keepdims=True), v).reshape(B, T, C)
+    return linear(heads, params["c_proj"]), k, v
+
+
+def token_by_token(x, params, n_head, past_k, past_v):
+    """No mask: the new tokens one after the other, each when its turn comes."""
+    rows = []
+    for t in range(x.shape[1]):
+        parts = np.split(linear(x[:, t : t + 1], params["c_attn"]), 3, axis=-1)
+        q, k, v = (split(part, n_head) for part in parts)
+        past_k, past_v = np.concatenate([past_k, k], 2), np.concatenate([past_v, v], 2)
+        scores = q @ past_k.swapaxes(-1, -2) / np.sqrt(q.shape[-1])
+        rows.append(linear(merge(softmax_forward(scores) @ past_v), params["c_proj"]))
+    return np.concatenate(rows, axis=1), past_k, past_v
+
+
+# 2. The model.
+
+
+def model_with(positions=lambda start, T: np.arange(start, start + T), layer=lambda i: i, past_of=None, final=True,
+               last=False, forget=False):  # fmt: skip
+    def gpt2_step(ids, params, n_head, past):
+        wte = params["wte"]["weight"]
+        B, T = ids.shape
+        if past is None or forget:
+            nothing = np.zeros((B, n_head, 0, wte.shape[1] // n_head), wte.dtype)
+            past = [{"k": nothing, "v": nothing} for _ in params["h"]]
+        x = wte[ids] + params["wpe"]["weight"][positions(past[0]["k"].shape[2], T)]
+        new = []
+        for i, block in enumerate(params["h"]):
+            old = past[layer(i)]
+            y, k, v = by_einsum(norm(x, block["ln_1"]), block["attn"], n_head, old["k"], old["v"])
+            x = x + y
+            x = x + feed_forward_forward(norm(x, block["ln_2"]), block["mlp"])[0]
+            new.append(past_of(old, {"k": k, "v": v}) if past_of else {"k": k, "v": v})
+        x = norm(x, params["ln_f"]) if final else x
+        return (x[:, -1] if last else x) @ wte.T, new
+
+    return gpt2_step
+
+
+gpt2_step = model_with()
+
+
+def appends_again(old, new):
+    return {name: np.concatenate([old[name], new[name]], axis=2) for name in new}
+
+
+def only_new(old, new):
+    return {name: new[name][:, :, old[name].shape[2] :] for name in new}
+
+
+def past_in_place(ids, params, n_head, past):
+    logits, new = gpt2_step(ids, params, n_head, past)
+    if past:
+        for old, each in zip(past, new, strict=True):
+            old.update(each)
+    return logits, new
+
+
+# 3. Greedy generation.
+
+
+def generate_greedy(step, ids, max_new_tokens, n_positions):
+    past, new = None, ids[:, -n_positions:]
+    for _ in range(max_new_tokens):
+        logits, past = step(new, past)
+        chosen = logits[:, -1].argmax(axis=-1)[:, None]
+        ids = np.concatenate([ids, chosen], axis=1)
+        if ids.shape[1] > n_positions:
+            past, new = None, ids[:, -n_positions:]
+        else:
+            new = chosen
+    return ids
+
+
+def generate_in_lists(step, ids, max_new_tokens, n_positions):
+    text = [list(row) for row in ids.tolist()]
+    past, read = None, 0
+    while len(text[0]) < ids.shape[1] + max_new_tokens:
+        if len(text[0]) > n_positions:
+            past, read = None, len(text[0]) - n_positions
+        logits, past = step(np.array([row[read:] for row in text]), past)
+        read = len(text[0])
+        for row, scores in zip(text, logits[:, -1, :], strict=True):
+            row.append(int(np.argmax(scores)))
+    return text
+
+
+def prompt_token_by_token(step, ids, max_new_tokens, n_positions):
+    """Not even the prompt is read at once; where the window slides, it is."""
+    P = n_positions
+    past = None
+    if ids.shape[1] <= P:
+        for t in range(ids.shape[1]):
+            logits, past = step(ids[:, t : t + 1], past)
+    else:
+        logits, _ = step(ids[:, -P:], None)
+    for left in range(max_new_tokens, 0, -1):
+        ids = np.hstack([ids, logits[:, -1:].argmax(-1)])
+        if left > 1:
+            logits, past = step(ids[:, -1:], past) if ids.shape[1] <= P else step(ids[:, -P:], None)
+    return ids
+
+
+def generate_with(choose=lambda logits: logits[:, -1].argmax(-1), what="new", keep=True, window=True, returns="all",
+                  first_past=False, once_more=False, drop_past=False):  # fmt: skip
+    def generate(step, ids, max_new_tokens, n_positions):
+        T, past, new, kept = ids.shape[1], None, ids, None
+        for i in range(max_new_tokens):
+            if window and (not keep or ids.shape[1] > n_positions):
+                new, past = ids[:, -n_positions:], None
+            elif not keep or (i and what == "all"):
+                new = ids
+            if drop_past:
+                past = None
+            logits, past = step(new, past)
+            kept = past if kept is None else kept
+            past = kept if first_past else past
+            new = choose(logits)[:, None]
+            ids = np.concatenate([ids, new], axis=1)
+        if once_more:
+            step(ids[:, -n_positions:] if ids.shape[1] > n_positions else new,
+                 None if ids.shape[1] > n_positions else past)  # fmt: skip
+        return ids if returns == "all" else ids[:, T:]
+
+    return generate
+
+
+def always_whole_window(step, ids, max_new_tokens, n_positions):
+    for _ in range(max_new_tokens):
+        logits, _ = step(ids[:, -n_positions:], None)
+        ids = np.concatenate([ids, logits[:, -1].argmax(-1)[:, None]], axis=1)
+    return ids
+
+
+def cache_for_short_prompts_only(step, ids, max_new_tokens, n_positions):
+    if ids.shape[1] + max_new_tokens > n_positions + 1:
+        return always_whole_window(step, ids, max_new_tokens, n_positions)
+    return generate_greedy(step, ids, max_new_tokens, n_positions)
+
+
+def reads_two(step, ids, max_new_tokens, n_positions):
+    """The last two tokens each time, with a past that lacks the first of them."""
+    past = None
+    for _ in range(max_new_tokens):
+        L = ids.shape[1]
+        if n_positions < L or past is None:
+            logits, past = step(ids[:, -n_positions:], None)
+        else:
+            shorter = [{name: each[name][:, :, : L - 2] for name in each} for each in past]
+            logits, past = step(ids[:, L - 2 :], shorter if L > 2 else None)
+        ids = np.concatenate([ids, logits[:, -1].argmax(-1)[:, None]], axis=1)
+    return ids
+
+
+def stale_token(step, ids, max_new_tokens, n_positions):
+    """The last token of the prompt again and again, in place of the one that was chosen."""
+    past, new = None, ids[:, -n_positions:]
+    last = ids[:, -1:]
+    for _ in range(max_new_tokens):
+        logits, past = step(new, past)
+        ids = np.concatenate([ids, logits[:, -1].argmax(-1)[:, None]], axis=1)
+        past, new = (None, ids[:, -n_positions:]) if ids.shape[1] > n_positions else (past, last)
+    return ids
+
+
+def drops_the_oldest(step, ids, max_new_tokens, n_positions):
+    """Where the text outgrows the model, the cache forgets its first entry."""
+    past, new = None, ids[:, -n_positions:]
+    for _ in range(max_new_tokens):
+        if past and past[0]["k"].shape[2] >= n_positions:
+            past = [{name: each[name][:, :, 1:] for name in each} for each in past]
+        logits, past = step(new, past)
+        new = logits[:, -1].argmax(-1)[:, None]
+        ids = np.concatenate([ids, new], axis=1)
+    return ids
+
+
+def cuts_the_prompt(step, ids, max_new_tokens, n_positions):
+    return generate_greedy(step, ids[:, -n_positions:], max_new_tokens, n_positions)
+
+
+# 4. Sampling.
+
+
+def probs_right(logits, temperature, top_k):
+    z = (logits - logits.max(-1, keepdims=True)) / temperature
+    p = np.exp(z)
+    if top_k is not None and top_k < logits.shape[-1]:
+        border = np.sort(logits, axis=-1)[:, -top_k][:, None]
+        p = p * (logits >= border)
+    return p / p.sum(-1, keepdims=True)
+
+
+def probs_in_loops(logits, temperature, top_k):
+    rows = []
+    for row in logits.tolist():
+        border = sorted(row, reverse=True)[: top_k or len(row)][-1]
+        weights = [np.exp((value - max(row)) / temperature) if value >= border else 0.0 for value in row]
+        rows.append([weight / sum(weights) for weight in weights])
+    return np.array(rows, logits.dtype)
+
+
+def probs_with(temper=lambda z, t: z / t, k=lambda k: k, keep=lambda z, border: z >= border, rest=-np.inf, axis=-1,
+               border=lambda z, k: np.sort(z, axis=-1)[:, ::-1][:, k - 1 : k]):  # fmt: skip
+    def next_token_probs(logits, temperature, top_k):
+        z = temper(logits, temperature)
+        if top_k is not None and k(top_k) is not None:
+            z = np.where(keep(z, border(z, min(k(top_k), z.shape[-1]))), z, rest)
+        e = np.exp(z - z.max(axis=axis, keepdims=True))
+        return e / e.sum(axis=axis, keepdims=True)
+
+    return next_token_probs
+
+
+def divides_the_probabilities(logits, temperature, top_k):
+    return probs_right(logits, 1.0, top_k) / temperature
+
+
+def not_renormalised(logits, temperature, top_k):
+    p = softmax_forward(logits / temperature)
+    if top_k is not None and top_k < p.shape[-1]:
+        p[p < np.sort(p, axis=-1)[:, -top_k][:, None]] = 0
+    return p
+
+
+def first_k_of_argsort(logits, temperature, top_k):
+    z = np.full_like(logits, -np.inf)
+    for i, row in enumerate(logits):
+        best = np.argsort(-row, kind="stable")[:top_k]
+        z[i, best] = row[best] / temperature
+    return softmax_forward(z)
+
+
+def last_k_of_argsort(logits, temperature, top_k):
+    z = np.full_like(logits, -np.inf)
+    for i, row in enumerate(logits):
+        best = np.argsort(row)[-top_k:] if top_k else np.arange(len(row))
+        z[i, best] = row[best] / temperature
+    return softmax_forward(z)
+
+
+def index_beyond_the_end(logits, temperature, top_k):
+    z = logits / temperature
+    if top_k is not None:
+        z = np.where(z >= np.sort(z, axis=-1)[:, -top_k][:, None], z, -np.inf)
+    return softmax_forward(z)
+
+
+def partition_beyond_the_end(logits, temperature, top_k):
+    z = logits / temperature
+    if top_k is not None:
+        z = np.where(z >= np.partition(z, -top_k, axis=-1)[:, -top_k, None], z, -np.inf)
+    return softmax_forward(z)
+
+
+def overflows(logits, temperature, top_k):
+    e = np.exp(logits / temperature)
+    if top_k is not None:
+        e[logits < np.sort(logits, axis=-1)[:, -min(top_k, logits.shape[-1])][:, None]] = 0
+    return e / e.sum(-1, keepdims=True)
+
+
+def logits_in_place(logits, temperature, top_k):
+    right = probs_right(logits, temperature, top_k)
+    logits /= temperature
+    return right
+
+
+# 5. The nucleus.
+
+
+def nucleus_in_loops(logits, p):
+    out = np.full_like(logits, -np.inf)
+    for i, row in enumerate(softmax_forward(logits)):
+        total = 0.0
+        for v in sorted(range(len(row)), key=lambda v: -row[v]):
+            out[i, v] = logits[i, v]
+            total += row[v]
+            if total >= p:
+                break
+    return out
+
+
+def nucleus_by_masks(logits, p):
+    """Of each token: how much probability the better ones have together."""
+    probs = softmax_forward(logits)
+    better = (probs[:, None, :] > probs[:, :, None]) @ probs[:, :, None]
+    return np.where(better[..., 0] < p, logits, -np.inf)
+
+
+def nucleus_with(stays, key=lambda row: lambda v: -row[v]):
+    """stays: (sum before a token, its probability, the probability of the token before it, how many before it, p)"""
+
+    def keep_top_p(logits, p):
+        out = np.full_like(logits, -np.inf)
+        for i, row in enumerate(softmax_forward(logits)):
+            total, previous = 0.0, 0.0
+            for count, v in enumerate(sorted(range(len(row)), key=key(row))):
+                if stays(total, row[v], previous, count, p):
+                    out[i, v] = logits[i, v]
+                total, previous = total + row[v], row[v]
+        return out
+
+    return keep_top_p
+
+
+def by_probability(logits, p):
+    return np.where(softmax_forward(logits) < p, -np.inf, logits)
+
+
+def sorted_result(logits, p):
+    return np.take_along_axis(nucleus_in_loops(logits, p), np.argsort(-logits, axis=-1), axis=-1)
+
+
+RIGHT = [
+    ("attention_step", attention_step),
+    ("attention_step", by_einsum),
+    ("attention_step", token_by_token),
+    ("gpt2_step", gpt2_step),
+    ("generate_greedy", generate_greedy),
+    ("generate_greedy", generate_in_lists),
+    ("generate_greedy", prompt_token_by_token),
+    ("next_token_probs", probs_right),
+    ("next_token_probs", probs_in_loops),
+    ("keep_top_p", nucleus_in_loops),
+    ("keep_top_p", nucleus_by_masks),
+]
+
+WRONG = [
+    ("attention_step", step_with(axis=1), "along another axis than that of time"),
+    ("attention_step", step_with(axis=0), "along another axis than that of time"),
+    ("attention_step", step_with(axis=-1), "along another axis than that of time"),
+    ("attention_step", step_with(joined=lambda past, new: np.concatenate([new, past], 2)), "come before the old ones"),
+    ("attention_step", step_with(joined=lambda past, new: new), "The past plays no part"),
+    ("attention_step", step_with(seen="new"), "The new tokens look only at each other."),
+    ("attention_step", step_with(returned="new"), "Only the new keys and values come back"),
+    ("attention_step", step_with(mask=lambda T, S: np.tril(np.ones((T, S)))), "as if there were no past"),
+    ("attention_step", step_with(mask=lambda T, S: np.ones((T, S))), "There is no mask"),
+    ("attention_step", step_with(mask=lambda T, S: np.tri(T, S, S - T + 1)), "each token sees the one after it"),
+    ("attention_step", step_with(mask=lambda T, S: np.tri(T, S, S - T - 1)), "a token does not see itself"),
+    ("attention_step", step_with(divide=lambda D: 1), "not divided by the root of D"),
+    ("attention_step", step_with(by="C"), "divided by the root of C"),
+    ("attention_step", step_with(values_behind="k"), "put behind the old keys"),
+    ("attention_step", step_with(thirds=(1, 0, 2)), "from the wrong thirds"),
+    ("attention_step", step_with(thirds=(0, 2, 1)), "from the wrong thirds"),
+    (
+        "attention_step",
+        step_with(merged=lambda x: x.reshape(len(x), x.shape[2], -1)),
+        "without exchanging the axes of heads and time",
+    ),
+    ("attention_step", step_with(projected=False), "c_proj, is missing"),
+    ("gpt2_step", model_with(forget=True), "The past is not used at all"),
+    ("gpt2_step", model_with(lambda start, T: np.arange(T)), "the positions from 0 on"),
+    ("gpt2_step", model_with(lambda start, T: np.arange(T) + start + 1), "off by one, too high"),
+    ("gpt2_step", model_with(lambda start, T: np.maximum(np.arange(T) + start - 1, 0)), "off by one, too low"),
+    ("gpt2_step", model_with(lambda start, T: [start] * T), "get the same position"),
+    ("gpt2_step", model_with(layer=lambda i: 0), "gets the past of the first one"),
+    ("gpt2_step", model_with(past_of=lambda old, new: old), "The old past is returned"),
+    ("gpt2_step", model_with(past_of=appends_again), "in the returned past twice"),
+    ("gpt2_step", model_with(past_of=only_new), "has only the new tokens' keys"),
+    ("gpt2_step", model_with(final=False), "ln_f, is forgotten"),
+    ("gpt2_step", model_with(last=True), "Only the last token's logits"),
+    ("gpt2_step", past_in_place, "An operation in place"),
+    ("generate_greedy", generate_with(choose=lambda logits: logits[:, -1].argmin(-1)), "The least likely token"),
+    ("generate_greedy", generate_with(choose=lambda logits: logits[:, 0].argmax(-1)), "logits of the first position"),
+    ("generate_greedy", generate_with(what="all"), "The prompt is fed again"),
+    ("generate_greedy", generate_with(drop_past=True), "the newest token without a past"),
+    ("generate_greedy", generate_with(first_past=True), "The same past is given each time"),
+    ("generate_greedy", stale_token, "was given another token than the one that comes next"),
+    ("generate_greedy", generate_with(keep=False), "It never gets a past"),
+    ("generate_greedy", always_whole_window, "It never gets a past"),
+    ("generate_greedy", cache_for_short_prompts_only, "Only when the text has outgrown n_positions"),
+    ("generate_greedy", reads_two, "each call needs only the token"),
+    ("generate_greedy", generate_with(once_more=True), "called once more at the end"),
+    ("generate_greedy", generate_with(returns="new"), "Only the new tokens come back"),
+    ("generate_greedy", cuts_the_prompt, "What comes back is not the prompt and"),
+    ("generate_greedy", generate_with(window=False), "The text outgrows the model's positions"),
+    ("generate_greedy", drops_the_oldest, "the old keys and values hold no longer"),
+    ("next_token_probs", probs_with(temper=lambda z, t: z * t), "multiplied by the temperature"),
+    ("next_token_probs", divides_the_probabilities, "divided by the temperature, and no longer sum to 1"),
+    ("next_token_probs", probs_with(temper=lambda z, t: z), "The temperature is not used"),
+    ("next_token_probs", probs_with(k=lambda k: None), "top_k is not used"),
+    ("next_token_probs", probs_with(k=lambda k: k + 1), "One token too many is kept"),
+    ("next_token_probs", probs_with(keep=lambda z, border: z > border), "One token too few is kept"),
+    ("next_token_probs", not_renormalised, "do not sum to 1: normalise"),
+    ("next_token_probs", probs_with(rest=0.0), "The others get the logit 0"),
+    (
+        "next_token_probs",
+        probs_with(keep=lambda z, border: z <= border, border=lambda z, k: np.sort(z)[:, k - 1 : k]),
+        "The k smallest are kept",
+    ),
+    ("next_token_probs", probs_with(border=lambda z, k: np.sort(z.ravel())[::-1][k - 1]), "All rows share one border"),
+    ("next_token_probs", first_k_of_argsort, "Of equal logits at the border"),
+    ("next_token_probs", last_k_of_argsort, "Of equal logits at the border"),
+    ("next_token_probs", index_beyond_the_end, "top_k may be larger"),
+    ("next_token_probs", partition_beyond_the_end, "top_k may be larger"),
+    ("next_token_probs", probs_with(axis=0), "softmax is taken over the batch"),
+    ("next_token_probs", overflows, "exp of a large logit overflows"),
+    ("next_token_probs", logits_in_place, "An operation in place"),
+    ("keep_top_p", nucleus_with(lambda total, own, previous, count, p: total + own <= p), "have less than p together"),
+    (
+        "keep_top_p",
+        nucleus_with(lambda total, own, previous, count, p: total + own <= p or count == 0),
+        "only the best of all is spared",
+    ),
+    (
+        "keep_top_p",
+        nucleus_with(lambda total, own, previous, count, p: total - previous < p),
+        "with those before it the sum is p already",
+    ),
+    (
+        "keep_top_p",
+        nucleus_with(lambda total, own, previous, count, p: total < p, key=lambda row: lambda v: v),
+        "in the order of their ids",
+    ),
+    (
+        "keep_top_p",
+        nucleus_with(lambda total, own, previous, count, p: total < p, key=lambda row: lambda v: row[v]),
+        "The worst tokens come first",
+    ),
+    ("keep_top_p", by_probability, "the probability of each token alone"),
+    ("keep_top_p", sorted_result, "in the order from best to worst"),
+]
