@@ -31,7 +31,9 @@ FILES = [
     )),
     "model.py",
 ]  # fmt: skip
-TESTS = ["test_components.py", "test_model.py", "test_optimizer.py", "test_gradcheck.py", "test_head.py"]
+TESTS = [
+    "test_components.py", "test_model.py", "test_optimizer.py", "test_gradcheck.py", "test_head.py", "test_device.py",
+]  # fmt: skip
 TIMEOUT = 180  # seconds; without a change the tests take a sixth of it
 
 # Mutants that no test can kill, because they compute the same: file, how the line begins, what becomes of a part of
@@ -42,7 +44,7 @@ EQUIVALENT = [
     ("attention.py", "QUERY_BLOCK =", None, SPEED),
     ("attention.py", "size = QUERY_BLOCK", None, SPEED),
     ("loss.py", "CHUNK =", None, SPEED),
-    ("loss.py", "size = max(1, CHUNK", None, SPEED),
+    ("loss.py", "size = max(1, at_a_time", None, SPEED),
     ("optimizer.py", "CHUNK =", None, SPEED),
     ("attention.py", "p = scaled_q", "2", LAST),
     ("attention.py", "if causal and p.shape[2] > 1", "p.shape[2] >= 1", "to a single query nothing is future"),

@@ -137,6 +137,16 @@ def test_every_task_is_checked_in_its_notebook():
     assert names() == [task.name for exercise in EXERCISES for task in exercise.TASKS]
 
 
+def test_the_page_for_teachers_lists_the_exercises():
+    rows = re.findall(r"^\| (\d+) \| \[(.*?)\]\((.*?)\) \| (\d+) \| (.*) \|$", (FOLDER / "README.md").read_text(), re.M)
+    assert len(rows) == len(SOURCES)
+    for (number, title, link, minutes, functions), path, exercise in zip(rows, SOURCES, EXERCISES, strict=True):
+        text = path.read_text(encoding="utf-8")
+        assert f"# # Exercise {number}: {title}\n" in text and f"About {minutes} minutes" in text, number
+        assert (FOLDER / link).exists() and Path(link).stem == path.stem
+        assert set(re.findall(r"`(\w+)`", functions)) == {task.name for task in exercise.TASKS}, number
+
+
 def test_grading_without_nbgrader(tmp_path):
     path = FOLDER / "05_layer_norm.py"
     notebook = make.student(path)

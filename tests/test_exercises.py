@@ -1,5 +1,6 @@
 """Exercises that check themselves: right solutions pass in every style, known mistakes are told by their names."""
 
+import functools
 import importlib
 import re
 import time
@@ -19,6 +20,11 @@ RIGHT = [(name, function) for module in SOLUTIONS for name, function in module.R
 WRONG = [entry for module in SOLUTIONS for entry in module.WRONG]
 # What the kinds of mistakes that any function can have are told by.
 GENERAL = "An operation in place", "Does it end with", "for its sign", "may never end"
+
+
+@functools.cache
+def report_of(name, function):
+    return check(name, function)
 
 
 def label(entry):
@@ -42,7 +48,7 @@ def test_right_solutions_in_other_styles_are_accepted(entry):
 @pytest.mark.parametrize("entry", WRONG, ids=label)
 def test_a_known_mistake_is_rejected_and_told(entry):
     name, function, words = entry
-    report = check(name, function)
+    report = report_of(name, function)
     assert not report.passed and 0 <= report.score < 1 and not report
     assert words in report.hint, str(report)
     assert " ".join(report.hint.split()) in " ".join(report.text.split())
@@ -52,7 +58,7 @@ def test_every_exercise_has_six_wrong_solutions_and_every_hint_is_given_by_one()
     for exercise, module in zip(EXERCISES, SOLUTIONS, strict=True):
         assert len({function for _, function, _ in module.WRONG}) >= 6, exercise
         assert {name for name, *_ in module.RIGHT} == {task.name for task in exercise.TASKS}, "a right one of each"
-        given = {(name, check(name, function).hint) for name, function, _ in module.WRONG}
+        given = {(name, report_of(name, function).hint) for name, function, _ in module.WRONG}
         for task in exercise.TASKS:
             for mistake in task.mistakes:
                 assert (task.name, mistake.hint) in given, f"nobody makes this mistake: {task.name}, {mistake.hint}"

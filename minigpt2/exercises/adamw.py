@@ -42,7 +42,7 @@ def _cases(rng):
     return [
         Case("the third step of two times three parameters", _inputs(rng, 2, 3)),
         Case("the first step: the moments are zero", _inputs(rng, 4, t=1)),
-        Case("the first step, with the betas of Adam's paper", _inputs(rng, 3, 3, t=1, betas=(0.9, 0.999), eps=1e-8, lr=6e-4)),
+        Case("the first step, with Adam's usual betas", _inputs(rng, 3, 3, t=1, betas=(0.9, 0.999), eps=1e-8, lr=6e-4)),
         Case("after thousands of steps", _inputs(rng, 3, 4, t=5000)),
         Case("a single parameter", _inputs(rng, 1, t=2)),
         Case("three axes", _inputs(rng, 2, 1, 3, t=7)),

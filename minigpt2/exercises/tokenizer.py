@@ -41,8 +41,7 @@ def _count_cases(rng):
         Case("a pair and its mirror image", {"ids": _ids(rng, "abcbacab")}),
         Case("the first id is the last as well", {"ids": _ids(rng, "abca")}),
         Case("two ids", {"ids": _ids(rng, "ab")}),
-        Case("a single id", {"ids": _ids(rng, "a")}),
-        Case("nothing", {"ids": []}),
+        Case("an empty list", {"ids": []}),
         Case("three hundred ids", {"ids": _random_ids(rng, 300, 12)}),
         Case("ids above 255, of earlier merges", {"ids": [256, 300, 256, 300, 300, 7, 300, 300]}),
     ]
@@ -147,13 +146,12 @@ def _merge_cases(rng):
         ("the mirror image too", "baabba", "ab", 260),
         ("the pair is at the end", "cacab", "ab", 256),
         ("the pair is all there is", "ab", "ab", 300),
-        ("no such pair", "acbcba", "ab", 256),
     ]
     cases = [_merge_case(title, _ids(rng, word), word, pair, new_id) for title, word, pair, new_id in cases]
     ids = _random_ids(rng, 200, 4)
     return [
         *cases,
-        Case("nothing", {"ids": [], "pair": (1, 2), "new_id": 256}),
+        Case("an empty list", {"ids": [], "pair": (1, 2), "new_id": 256}),
         Case("two hundred ids", {"ids": ids, "pair": (ids[0], ids[1]), "new_id": 1000}),
     ]
 
@@ -288,8 +286,7 @@ def _train_cases(rng):
         case("equally frequent pairs", "mnmnzyzyacackbkbpqpq", 5, ordered=True),
         case("the same id again and again", "aaaaaaaabaaac", 3),
         case("fewer pairs than merges", "abababcab", 50),
-        case("no pair occurs twice", "abcad", 4),
-        Case("nothing", {"ids": [], "num_merges": 3}),
+        Case("an empty list", {"ids": [], "num_merges": 3}),
         Case("two hundred ids", {"ids": _random_ids(rng, 200, 6), "num_merges": 25}),
         Case("the bytes of a text", {"ids": list(TEXT.encode()), "num_merges": 40}),
     ]
@@ -446,8 +443,7 @@ def _encode_cases(rng):
         Case("a merge that is of no use, and one of a merged id", {"ids": [c, d, a, b, d, a, b, d], "merges": once}),
         Case("five of a kind", {"ids": [a] * 5, "merges": [(a, a), (256, a), (256, 256)]}),
         Case("eleven of a kind", {"ids": [a] * 11 + [b], "merges": [(a, a), (256, 256), (257, 257)]}),
-        Case("no pair of the list occurs", {"ids": [a, b, a, b], "merges": [(b, b), (c, d)]}),
-        Case("nothing", {"ids": [], "merges": [(a, b)]}),
+        Case("an empty list", {"ids": [], "merges": [(a, b)]}),
         Case("one pair", {"ids": [a, b], "merges": [(a, b)]}),
         Case("sixty ids, thirty merges", {"ids": [int(i) for i in rng.choice(letters, 60)], "merges": trained}),
         Case(
@@ -596,7 +592,7 @@ def _decode_cases(rng):
         Case("a character of two bytes", {"ids": [a, 256, b], "merges": [tuple(accent)]}),
         Case("a character in two tokens", {"ids": [a, *accent, b, 256, euro[2]], "merges": [tuple(euro[:2])]}),
         Case("half a character", {"ids": [a, accent[0], b, 256], "merges": [tuple(euro[:2])]}),
-        Case("nothing", {"ids": [], "merges": [(a, b)]}),
+        Case("an empty list", {"ids": [], "merges": [(a, b)]}),
         Case("no merges", {"ids": list("¿Qué?".encode()), "merges": []}),
         Case("a text", {"ids": bpe_encode(list(TEXT.encode()), merges), "merges": merges}),
     ]

@@ -48,8 +48,8 @@ from minigpt2.exercises.attention_backward import full_forward  # our attention_
 #
 # <details><summary>A hint</summary>
 #
-# The term with $\delta_{sj}$ leaves of the sum only the place $s = j$. In the other one $p_j$ does not depend on $s$ and
-# can be taken out of the sum. What is left in the sum is a single number for the row: the mean of $dp$, weighted with
+# The term with $\delta_{sj}$ leaves of the sum only the place $s = j$. In the other one $p_j$ does not depend on $s$
+# and can be taken out of the sum. What is left in the sum is a single number for the row: the mean of $dp$, weighted with
 # the shares.
 #
 # </details>
@@ -312,8 +312,8 @@ assert np.isclose(rise, (early * step).sum(), rtol=1e-4)
 #
 # <details><summary>A hint</summary>
 #
-# $\sum_j p_j\,v_{jd}$ is something that you have in the cache. Of the three gradients, those of the keys and values of a
-# block are finished with the block. Which one collects something from every block?
+# $\sum_j p_j\,v_{jd}$ is something that you have in the cache. Of the three gradients, those of the keys and values of
+# a block are finished with the block. Which one collects something from every block?
 #
 # </details>
 
@@ -354,4 +354,4 @@ print(check("attention_by_blocks_backward", attention_by_blocks_backward))
 #     from minigpt2.components import attention
 #     print(inspect.getsource(attention.attention_backward))
 #
-# Next: [exercise 8](08_loss.ipynb), the loss.
+# Next: [exercise 8](08_cross_entropy.ipynb), the loss.

@@ -259,6 +259,7 @@ def with_targets(make_q):
         losses = -(q * log_softmax(logits)).sum(axis=-1)
         return losses[counted].mean()
 
+    forward.__name__ = make_q.__name__
     return forward
 
 

@@ -30,7 +30,7 @@ def merge(ids, pair, new_id):
 def bpe_train(ids, num_merges):
     """Learn which pairs to merge.
 
-    ids: list of bytes; num_merges: how many merges at most
+    ids: list of integers from 0 to 255; num_merges: how many merges at most
     returns merges, a list of pairs (left, right); the n-th, counted from 0, makes the id 256 + n.
     """
     raise NotImplementedError
@@ -39,7 +39,7 @@ def bpe_train(ids, num_merges):
 def bpe_encode(ids, merges):
     """Carry out the merges on another text.
 
-    ids: list of bytes; merges: list of pairs, as from ``bpe_train``
+    ids: list of integers from 0 to 255; merges: list of pairs, as from ``bpe_train``
     returns list of ids.
     """
     raise NotImplementedError
