@@ -49,8 +49,8 @@ from minigpt2.exercises.attention_backward import full_forward  # our attention_
 # <details><summary>A hint</summary>
 #
 # The term with $\delta_{sj}$ leaves of the sum only the place $s = j$. In the other one $p_j$ does not depend on $s$
-# and can be taken out of the sum. What is left in the sum is a single number for the row: the mean of $dp$, weighted with
-# the shares.
+# and can be taken out of the sum. What is left in the sum is a single number for the row: the mean of $dp$, weighted
+# with the shares.
 #
 # </details>
 
