@@ -304,6 +304,10 @@ SCORE_MISTAKES = (
         _reversed,
     ),
     (
+        "The wrong half is masked: tokens see the future and not the past. Rows are queries, columns are keys.",
+        lambda q, k: np.where(np.tri(q.shape[-2], dtype=bool), -math.inf, _scaled(q, k)),
+    ),
+    (
         "What is forbidden has the score 0. That is no mask: 0 is a score like others, and exp(0) = 1. Which score "
         "has an exp of 0?",
         lambda q, k: _scores(q, k, math.sqrt(q.shape[-1]), masked=0.0),

@@ -4,7 +4,7 @@ import copy
 import inspect
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from minigpt2.parameters import flatten
 # all outputs, times the last number.
 TOLERANCE = {"float64": 1e-9, "float32": 1e-4}
 NEAR_ZERO = 1e-2
+WRITTEN = "it is written"  # the title of the only case where there is no more than a skeleton
 
 
 def run(task, function, forward=None, seed=0):
@@ -36,9 +37,13 @@ def run(task, function, forward=None, seed=0):
                 return Report(task.name, (attempts[-1].finding,), task.notebook)
             if attempts[-1].hopeless:
                 break
-        findings = [attempt.finding for attempt in attempts]
+        unchanged = _unchanged(attempts)
+        findings = [
+            replace(attempt.finding, hint=attempt.finding.hint or (unchanged.hint if attempt.changed else ""))
+            for attempt in attempts
+        ]
         findings += [Finding(trial.title, None) for trial in trials[len(findings) :]]
-        findings.append(_unchanged(attempts))
+        findings.append(unchanged)
         if task.forward:
             findings.append(_differences(task, function, forward, trials[0], attempts))
     remarks = dict.fromkeys(attempt.remark for attempt in attempts if attempt.remark)
@@ -54,6 +59,7 @@ class Trial:
     ours:      the same with the cache of our own forward pass: what mistakes are tried on
     expected:  what should come back: dotted name -> array, or None where ``task.accept`` judges
     problem:   what went wrong in somebody's own forward pass, or ""
+    unwritten: whether that is only a skeleton
     """
 
     title: str
@@ -62,6 +68,7 @@ class Trial:
     ours: dict
     expected: dict | None
     problem: str = ""
+    unwritten: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,10 +108,11 @@ def _trial(task, title, inputs, forward, rng):
     expected = _named(task, task.reference(_cast(dy, np.float64), exact_cache))
     names = list(inspect.signature(task.reference).parameters)[:2]  # dy and cache; dprobs and probs
     ours = arguments = dict(zip(names, (dy, cache), strict=True))
-    problem = ""
+    problem, unwritten = "", False
     if forward:
         outcome = call(forward, copy.deepcopy(list(inputs.values())), task.seconds)
-        if isinstance(outcome.error, NotImplementedError):
+        unwritten = isinstance(outcome.error, NotImplementedError)
+        if unwritten:
             problem = "  Your own forward pass is not written yet: do that first."
         elif not outcome.ended:
             problem = f"  your own forward pass: {_fate(outcome, task)}"
@@ -112,19 +120,22 @@ def _trial(task, title, inputs, forward, rng):
             problem = f"  your own forward pass is to return (y, cache), and not {_describe(outcome.value)}"
         else:
             arguments = dict(zip(names, (dy, outcome.value[1]), strict=True))
-    return Trial(title, inputs, arguments, ours, expected, problem)
+    return Trial(title, inputs, arguments, ours, expected, problem, unwritten)
 
 
 def _attempt(task, function, trial):
     """Call the function and compare what comes back."""
     if trial.problem:
-        return Attempt(Finding(trial.title, False, trial.problem), hopeless=True)
+        title = WRITTEN if trial.unwritten else trial.title
+        return Attempt(Finding(title, False, trial.problem), hopeless=True, unwritten=trial.unwritten)
     arguments = copy.deepcopy(trial.arguments)
     outcome = call(function, list(arguments.values()), task.seconds)
     tried = f"  tried      {_describe_all(arguments)}"
     if isinstance(outcome.error, NotImplementedError):
         text = "  Fill in its body in place of `raise NotImplementedError`, run its cell, and then this one again."
-        return Attempt(Finding("it is written", False, text), unwritten=True)
+        if (name := _raised_in(outcome.error)) != getattr(function, "__name__", name):
+            text = f"  {name}, which it calls, is not written yet: do that first."
+        return Attempt(Finding(WRITTEN, False, text), unwritten=True)
     if not outcome.ended:
         text = f"{tried}\n  came back  {_fate(outcome, task)}"
         if trial.expected:
@@ -299,11 +310,20 @@ def _remark(task, trial, results):
         return ""
     return (
         f"float32 went in, and {doubled[0]} came back as float64: right, in twice the memory and half the speed. "
-        "np.zeros, np.ones and np.float64 numbers are of float64 unless you say dtype=x.dtype; Python's floats adapt."
+        "np.zeros and np.ones are of float64 unless you say dtype=x.dtype, and so is np.sqrt of an integer, for which "
+        "there are math.sqrt and ** 0.5. Is it in here, or in a function that is called?"
     )
 
 
 # In words.
+
+
+def _raised_in(error):
+    """The name of the function that raised an error."""
+    last = error.__traceback__
+    while last.tb_next:
+        last = last.tb_next
+    return last.tb_frame.f_code.co_name
 
 
 def _fate(outcome, task):

@@ -96,6 +96,16 @@ def _smoothed(one_hot, e, V):
     return (1 - e) * one_hot + e / V
 
 
+OVERWRITTEN = (
+    "The target lacks its own part of what is shared among all V tokens: its 1 - e stands in the place of that, and "
+    "not on top. What do the q of a position sum to?"
+)
+
+
+def _overwritten(one_hot, e, V):
+    return np.where(one_hot == 1, 1 - e, e / V)
+
+
 def _loss(*inputs, log_probs=_log_probs, smooth=_smoothed, mean=lambda losses, counted, shape: losses[counted].mean()):
     """The loss, right but for what is given.
 
@@ -299,6 +309,7 @@ FORWARD = Task(
             "belong together.",
             _shifted,
         ),
+        Mistake(OVERWRITTEN, lambda *inputs: _loss(*inputs, smooth=_overwritten)),
         Mistake(
             "It is a mean over the vocabulary too. -q ln p is to be summed over v.",
             lambda *inputs: _loss(*inputs) / inputs[0].shape[-1],
@@ -363,8 +374,8 @@ def _target_alone(dloss, cache):
 
 
 UNMASKED = (
-    "Positions whose target is ignored have a gradient. They add nothing to the loss, so that their logits cannot "
-    "change it. (And -100 as an index is an error, or another token.)"
+    "Ignored targets are still in `targets`: as an index, -100 is an error or another token. And where a target is "
+    "ignored the gradient is 0, since such a position adds nothing to the loss. Which rows does `counted` choose?"
 )
 
 BACKWARD = Task(
@@ -400,6 +411,7 @@ BACKWARD = Task(
             "The target gives up its share e, and nobody receives it. Do your rows of dlogits sum to 0?",
             lambda dloss, cache: _gradient(dloss, cache, lambda one_hot, e, V: (1 - e) * one_hot),
         ),
+        Mistake(OVERWRITTEN, lambda dloss, cache: _gradient(dloss, cache, _overwritten)),
         Mistake(
             "dloss is ignored. The loss may be a part of something larger: the gradient that comes from there is a "
             "factor.",

@@ -157,6 +157,11 @@ BACKWARD = Task(
             lambda dy, cache: embedding_backward(dy, cache)[np.unique(cache["ids"])],
         ),
         Mistake(
+            "The table ends with the highest token that occurs. Every token of the vocabulary has a row: take the "
+            "shape from weight.",
+            lambda dy, cache: embedding_backward(dy, cache)[: cache["ids"].max() + 1],
+        ),
+        Mistake(
             "The rows are in another order than those of weight: row v is to belong to token v, not to the v-th token "
             "that comes along.",
             lambda dy, cache: _collected(dy, cache, _in_order_of_appearance(cache["ids"])),

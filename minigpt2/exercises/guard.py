@@ -85,28 +85,28 @@ def _stop(thread):
 def _place_of_error(error, function):
     """The last line of the function's own file, or at least of nobody's library, on the way to the error."""
     if isinstance(error, SyntaxError) and error.lineno:
-        return _line(error.filename, error.lineno)
-    frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    return _own_line(frames, function)
+        return _line(error.filename, error.lineno, "<module>")
+    return _own_line(traceback.extract_tb(error.__traceback__), function)
 
 
 def _place_now(thread, function):
     """The function's own line that a thread is at."""
     frame = sys._current_frames().get(thread.ident)
-    frames = [(each.filename, each.lineno) for each in traceback.extract_stack(frame)] if frame else []
-    return _own_line(frames, function)
+    return _own_line(traceback.extract_stack(frame) if frame else [], function)
 
 
 def _own_line(frames, function):
     code = getattr(function, "__code__", None)
-    own = [frame for frame in frames if code and frame[0] == code.co_filename]
-    foreign = [frame for frame in frames if not frame[0].startswith(OURS) and frame[0] != threading.__file__]
-    return _line(*(own or foreign)[-1]) if own or foreign else ""
+    own = [frame for frame in frames if code and frame.filename == code.co_filename]
+    foreign = [f for f in frames if not f.filename.startswith(OURS) and f.filename != threading.__file__]
+    last = (own or foreign or [None])[-1]
+    return _line(last.filename, last.lineno, last.name) if last else ""
 
 
-def _line(filename, number):
+def _line(filename, number, function):
     """Where a line is and what it says. The file of a notebook's cell has a name that says nothing."""
     text = linecache.getline(filename, number).strip()
     name = Path(filename).name
     where = f"line {number}" if "ipykernel" in filename or name.startswith("<") else f"{name}, line {number}"
+    where += "" if function.startswith("<") else f", in {function}"
     return f"{where}: {text}" if text else where

@@ -8,8 +8,8 @@ import numpy as np
 ERRORS = (
     (
         r"could not be broadcast together",
-        "Two arrays have shapes that do not fit. A sum, mean or max over an axis removes that axis; keepdims=True "
-        "keeps it with length 1, so that the result fits the array again. Print both shapes in this line.",
+        "Two arrays have shapes that do not fit. Is one of them transposed, or another one than you meant? Where one "
+        "has an axis less: a sum, mean or max over an axis removes it, and keepdims=True keeps it with length 1.",
     ),
     (
         r"matmul|shapes .* not aligned",
@@ -36,7 +36,10 @@ def of_error(error):
     if isinstance(error, RecursionError):
         return "The function calls itself without an end."
     if isinstance(error, KeyError):
-        return "A dict has no such key. Print its keys: list(cache), list(params)."
+        return (
+            f"{error} is no key of that dict. Print its keys: list(cache), list(params). With a forward pass of your "
+            "own, the cache is what that returns."
+        )
     text = str(error)
     return next((hint for pattern, hint in ERRORS if re.search(pattern, text)), "")
 
@@ -76,7 +79,7 @@ def of_array(name, actual, expected, inputs, equal):
     shift = (actual - expected).mean()
     if equal(actual, expected + shift):
         return f"{name} is off by the same number everywhere, {shift:.6g}. What is added once too often, or not at all?"
-    if expected.ndim > 1 and len(expected) > 1 and equal(actual[:1], expected[:1]):
+    if expected.ndim > 1 and len(expected) > 1 and expected[0].any() and equal(actual[:1], expected[:1]):
         return f"{name} is right for the first index of its first axis only. Does something stop, or is it overwritten?"
     return ""
 
@@ -85,10 +88,10 @@ def _of_shape(name, actual, expected, equal):
     if actual.shape == expected.shape[::-1] and equal(actual.T, expected):
         return f"{name} is right, and transposed."
     if actual.size == expected.size and equal(actual.reshape(expected.shape), expected):
-        return (
-            f"The numbers of {name} are right, its shape is not: an axis of length 1 is missing or too many "
-            "(keepdims), or a reshape back to the shape of the input."
-        )
+        what = "a reshape back is missing, or one too many"
+        if 1 in actual.shape + expected.shape:
+            what = "an axis of length 1 is missing or one too many (keepdims)"
+        return f"The numbers of {name} are right, its shape is not: {what}."
     extra = actual.ndim - expected.ndim
     if extra > 0 and equal(actual.sum(axis=tuple(range(extra))), expected):
         return (

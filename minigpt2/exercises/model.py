@@ -739,7 +739,7 @@ TRAIN = Task(
     lambda rng: [Case("all 729 inputs come out sorted", {"config": SORTER, "seed": 0})],
     notebook=NOTEBOOK,
     accept=_judged,
-    seconds=60.0,
+    seconds=120.0,
 )
 
 

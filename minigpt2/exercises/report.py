@@ -50,7 +50,7 @@ class Report:
 
     @property
     def hint(self):
-        """Which kind of mistake it looks like, of the case that tells most; "" when all is right."""
+        """Which kind of mistake it looks like, from the first case that is wrong; "" when all is right."""
         return "" if self.passed else self._explained.hint
 
     @property
@@ -65,16 +65,15 @@ class Report:
             lines += ["", *([f"Look at this one first: {finding.title}."] if several else []), finding.text]
             if finding.hint:
                 lines += ["", textwrap.fill(f"What it looks like: {finding.hint}", WIDTH)]
-            if self.notebook:
+            if self.notebook and several:
                 lines += ["", f"To read again: notebooks/en/{self.notebook}.ipynb"]
         lines += [line for remark in self.remarks for line in ("", textwrap.fill(f"Remark: {remark}", WIDTH))]
         return "\n".join(lines)
 
     @property
     def _explained(self):
-        """The first wrong case with a hint, or else the first wrong one."""
-        wrong = [finding for finding in self.findings if finding.passed is False]
-        return next((finding for finding in wrong if finding.hint), wrong[0])
+        """The first wrong case: those after it are more special."""
+        return next(finding for finding in self.findings if finding.passed is False)
 
     def __bool__(self):
         return self.passed

@@ -59,14 +59,14 @@ def pair_counts(ids):
     ### END SOLUTION
 
 
-# %% [markdown]
-# Run this cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like. The
-# number under it is your points so far. (In its reports pairs look like lists, `[97, 98]`. Yours are to be tuples.)
+# %% [markdown] Run this cell as often as you like. It says what is right, what is not, and what kind of mistake it
+# looks like. The number under it is your points so far. A NameError means that the cell above it was not run. (In its
+# reports pairs look like lists, `[97, 98]`. Yours are to be tuples.)
 
 # %% tags=["check", "id:check_pair_counts", "points:1"]
 report = check("pair_counts", pair_counts)
 print(report)
-1 * report.score
+round(1 * report.score, 2)
 
 # %% [markdown]
 # ## 2. Merge a pair
@@ -110,7 +110,7 @@ def merge(ids, pair, new_id):
 # %% tags=["check", "id:check_merge", "points:1"]
 report = check("merge", merge)
 print(report)
-1 * report.score
+round(1 * report.score, 2)
 
 # %% [markdown]
 # ## 3. Train
@@ -165,7 +165,7 @@ def bpe_train(ids, num_merges):
 # %% tags=["check", "id:check_bpe_train", "points:2"]
 report = check("bpe_train", bpe_train)
 print(report)
-2 * report.score
+round(2 * report.score, 2)
 
 # %% [markdown]
 # ## 4. Encode
@@ -207,7 +207,7 @@ def bpe_encode(ids, merges):
 # %% tags=["check", "id:check_bpe_encode", "points:2"]
 report = check("bpe_encode", bpe_encode)
 print(report)
-2 * report.score
+round(2 * report.score, 2)
 
 # %% [markdown]
 # ## 5. Decode
@@ -246,7 +246,7 @@ def bpe_decode(ids, merges):
 # %% tags=["check", "id:check_bpe_decode", "points:1"]
 report = check("bpe_decode", bpe_decode)
 print(report)
-1 * report.score
+round(1 * report.score, 2)
 
 # %% [markdown]
 # ### What does it find?

@@ -22,7 +22,7 @@ from minigpt2.exercises import check
 # %% [markdown]
 # ## 1. Look up
 #
-# $$y_{bt} = W_{\mathrm{ids}_{bt}}$$
+# $$y_{bt} = W_{\mathrm{ids}_{bt}} \qquad\text{(a row of } C \text{ numbers)}$$
 #
 # In words: at every place, the row of the table $W$ (`weight`) that belongs to the token there. With four tokens in the
 # vocabulary and two channels:
@@ -36,7 +36,8 @@ from minigpt2.exercises import check
 # That is the same, and a good way to think of it. But the real GPT-2 has $V=50257$, so that a text of 1024 tokens
 # would need 51 million numbers, nearly all of them zero, to say what 1024 integers say.
 #
-# Return `y` and a dict with what your backward pass will need. Make new arrays: whoever calls you still needs `weight`.
+# Return `y` and a dict with what your backward pass will need (this check looks at `y` only). Change neither `ids` nor
+# `weight`: the caller still needs them.
 #
 # <details><summary>A hint</summary>
 #
@@ -60,12 +61,12 @@ def embedding_forward(ids, weight):
 
 # %% [markdown]
 # Run this cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like. The
-# number under it is your points so far.
+# number under it is your points so far. A NameError means that the cell above it was not run.
 
 # %% tags=["check", "id:check_embedding_forward", "points:1"]
 report = check("embedding_forward", embedding_forward)
 print(report)
-1 * report.score
+round(1 * report.score, 2)
 
 # %% [markdown]
 # What if there is no such token? NumPy complains about an id that is too large, but a negative one it counts from the
@@ -99,7 +100,13 @@ print(np.arange(8).reshape(4, 2)[np.array([[-1]])])
 # <details><summary>A hint</summary>
 #
 # Two loops, over `b` and `t`, are a fine solution. If you want a single line: try `a = np.zeros(3)`, then
-# `a[[1, 1]] += 1`. What did you expect? Then look up `np.add.at`.
+# `a[[1, 1]] += 1`. What did you expect?
+#
+# </details>
+#
+# <details><summary>Another</summary>
+#
+# NumPy has a function for just this: `np.add.at`.
 #
 # </details>
 
@@ -121,7 +128,7 @@ def embedding_backward(dy, cache):
 # %% tags=["check", "id:check_embedding_backward", "points:3"]
 report = check("embedding_backward", embedding_backward)
 print(report)
-3 * report.score
+round(3 * report.score, 2)
 
 # %% [markdown]
 # ## 3. The other end: score every token
@@ -131,9 +138,9 @@ print(report)
 #
 # $$\mathrm{logits}_{nv} = \sum_c x_{nc}\,W_{vc}$$
 #
-# ($n$ counts the places, here any number of leading axes.) A *logit* is such a score; how it becomes a probability is
-# the matter of a later exercise. With the table above, $x = (1, -1)$ gives the logits $(-1, -1, -1, -1)$, and
-# $x = (0, 2)$ gives $(2, 6, 10, 14)$. The library calls this `unembedding`.
+# ($n$ counts the places; it stands for $b, t$ or any number of leading axes.) A *logit* is such a score; how it becomes
+# a probability is the matter of a later exercise. With the table above, $x = (1, -1)$ gives the logits $(-1, -1, -1,
+# -1)$, and $x = (0, 2)$ gives $(2, 6, 10, 14)$. The library calls this `unembedding`.
 
 
 # %% tags=["answer", "id:unembedding_forward"]
@@ -151,14 +158,14 @@ def unembedding_forward(x, weight):
 # %% tags=["check", "id:check_unembedding_forward", "points:1"]
 report = check("unembedding_forward", unembedding_forward)
 print(report)
-1 * report.score
+round(1 * report.score, 2)
 
 # %% [markdown]
 # Now backward. Ask of a single number first: which logits move if $x_{nc}$ grows by a little, and by how much? Which
 # ones if $W_{vc}$ does? Then add up, and write the sums as products of matrices. Their shapes tell you which is to be
 # transposed, except where $V = C$: then nothing but your formula does.
 #
-# The `cache` has `x` and `weight`. In reports, the gradient that you are given is called `dy`.
+# The `cache` has `x` and `weight`. The gradient that you are given is called `dlogits`.
 #
 # <details><summary>A hint</summary>
 #
@@ -185,7 +192,7 @@ def unembedding_backward(dlogits, cache):
 # %% tags=["check", "id:check_unembedding_backward", "points:2"]
 report = check("unembedding_backward", unembedding_backward)
 print(report)
-2 * report.score
+round(2 * report.score, 2)
 
 # %% [markdown]
 # ## 4. Your teacher's tests

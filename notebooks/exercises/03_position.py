@@ -63,12 +63,12 @@ def position_forward(x, weight, start=0):
 
 # %% [markdown]
 # Run this cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like. The
-# number under it is your points so far.
+# number under it is your points so far. A NameError means that the cell above it was not run.
 
 # %% tags=["check", "id:check_position_forward", "points:2"]
 report = check("position_forward", position_forward)
 print(report)
-2 * report.score
+round(2 * report.score, 2)
 
 # %% [markdown]
 # ## 2. Backward
@@ -112,7 +112,7 @@ def position_backward(dy, cache):
 # %% tags=["check", "id:check_position_backward", "points:3"]
 report = check("position_backward", position_backward)
 print(report)
-3 * report.score
+round(3 * report.score, 2)
 
 # %% [markdown]
 # ## 3. A row of clocks
@@ -160,7 +160,7 @@ def sinusoidal_positions(P, C):
 # %% tags=["check", "id:check_sinusoidal_positions", "points:2"]
 report = check("sinusoidal_positions", sinusoidal_positions)
 print(report)
-2 * report.score
+round(2 * report.score, 2)
 
 # %% [markdown]
 # ## 4. Your teacher's tests

@@ -53,12 +53,12 @@ def linear_forward(x, weight, bias):
 
 # %% [markdown]
 # Run this cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like. The
-# number under it is your points so far.
+# number under it is your points so far. A NameError means that the cell above it was not run.
 
 # %% tags=["check", "id:check_linear_forward", "points:1"]
 report = check("linear_forward", linear_forward)
 print(report)
-1 * report.score
+round(1 * report.score, 2)
 
 # %% [markdown]
 # ## 2. Linear layer, backward
@@ -102,7 +102,7 @@ def linear_backward(dy, cache):
 # %% tags=["check", "id:check_linear_backward", "points:2"]
 report = check("linear_backward", linear_backward)
 print(report)
-2 * report.score
+round(2 * report.score, 2)
 
 # %% [markdown]
 # ## 3. GELU, forward
@@ -141,7 +141,7 @@ def gelu_forward(x):
 # %% tags=["check", "id:check_gelu_forward", "points:2"]
 report = check("gelu_forward", gelu_forward)
 print(report)
-2 * report.score
+round(2 * report.score, 2)
 
 # %% [markdown]
 # ## 4. GELU, backward
@@ -181,7 +181,7 @@ def gelu_backward(dy, cache):
 # %% tags=["check", "id:check_gelu_backward", "points:2"]
 report = check("gelu_backward", gelu_backward)
 print(report)
-2 * report.score
+round(2 * report.score, 2)
 
 # %% [markdown]
 # ## 5. Your teacher's tests

@@ -56,12 +56,12 @@ def layer_norm_forward(x, weight, bias, eps=1e-5):
 
 # %% [markdown]
 # Run this cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like. The
-# number under it is your points so far.
+# number under it is your points so far. A NameError means that the cell above it was not run.
 
 # %% tags=["check", "id:check_layer_norm_forward", "points:3"]
 report = check("layer_norm_forward", layer_norm_forward)
 print(report)
-3 * report.score
+round(3 * report.score, 2)
 
 # %% [markdown]
 # ## 2. Backward
@@ -110,7 +110,7 @@ def layer_norm_backward(dy, cache):
 # %% tags=["check", "id:check_layer_norm_backward", "points:4"]
 report = check("layer_norm_backward", layer_norm_backward)
 print(report)
-4 * report.score
+round(4 * report.score, 2)
 
 # %% [markdown]
 # ## 3. Your teacher's tests

@@ -15,7 +15,7 @@
 # Why it is so is in the notebook [2.5.3](../../en/2_5_3_attention.ipynb); you need nothing but NumPy here.
 #
 # Shapes: `B` batch (texts), `T` time (tokens of a text), `C` channels (numbers of a token), `H` heads, `D` $= C/H$
-# channels of a head, `S` scores of a row. In code, $H$ is called `n_head`.
+# channels of a head, `S` scores of a row (in part 6, `S` keys). In code, $H$ is called `n_head`.
 
 # %%
 import numpy as np
@@ -49,7 +49,7 @@ from minigpt2.exercises import check
 def softmax_forward(scores):
     """Turn scores into shares, along the last axis.
 
-    scores: (..., S), some of them may be -inf
+    scores: (..., S), some of them may be -inf, never a whole row
     returns probs (..., S), each row sums to 1.
     """
     ### BEGIN SOLUTION
@@ -60,12 +60,12 @@ def softmax_forward(scores):
 
 # %% [markdown]
 # Run this cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like. The
-# number under it is your points so far.
+# number under it is your points so far. A NameError means that the cell above it was not run.
 
 # %% tags=["check", "id:check_softmax_forward", "points:1"]
 report = check("softmax_forward", softmax_forward)
 print(report)
-1 * report.score
+round(1 * report.score, 2)
 
 # %% [markdown]
 # ## 2. Heads
@@ -108,7 +108,7 @@ def split_heads(x, n_head):
 # %% tags=["check", "id:check_split_heads", "points:1"]
 report = check("split_heads", split_heads)
 print(report)
-1 * report.score
+round(1 * report.score, 2)
 
 
 # %% tags=["answer", "id:merge_heads"]
@@ -127,7 +127,7 @@ def merge_heads(heads):
 # %% tags=["check", "id:check_merge_heads", "points:1"]
 report = check("merge_heads", merge_heads)
 print(report)
-1 * report.score
+round(1 * report.score, 2)
 
 # %% [markdown]
 # ## 3. The scores, and the mask
@@ -180,7 +180,7 @@ def causal_scores(q, k):
 # %% tags=["check", "id:check_causal_scores", "points:1"]
 report = check("causal_scores", causal_scores)
 print(report)
-1 * report.score
+round(1 * report.score, 2)
 
 # %% [markdown]
 # ## 4. Attention
@@ -193,7 +193,7 @@ print(report)
 # $$\text{in each head:}\qquad \mathrm{probs} = \operatorname{softmax}(\text{scores with the mask}) \qquad
 #   \mathrm{head} = \mathrm{probs}\;v$$
 #
-# $$y = [\,\mathrm{head}_1 \cdots \mathrm{head}_H\,]\;W_\mathrm{proj} + b_\mathrm{proj}$$
+# $$y = [\,\mathrm{head}_0 \cdots \mathrm{head}_{H-1}\,]\;W_\mathrm{proj} + b_\mathrm{proj}$$
 #
 # The parameters come as GPT-2 stores them, in a dict of dicts:
 #
@@ -204,10 +204,10 @@ print(report)
 # | `params["c_proj"]["weight"]` | `(C, C)` |
 # | `params["c_proj"]["bias"]` | `(C,)` |
 #
-# By hand: three tokens of one channel, $x = (0, 1, 0)$, and one head. Let everybody ask $q = 1$, let $k = x\ln 2$ and
-# $v = x$, and let $W_\mathrm{proj} = 1$. The first token sees only itself: $y_0 = 0$. The second has the scores
-# $(0, \ln 2)$, hence the shares $(\frac13, \frac23)$ and $y_1 = \frac23$. And the third has our old friends $(0, \ln 2,
-# 0)$, so that $y_2 = \frac12$. Without the mask the first one would be $\frac12$ as well.
+# By hand: three tokens of one channel, $x = (0, 1, 0)$, and one head. Let everybody ask $q = 1$ (by a bias, all others
+# are 0), let $k = x\ln 2$ and $v = x$, and let $W_\mathrm{proj} = 1$. The first token sees only itself: $y_0 = 0$. The
+# second has the scores $(0, \ln 2)$, hence the shares $(\frac13, \frac23)$ and $y_1 = \frac23$. And the third has our
+# old friends $(0, \ln 2, 0)$, so that $y_2 = \frac12$. Without the mask the first one would be $\frac12$ as well.
 #
 # Return `y` and a dict. Into the dict you may put whatever a backward pass would need; in exercise 7 you get ours, so
 # that an empty one will do.
@@ -246,14 +246,14 @@ def attention_forward(x, params, n_head):
 # %% tags=["check", "id:check_attention_forward", "points:3"]
 report = check("attention_forward", attention_forward)
 print(report)
-3 * report.score
+round(3 * report.score, 2)
 
 # %% [markdown]
 # ### Your attention in a trained model
 #
 # This package contains a small GPT-2 that has read Shakespeare. The cell takes the input of attention in its last
-# block, runs *your* functions on it, and prints to whom the last `king` listens in each of the four heads. Change the
-# sentence, and run it again.
+# block, runs *your* functions on it, and prints to whom the last token, here ` king`, listens in each of the four
+# heads; each column sums to 1. You need not understand the cell. Change the sentence, and run it again.
 
 # %%
 sentence = "The king is old and the king"

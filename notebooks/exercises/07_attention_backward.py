@@ -69,12 +69,12 @@ def softmax_backward(dprobs, probs):
 
 # %% [markdown]
 # Run this cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like. The
-# number under it is your points so far.
+# number under it is your points so far. A NameError means that the cell above it was not run.
 
 # %% tags=["check", "id:check_softmax_backward", "points:2"]
 report = check("softmax_backward", softmax_backward)
 print(report)
-2 * report.score
+round(2 * report.score, 2)
 
 # %% [markdown]
 # ## 2. The heads
@@ -131,7 +131,7 @@ def dot_product_attention_backward(dheads, cache):
 # %% tags=["check", "id:check_dot_product_attention_backward", "points:2"]
 report = check("dot_product_attention_backward", dot_product_attention_backward)
 print(report)
-2 * report.score
+round(2 * report.score, 2)
 
 # %% [markdown]
 # ## 3. Attention
@@ -215,7 +215,7 @@ def attention_backward(dy, cache):
 # %% tags=["check", "id:check_attention_backward", "points:3"]
 report = check("attention_backward", attention_backward)
 print(report)
-3 * report.score
+round(3 * report.score, 2)
 
 # %% [markdown]
 # ### What your gradient knows

@@ -27,36 +27,38 @@ from minigpt2.exercises import check
 # ## 1. Forward
 #
 # At each position there are $V$ *logits* $z_v$, scores of any size and sign, and a *target*, the id of the token that
-# came. It is the next token already: nothing has to be moved on. The softmax makes probabilities of the logits, and the
+# came. `targets[b, t]` already is the token that follows position
+# `t`: do not shift it. The softmax makes probabilities of the logits, and the
 # loss of the position compares their logarithms with what should have been said, a distribution $q$:
 #
 # $$p_v = \frac{e^{z_v}}{\sum_u e^{z_u}} \qquad
 #   \mathrm{loss} = -\sum_v q_v \ln p_v \qquad
-#   q_v = (1-e)\,[v = \mathrm{target}] + \frac eV$$
+#   q_v = (1-\varepsilon)\,[v = \mathrm{target}] + \frac \varepsilon V$$
 #
-# ($[\ldots]$ is 1 if that is true, and 0 if not. $e$ with an exponent is Euler's number, as always.) The $e$ in $q$ is
-# `label_smoothing`. With $e=0$, as in GPT-2, $q$ is 1 at the target and 0 elsewhere (it is *one-hot*), and the loss of
-# the position is just $-\ln p_{\mathrm{target}}$. With $e=0.1$ the model is told to be a little less sure: a tenth of
-# the distribution is shared among *all* $V$ tokens, the target included.
+# ($[\ldots]$ is 1 if that is true, and 0 if not.) The $\varepsilon$ is `label_smoothing`. With $\varepsilon=0$, as in
+# GPT-2, $q$ is 1 at the target and 0 elsewhere (it is *one-hot*), and the loss of the position is just $-\ln
+# p_{\mathrm{target}}$. With $\varepsilon=0.1$ the model is told to be a little less sure: a tenth of the distribution
+# is shared among *all* $V$ tokens, the target included.
 #
 # By hand: with the logits $(0, 0, \ln 2, 0)$ the exponentials are $(1, 1, 2, 1)$, and so $p = (\frac15, \frac15,
-# \frac25, \frac15)$. If the target is token 2, the loss is $-\ln\frac25 = 0.916$. With $e=0.2$ it is
+# \frac25, \frac15)$. If the target is token 2, the loss is $-\ln\frac25 = 0.916$. With $\varepsilon=0.2$ it is
 # $q = (0.05, 0.05, 0.85, 0.05)$, and the loss $-0.85\ln\frac25 - 3\cdot0.05\ln\frac15 = 1.020$.
 #
 # Two things more:
 #
 # - **Some targets do not count.** Where there is nothing to predict, as in the padding after a short text, the target
-#   is `ignore_index`. The loss of the batch is the mean over those positions that do count, $N_c$ of them:
-#   $\frac1{N_c}\sum_n \mathrm{loss}_n$.
+#   is `ignore_index`; at least one counts. The loss of the batch is the mean over those positions that do count, $N_c$
+#   of them: $\frac1{N_c}\sum_n \mathrm{loss}_n$.
 # - **No overflow, and no $\ln 0$.** `np.exp(1000.0)` is `inf`, and `np.exp(-1000.0)` is 0. Both occur if you follow the
 #   formula to the letter. There is an exact way round them. First: what happens to $p$ if the same number is added to
 #   all logits of a position? And second, multiply out $\ln p_v = \ln\frac{e^{z_v}}{\sum_u e^{z_u}}$, and nothing needs
 #   a logarithm any more but the sum.
 #
-# Begin with $e=0$ and without ignored targets, run the check, and add the rest then.
+# Begin with $\varepsilon=0$ and without ignored targets, run the check (about half of it passes then), and add the
+# rest.
 #
-# Return the loss and a dict with what your backward pass will need. Make new arrays: whoever calls you still needs
-# `logits`.
+# Return the loss and a dict with what your backward pass will need. Do not change `logits`: the caller still needs
+# them.
 #
 # <details><summary>A hint for the logarithm</summary>
 #
@@ -96,19 +98,20 @@ def cross_entropy_forward(logits, targets, label_smoothing=0.0, ignore_index=-10
 
 # %% [markdown]
 # Run this cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like. The
-# number under it is your points so far.
+# number under it is your points so far. A NameError means that the cell above it was not run.
 
 # %% tags=["check", "id:check_cross_entropy_forward", "points:3"]
 report = check("cross_entropy_forward", cross_entropy_forward)
 print(report)
-3 * report.score
+round(3 * report.score, 2)
 
 # %% [markdown]
 # ### The surprise of a trained model
 #
 # This package contains a small GPT-2 that has read Shakespeare. When your loss is right, this cell shows it a line, and
 # prints how surprised it was by each token but the first. The *perplexity*, $e^{\mathrm{loss}}$, says it in another
-# way: as surprised as someone who must guess among so many equally likely tokens. Try a line from the newspaper.
+# way: as surprised as someone who must guess among so many equally likely tokens. (A word may be several tokens.) Try a
+# line from the newspaper.
 
 # %%
 line = "Good night, good night! Parting is such sweet sorrow"
@@ -126,9 +129,11 @@ if report:
 
     for t in range(targets.size):
         surprise = loss_of(slice(t, t + 1))
-        print(f"{tokenizer.decode(targets[0, t : t + 1])!r:12} {surprise:5.2f} {'#' * round(4 * surprise)}")
+        print(f"{tokenizer.decode(targets[0, t : t + 1])!r:12} {surprise:5.2f} {'#' * min(40, round(4 * surprise))}")
     loss, V = loss_of(slice(None)), logits.shape[-1]
     print(f"\nloss {loss:.2f}, perplexity {np.exp(loss):.0f}; if it knew nothing: {np.log(V):.2f}, {V}")
+else:
+    print("Not yet: first let the check above pass.")
 
 # %% [markdown]
 # ## 2. Backward
@@ -141,17 +146,17 @@ if report:
 # $$dz_{nv} = d\mathrm{loss}\cdot\frac{p_{nv}-q_{nv}}{N_c} \quad\text{where the target counts, and } 0
 #   \text{ where it does not.}$$
 #
-# In the example above with $e=0$: $p - q = (0.2,\ 0.2,\ -0.6,\ 0.2)$. A step against the gradient raises the target's
-# logit and lowers the others, each as much as it was believed, and the pushes sum to 0.
+# In the example above with $\varepsilon=0$: $p - q = (0.2,\ 0.2,\ -0.6,\ 0.2)$. A step against the gradient raises the
+# target's logit and lowers the others, each as much as it was believed, and the pushes sum to 0.
 #
 # The check hands your function a `cache` that was filled by *our* forward pass. It has the positions in one long list:
-# `probs` (N, V), `log_sum_exp` (N,), `targets` (N,), `counted` (N,), which is False where the target is ignored; and
-# `logits` (..., V), `label_smoothing` and `ignore_index`. If you prefer your own, add `forward=cross_entropy_forward`
-# to the call of `check`.
+# `probs` (N, V), `log_sum_exp` (N,), `targets` (N,), with `ignore_index` where nothing counts, `counted` (N,), which is
+# False there; and `logits` (..., V), `label_smoothing` and `ignore_index`. If you prefer your own, add
+# `forward=cross_entropy_forward` to the call of `check`.
 #
 # <details><summary>A hint</summary>
 #
-# The sum of each position's `dlogits` is 0. Print them. And `dlogits` has the shape of `logits`, while `probs` is a
+# Print `dlogits.sum(axis=-1)`: it is 0 at every position. And `dlogits` has the shape of `logits`, while `probs` is a
 # long list. If you change `probs` itself, you change the cache; start from a copy.
 #
 # </details>
@@ -176,7 +181,7 @@ def cross_entropy_backward(dloss, cache):
 # %% tags=["check", "id:check_cross_entropy_backward", "points:4"]
 report = check("cross_entropy_backward", cross_entropy_backward)
 print(report)
-4 * report.score
+round(4 * report.score, 2)
 
 # %% [markdown]
 # ## 3. Your teacher's tests
@@ -273,7 +278,7 @@ print(check("z_loss_backward", z_loss_backward))
 #     from minigpt2.components import loss
 #     print(inspect.getsource(loss))
 #
-# A question to take along: a model with label smoothing $e$ has learned all that there is to learn. What is its loss on
-# a text without any uncertainty? Why is it not 0?
+# A question to take along: a model with label smoothing $\varepsilon$ has learned all that there is to learn. What is
+# its loss on a text without any uncertainty? Why is it not 0?
 #
 # Next: [exercise 9](09_adamw.ipynb), the optimizer.

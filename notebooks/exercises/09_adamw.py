@@ -84,12 +84,12 @@ def adamw_step(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
 
 # %% [markdown]
 # Run this cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like. The
-# number under it is your points so far.
+# number under it is your points so far. A NameError means that the cell above it was not run.
 
 # %% tags=["check", "id:check_adamw_step", "points:4"]
 report = check("adamw_step", adamw_step)
 print(report)
-4 * report.score
+round(4 * report.score, 2)
 
 # %% [markdown]
 # ## 2. Clipping
@@ -131,7 +131,7 @@ def clip_by_norm(grads, max_norm):
 # %% tags=["check", "id:check_clip_by_norm", "points:3"]
 report = check("clip_by_norm", clip_by_norm)
 print(report)
-3 * report.score
+round(3 * report.score, 2)
 
 # %% [markdown]
 # ### Your optimizer at work

@@ -89,12 +89,12 @@ def block_forward(x, params, n_head):
 
 # %% [markdown]
 # Run this cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like. The
-# number under it is your points so far.
+# number under it is your points so far. A NameError means that the cell above it was not run.
 
 # %% tags=["check", "id:check_block_forward", "points:1"]
 report = check("block_forward", block_forward)
 print(report)
-1 * report.score
+round(1 * report.score, 2)
 
 # %% [markdown]
 # ## 2. The block, upside-down
@@ -147,7 +147,7 @@ def block_backward(dy, cache):
 # %% tags=["check", "id:check_block_backward", "points:2"]
 report = check("block_backward", block_backward)
 print(report)
-2 * report.score
+round(2 * report.score, 2)
 
 # %% [markdown]
 # ## 3. The model
@@ -191,7 +191,7 @@ def gpt2_forward(ids, params, n_head):
 # %% tags=["check", "id:check_gpt2_forward", "points:2"]
 report = check("gpt2_forward", gpt2_forward)
 print(report)
-2 * report.score
+round(2 * report.score, 2)
 
 # %% [markdown]
 # That is GPT-2. With the right numbers in `params` it is the one that OpenAI released. Here are those of a small model
@@ -263,7 +263,7 @@ def count_sorted(ids):
 # %% tags=["check", "id:check_sorting_batch", "points:1"]
 reports = check("sorting_batch", sorting_batch), check("count_sorted", count_sorted)
 print(*reports, sep="\n\n")
-sum(report.score for report in reports) / 2
+round(sum(report.score for report in reports) / 2, 2)
 
 # %% [markdown]
 # ## 5. Training
@@ -333,7 +333,7 @@ def train_sorter(config, seed=0):
 # %% tags=["check", "id:check_train_sorter", "points:1"]
 report = check("train_sorter", train_sorter)
 print(report)
-1 * report.score
+round(1 * report.score, 2)
 
 # %% [markdown]
 # And now everything is yours: the parameters that you trained, in the model that you assembled.

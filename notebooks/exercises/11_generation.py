@@ -85,12 +85,12 @@ def attention_step(x, params, n_head, past_k, past_v):
 
 # %% [markdown]
 # Run this cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like. The
-# number under it is your points so far.
+# number under it is your points so far. A NameError means that the cell above it was not run.
 
 # %% tags=["check", "id:check_attention_step", "points:2"]
 report = check("attention_step", attention_step)
 print(report)
-2 * report.score
+round(2 * report.score, 2)
 
 # %% [markdown]
 # ## 2. The model on new tokens
@@ -150,7 +150,7 @@ def gpt2_step(ids, params, n_head, past):
 # %% tags=["check", "id:check_gpt2_step", "points:2"]
 report = check("gpt2_step", gpt2_step)
 print(report)
-2 * report.score
+round(2 * report.score, 2)
 
 # %% [markdown]
 # ## 3. Writing
@@ -203,7 +203,7 @@ def generate_greedy(step, ids, max_new_tokens, n_positions):
 # %% tags=["check", "id:check_generate_greedy", "points:2"]
 report = check("generate_greedy", generate_greedy)
 print(report)
-2 * report.score
+round(2 * report.score, 2)
 
 # %% [markdown]
 # Now let it write. A small model that was trained on Shakespeare comes with this package; the functions are yours.
@@ -272,7 +272,7 @@ def next_token_probs(logits, temperature=1.0, top_k=None):
 # %% tags=["check", "id:check_next_token_probs", "points:1"]
 report = check("next_token_probs", next_token_probs)
 print(report)
-1 * report.score
+round(1 * report.score, 2)
 
 # %% [markdown]
 # The same prompt, drawn at two temperatures from the best 40. Run the cell again with other seeds.

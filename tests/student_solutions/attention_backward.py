@@ -490,7 +490,7 @@ def own_softmax(scores, log_sums):
 
 WRONG = [
     *(("softmax_backward", function, words) for function, words in SOFTMAX),
-    ("softmax_backward", no_keepdims, "Print both shapes in this line"),
+    ("softmax_backward", no_keepdims, "Is one of them transposed"),
     ("softmax_backward", in_place, "An operation in place"),
     *(("dot_product_attention_backward", function, words) for function, words in HEADS),
     ("dot_product_attention_backward", scales_q_in_place, "An operation in place"),

@@ -332,6 +332,11 @@ def sees_the_next(q, k):
     return mask(no_mask(q, k), 2)
 
 
+def where_exchanged(q, k):
+    scores = q @ np.swapaxes(k, -1, -2) / q.shape[-1] ** 0.5
+    return np.where(np.tril(np.ones(scores.shape[-2:], bool)), -np.inf, scores)
+
+
 def sees_the_future(q, k):
     s = no_mask(q, k)
     return s + np.tril(np.full(s.shape[-2:], -np.inf), -1)
@@ -376,6 +381,7 @@ SCORES = [
     (blind_to_itself, "does not see itself"),
     (sees_the_next, "every token sees the next one"),
     (sees_the_future, "The wrong half is masked"),
+    (where_exchanged, "The wrong half is masked"),
     (times_zero, "has the score 0"),
     (all_axes_turned, "turns round all four axes"),
     (not_turned, "k is not transposed"),
@@ -527,7 +533,7 @@ WRONG = [
     ("softmax_forward", softmax_bare, "not divided by their sum"),
     ("softmax_forward", softmax_one_maximum, "One maximum, that of the whole array"),
     ("softmax_forward", softmax_no_exp, "where is exp?"),
-    ("softmax_forward", softmax_no_keepdims, "Print both shapes in this line"),
+    ("softmax_forward", softmax_no_keepdims, "Is one of them transposed"),
     ("softmax_forward", softmax_in_place, "An operation in place"),
     ("split_heads", split_by_reshape, "runs of whole tokens"),
     ("split_heads", split_interleaved, "dealt out like cards"),

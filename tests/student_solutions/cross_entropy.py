@@ -529,7 +529,26 @@ def z_gradient_no_weight(dloss, cache):
     return 2 * dloss * cache["log_z"][..., None] * cache["probs"] / cache["log_z"].size
 
 
+def overwritten_share(logits, targets, label_smoothing=0.0, ignore_index=-100):
+    V = logits.shape[-1]
+    counted = targets != ignore_index
+    log_p, wanted = log_softmax(logits)[counted], targets[counted]
+    q = np.full(log_p.shape, label_smoothing / V)
+    q[np.arange(len(q)), wanted] = 1 - label_smoothing
+    return -(q * log_p).sum() / len(q)
+
+
+def overwritten_share_backward(dloss, cache):
+    probs, targets, counted, e = (cache[name] for name in ("probs", "targets", "counted", "label_smoothing"))
+    q = np.full(probs.shape, e / probs.shape[-1])
+    q[counted, targets[counted]] = 1 - e
+    d = (probs - q) * counted[:, None] * dloss / counted.sum()
+    return d.reshape(cache["logits"].shape)
+
+
 WRONG = [
+    ("cross_entropy_forward", overwritten_share, "lacks its own part"),
+    ("cross_entropy_backward", overwritten_share_backward, "lacks its own part"),
     ("cross_entropy_forward", no_max_softmax, "exp of a large logit overflows"),
     ("cross_entropy_forward", no_max_log_sum_exp, "exp of a large logit overflows"),
     ("cross_entropy_forward", one_max_softmax, "Each row needs its own"),
@@ -577,10 +596,10 @@ WRONG = [
     ("cross_entropy_backward", divided_by_batch, "the number of sequences alone"),
     ("cross_entropy_backward", divided_by_all, "the number of all positions"),
     ("cross_entropy_backward", divided_by_vocabulary, "divided by V as well"),
-    ("cross_entropy_backward", not_masked, "whose target is ignored"),
-    ("cross_entropy_backward", not_masked_token_0, "whose target is ignored"),
-    ("cross_entropy_backward", indexed_by_minus_100, "whose target is ignored"),
-    ("cross_entropy_backward", indexed_eye_by_minus_100, "whose target is ignored"),
+    ("cross_entropy_backward", not_masked, "Ignored targets are still in"),
+    ("cross_entropy_backward", not_masked_token_0, "Ignored targets are still in"),
+    ("cross_entropy_backward", indexed_by_minus_100, "Ignored targets are still in"),
+    ("cross_entropy_backward", indexed_eye_by_minus_100, "Ignored targets are still in"),
     ("cross_entropy_backward", softmax_twice, "the softmax once too often"),
     ("cross_entropy_backward", of_probabilities, "the gradient of the probabilities"),
     ("cross_entropy_backward", target_only, "Only the target's logit"),

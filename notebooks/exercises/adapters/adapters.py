@@ -223,7 +223,7 @@ def rms_norm_backward(dy, cache):
 def softmax_forward(scores):
     """Turn scores into shares, along the last axis.
 
-    scores: (..., S), some of them may be -inf
+    scores: (..., S), some of them may be -inf, never a whole row
     returns probs (..., S), each row sums to 1.
     """
     raise NotImplementedError
