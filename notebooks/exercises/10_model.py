@@ -328,7 +328,7 @@ def train_sorter(config, seed=0):
 
 
 # %% [markdown]
-# This trains your model once, so give it a few seconds; after a minute it is stopped.
+# This trains your model once, so give it a few seconds; after two minutes it is stopped.
 
 # %% tags=["check", "id:check_train_sorter", "points:1"]
 report = check("train_sorter", train_sorter)
