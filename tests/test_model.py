@@ -377,11 +377,34 @@ def test_config_of_another_model_is_refused(key, value):
         ({"resid_pdrop": math.nan}, ValueError, r"resid_pdrop must be in \[0, 1\), got nan"),
         ({"layer_norm_epsilon": 0}, ValueError, "layer_norm_epsilon must be above 0, got 0"),
         ({"initializer_range": -1}, ValueError, "initializer_range must be above 0, got -1"),
+        ({"initializer_range": 0.0}, ValueError, "initializer_range must be above 0, got 0.0"),
+        ({"layer_norm_epsilon": math.inf}, ValueError, "layer_norm_epsilon must be finite, got inf"),
+        ({"layer_norm_epsilon": 1e-400}, ValueError, "layer_norm_epsilon must be above 0"),
+        ({"layer_norm_epsilon": True}, TypeError, "layer_norm_epsilon must be a number, got True"),
+        ({"attn_pdrop": "0.1"}, TypeError, "attn_pdrop must be a number, got '0.1'"),
+        ({"vocab_size": 2**31}, ValueError, "vocab_size must be at most 2,147,483,647, got 2147483648"),
+        ({"bos_token_id": True}, TypeError, "bos_token_id must be an integer or None, got True"),
+        ({"eos_token_id": 1.5}, TypeError, "eos_token_id must be an integer or None, got 1.5"),
+        ({"tie_word_embeddings": 1}, TypeError, "tie_word_embeddings must be true or false, got 1"),
     ],
 )
 def test_config_refuses(changes, error, message):
     with pytest.raises(error, match=message):
         GPT2Config(**changes)
+
+
+def test_config_accepts_what_is_just_in_its_range():
+    config = GPT2Config(vocab_size=2**31 - 1, n_layer=1, n_head=1, n_embd=1, n_positions=1, bos_token_id=None)
+    assert config.vocab_size == 2**31 - 1 and config.bos_token_id is None
+    assert GPT2Config(layer_norm_epsilon=1).layer_norm_epsilon == 1 and GPT2Config(n_inner=np.int64(3)).n_inner == 3
+
+
+@pytest.mark.parametrize("place", DROPOUT)
+def test_dropout_in_one_place_alone_drops(place, ids):
+    model = tiny(**dict.fromkeys(DROPOUT, 0.0) | {place: 0.5})
+    still, _ = model.forward(ids)
+    dropped, _ = model.forward(ids, rng=np.random.default_rng(0))
+    assert not np.allclose(still, dropped)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int32", "complex64"])
