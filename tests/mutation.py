@@ -59,6 +59,7 @@ EQUIVALENT = [
     ("loss.py", "target_logit =", "1", "where the target is ignored, any logit will do"),
     ("loss.py", "p[xp.arange(len(p))", "1", "where the target is ignored, the whole row becomes zero"),
     ("head.py", "for layer, gelu, its_out", "False", "the lists are equally long"),
+    ("model.py", 'wanted = "finite"', "1", "what is too large to be finite is above 1 as well"),
     ("model.py", "logits, _ = self.forward(ids, causal=causal, keep", "True", "needs more memory, and that is all"),
     ("dropout.py", "mask = (rng.random", "rng.random(x.shape, dtype=xp.float32) > p", "equal once in 16 million times"),
 ]

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("nbgrader", reason="needs nbgrader, of the extra 'classroom'")
-nbformat = pytest.importorskip("nbformat", reason="needs nbformat, of the extra 'notebooks'")
+nbformat, *_ = (
+    pytest.importorskip(package, reason=f"needs {package}, of the extra 'notebooks'")
+    for package in ("nbformat", "jupytext", "nbclient", "ipykernel")
+)
 
 FOLDER = Path(__file__).parents[1] / "notebooks/exercises"
 EXERCISE = "05_layer_norm"
