@@ -270,7 +270,8 @@ assert np.isclose((dq * q).sum(), (dk * k).sum(), rtol=1e-9)
 report = check("attention_backward", attention_backward, seed=72)
 assert report.passed, report.hint
 rng = np.random.default_rng(72)
-x, params = rng.standard_normal((3, 10, 12)), {
+x = rng.standard_normal((3, 10, 12))
+params = {
     "c_attn": {"weight": rng.standard_normal((12, 36)), "bias": rng.standard_normal(36)},
     "c_proj": {"weight": rng.standard_normal((12, 12)), "bias": rng.standard_normal(12)},
 }
