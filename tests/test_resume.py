@@ -286,7 +286,7 @@ def test_a_failed_start_frees_the_lock(settings, tmp_path, monkeypatch):
 # A full disk.
 
 
-@pytest.mark.parametrize("at", range(0, 50, 7))
+@pytest.mark.parametrize("at", range(0, 42, 6))  # without matplotlib there are a few calls less
 def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(settings, reference, tmp_path, monkeypatch, at):
     """The system's own call fails, in whichever file it is: the best model, the picture, any part of a checkpoint."""
     folder = tmp_path / "run"
@@ -305,7 +305,8 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(settings, refe
     assert failure.value.errno == errno.ENOSPC and f"minigpt2 train --resume {folder}" in str(failure.value)
     assert not list(folder.rglob("*.tmp")), "nothing temporary is left on a full disk"
     resumed = Trainer.resume(folder)
-    assert resumed.step == run.saved
+    # A checkpoint is there from its rename on, also where flushing the folder after that fails.
+    assert run.saved <= resumed.step <= run.step
     resumed.run()
     assert files_of(folder) == reference.files
 
