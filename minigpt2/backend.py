@@ -1,12 +1,8 @@
 """Where arrays live: NumPy on the host, CuPy on a GPU. A component takes the module from its input."""
 
 import ctypes
-import functools
 import importlib
-import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 
 import numpy as np
 
@@ -94,62 +90,12 @@ def add_rows(table, ids, rows):
         array_module(table).add.at(table, ids, rows)
 
 
-def sum_rows(x, out=None):
-    """The sum of the rows of x (N, C) as a product with ones: BLAS is faster than ``x.sum(axis=0)``."""
-    xp = array_module(x)
-    return xp.matmul(xp.ones(len(x), x.dtype), x, out=out)
-
-
-def sum_row_products(x, y, out=None):
-    """The sum of the rows of x * y, both (N, C), without an array of products on the host."""
-    if on_host(x):
-        return np.einsum("nc,nc->c", x, y, out=out)
-    return sum_rows(x * y, out=out)  # CuPy's einsum has no ``out``
-
-
 def masked_mean(x, mask):
     """The mean of the elements of x (N,) where mask (N,) holds."""
     if on_host(x):
         return x[mask].mean()
     total = array_module(x).where(mask, x, 0).sum()  # x[mask] would wait until its size is known
     return total / mask.sum().astype(x.dtype)
-
-
-def in_parallel(work, parts, xp=np):
-    """Call ``work(part)`` for every part, on a thread for each core.
-
-    NumPy lets other threads run while it computes. That pays for long rows of numbers such as an optimizer's.
-    It does not for one layer's activations: after a matrix product BLAS's own threads go on looking for work,
-    for up to 25 milliseconds, on the cores that ours would need.
-
-    parts: sequence; each thread takes a run of neighbours. No part may write to what another one reads.
-    xp:    the module that does the work; on a device parts come one after the other, since it is parallel itself
-    """
-    threads = min(_threads(), len(parts)) if xp is np else 1
-    if threads < 2:
-        for part in parts:
-            work(part)
-        return
-    bounds = [len(parts) * i // threads for i in range(threads + 1)]
-    runs = [parts[start:stop] for start, stop in pairwise(bounds)]
-    list(_pool().map(lambda run: [work(part) for part in run], runs))  # a list, so that errors come to light
-
-
-def _threads():
-    """As many as BLAS may use: a user who limits the one means the other too."""
-    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
-        if os.environ.get(variable, "").isdigit():
-            return int(os.environ[variable])
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@functools.cache
-def _pool():
-    return ThreadPoolExecutor(_threads(), thread_name_prefix="minigpt2")
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
 
 
 def keep_freed_memory():

@@ -195,7 +195,9 @@ class GPT2Config:
             yield "lm_head.weight", (V, C)
 
 
-def block_forward(x, params, n_head, eps=1e-5, causal=True, attn_pdrop=0.0, resid_pdrop=0.0, rng=None, past=None):
+def block_forward(
+    x, params, n_head, eps=1e-5, causal=True, attn_pdrop=0.0, resid_pdrop=0.0, rng=None, past=None, keep=True
+):
     """One block: each sub-layer reads a normalised copy of the residual stream and adds to the stream.
 
         x <- x + dropout(attention(layer_norm(x)))
@@ -203,14 +205,14 @@ def block_forward(x, params, n_head, eps=1e-5, causal=True, attn_pdrop=0.0, resi
 
     x:      (B, T, C) the residual stream
     params: {"ln_1", "attn", "ln_2", "mlp"}
-    n_head, causal, past: as in ``attention_forward``; eps: of both layer norms
+    n_head, causal, past, keep: as in ``attention_forward``; eps: of both layer norms
     attn_pdrop, resid_pdrop: dropout probabilities, used if ``rng`` is given
     returns y (B, T, C) and the cache for ``block_backward``; in it resid_mid and resid_post (B, T, C) are
         the residual stream after each sub-layer.
     Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.3.
     """
     y, ln_1 = layer_norm_forward(x, **params["ln_1"], eps=eps)
-    y, attn = attention_forward(y, params["attn"], n_head, causal, attn_pdrop, rng, past)
+    y, attn = attention_forward(y, params["attn"], n_head, causal, attn_pdrop, rng, past, keep)
     y, attn_dropout = dropout_forward(y, resid_pdrop, rng)
     mid, _ = residual_forward(x, y)
 
@@ -287,7 +289,7 @@ def gpt2_forward(ids, params, config, causal=True, rng=None, past=None, position
     for layer, block in enumerate(params["h"]):
         x, block_cache = block_forward(
             x, block, config.n_head, config.layer_norm_epsilon, causal,
-            config.attn_pdrop, config.resid_pdrop, rng, past[layer] if past else None,
+            config.attn_pdrop, config.resid_pdrop, rng, past[layer] if past else None, keep,
         )  # fmt: skip
         cache["h"].append(block_cache if keep else None)
     x, cache["ln_f"] = layer_norm_forward(x[:, positions], **params["ln_f"], eps=config.layer_norm_epsilon)

@@ -7,14 +7,17 @@ tokens themselves plus those that a key/value cache remembers.
 import functools
 import math
 
+import numpy as np
+
 from minigpt2.backend import array_module
 from minigpt2.components.dropout import dropout_mask
 from minigpt2.components.linear import linear_backward, linear_forward
+from minigpt2.parallel import CHUNK, in_parallel
 
 QUERY_BLOCK = 128  # queries whose scores are worked on at a time, above twice as many tokens
 
 
-def attention_forward(x, params, n_head, causal=True, dropout=0.0, rng=None, past=None):
+def attention_forward(x, params, n_head, causal=True, dropout=0.0, rng=None, past=None, keep=True):
     """Multi-head self-attention.
 
         q, k, v = split(x W_attn + b_attn), each cut into H heads
@@ -28,6 +31,7 @@ def attention_forward(x, params, n_head, causal=True, dropout=0.0, rng=None, pas
     causal:  False lets every token see all others, as in BERT
     dropout: probability of dropping an attention probability, if ``rng`` is given
     past:    KeyValueCache of this layer: its tokens are attended to as well, and the new ones are added
+    keep:    False leaves probs out of the cache (None), where nobody will look at them
     returns y (B, T, C) and the cache for ``attention_backward``, with
         q, k, v (B, H, T, D), probs (B, H, T, S), heads (B, T, C) the merged heads, out (B, T, C) y itself.
     raises: ValueError when x is not (B, T, C), or C is not a multiple of H.
@@ -46,21 +50,25 @@ def attention_forward(x, params, n_head, causal=True, dropout=0.0, rng=None, pas
     S = k.shape[2]
     scaled_q = q * (1.0 / math.sqrt(D))  # scaling q costs S / D times less than scaling the scores
 
-    probs = xp.empty((B, n_head, T, S), x.dtype)
-    mask = dropout_mask(probs, dropout, rng)
+    probs = xp.empty((B, n_head, T, S), x.dtype) if keep else None
+    mask = dropout_mask((B, n_head, T, S), x.dtype, dropout, rng, xp)
     heads = xp.empty((B, T, n_head, D), x.dtype)
-    for rows, keys in _query_blocks(T, S, causal):
-        # The scores, which become the probabilities. Not in a view of probs, on whose rows, so many bytes
-        # apart, every step would take twice as long.
-        p = scaled_q[:, :, rows] @ k[:, :, keys].swapaxes(-1, -2)
-        if causal and p.shape[2] > 1:
-            p[..., S - T + rows.start :] += _future(p.shape[2], x.dtype, xp)
-        softmax_forward(p, out=p)
-        probs[:, :, rows, keys] = p
-        probs[:, :, rows, keys.stop :] = 0
-        weights = p if mask is None else p * mask[:, :, rows, keys]
-        xp.matmul(weights, v[:, :, keys], out=heads[:, rows].swapaxes(1, 2))
 
+    def attend(some):
+        for rows, keys in _query_blocks(T, S, causal):
+            # The scores, which become the probabilities. Not in a view of probs, on whose rows, so many bytes
+            # apart, every step would take twice as long.
+            p = scaled_q[some][:, :, rows] @ k[some][:, :, keys].swapaxes(-1, -2)
+            if causal and p.shape[2] > 1:
+                p[..., S - T + rows.start :] += _future(p.shape[2], x.dtype, xp)
+            softmax_forward(p, out=p)
+            if keep:
+                probs[some][:, :, rows, keys] = p
+                probs[some][:, :, rows, keys.stop :] = 0
+            weights = p if mask is None else p * mask[some][:, :, rows, keys]
+            xp.matmul(weights, v[some][:, :, keys], out=heads.swapaxes(1, 2)[some][:, :, rows])
+
+    in_parallel(attend, _some_heads(B, n_head, T, S, xp), xp)
     heads = heads.reshape(B, T, C)
     y, c_proj = linear_forward(heads, **params["c_proj"])
     cache = {"c_attn": c_attn, "q": q, "k": k, "v": v, "probs": probs, "mask": mask, "heads": heads}
@@ -88,20 +96,24 @@ def attention_backward(dy, cache, out=None, dcache=None):
     dheads = dmerged.reshape(B, T, H, D).swapaxes(1, 2)
     dqkv = xp.empty((B, T, 3, H, D), dy.dtype)
     dq, dk, dv = dqkv.transpose(2, 0, 3, 1, 4)  # views: what is written to them is written to dqkv
-    dk[...] = 0
-    dv[...] = 0
     scaled_q = q * (1.0 / math.sqrt(D))
-    for rows, keys in _query_blocks(T, T, cache["causal"]):
-        p = probs[:, :, rows, keys]
-        weights = p if mask is None else p * mask[:, :, rows, keys]
-        dv[:, :, keys] += weights.swapaxes(-1, -2) @ dheads[:, :, rows]
-        dprobs = dheads[:, :, rows] @ v[:, :, keys].swapaxes(-1, -2)
-        if mask is not None:
-            dprobs *= mask[:, :, rows, keys]
-        dscores = softmax_backward(dprobs, p, out=dprobs)
-        xp.matmul(dscores, k[:, :, keys], out=dq[:, :, rows])
-        dk[:, :, keys] += dscores.swapaxes(-1, -2) @ scaled_q[:, :, rows]
-    dq *= 1.0 / math.sqrt(D)
+
+    def attend_backward(some):
+        dk[some] = 0
+        dv[some] = 0
+        for rows, keys in _query_blocks(T, T, cache["causal"]):
+            p = probs[some][:, :, rows, keys]
+            weights = p if mask is None else p * mask[some][:, :, rows, keys]
+            dv[some][:, :, keys] += weights.swapaxes(-1, -2) @ dheads[some][:, :, rows]
+            dprobs = dheads[some][:, :, rows] @ v[some][:, :, keys].swapaxes(-1, -2)
+            if mask is not None:
+                dprobs *= mask[some][:, :, rows, keys]
+            dscores = softmax_backward(dprobs, p, out=dprobs)
+            xp.matmul(dscores, k[some][:, :, keys], out=dq[some][:, :, rows])
+            dk[some][:, :, keys] += dscores.swapaxes(-1, -2) @ scaled_q[some][:, :, rows]
+        dq[some] *= 1.0 / math.sqrt(D)
+
+    in_parallel(attend_backward, _some_heads(B, H, T, T, xp), xp)
     if dcache is not None:
         dcache |= {"q": dq, "k": dk, "v": dv, "heads": dmerged, "out": dy}
 
@@ -174,6 +186,19 @@ class KeyValueCache:
             self.keys, self.values = xp.empty(shape, keys.dtype), xp.empty(shape, keys.dtype)
         self.keys[:, :, : self.length] = keys
         self.values[:, :, : self.length] = values
+
+
+def _some_heads(B, H, T, S, xp):
+    """Index pairs (sequences, heads) that cover (B, H) arrays: a few heads each, whose scores stay in the cache.
+
+    Within ``array[some]``, a view, sequences, heads, queries and keys stand where they stand in the array.
+    """
+    heads = max(1, CHUNK // (min(T, 2 * QUERY_BLOCK) * S))
+    if xp is not np or heads >= B * H:
+        return [(slice(None), slice(None))]
+    if heads >= H:
+        return [(slice(b, b + heads // H), slice(None)) for b in range(0, B, heads // H)]
+    return [(slice(b, b + 1), slice(h, h + heads)) for b in range(B) for h in range(0, H, heads)]
 
 
 def _query_blocks(T, S, causal):

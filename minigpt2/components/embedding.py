@@ -4,6 +4,7 @@ Shapes: B batch, T time (tokens), C channels (n_embd), V vocabulary.
 """
 
 from minigpt2.backend import add_rows, array_module, on_host
+from minigpt2.parallel import matmul
 
 
 def embedding_forward(ids, weight):
@@ -66,7 +67,7 @@ def unembedding_forward(x, weight):
     returns logits (..., V), unnormalised log-probabilities, and the cache for ``unembedding_backward``.
     Source: Press & Wolf 2017, "Using the Output Embedding to Improve Language Models".
     """
-    logits = x.reshape(-1, x.shape[-1]) @ weight.T
+    logits = matmul(x.reshape(-1, x.shape[-1]), weight.T)
     return logits.reshape(*x.shape[:-1], -1), {"x": x, "weight": weight}
 
 
@@ -81,9 +82,8 @@ def unembedding_backward(dlogits, cache, out=None):
     returns dx (..., C), dweight (V, C).
     """
     x, weight = cache["x"], cache["weight"]
-    xp = array_module(x)
     V, C = weight.shape
     dlogits = dlogits.reshape(-1, V)
-    dx = (dlogits @ weight).reshape(x.shape)
-    dweight = xp.matmul(dlogits.T, x.reshape(-1, C), out=out["weight"] if out else None)
+    dx = matmul(dlogits, weight).reshape(x.shape)
+    dweight = matmul(dlogits.T, x.reshape(-1, C), out=out["weight"] if out else None)
     return dx, dweight

@@ -7,6 +7,7 @@ import math
 
 from minigpt2.backend import array_module
 from minigpt2.components.linear import linear_backward, linear_forward
+from minigpt2.parallel import by_rows
 
 # Python floats: np.sqrt would give a float64 scalar, which turns every float32 array into float64.
 SQRT_2_OVER_PI = math.sqrt(2.0 / math.pi)
@@ -23,14 +24,19 @@ def gelu_forward(x):
     Source: Hendrycks & Gimpel 2016, "Gaussian Error Linear Units", section 2.
     """
     xp = array_module(x)
-    u = x * x  # not x ** 3, which is fifty times slower
-    u *= SQRT_2_OVER_PI * CUBIC
-    u += SQRT_2_OVER_PI
-    u *= x
-    tanh = xp.tanh(u, out=u)
-    y = tanh + 1.0
-    y *= x
-    y *= 0.5
+
+    def gelu(x):
+        u = x * x  # not x ** 3, which is fifty times slower
+        u *= SQRT_2_OVER_PI * CUBIC
+        u += SQRT_2_OVER_PI
+        u *= x
+        tanh = xp.tanh(u, out=u)
+        y = tanh + 1.0
+        y *= x
+        y *= 0.5
+        return y, tanh
+
+    y, tanh = by_rows(gelu, x)
     return y, {"x": x, "tanh": tanh}
 
 
@@ -43,19 +49,22 @@ def gelu_backward(dy, cache):
     dy: shaped like x
     returns dx, shaped like x.
     """
-    x, tanh = cache["x"], cache["tanh"]
-    slope = x * x  # becomes x (1 - tanh^2) du/dx + (1 + tanh), in place
-    slope *= 3.0 * CUBIC * SQRT_2_OVER_PI
-    slope += SQRT_2_OVER_PI
-    slope *= x
-    sech2 = tanh * tanh
-    sech2 -= 1.0
-    slope *= sech2
-    slope -= tanh  # the sign of 1 - tanh^2 is turned, so everything is subtracted ...
-    slope -= 1.0
-    slope *= -0.5  # ... and turned back here
-    slope *= dy
-    return slope
+
+    def gelu_gradient(dy, x, tanh):
+        slope = x * x  # becomes x (1 - tanh^2) du/dx + (1 + tanh), in place
+        slope *= 3.0 * CUBIC * SQRT_2_OVER_PI
+        slope += SQRT_2_OVER_PI
+        slope *= x
+        sech2 = tanh * tanh
+        sech2 -= 1.0
+        slope *= sech2
+        slope -= tanh  # the sign of 1 - tanh^2 is turned, so everything is subtracted ...
+        slope -= 1.0
+        slope *= -0.5  # ... and turned back here
+        slope *= dy
+        return slope
+
+    return by_rows(gelu_gradient, dy, cache["x"], cache["tanh"])
 
 
 def feed_forward_forward(x, params):

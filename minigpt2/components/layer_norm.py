@@ -4,7 +4,8 @@ GPT-2 normalises the *input* of each sub-layer ("pre-norm") and once more after 
 Shapes: ... any leading dimensions, usually B batch and T time; C channels.
 """
 
-from minigpt2.backend import array_module, sum_row_products, sum_rows
+from minigpt2.backend import array_module
+from minigpt2.parallel import by_rows, sum_row_products, sum_rows
 
 
 def layer_norm_forward(x, weight, bias, eps=1e-5):
@@ -24,12 +25,17 @@ def layer_norm_forward(x, weight, bias, eps=1e-5):
     if weight.shape != (C,) or bias.shape != (C,):
         raise ValueError(f"layer_norm: x has {C} channels, but weight is {weight.shape} and bias {bias.shape}")
     xp = array_module(x)
-    x_hat = x - _mean(x, xp)
-    variance = xp.einsum("...c,...c->...", x_hat, x_hat)[..., None] / C  # no array of squares
-    rstd = 1.0 / xp.sqrt(variance + eps)
-    x_hat *= rstd
-    y = x_hat * weight
-    y += bias
+
+    def normalise(x):
+        x_hat = x - _mean(x, xp)
+        variance = xp.einsum("...c,...c->...", x_hat, x_hat)[..., None] / C  # no array of squares
+        rstd = 1.0 / xp.sqrt(variance + eps)
+        x_hat *= rstd
+        y = x_hat * weight
+        y += bias
+        return y, x_hat, rstd
+
+    y, x_hat, rstd = by_rows(normalise, x)
     return y, {"x_hat": x_hat, "rstd": rstd, "weight": weight}
 
 
@@ -55,11 +61,15 @@ def layer_norm_backward(dy, cache, out=None):
     dweight = sum_row_products(dy.reshape(-1, C), x_hat.reshape(-1, C), out=out["weight"])
     dbias = sum_rows(dy.reshape(-1, C), out=out["bias"])
 
-    dx = dy * weight  # dx_hat, turned into dx in place
-    along_x_hat = xp.einsum("...c,...c->...", dx, x_hat)[..., None] / C
-    dx -= _mean(dx, xp)
-    dx -= x_hat * along_x_hat
-    dx *= rstd
+    def gradient(dy, x_hat, rstd):
+        dx = dy * weight  # dx_hat, turned into dx in place
+        along_x_hat = xp.einsum("...c,...c->...", dx, x_hat)[..., None] / C
+        dx -= _mean(dx, xp)
+        dx -= x_hat * along_x_hat
+        dx *= rstd
+        return dx
+
+    dx = by_rows(gradient, dy, x_hat, rstd)
     return dx, dweight, dbias
 
 

@@ -3,7 +3,7 @@
 Shapes: ... any leading dimensions, I inputs, O outputs. N is the product of the leading dimensions.
 """
 
-from minigpt2.backend import array_module, sum_rows
+from minigpt2.parallel import matmul, sum_rows
 
 
 def linear_forward(x, weight, bias):
@@ -23,8 +23,7 @@ def linear_forward(x, weight, bias):
             "weights are stored (in, out): transpose a PyTorch nn.Linear weight"
         )
     # One large 2-D product; NumPy would run a 3-D x as B small ones.
-    y = x.reshape(-1, x.shape[-1]) @ weight
-    y += bias
+    y = matmul(x.reshape(-1, x.shape[-1]), weight, plus=bias)
     return y.reshape(*x.shape[:-1], -1), {"x": x, "weight": weight}
 
 
@@ -39,10 +38,9 @@ def linear_backward(dy, cache, out=None):
     returns dx (..., I), dweight (I, O), dbias (O,).
     """
     x, weight = cache["x"], cache["weight"]
-    xp = array_module(x)
     out = out or {"weight": None, "bias": None}
     dy = dy.reshape(-1, weight.shape[1])
-    dx = (dy @ weight.T).reshape(x.shape)
-    dweight = xp.matmul(x.reshape(-1, weight.shape[0]).T, dy, out=out["weight"])
+    dx = matmul(dy, weight.T).reshape(x.shape)
+    dweight = matmul(x.reshape(-1, weight.shape[0]).T, dy, out=out["weight"])
     dbias = sum_rows(dy, out=out["bias"])
     return dx, dweight, dbias

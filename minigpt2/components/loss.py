@@ -5,6 +5,7 @@ two sections are one pair of functions.
 """
 
 from minigpt2.backend import array_module, at_a_time, masked_mean, on_host
+from minigpt2.parallel import in_parallel
 
 CHUNK = 1 << 18  # elements of the logits that are worked on at a time: they fit into the processor's cache
 
@@ -36,11 +37,14 @@ def cross_entropy_forward(logits, targets, label_smoothing=0.0, ignore_index=-10
     counted = targets != ignore_index
 
     log_sum_exp = xp.empty(len(rows), logits.dtype)
-    for some in _chunks(rows):
+
+    def sum_up(some):
         highest = rows[some].max(axis=-1, keepdims=True)  # taken off so that exp cannot overflow
         p = rows[some] - highest
         xp.exp(p, out=p)
         log_sum_exp[some] = xp.log(p.sum(axis=-1)) + highest[:, 0]
+
+    in_parallel(sum_up, _chunks(rows), xp)
     target_logit = rows[xp.arange(len(rows)), xp.where(counted, targets, 0)]
     losses = log_sum_exp - (1.0 - label_smoothing) * target_logit
     if label_smoothing:
@@ -69,13 +73,16 @@ def cross_entropy_backward(dloss, cache, out=None):
         raise ValueError("cross_entropy: out must be C-contiguous; leave it away for a new array")
     rows, drows = logits.reshape(-1, V), dlogits.reshape(-1, V)
     share = (counted * (dloss / counted.sum())).astype(logits.dtype)  # of each position in the mean
-    for some in _chunks(rows):
+
+    def differ(some):
         p = xp.subtract(rows[some], cache["log_sum_exp"][some, None], out=drows[some])
         xp.exp(p, out=p)
         if e:
             p -= e / V
         p[xp.arange(len(p)), xp.where(counted[some], targets[some], 0)] -= 1.0 - e
         p *= share[some, None]
+
+    in_parallel(differ, _chunks(rows), xp)
     return dlogits
 
 
@@ -103,4 +110,4 @@ def check_targets(targets, V, ignore_index=-100):
 def _chunks(rows):
     """Slices of about ``CHUNK`` elements each that together cover the rows."""
     size = max(1, at_a_time(rows, CHUNK) // rows.shape[-1])
-    return (slice(start, start + size) for start in range(0, len(rows), size))
+    return [slice(start, start + size) for start in range(0, len(rows), size)]

@@ -6,7 +6,8 @@ and writes each number once, instead of once for every term of the formula. The 
 
 import math
 
-from minigpt2.backend import array_module, at_a_time, in_parallel
+from minigpt2.backend import array_module, at_a_time
+from minigpt2.parallel import in_parallel
 from minigpt2.parameters import flat_view, flatten, layout, shapes_of, unpack
 
 CHUNK = 1 << 17  # elements

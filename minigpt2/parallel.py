@@ -1,0 +1,196 @@
+"""Work on every core: one mechanism for products, rows of numbers, attention's heads and an optimizer's chunks.
+
+A call is cut into parts, and each core takes the next part when it is done with one. Meanwhile BLAS, which NumPy calls
+for its products, is held at one thread for each of ours. Ours sleep when there is nothing to do, while BLAS's own go on
+looking for work for up to 25 milliseconds after a product, on cores that others could use. And ours take along what is
+no product: GELU, softmax, layer norm.
+
+How a call is cut depends on shapes alone, never on the number of threads: the same bits on one core and on many.
+"""
+
+import functools
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import pairwise
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from minigpt2.backend import array_module, on_host
+
+CHUNK = 1 << 17  # elements of an array that are worked on at a time: they stay in a core's cache
+FEW_ROWS = 16  # so few are multiplied by a weight as fast as the weight is read
+SMALL_PRODUCT = 1 << 23  # multiplications: a tenth of a millisecond; to wake a thread takes a third of that
+BLOCK = 512, 1024  # rows and columns of a large product that one thread computes
+ALIGNED = 64  # they are cut at multiples of this, which every kernel's width divides
+
+
+def in_parallel(work, parts, xp=np):
+    """Call ``work(part)`` for every part, on as many threads as BLAS may use, this one among them.
+
+    What ``work`` itself gives to ``in_parallel`` stays on its thread.
+
+    parts: sequence. No part may write to what another one reads.
+    xp:    the module that does the work; on a device parts come one after the other, since it is parallel itself
+    raises: what ``work`` raises; then no further part is begun.
+    """
+    if xp is not np:
+        for part in parts:
+            work(part)
+        return
+    with _blas_at_one_thread() as threads:
+        remaining = iter(parts)
+
+        def share():
+            for part in remaining:  # one iterator for all threads: whoever is free takes the next part
+                work(part)
+
+        helpers = [_pool().submit(share) for _ in range(min(threads, len(parts)) - 1)]
+        try:
+            share()
+        finally:
+            for _ in remaining:  # after an error
+                pass
+            for helper in helpers:
+                if not helper.cancel():  # it has woken up by now
+                    helper.result()
+
+
+def matmul(x, y, out=None, plus=None):
+    """The product x y, or x y + plus.
+
+    x: (N, I); y: (I, O); plus: (O,), added to every row; out: (N, O) array to write to, a new one by default
+    """
+    xp, (N, I), O = array_module(x), x.shape, y.shape[1]
+    if xp is not np or N < FEW_ROWS:  # BLAS's own threads, which are awake sooner, read a weight for a few rows
+        out = xp.matmul(x, y, out=out)
+        if plus is not None:
+            out += plus
+        return out
+    out = np.empty((N, O), x.dtype) if out is None else out
+
+    def block(rows, columns):
+        np.matmul(x[rows], y[:, columns], out=out[rows, columns])
+        if plus is not None:
+            out[rows, columns] += plus[columns]
+
+    if not _blas() or N * I * O < SMALL_PRODUCT:
+        blocks = [(slice(None), slice(None))]
+    else:
+        blocks = _blocks(N, O)
+    in_parallel(lambda part: block(*part), blocks)
+    return out
+
+
+def by_rows(formula, *arrays):
+    """``formula(*arrays)``, a few rows at a time, for a formula that treats each row alone.
+
+    The rows of a part are in the cache from the first operation to the last.
+
+    arrays: (..., C) each, alike in all but the last dimension
+    formula: returns an array, or a tuple of arrays, with a row for each row
+    returns what the formula returns.
+    """
+    x = arrays[0]
+    if not on_host(x) or x.size <= CHUNK:
+        return formula(*arrays)
+    tables = [array.reshape(-1, array.shape[-1]) for array in arrays]
+    N, size = len(tables[0]), max(1, CHUNK // x.shape[-1])
+    results, first = [], threading.Lock()
+
+    def some(rows):
+        made = formula(*(table[rows] for table in tables))
+        made = made if isinstance(made, tuple) else (made,)
+        with first:
+            if not results:
+                results.extend(np.empty((N, *part.shape[1:]), part.dtype) for part in made)
+        for whole, part in zip(results, made, strict=True):
+            whole[rows] = part
+
+    in_parallel(some, [slice(start, start + size) for start in range(0, N, size)])
+    results = [whole.reshape(*x.shape[:-1], *whole.shape[1:]) for whole in results]
+    return tuple(results) if len(results) > 1 else results[0]
+
+
+def sum_rows(x, out=None):
+    """The sum of the rows of x (N, C) as a product with ones: BLAS is faster than ``x.sum(axis=0)``."""
+    xp = array_module(x)
+    ones = xp.ones(len(x), x.dtype)
+    return _by_columns(lambda x, out: xp.matmul(ones, x, out=out), out, x)
+
+
+def sum_row_products(x, y, out=None):
+    """The sum of the rows of x * y, both (N, C), without an array of products on the host."""
+    if not on_host(x):
+        return sum_rows(x * y, out=out)  # CuPy's einsum has no ``out``
+    return _by_columns(lambda x, y, out: np.einsum("nc,nc->c", x, y, out=out), out, x, y)
+
+
+def _by_columns(formula, out, *tables):
+    """``formula(*tables, out=out)`` for tables (N, C) and out (C,), each column of which is a sum of its own."""
+    x = tables[0]
+    out = array_module(x).empty(x.shape[1], x.dtype) if out is None else out
+    if not on_host(x) or x.size <= CHUNK:
+        parts = [slice(None)]
+    else:
+        parts = _cuts(x.shape[1], 4)
+    in_parallel(lambda some: formula(*(table[:, some] for table in tables), out=out[some]), parts, array_module(x))
+    return out
+
+
+def _blocks(N, O):
+    """Pairs of slices that cover an (N, O) product: blocks of about BLOCK, an even number of them.
+
+    A thread packs both factors of its block anew, which costs the more, the smaller the block.
+    """
+    down, across = -(-N // BLOCK[0]), -(-O // BLOCK[1])
+    if down * across % 2:
+        down, across = (down, 2 * across) if O >= N else (2 * down, across)
+    return [(rows, columns) for rows in _cuts(N, down) for columns in _cuts(O, across)]
+
+
+def _cuts(length, parts):
+    """Slices of about equal length that cover so many rows or columns."""
+    bounds = [min(length, -(-length * i // parts // ALIGNED) * ALIGNED) for i in range(parts)] + [length]
+    return [slice(start, stop) for start, stop in pairwise(bounds) if start < stop]
+
+
+@contextmanager
+def _blas_at_one_thread():
+    """Hold BLAS at one thread; gives how many it had, which is 1 where somebody holds it already."""
+    threads = _threads()
+    if threads > 1:
+        for library in _blas():
+            library.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        if threads > 1:
+            for library in _blas():
+                library.set_num_threads(threads)
+
+
+def _threads():
+    """As many as BLAS may use: who limits the one means the other too."""
+    return _blas()[0].get_num_threads() if _blas() else _cores()
+
+
+@functools.cache
+def _blas():
+    """The BLAS libraries whose threads can be set; none where NumPy came with one that threadpoolctl does not know."""
+    return [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
+
+
+def _cores():
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@functools.cache
+def _pool():
+    return ThreadPoolExecutor(_cores(), thread_name_prefix="minigpt2")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
