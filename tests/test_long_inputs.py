@@ -20,7 +20,7 @@ from minigpt2 import GPT2, GPT2Config, Tokenizer
 from minigpt2.char_tokenizer import CharTokenizer
 from minigpt2.generation import generate, stream, stream_text
 from minigpt2.token_file import in_parts, write_tokens
-from minigpt2.tokenizer import PIECES, PRINTABLE, learn_merges
+from minigpt2.tokenizer import PIECES, PRINTABLE, SHORT, learn_merges
 from minigpt2.training import Trainer, TrainingSettings
 
 LATIN_1 = "".join(map(chr, range(256)))
@@ -95,7 +95,7 @@ def by_definition(tokenizer, piece):
 
 
 class Work:
-    """Counts the heap operations of the tokenizer, and the pairs that it looks for."""
+    """Counts the heap operations of the tokenizer, and the bytes that it merges without a heap, a few at a time."""
 
     def __init__(self, monkeypatch):
         self.operations = 0
@@ -107,6 +107,13 @@ class Work:
 
             return call
 
+        def counted_merge(tokenizer, piece, trace=None):
+            assert len(piece) <= SHORT  # for it takes the square of it
+            self.operations += len(piece)
+            return merge(tokenizer, piece, trace)
+
+        merge = Tokenizer._merge
+        monkeypatch.setattr(Tokenizer, "_merge", counted_merge)
         functions = {name: counted(getattr(heapq, name)) for name in ("heapify", "heappush", "heappop")}
         monkeypatch.setattr("minigpt2.tokenizer.heapq", SimpleNamespace(**functions))
 

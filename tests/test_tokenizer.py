@@ -7,7 +7,7 @@ import string
 import sys
 import unicodedata
 from collections import Counter
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigpt2.char_tokenizer import CharTokenizer
-from minigpt2.tokenizer import CHUNKS, PIECES, PRINTABLE, Tokenizer, learn_merges
+from minigpt2.tokenizer import ASCII_PIECES, CHUNKS, PIECES, PRINTABLE, Tokenizer, learn_merges
 
 SAMPLE = (
     "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of "
@@ -50,14 +50,14 @@ def merge_pair(ids, pair, new_id):
 
 
 class Counting(Tokenizer):
-    """Counts the bytes that are merged, and remembers the longest run of them."""
+    """Counts the bytes of long pieces that are merged, and remembers the longest run of them."""
 
     work = longest = 0
 
-    def _merge(self, piece, trace=None):
+    def _merge_long(self, piece):
         self.work += len(piece)
         self.longest = max(self.longest, len(piece))
-        return super()._merge(piece, trace)
+        return super()._merge_long(piece)
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +196,72 @@ def test_encode_is_bpe_by_definition(data):
     assert tokenizer.encode(text) == ids
 
 
+@st.composite
+def odd_tokenizers(draw):
+    """Merges in an order that is allowed, but few of which a text can teach.
+
+    A token may be made in several ways, or in none: no merge makes "bab" unless one is drawn that does.
+    """
+    tokens, used, merges = ["a", "b", "bab"], set(), []
+    for _ in range(draw(st.integers(1, 12))):
+        left, right = draw(st.sampled_from(tokens)), draw(st.sampled_from(tokens))
+        if left + right not in used and (left, right) not in merges and len(left + right) < 12:
+            merges.append((left, right))
+            used |= {left, right}
+            tokens.append(left + right)
+    vocab = dict.fromkeys([*PRINTABLE.values(), *tokens])
+    return Tokenizer({token: i for i, token in enumerate(vocab)}, merges, ())
+
+
+def by_definition(tokenizer, text):
+    """The ids of one piece of printable ASCII."""
+    symbols = list(text)
+    while present := set(pairwise(symbols)) & set(tokenizer.merges):
+        pair = min(present, key=tokenizer.merges.index)
+        symbols = merge_pair(symbols, pair, "".join(pair))
+    return [tokenizer.vocab[symbol] for symbol in symbols]
+
+
+@settings(max_examples=500, deadline=None)
+@given(tokenizer=odd_tokenizers(), texts=st.lists(st.text("ab", min_size=1, max_size=100), max_size=10))
+def test_any_allowed_merges_give_the_ids_of_the_definition(tokenizer, texts):
+    """Also for the texts of tokens: some come out as that token, others as several."""
+    for text in ["bab", *map("".join, tokenizer.merges), *texts]:
+        ids = by_definition(tokenizer, text)
+        assert tokenizer.encode(text) == tokenizer._merge(text.encode()) == tokenizer._merge_long(text.encode()) == ids
+        assert (text.encode() in tokenizer._whole) == (len(ids) == 1)
+
+
+@pytest.mark.parametrize("merges, text, tokens", [
+    ("a+b b+c a+bc", "abc", "ab c"),  # "abc" is a token, but b is taken before bc can be
+    ("b+c a+b ab+c", "abc", "a bc"),
+    ("a+b b+c a+bc ab+c", "abc", "abc"),  # made in two ways, of which the second comes about
+    ("a+b b+c a+bc abc+d", "abcd", "ab c d"),  # a part is no word by itself
+    ("a+a a+aa", "aaa", "aa a"),  # of pairs of one rank the left one is first
+    ("a+a aa+a", "aaa", "aaa"),
+    ("a+a aa+aa", "aaaa", "aaaa"),
+])  # fmt: skip
+def test_a_token_is_used_only_where_merging_makes_it(merges, text, tokens):
+    tokenizer = small([tuple(merge.split("+")) for merge in merges.split()], ())
+    assert tokenizer.encode(text) == [tokenizer.vocab[token] for token in tokens.split()]
+
+
+def test_a_token_that_no_merge_makes_is_not_used():
+    vocab = small().vocab
+    vocab["rain"] = len(vocab)
+    tokenizer = Tokenizer(vocab, MERGES)
+    assert tokenizer.encode("rain") == [tokenizer.vocab[token] for token in ("r", "a", "in")]
+    merges = [*MERGES, ("rain", "s")]
+    vocab["rains"] = len(vocab)
+    assert Tokenizer(vocab, merges).encode("rains") == tokenizer.encode("rains")
+
+
+def test_all_words_of_gpt2_need_no_merging(gpt2):
+    assert len(gpt2._whole) == 50256
+    for token, i in gpt2._whole.items():
+        assert gpt2._merge(token) == [i]
+
+
 def test_long_words_take_linear_time():
     """Counted work: the bytes that are merged grow with the word's length, or hardly when it repeats."""
     rng = np.random.default_rng(0)
@@ -205,11 +271,12 @@ def test_long_words_take_linear_time():
         ids = tokenizer.encode(word)
         assert tokenizer.work < allowance * len(word)
         assert tokenizer.longest <= tokenizer._window
-        assert ids == tokenizer._merge(word.encode())
+        assert ids == tokenizer._merge_long(word.encode())
 
 
-def test_windows_that_disagree_fall_back_to_the_whole_word():
+def test_windows_that_disagree_fall_back_to_the_whole_word(monkeypatch):
     """Letters pair up from the right end, so that the last letter decides about the first."""
+    monkeypatch.setattr("minigpt2.tokenizer.SHORT", 0)
     letters = string.ascii_letters
     merges = list(pairwise(letters))[::-1]
     tokenizer = Counting(small(merges, ()).vocab, merges, ())
@@ -225,6 +292,16 @@ def test_no_piece_reaches_across_chunks(text):
     chunks = CHUNKS.findall(text)
     assert "".join(chunks) == text
     assert [piece for chunk in chunks for piece in PIECES.findall(chunk)] == PIECES.findall(text)
+
+
+@given(st.text(st.characters(max_codepoint=127), max_size=40))
+def test_pieces_of_ascii(text):
+    assert ASCII_PIECES.findall(text) == PIECES.findall(text)
+
+
+def test_pieces_of_any_two_ascii_characters():
+    for pair in map("".join, product(map(chr, range(128)), repeat=2)):
+        assert ASCII_PIECES.findall(pair) == PIECES.findall(pair)
 
 
 def test_the_cache_stays_small(monkeypatch):
