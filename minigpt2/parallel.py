@@ -22,6 +22,7 @@ from minigpt2.backend import array_module, on_host
 
 CHUNK = 1 << 17  # elements of an array that are worked on at a time: they stay in a core's cache
 FEW_ROWS = 16  # so few are multiplied by a weight as fast as the weight is read
+SMALL = 1 << 13  # elements, about what BLAS too leaves to one thread
 SMALL_PRODUCT = 1 << 23  # multiplications: a tenth of a millisecond; to wake a thread takes a third of that
 BLOCK = 512, 1024  # rows and columns of a large product that one thread computes
 ALIGNED = 64  # they are cut at multiples of this, which every kernel's width divides
@@ -44,15 +45,17 @@ def in_parallel(work, parts, xp=np):
         remaining = iter(parts)
 
         def share():
-            for part in remaining:  # one iterator for all threads: whoever is free takes the next part
-                work(part)
+            try:
+                for part in remaining:  # one iterator for all threads: whoever is free takes the next part
+                    work(part)
+            finally:
+                for _ in remaining:  # after an error nothing more is begun
+                    pass
 
         helpers = [_pool().submit(share) for _ in range(min(threads, len(parts)) - 1)]
         try:
             share()
         finally:
-            for _ in remaining:  # after an error
-                pass
             for helper in helpers:
                 if not helper.cancel():  # it has woken up by now
                     helper.result()
@@ -69,7 +72,7 @@ def matmul(x, y, out=None, plus=None):
         if plus is not None:
             out += plus
         return out
-    out = np.empty((N, O), x.dtype) if out is None else out
+    out = np.empty((N, O), np.result_type(x, y)) if out is None else out
 
     def block(rows, columns):
         np.matmul(x[rows], y[:, columns], out=out[rows, columns])
@@ -94,10 +97,10 @@ def by_rows(formula, *arrays):
     returns what the formula returns.
     """
     x = arrays[0]
-    if not on_host(x) or x.size <= CHUNK:
+    if not on_host(x) or x.size <= SMALL:
         return formula(*arrays)
     tables = [array.reshape(-1, array.shape[-1]) for array in arrays]
-    N, size = len(tables[0]), max(1, CHUNK // x.shape[-1])
+    N, parts = len(tables[0]), 2 * -(-x.size // (2 * CHUNK))  # an even number, for two cores
     results, first = [], threading.Lock()
 
     def some(rows):
@@ -109,7 +112,7 @@ def by_rows(formula, *arrays):
         for whole, part in zip(results, made, strict=True):
             whole[rows] = part
 
-    in_parallel(some, [slice(start, start + size) for start in range(0, N, size)])
+    in_parallel(some, _cuts(N, parts, 1))
     results = [whole.reshape(*x.shape[:-1], *whole.shape[1:]) for whole in results]
     return tuple(results) if len(results) > 1 else results[0]
 
@@ -117,27 +120,17 @@ def by_rows(formula, *arrays):
 def sum_rows(x, out=None):
     """The sum of the rows of x (N, C) as a product with ones: BLAS is faster than ``x.sum(axis=0)``."""
     xp = array_module(x)
-    ones = xp.ones(len(x), x.dtype)
-    return _by_columns(lambda x, out: xp.matmul(ones, x, out=out), out, x)
+    ones, out = xp.ones(len(x), x.dtype), xp.empty(x.shape[1], x.dtype) if out is None else out
+    parts = _cuts(x.shape[1], 2) if x.size > CHUNK else [slice(None)]
+    in_parallel(lambda some: xp.matmul(ones, x[:, some], out=out[some]), parts, xp)
+    return out
 
 
 def sum_row_products(x, y, out=None):
     """The sum of the rows of x * y, both (N, C), without an array of products on the host."""
-    if not on_host(x):
-        return sum_rows(x * y, out=out)  # CuPy's einsum has no ``out``
-    return _by_columns(lambda x, y, out: np.einsum("nc,nc->c", x, y, out=out), out, x, y)
-
-
-def _by_columns(formula, out, *tables):
-    """``formula(*tables, out=out)`` for tables (N, C) and out (C,), each column of which is a sum of its own."""
-    x = tables[0]
-    out = array_module(x).empty(x.shape[1], x.dtype) if out is None else out
-    if not on_host(x) or x.size <= CHUNK:
-        parts = [slice(None)]
-    else:
-        parts = _cuts(x.shape[1], 4)
-    in_parallel(lambda some: formula(*(table[:, some] for table in tables), out=out[some]), parts, array_module(x))
-    return out
+    if on_host(x):
+        return np.einsum("nc,nc->c", x, y, out=out)
+    return sum_rows(x * y, out=out)  # CuPy's einsum has no ``out``
 
 
 def _blocks(N, O):
@@ -151,9 +144,9 @@ def _blocks(N, O):
     return [(rows, columns) for rows in _cuts(N, down) for columns in _cuts(O, across)]
 
 
-def _cuts(length, parts):
-    """Slices of about equal length that cover so many rows or columns."""
-    bounds = [min(length, -(-length * i // parts // ALIGNED) * ALIGNED) for i in range(parts)] + [length]
+def _cuts(length, parts, aligned=ALIGNED):
+    """Slices of about equal length, multiples of ``aligned`` but the last, that cover so many rows or columns."""
+    bounds = [min(length, -(-length * i // parts // aligned) * aligned) for i in range(parts)] + [length]
     return [slice(start, stop) for start, stop in pairwise(bounds) if start < stop]
 
 

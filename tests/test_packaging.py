@@ -16,8 +16,9 @@ def name_of(requirement):
     return re.match(r"[\w-]+", requirement)[0].lower()
 
 
-def test_run_time_needs_five_packages_and_no_more():
-    assert {name_of(r) for r in PROJECT["dependencies"]} == {"numpy", "regex", "requests", "safetensors", "tqdm"}
+def test_run_time_needs_six_packages_and_no_more():
+    packages = {"numpy", "regex", "requests", "safetensors", "threadpoolctl", "tqdm"}
+    assert {name_of(r) for r in PROJECT["dependencies"]} == packages
 
 
 def test_environment_yml_asks_for_what_pyproject_asks_for():
@@ -97,7 +98,7 @@ def test_what_reads_plain_data_is_not_taken_for_it():
 
 
 def test_components_know_only_what_they_are_made_of():
-    """Imports go down: a component uses the backend, the parameter tree and components that it contains."""
+    """Imports go down: a component uses the backend, the cores, the parameter tree and components that it contains."""
     allowed = {
         "attention": {"dropout", "linear"},
         "feed_forward": {"linear"},
@@ -106,7 +107,7 @@ def test_components_know_only_what_they_are_made_of():
     }
     for path in (ROOT / "minigpt2/components").glob("*.py"):
         modules = re.findall(r"from minigpt2\.(?:components\.)?(\w+) import", path.read_text())
-        assert set(modules) <= {"backend"} | allowed.get(path.stem, set()), path
+        assert set(modules) <= {"backend", "parallel"} | allowed.get(path.stem, set()), path
 
 
 def test_the_built_in_model_is_small_and_complete():

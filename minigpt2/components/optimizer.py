@@ -161,8 +161,14 @@ def _clipped(grads, leaves, max_norm):
     g, _ = flat_view({name: grads[name] for name in leaves})
     xp = array_module(g)
     # Chunk by chunk and summed in float64: one float32 sum over 124 million squares would be off.
-    squares = sum(xp.vdot(g[some], g[some]).astype(xp.float64) for some in _chunks(g, g.size))
-    norm = math.sqrt(float(squares))
+    chunks = _chunks(g, g.size)
+    squares = xp.empty(len(chunks), xp.float64)
+
+    def square(i):
+        squares[i] = xp.vdot(g[chunks[i]], g[chunks[i]])
+
+    in_parallel(square, range(len(chunks)), xp)
+    norm = math.sqrt(float(squares.sum()))
     if not math.isfinite(norm):
         raise ValueError("optimizer: the gradient holds NaN or infinity; try a lower learning rate")
     return g, norm, 1.0 if max_norm is None else min(1.0, max_norm / (norm + 1e-6))

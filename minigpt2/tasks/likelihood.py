@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from minigpt2.backend import array_module, at_a_time, to_host
+from minigpt2.parallel import in_parallel
 
 TOKENS_AT_A_TIME = 4096
 CHUNK = 1 << 18  # logits that are worked on at a time: they fit into the processor's cache
@@ -130,7 +131,8 @@ def _score(logits, targets, wanted, excluded=()):
     places, ids = xp.asarray(where), xp.asarray(targets)
     log_probs, best = xp.empty(len(where)), xp.empty(len(where), "int64")
     size = max(1, at_a_time(rows, CHUNK) // rows.shape[1])
-    for some in (slice(start, start + size) for start in range(0, len(where), size)):
+
+    def score(some):
         x = rows[places[some]]
         n = xp.arange(len(x))
         best[some] = x.argmax(axis=-1)
@@ -140,6 +142,8 @@ def _score(logits, targets, wanted, excluded=()):
         if excluded.size and is_first[some].any():
             x[xp.ix_(xp.asarray(np.flatnonzero(is_first[some])), excluded)] = -math.inf
             best[some] = x.argmax(axis=-1)
+
+    in_parallel(score, [slice(start, start + size) for start in range(0, len(where), size)], xp)
     log_probs, greedy = to_host(log_probs), to_host(best) == targets
     if not np.isfinite(log_probs).all():
         raise ValueError("the model's logits are not finite: its weights hold NaN or inf, or overflow")
