@@ -179,8 +179,8 @@ plt.show()
 # %% [markdown] tags=["en"]
 # ## 4. The code
 #
-# The neuron is the library's linear layer with a single input and a single output (`xp` in the source is NumPy, or CuPy
-# where the arrays lie on a graphics card):
+# The neuron is the library's linear layer with a single input and a single output (`matmul(x, weight,
+# plus=bias)` is `x @ weight + bias`, and `sum_rows(a)` is `a.sum(axis=0)`, both on all cores):
 
 # %%
 style.show_source(linear_forward, linear_backward)

@@ -216,9 +216,9 @@ plt.show()
 #
 # The library's own source, fetched while the notebook was built. `xp` is NumPy (or CuPy, for arrays on a graphics
 # card), and `add_rows(table, ids, rows)` does what `table[ids] += rows` looks like. Section 5 shows why that line is
-# not there. `check_ids` refuses numbers that are no tokens: NumPy would read row $-1$ from the end of the table,
-# without a word. The argument `out` serves tying: the output layer has written its share into an array, and
-# `embedding_backward` *adds* to it.
+# not there. `matmul(x, y)` is `x @ y`, with the columns shared among the processor's cores. `check_ids` refuses
+# numbers that are no tokens: NumPy would read row $-1$ from the end of the table, without a word. The argument `out`
+# serves tying: the output layer has written its share into an array, and `embedding_backward` *adds* to it.
 
 # %%
 style.show_source(embedding_forward, embedding_backward, unembedding_forward, unembedding_backward)

@@ -257,9 +257,11 @@ plt.show()
 # Some things are there for speed: $q$ is scaled and not the much larger scores, the probabilities are written over the
 # scores, and a long text is worked through in blocks of queries (`_query_blocks`), so that no time is spent on keys
 # that the mask would remove anyway. For up to 256 tokens there is a single block: read `rows` and `keys` as "all", and
-# `S`, the number of keys, as `T`. `_future` is the causal mask: zeros on and below the diagonal, $-\infty$ above. Two
+# `S`, the number of keys, as `T`. `in_parallel` hands the heads to the processor's cores: read `some`, a few sequences
+# and heads, as "all" as well. `_future` is the causal mask: zeros on and below the diagonal, $-\infty$ above. Three
 # arguments have their turn later: `dropout`, to which the variable `mask` belongs, in notebook 2.5.6, and `past` at
-# the end of this one. `xp` is NumPy (or CuPy, for arrays on a graphics card).
+# the end of this one; without `keep` the probabilities are forgotten. `xp` is NumPy (or CuPy, for arrays on a graphics
+# card).
 
 # %%
 style.show_source(attention_forward, softmax_forward, attention_backward, softmax_backward)

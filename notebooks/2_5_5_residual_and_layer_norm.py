@@ -246,7 +246,8 @@ plt.show()
 # This is the library's own source, fetched while the notebook was built. Compare it with the formulas, line by line.
 # Two things are there for speed: a mean is written as a product with a vector of $1/C$, and arrays are changed in place
 # (`dx -= ...`) where nobody needs the old values. `einsum("...c,...c->...", a, b)` is $\sum_c a_c b_c$ for each token;
-# `sum_rows(a)` is `a.sum(axis=0)`, and `sum_row_products(a, b)` is `(a * b).sum(axis=0)`.
+# `sum_rows(a)` is `a.sum(axis=0)`, and `sum_row_products(a, b)` is `(a * b).sum(axis=0)`. `by_rows(formula, x)` is
+# `formula(x)`, with the rows, which here are the tokens, shared among the processor's cores.
 
 # %%
 style.show_source(layer_norm_forward, layer_norm_backward, residual_forward, residual_backward)

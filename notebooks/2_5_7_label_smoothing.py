@@ -193,7 +193,8 @@ for V in (8, 1024, 50257):
 # ## 4. The code
 #
 # One pair of functions serves 2.5.7 and 2.5.8. Smoothing is the two lines after `if label_smoothing:` and `if e:`,
-# and the factor `1.0 - e`. (`masked_mean(losses, counted)` is `losses[counted].mean()`.)
+# and the factor `1.0 - e`. (`masked_mean(losses, counted)` is `losses[counted].mean()`; `in_parallel` calls a
+# function for a few rows at a time, on all cores.)
 
 # %%
 style.show_source(cross_entropy_forward, cross_entropy_backward)

@@ -224,9 +224,10 @@ plt.show()
 # ## 4. The code
 #
 # The library's own source. It serves label smoothing too, so you meet an `e`; with `e = 0` its terms disappear. The
-# probabilities are never stored: forward keeps `log_sum_exp`, one number for each position, and backward makes $p$ anew
-# from it. The loop over `_chunks` takes a few rows at a time, which is faster, and changes no number. `check_targets`
-# refuses targets that are no tokens, and `masked_mean(losses, counted)` is `losses[counted].mean()`.
+# probabilities are never stored: forward keeps `log_sum_exp`, one number for each position, and backward makes $p$
+# anew from it. `in_parallel` hands a few rows at a time to the processor's cores, which is faster, and changes no
+# number. `check_targets` refuses targets that are no tokens, and `masked_mean(losses, counted)` is
+# `losses[counted].mean()`.
 
 # %%
 style.show_source(cross_entropy_forward, cross_entropy_backward)

@@ -199,7 +199,8 @@ print(f"mean {surprise.mean():.2f}, loss {loss:.2f}")
 # ## 4. The code
 #
 # This is what `model.loss` calls once it has the logits. `xp` is NumPy (or its twin on a graphics card), and
-# `label_smoothing`, the subject of 2.5.7, is 0 here; `masked_mean(losses, counted)` is `losses[counted].mean()`.
+# `label_smoothing`, the subject of 2.5.7, is 0 here; `masked_mean(losses, counted)` is `losses[counted].mean()`, and
+# `in_parallel` takes a few rows at a time, on all cores.
 
 # %%
 style.show_source(minigpt2.GPT2.loss, cross_entropy_forward, cross_entropy_backward)

@@ -50,8 +50,9 @@ def attention_forward(x, params, n_head, causal=True, dropout=0.0, rng=None, pas
     S = k.shape[2]
     scaled_q = q * (1.0 / math.sqrt(D))  # scaling q costs S / D times less than scaling the scores
 
+    keep = keep or rng is not None  # dropout: for a backward pass
     probs = xp.empty((B, n_head, T, S), x.dtype) if keep else None
-    mask = dropout_mask((B, n_head, T, S), x.dtype, dropout, rng, xp)
+    mask = dropout_mask(probs, dropout, rng) if keep else None
     heads = xp.empty((B, T, n_head, D), x.dtype)
 
     def attend(some):

@@ -4,8 +4,6 @@ GPT-2 does so in three places: after the embeddings are summed, on the attention
 the output of each sub-layer before it joins the residual stream.
 """
 
-import numpy as np
-
 from minigpt2.backend import array_module
 
 
@@ -21,7 +19,7 @@ def dropout_forward(x, p, rng=None):
     raises: ValueError when p is not in [0, 1).
     Source: Srivastava et al. 2014, "Dropout", section 10 for the scaling at training time.
     """
-    mask = dropout_mask(x.shape, x.dtype, p, rng, array_module(x))
+    mask = dropout_mask(x, p, rng)
     if mask is None:
         return x, {"mask": None}
     return x * mask, {"mask": mask}
@@ -38,12 +36,13 @@ def dropout_backward(dy, cache):
     return dy if cache["mask"] is None else dy * cache["mask"]
 
 
-def dropout_mask(shape, dtype, p, rng=None, xp=np):
-    """The mask that ``dropout_forward`` multiplies x of this shape and dtype with; None when nothing drops."""
+def dropout_mask(x, p, rng=None):
+    """The mask that ``dropout_forward`` multiplies x with: shape and dtype of x; None when nothing drops."""
     if not 0 <= p < 1:
         raise ValueError(f"dropout: p must be in [0, 1), got {p}")
     if p == 0 or rng is None:
         return None
-    mask = (rng.random(shape, dtype=xp.float32) >= p).astype(dtype)
+    xp = array_module(x)
+    mask = (rng.random(x.shape, dtype=xp.float32) >= p).astype(x.dtype)
     mask *= 1.0 / (1.0 - p)
     return mask
