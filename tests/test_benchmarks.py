@@ -42,6 +42,79 @@ def test_contestants_that_come_to_something_else_are_disqualified(benchmark):
         race._compare_values(work, found)
 
 
+def test_numpy_is_told_of_features_that_it_has(benchmark):
+    kernels = benchmark("kernels")
+    assert kernels.settings(["X86_V4", "AVX512_ICL"])["NPY_DISABLE_CPU_FEATURES"] == "X86_V4 AVX512_ICL"
+    assert kernels.settings([]) == kernels.AVX2
+    found = kernels.ask()
+    core = importlib.import_module("numpy._core._multiarray_umath")
+    for feature in found["newer features"]:
+        assert feature in core.__cpu_dispatch__ and core.__cpu_features__[feature]
+        assert feature not in core.__cpu_baseline__ and feature not in ("X86_V3", "AVX2")
+
+
+LOGS = """MKL_VERBOSE oneMKL 2024.0 Update 2 Product build 20240605 for Intel(R) 64 architecture \
+Intel(R) Advanced Vector Extensions 2 (Intel(R) AVX2) enabled processors, Lnx 2.10GHz lp64 gnu_thread
+onednn_verbose,v1,info,cpu,runtime:OpenMP,nthr:2
+onednn_verbose,v1,info,cpu,isa:Intel AVX2
+"""
+
+
+def test_instructions_are_read_from_the_logs_of_mkl_and_onednn(benchmark):
+    kernels = benchmark("kernels")
+    assert kernels.read_logs(LOGS) == {"MKL": "AVX2", "oneDNN": "Intel AVX2"}
+    newer = LOGS.replace("Extensions 2 (Intel(R) AVX2)", "Extensions 512 (Intel(R) AVX-512) with (limited) INT8")
+    assert kernels.read_logs(newer)["MKL"] == "AVX-512"
+    assert kernels.read_logs("nothing") == {"MKL": None, "oneDNN": None}
+
+
+OBEYS = {"OpenBLAS": "Haswell", "NumPy": "X86_V2 X86_V3", "torch": "AVX2", "MKL": "AVX2", "oneDNN": "Intel AVX2"}
+
+
+@pytest.mark.parametrize("library, runs", [
+    ("OpenBLAS", "SkylakeX"), ("NumPy", "X86_V2 X86_V3 AVX512_SPR"), ("torch", "AVX512"), ("MKL", "AVX-512"),
+    ("oneDNN", "Intel AVX10.1"), ("OpenBLAS", "Nehalem"),
+])  # fmt: skip
+def test_a_library_that_disobeys_is_refused(benchmark, library, runs):
+    kernels = benchmark("kernels")
+    kernels.check({"runs": OBEYS, "intel": True})
+    kernels.check({"runs": OBEYS | {"MKL": None}, "intel": True})  # what cannot be read
+    with pytest.raises(RuntimeError, match=f"held to AVX2, but {library} runs {runs}"):
+        kernels.check({"runs": OBEYS | {library: runs}, "intel": True})
+
+
+def test_the_head_says_what_runs(benchmark):
+    kernels = benchmark("kernels")
+    assert kernels.line("auto", OBEYS, True).endswith("That is AVX2 already: --kernels avx2 would run the same.")
+    assert "already" not in kernels.line("auto", OBEYS | {"torch": "AVX512"}, True)
+    assert kernels.line("avx2", OBEYS | {"oneDNN": None}, True) == (
+        "avx2: OpenBLAS Haswell; NumPy X86_V2 X86_V3; torch AVX2; MKL AVX2; oneDNN does not tell."
+    )
+    amd = {"runs": OBEYS | {"MKL": "AVX-512"}, "intel": False}
+    kernels.check(amd)
+    assert "MKL ignores" in kernels.line("avx2", amd["runs"], False)
+
+
+def test_holding_replaces_what_was_set(benchmark, monkeypatch):
+    kernels = benchmark("kernels")
+    monkeypatch.setattr(kernels.os, "environ", dict(kernels.os.environ, OPENBLAS_CORETYPE="Nehalem", MKL_CBWR="SSE2"))
+    answers = [{"machine": "", "intel": True, "newer features": ["X86_V4"], "runs": OBEYS | {"NumPy": "X86_V4"}},
+               {"machine": "", "intel": True, "newer features": [], "runs": OBEYS}]  # fmt: skip
+    asked_with = []
+
+    def ask():
+        asked_with.append({pin: kernels.os.environ[pin] for pin in kernels.PINS if pin in kernels.os.environ})
+        return answers[len(asked_with) - 1]
+
+    monkeypatch.setattr(kernels, "ask", ask)
+    assert kernels.hold("avx2")["level"] == "avx2"
+    assert asked_with == [{}, kernels.AVX2 | {"NPY_DISABLE_CPU_FEATURES": "X86_V4"}]
+    answers[1]["runs"] = OBEYS | {"torch": "AVX512"}
+    asked_with.clear()
+    with pytest.raises(RuntimeError, match="torch runs AVX512"):
+        kernels.hold("avx2")
+
+
 def test_exponent_of_a_power_law(benchmark):
     assert benchmark("report").exponent([(n, 3 * n**1.5) for n in (1, 2, 8, 64)]) == pytest.approx(1.5)
 
