@@ -56,7 +56,7 @@ def encode(contestant, folder, kind):
 WORKLOADS = {
     f"long-{kind}": Workload(
         f"encode 10 MB: {kind}", encode, ("minigpt2", "ordinary text"), SIZE / 1e6, "MB",
-        bars={"ordinary text": 1 / 3}, options={"kind": kind}, tolerance=None,
+        options={"kind": kind}, tolerance=None,
     )
     for kind in (*UNITS, *ALPHABETS, "new-words", "code-points")
 }  # fmt: skip

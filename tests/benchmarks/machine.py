@@ -44,12 +44,14 @@ def description():
             versions.append(f"{module} {__import__('importlib.metadata').metadata.version(module)}")
         except ImportError:
             versions.append(f"no {module}")
-    return f"{_processor()}, {os.cpu_count()} cores; {', '.join(versions)}"
+    processor = cpuinfo("model name") or platform.processor() or platform.machine()
+    return f"{processor}, {os.cpu_count()} cores; {', '.join(versions)}"
 
 
-def _processor():
+def cpuinfo(key):
+    """What Linux says of the first processor; "" where it says nothing."""
     try:
         with open("/proc/cpuinfo") as file:
-            return next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+            return next((line.split(":")[1].strip() for line in file if line.startswith(key)), "")
+    except OSError:
+        return ""

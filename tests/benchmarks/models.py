@@ -194,43 +194,45 @@ def train_limit(config, B, T, steps):
 PEERS = "minigpt2", "transformers", "nanoGPT"
 
 
-def decode_workload(title, contestants, B, T, n, bars):
+def decode_workload(title, contestants, B, T, n):
     return Workload(
-        title, decode, contestants, B * n, "tokens", decode_limit(GPT2_SMALL, B, T, n), bars,
-        {"B": B, "T": T, "n": n},
-    )  # fmt: skip
-
-
-def prefill_workload(T, bars):
-    return Workload(
-        f"prefill {T:,}, last logits", prefill, PEERS, T, "tokens", prefill_limit(GPT2_SMALL, T), bars, {"T": T}
+        title, decode, contestants, B * n, "tokens", decode_limit(GPT2_SMALL, B, T, n), {"B": B, "T": T, "n": n}
     )
 
 
-def train_workload(title, B, T, steps, bars, config=GPT2_SMALL):
+def prefill_workload(T):
+    return Workload(f"prefill {T:,}, last logits", prefill, PEERS, T, "tokens", prefill_limit(GPT2_SMALL, T), {"T": T})
+
+
+def train_workload(title, B, T, steps, config=GPT2_SMALL):
     return Workload(
-        title, train, (*PEERS, "transformers, fused AdamW"), steps, "steps", train_limit(config, B, T, steps), bars,
+        title, train, (*PEERS, "transformers, fused AdamW"), steps, "steps", train_limit(config, B, T, steps),
         {"B": B, "T": T, "steps": steps, "config": config}, warm_up=3,
     )  # fmt: skip
 
 
+def beside_a_busy_process(workload):
+    return dataclasses.replace(workload, title=f"{workload.title}, beside a busy process", busy=True)
+
+
 WORKLOADS = {
     "decode": decode_workload(
-        "decode, 64 + 128 tokens", ("minigpt2", "transformers", "transformers generate"), 1, 64, 128,
-        {"transformers": 2.0},
+        "decode, 64 + 128 tokens", ("minigpt2", "transformers", "transformers generate"), 1, 64, 128
     ),
-    "decode-uncached": decode_workload("decode, 64 + 32 tokens", ("minigpt2", "nanoGPT"), 1, 64, 32, {}),
+    "decode-uncached": decode_workload("decode, 64 + 32 tokens", ("minigpt2", "nanoGPT"), 1, 64, 32),
     "decode-8": decode_workload(
-        "decode, 8 at a time, 64 + 128", ("minigpt2", "transformers", "transformers generate"), 8, 64, 128, {}
+        "decode, 8 at a time, 64 + 128", ("minigpt2", "transformers", "transformers generate"), 8, 64, 128
     ),
-    "prefill-512": prefill_workload(512, {"transformers": 1.5}),
-    "prefill-1024": prefill_workload(1024, {"transformers": 1.4}),
-    "train-4x64": train_workload("training step, 4 x 64", 4, 64, 1, {"transformers": 2.0}),
-    "train-1x512": train_workload("training step, 1 x 512", 1, 512, 1, {"transformers": 1.8}),
-    "train-small": train_workload(
-        "training step, nanoGPT's CPU setting", 12, 64, 20, {"transformers": 1.3, "nanoGPT": 1.1}, NANOGPT_CPU
-    ),
-}  # fmt: skip
+    "prefill-512": prefill_workload(512),
+    "prefill-1024": prefill_workload(1024),
+    "train-4x64": train_workload("training step, 4 x 64", 4, 64, 1),
+    "train-1x512": train_workload("training step, 1 x 512", 1, 512, 1),
+    "train-small": train_workload("training step, nanoGPT's CPU setting", 12, 64, 20, NANOGPT_CPU),
+}
+WORKLOADS |= {f"{name}-busy": beside_a_busy_process(WORKLOADS[name]) for name in ("prefill-512", "train-4x64")}
+WORKLOADS["two-trainings"] = dataclasses.replace(  # few steps: PyTorch's threads get badly in each other's way
+    train_workload("two small trainings at once", 12, 64, 5, NANOGPT_CPU), contestants=PEERS, at_once=2
+)
 
 # The cost against the size. Operations per token grow little with T; bytes per token are proportional to the layers.
 LENGTHS = 64, 128, 256, 512, 1024
@@ -241,13 +243,13 @@ def layers_workload(n_layer):
     config = dataclasses.replace(GPT2_SMALL, n_layer=n_layer)
     return Workload(
         f"decode, {n_layer} layers", decode, ("minigpt2", "transformers"), 16, "tokens",
-        decode_limit(config, 1, 16, 16), {}, {"B": 1, "T": 16, "n": 16, "config": config},
+        decode_limit(config, 1, 16, 16), {"B": 1, "T": 16, "n": 16, "config": config},
         series="parameters", size=sum(int(np.prod(shape)) for shape in config.parameter_shapes().values()),
     )  # fmt: skip
 
 
 WORKLOADS |= {
-    f"scaling-T{T}": dataclasses.replace(prefill_workload(T, {}), series="tokens in the prompt", size=T,
+    f"scaling-T{T}": dataclasses.replace(prefill_workload(T), series="tokens in the prompt", size=T,
                                          contestants=("minigpt2", "transformers"))
     for T in LENGTHS
 }  # fmt: skip

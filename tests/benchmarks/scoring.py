@@ -89,10 +89,8 @@ def last_words(contestant, folder):
 WORKLOADS = {
     "perplexity": Workload(
         "perplexity, built-in model", perplexity, ("minigpt2", "transformers"), TOKENS, "tokens",
-        bars={"transformers": 1.0},
     ),
     "last-words": Workload(
         "last words, built-in model", last_words, ("minigpt2", "transformers"), PASSAGES, "passages",
-        bars={"transformers": 1.0},
     ),
 }  # fmt: skip

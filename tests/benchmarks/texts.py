@@ -167,11 +167,11 @@ ENGLISH_MB = len(english().encode()) / 1e6
 WORKLOADS = {
     "encode-fresh": Workload(
         "encode English, no word seen before", encode, ENCODERS, ENGLISH_MB, "MB",
-        bars={"encoder.py": 10.0}, options={"fresh": True},
+        options={"fresh": True},
     ),
     "encode-again": Workload(
         "encode English, every word seen before", encode, ENCODERS, ENGLISH_MB, "MB",
-        bars={"tiktoken": 0.25}, options={"fresh": False},
+        options={"fresh": False},
     ),
     "learn-1024": Workload(
         "learn 1,024 tokens, English", train, ("minigpt2", "transformers"), ENGLISH_MB, "MB",
