@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parent / "benchmarks"
 def benchmark(monkeypatch):
     """A function that imports a file of the benchmarks."""
     for package in ("torch", "transformers", "matplotlib", "threadpoolctl"):
-        pytest.importorskip(package, reason="it comes with the extras [reference,notebooks,benchmark]")
+        pytest.importorskip(package, reason="it comes with the extras [reference,notebooks]")
     monkeypatch.syspath_prepend(FOLDER)
     return importlib.import_module
 

@@ -6,7 +6,7 @@
     python tests/benchmarks --kernels avx2         # every library held to AVX2, to compare with such a processor
     python tests/benchmarks --join FOLDER FOLDER   # two runs with different kernels in one table and one picture
 
-Needs the extras [reference,test,notebooks,benchmark]. Every figure is a ratio of times in the same minute: contestants
+Needs the extras [reference,test,notebooks]. Every figure is a ratio of times in the same minute: contestants
 take their turns one after the other, in processes of their own, after a warm-up, each with all cores; the median of
 the turns counts. The machine's limit, a large product and a large read, is measured in the same turns. Where a
 contestant's lowest and highest time differ by more than a factor 1.5, turns of all are repeated, at most as many again.
