@@ -1,6 +1,6 @@
 """How fast is minigpt2? It races PyTorch, transformers and tiktoken on this machine.
 
-    python tests/benchmarks                        # everything: twenty minutes, more where the machine is noisy
+    python tests/benchmarks                        # everything: half an hour or more
     python tests/benchmarks decode train-4x64      # some of it
     python tests/benchmarks --list
     python tests/benchmarks --kernels avx2         # every library held to AVX2, to compare with such a processor
