@@ -154,15 +154,14 @@ def _cuts(length, parts, aligned=ALIGNED):
 def _blas_at_one_thread():
     """Hold BLAS at one thread; gives how many it had, which is 1 where somebody holds it already."""
     threads = _threads()
-    if threads > 1:
-        for library in _blas():
-            library.set_num_threads(1)
+    held = [(library, library.get_num_threads()) for library in _blas()] if threads > 1 else []
+    for library, _ in held:
+        library.set_num_threads(1)
     try:
         yield threads
     finally:
-        if threads > 1:
-            for library in _blas():
-                library.set_num_threads(threads)
+        for library, before in held:
+            library.set_num_threads(before)
 
 
 def _threads():
