@@ -21,12 +21,15 @@ MAX_NORM = 1.0
 
 
 def checkpoint(config, folder):
-    """A folder with random weights of this shape, in Hugging Face's layout; made once."""
-    path = folder / f"weights-{config.n_layer}-{config.n_embd}-{config.vocab_size}"
+    """The folder with random weights of this shape, in Hugging Face's layout."""
+    return folder / f"weights-{config.n_layer}-{config.n_embd}-{config.vocab_size}"
+
+
+def make_checkpoint(folder, config=GPT2_SMALL, **_):
+    path = checkpoint(config, folder)
     if not path.exists():
         path.mkdir()
         GPT2(config, seed=0).save_pretrained(path)
-    return path
 
 
 def model(contestant, config, folder):
@@ -196,18 +199,22 @@ PEERS = "minigpt2", "transformers", "nanoGPT"
 
 def decode_workload(title, contestants, B, T, n):
     return Workload(
-        title, decode, contestants, B * n, "tokens", decode_limit(GPT2_SMALL, B, T, n), {"B": B, "T": T, "n": n}
-    )
+        title, decode, contestants, B * n, "tokens", decode_limit(GPT2_SMALL, B, T, n), {"B": B, "T": T, "n": n},
+        prepare=make_checkpoint,
+    )  # fmt: skip
 
 
 def prefill_workload(T):
-    return Workload(f"prefill {T:,}, last logits", prefill, PEERS, T, "tokens", prefill_limit(GPT2_SMALL, T), {"T": T})
+    return Workload(
+        f"prefill {T:,}, last logits", prefill, PEERS, T, "tokens", prefill_limit(GPT2_SMALL, T), {"T": T},
+        prepare=make_checkpoint,
+    )  # fmt: skip
 
 
 def train_workload(title, B, T, steps, config=GPT2_SMALL):
     return Workload(
         title, train, (*PEERS, "transformers, fused AdamW"), steps, "steps", train_limit(config, B, T, steps),
-        {"B": B, "T": T, "steps": steps, "config": config}, warm_up=3,
+        {"B": B, "T": T, "steps": steps, "config": config}, prepare=make_checkpoint, warm_up=3,
     )  # fmt: skip
 
 
@@ -243,7 +250,7 @@ def layers_workload(n_layer):
     config = dataclasses.replace(GPT2_SMALL, n_layer=n_layer)
     return Workload(
         f"decode, {n_layer} layers", decode, ("minigpt2", "transformers"), 16, "tokens",
-        decode_limit(config, 1, 16, 16), {"B": 1, "T": 16, "n": 16, "config": config},
+        decode_limit(config, 1, 16, 16), {"B": 1, "T": 16, "n": 16, "config": config}, prepare=make_checkpoint,
         series="parameters", size=sum(int(np.prod(shape)) for shape in config.parameter_shapes().values()),
     )  # fmt: skip
 

@@ -32,6 +32,7 @@ class Workload:
     setup: (contestant, folder, **options) -> turn, called in the contestant's own process. ``turn()`` does the work
         once and returns what came out (a number or a list of them), which must agree between contestants;
         ``turn.reset()``, where there is one, is called before each turn, outside the timing.
+    prepare: (folder, **options), called once before: files for all contestants, whose memory counts for none of them
     contestants: names that ``setup`` knows; "minigpt2" is the first
     amount, unit: what one turn does, e.g. 128 "tokens"
     limit: (operations per second, bytes per second) -> seconds that one turn takes at the machine's limit
@@ -53,6 +54,7 @@ class Workload:
     tolerance: float | None = 1e-3
     series: str = ""
     size: float = 0.0
+    prepare: Callable | None = None
     warm_up: int = 1
     busy: bool = False
     at_once: int = 1
@@ -114,6 +116,8 @@ def race(key, workload, machine, folder, repeats, on_turn):
     returns {"turns": {contestant: [answer of each turn]}, "repeated": how many rounds were run again}.
     raises: RuntimeError when a contestant fails, or what came out differs.
     """
+    if workload.prepare:
+        workload.prepare(folder, **workload.options)
     with ExitStack() as stack:
         if workload.busy:
             stack.enter_context(busy_process())

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import regex
-from models import GPT2_SMALL, checkpoint
+from models import GPT2_SMALL, checkpoint, make_checkpoint
 from race import Workload
 
 from minigpt2 import Tokenizer
@@ -141,10 +141,14 @@ def train(contestant, _folder, text, vocab_size):
 def start(contestant, folder, script):
     """Run a Python script, or minigpt2's command line, from nothing to its end; comes to its exit code."""
     weights = checkpoint(GPT2_SMALL, folder)
-    if not (weights / "vocab.json").exists():
-        Tokenizer.from_pretrained(gpt2_files()).save_pretrained(weights)
     command = [sys.executable, *(part.format(weights=weights) for part in script[contestant])]
     return lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL).returncode
+
+
+def make_model_folder(folder, script):
+    make_checkpoint(folder)
+    if not (checkpoint(GPT2_SMALL, folder) / "vocab.json").exists():
+        Tokenizer.from_pretrained(gpt2_files()).save_pretrained(checkpoint(GPT2_SMALL, folder))
 
 
 IMPORT = {
@@ -182,10 +186,11 @@ WORKLOADS = {
         options={"text": "code", "vocab_size": 8192},
     ),
     "import": Workload(
-        "import", start, ("minigpt2", "transformers"), 1, "starts", options={"script": IMPORT}, tolerance=None
+        "import", start, ("minigpt2", "transformers"), 1, "starts", options={"script": IMPORT}, tolerance=None,
+        prepare=make_model_folder,
     ),
     "first-token": Workload(
         "command line to first token", start, ("minigpt2", "transformers"), 1, "starts",
-        options={"script": FIRST_TOKEN}, tolerance=None,
+        options={"script": FIRST_TOKEN}, tolerance=None, prepare=make_model_folder,
     ),
 }  # fmt: skip
