@@ -4,8 +4,9 @@ import os
 
 from minigpt2.backend import keep_freed_memory
 from minigpt2.components.optimizer import SGD, AdamW
+from minigpt2.config import GPT2Config
 from minigpt2.gradcheck import gradient_check
-from minigpt2.model import GPT2, GPT2Config
+from minigpt2.model import GPT2
 from minigpt2.parameters import flatten, unflatten
 from minigpt2.tokenizer import Tokenizer
 from minigpt2.trace import trace

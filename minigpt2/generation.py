@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from minigpt2.backend import array_module, to_host
-from minigpt2.components.attention import softmax_forward
+from minigpt2.components.softmax import softmax_forward
 from minigpt2.model import token_array
 
 
@@ -100,9 +100,7 @@ def stream(
                 return scores.argmax(axis=-1)
             return draw(next_token_probs(scores, temperature, top_k, top_p), rng)
 
-        columns = _columns(
-            model, prompts, max_new_tokens, num_samples, stop, repetition_penalty, use_cache, choose
-        )
+        columns = _columns(model, prompts, max_new_tokens, num_samples, stop, repetition_penalty, use_cache, choose)
     one = ids.ndim == 1 and num_samples == 1
     return (int(tokens[0]) for tokens in columns) if one else columns
 
@@ -281,7 +279,7 @@ def beam_search(model, ids, max_new_tokens, beams, stop=(), repetition_penalty=1
         if not len(onward) or (len(finished) == beams and float(totals[0]) / n <= finished[-1][0]):
             break
         if past:
-            _select(past, parents[onward])
+            past.select(parents[onward])
     return finished[0][1][T:] if finished else ids[:0]
 
 
@@ -297,7 +295,7 @@ def _columns(model, ids, max_new_tokens, num_samples, stop, repetition_penalty, 
             samples = np.repeat(np.arange(len(ids)), num_samples)
             ids, scores = ids[samples], xp.repeat(logits, num_samples, axis=0)
             if past:
-                _select(past, samples)
+                past.select(samples)
         with np.errstate(invalid="ignore"):  # of scores that are not finite, which _chosen finds
             if repetition_penalty != 1:
                 scores = apply_repetition_penalty(scores, xp.asarray(ids), repetition_penalty)
@@ -337,7 +335,7 @@ def _next_logits(model, ids, past):
     if past is None or ids.shape[1] > P:
         ids, past = ids[:, -P:], None
     else:
-        ids = ids[:, past[0].length :]  # what has not been read yet: the prompt, then a token each time
+        ids = ids[:, past.length :]  # what has not been read yet: the prompt, then a token each time
     return model.forward(ids, past=past, positions=slice(-1, None), keep=False)[0][:, 0]
 
 
@@ -356,13 +354,6 @@ def _chosen(indices, logits):
 def _key_value_cache(model, ids, max_new_tokens):
     """An empty cache with room for all that will ever be in it, which is at most P tokens."""
     return model.key_value_cache(len(ids), min(ids.shape[1] + max_new_tokens, model.config.n_positions))
-
-
-def _select(past, rows):
-    """Let the sequences ``rows`` go on, in this order, in the cache of every block."""
-    rows = array_module(past[0].keys).asarray(rows)
-    for layer in past:
-        layer.select(rows)
 
 
 def _log_softmax(x):

@@ -14,8 +14,8 @@ import re
 
 import numpy as np
 
-from minigpt2.components.attention import softmax_forward
 from minigpt2.components.loss import cross_entropy_backward, cross_entropy_forward
+from minigpt2.components.softmax import softmax_forward
 
 IGNORED = -100
 
@@ -172,8 +172,7 @@ def heads_split(ours, theirs, first):
     right = _attention(h, *qkv)
     unmoved = np.matmul(right[h + "probs"], qkv[2]).reshape(B, T, H * D)
     yield (
-        "heads: (B, H, T, D) is reshaped to (B, T, C) at once, which mixes up tokens and heads; exchange H and T "
-        "first",
+        "heads: (B, H, T, D) is reshaped to (B, T, C) at once, which mixes up tokens and heads; exchange H and T first",
         right | {h + "heads": unmoved},
     )
 

@@ -1,203 +1,34 @@
-"""GPT-2: the components in order, and the same upside-down for the gradients.
+"""GPT-2: the components in order, and in reverse order for the gradients.
 
 Shapes: B batch, T time (tokens), C channels (n_embd), H heads, V vocabulary, P positions (n_positions).
 """
 
 import dataclasses
 import math
-import reprlib
-import sys
-from dataclasses import dataclass
-from numbers import Real
-from pathlib import Path
 
 import numpy as np
 
 from minigpt2 import checkpoint
 from minigpt2.backend import array_module, device_generator, module_of, on_host, to_host
-from minigpt2.components.attention import KeyValueCache, attention_backward, attention_forward
+from minigpt2.components.attention import attention_backward, attention_forward
 from minigpt2.components.dropout import dropout_backward, dropout_forward
 from minigpt2.components.embedding import (
     check_ids,
     embedding_backward,
     embedding_forward,
-    unembedding_backward,
-    unembedding_forward,
 )
 from minigpt2.components.feed_forward import feed_forward_backward, feed_forward_forward
-from minigpt2.components.head import head_backward, head_forward
+from minigpt2.components.key_value_cache import KeyValueCache, KeyValueCaches
 from minigpt2.components.layer_norm import layer_norm_backward, layer_norm_forward
 from minigpt2.components.loss import check_targets, cross_entropy_backward, cross_entropy_forward
+from minigpt2.components.output import output_backward, output_forward
 from minigpt2.components.position import position_backward, position_forward
 from minigpt2.components.residual import residual_backward, residual_forward
+from minigpt2.config import GPT2Config
 from minigpt2.parameters import allocate, allocate_like, flatten, moved
 
-PRESETS = {  # the four released sizes, under their names on the hub
-    "gpt2": {"n_layer": 12, "n_head": 12, "n_embd": 768},
-    "gpt2-medium": {"n_layer": 24, "n_head": 16, "n_embd": 1024},
-    "gpt2-large": {"n_layer": 36, "n_head": 20, "n_embd": 1280},
-    "gpt2-xl": {"n_layer": 48, "n_head": 25, "n_embd": 1600},
-}
 
-# Variations that Hugging Face's configuration can describe but that GPT-2 as released does not have.
-FIXED_BY_GPT2 = {
-    "activation_function": "gelu_new",
-    "scale_attn_weights": True,
-    "scale_attn_by_inverse_layer_idx": False,
-    "add_cross_attention": False,
-}
-
-
-MAX_SIZE = 2**31 - 1  # of anything: what is above is no size, but a fault in a file
-
-
-@dataclass(frozen=True)
-class GPT2Config:
-    """The numbers that make one GPT-2 differ from another, under Hugging Face's names.
-
-    vocab_size: V; n_positions: P, the most tokens it can look at; n_embd: C; n_layer: number of blocks;
-    n_head: H, a divisor of C; n_inner: F, width of the feed-forward network, 4 C when None;
-    embd_pdrop, attn_pdrop, resid_pdrop: dropout probabilities while training, in [0, 1);
-    layer_norm_epsilon: eps of every layer norm; initializer_range: standard deviation of new weights;
-    tie_word_embeddings: whether the output layer is the token embedding;
-    head_layers: L, above 1 for an output layer of L fully-connected ones, which GPT-2 as released does not have;
-    bos_token_id, eos_token_id: the token <|endoftext|>, which begins and ends a document, if there is one.
-    raises: TypeError or ValueError when a number is of the wrong kind or out of range.
-    """
-
-    vocab_size: int = 50257
-    n_positions: int = 1024
-    n_embd: int = 768
-    n_layer: int = 12
-    n_head: int = 12
-    n_inner: int | None = None
-    embd_pdrop: float = 0.1
-    attn_pdrop: float = 0.1
-    resid_pdrop: float = 0.1
-    layer_norm_epsilon: float = 1e-5
-    initializer_range: float = 0.02
-    tie_word_embeddings: bool = True
-    head_layers: int = 1
-    bos_token_id: int | None = None
-    eos_token_id: int | None = None
-
-    def __post_init__(self):
-        for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner", "head_layers"):
-            value = getattr(self, name)
-            if name == "n_inner" and value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | np.integer):
-                raise TypeError(f"GPT2Config: {name} must be an integer, got {reprlib.repr(value)}")
-            if value < 1:
-                raise ValueError(f"GPT2Config: {name} must be at least 1, got {reprlib.repr(value)}")
-            if value > MAX_SIZE:
-                raise ValueError(f"GPT2Config: {name} must be at most {MAX_SIZE:,}, got {reprlib.repr(value)}")
-        if self.n_embd % self.n_head:
-            raise ValueError(
-                f"GPT2Config: n_embd={self.n_embd} must be a multiple of n_head={self.n_head}, "
-                "because every head gets an equal share of the channels"
-            )
-        for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop", "layer_norm_epsilon", "initializer_range"):
-            if isinstance(getattr(self, name), bool) or not isinstance(getattr(self, name), Real):
-                raise TypeError(f"GPT2Config: {name} must be a number, got {reprlib.repr(getattr(self, name))}")
-        for name in ("embd_pdrop", "attn_pdrop", "resid_pdrop"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"GPT2Config: {name} must be in [0, 1), got {reprlib.repr(getattr(self, name))}")
-        for name in ("layer_norm_epsilon", "initializer_range"):
-            value = getattr(self, name)
-            if not 0 < value <= sys.float_info.max:
-                wanted = "finite" if value > 0 else "above 0"
-                raise ValueError(f"GPT2Config: {name} must be {wanted}, got {reprlib.repr(value)}")
-        if not isinstance(self.tie_word_embeddings, bool):
-            raise TypeError(
-                f"GPT2Config: tie_word_embeddings must be true or false, got {reprlib.repr(self.tie_word_embeddings)}"
-            )
-        for name in ("bos_token_id", "eos_token_id"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer)):
-                raise TypeError(f"GPT2Config: {name} must be an integer or None, got {reprlib.repr(value)}")
-
-    @classmethod
-    def preset(cls, name, **changes):
-        """The configuration of a released size: "gpt2", "gpt2-medium", "gpt2-large" or "gpt2-xl"."""
-        if name not in PRESETS:
-            raise ValueError(f"GPT2Config.preset: expected one of {', '.join(PRESETS)}, got {name!r}")
-        return cls(**PRESETS[name] | {"bos_token_id": 50256, "eos_token_id": 50256} | changes)
-
-    @classmethod
-    def from_dict(cls, values):
-        """Read the content of a Hugging Face config.json; keys that do not change the model are passed over.
-
-        raises: ValueError when a value is of the wrong kind or out of range, or asks for what GPT-2 does not have.
-        """
-        for name, wanted in FIXED_BY_GPT2.items():
-            if values.get(name, wanted) != wanted:
-                raise ValueError(
-                    f"config: {name}={reprlib.repr(values[name])}, but GPT-2 as released has {wanted!r}"
-                )
-        if values.get("model_type", "gpt2") not in ("gpt2", "minigpt2"):
-            raise ValueError(f"config: model_type is {reprlib.repr(values['model_type'])}, expected 'gpt2'")
-        names = {field.name for field in dataclasses.fields(cls)}
-        try:
-            return cls(**{name: value for name, value in values.items() if name in names})
-        except TypeError as error:  # a fault of the file, not of the code
-            raise ValueError(str(error)) from None
-
-    @classmethod
-    def from_pretrained(cls, folder):
-        """Read a folder's config.json; errors as ``from_dict``, naming the file, and FileNotFoundError."""
-        values = checkpoint.read_config(folder)
-        try:
-            return cls.from_dict(values)
-        except ValueError as error:
-            raise ValueError(f"{Path(folder) / checkpoint.CONFIG}: {error}") from None
-
-    def to_dict(self):
-        """The content of a config.json that Hugging Face's transformers understands.
-
-        Unless head_layers is above 1: that model is not one of theirs, and is not called so.
-        """
-        values = {
-            "architectures": ["GPT2LMHeadModel"],
-            "model_type": "gpt2",
-            "activation_function": "gelu_new",
-            **dataclasses.asdict(self),
-        }
-        if self.head_layers > 1:
-            return values | {"architectures": ["GPT2"], "model_type": "minigpt2"}
-        del values["head_layers"]
-        return values
-
-    def parameter_shapes(self):
-        """Dict from the dotted name of each parameter to its shape, in the order of computation."""
-        return dict(self.iter_shapes())
-
-    def iter_shapes(self):
-        """Yield the pairs of ``parameter_shapes`` one by one, of which a hostile config.json can ask for any number."""
-        V, P, C, F = self.vocab_size, self.n_positions, self.n_embd, self.n_inner or 4 * self.n_embd
-        yield "wte.weight", (V, C)
-        yield "wpe.weight", (P, C)
-        for layer in range(self.n_layer):
-            for name, *shape in (
-                ("ln_1", C), ("attn.c_attn", C, 3 * C), ("attn.c_proj", C, C),
-                ("ln_2", C), ("mlp.c_fc", C, F), ("mlp.c_proj", F, C),
-            ):  # fmt: skip
-                yield f"h.{layer}.{name}.weight", tuple(shape)
-                yield f"h.{layer}.{name}.bias", (shape[-1],)
-        yield "ln_f.weight", (C,)
-        yield "ln_f.bias", (C,)
-        if self.head_layers > 1:
-            for layer in range(self.head_layers):
-                outputs = V if layer == self.head_layers - 1 else C
-                yield f"head.{layer}.weight", (C, outputs)
-                yield f"head.{layer}.bias", (outputs,)
-        elif not self.tie_word_embeddings:
-            yield "lm_head.weight", (V, C)
-
-
-def block_forward(
-    x, params, n_head, eps=1e-5, causal=True, attn_pdrop=0.0, resid_pdrop=0.0, rng=None, past=None, keep=True
-):
+def block_forward(x, params, config, causal=True, rng=None, *, past=None, keep=True):
     """One block: each sub-layer reads a normalised copy of the residual stream and adds to the stream.
 
         x <- x + dropout(attention(layer_norm(x)))
@@ -205,20 +36,24 @@ def block_forward(
 
     x:      (B, T, C) the residual stream
     params: {"ln_1", "attn", "ln_2", "mlp"}
-    n_head, causal, past, keep: as in ``attention_forward``; eps: of both layer norms
-    attn_pdrop, resid_pdrop: dropout probabilities, used if ``rng`` is given
+    config: GPT2Config
+    causal: False lets every token see all others, as in BERT
+    rng:    numpy.random.Generator for dropout while training; None: no dropout
     returns y (B, T, C) and the cache for ``block_backward``; in it resid_mid and resid_post (B, T, C) are
         the residual stream after each sub-layer.
     Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.3.
+
+    Not for a first reading: past and keep are those of ``attention_forward``.
     """
-    y, ln_1 = layer_norm_forward(x, **params["ln_1"], eps=eps)
-    y, attn = attention_forward(y, params["attn"], n_head, causal, attn_pdrop, rng, past, keep)
-    y, attn_dropout = dropout_forward(y, resid_pdrop, rng)
+    H, eps = config.n_head, config.layer_norm_epsilon
+    y, ln_1 = layer_norm_forward(x, **params["ln_1"], eps=eps)  # (B, T, C), and all below
+    y, attn = attention_forward(y, params["attn"], H, causal, config.attn_pdrop, rng, past=past, keep=keep)
+    y, attn_dropout = dropout_forward(y, config.resid_pdrop, rng)
     mid, _ = residual_forward(x, y)
 
     y, ln_2 = layer_norm_forward(mid, **params["ln_2"], eps=eps)
     y, mlp = feed_forward_forward(y, params["mlp"])
-    y, mlp_dropout = dropout_forward(y, resid_pdrop, rng)
+    y, mlp_dropout = dropout_forward(y, config.resid_pdrop, rng)
     post, _ = residual_forward(mid, y)
     return post, {
         "ln_1": ln_1, "attn": attn, "attn_dropout": attn_dropout, "resid_mid": mid,
@@ -226,121 +61,99 @@ def block_forward(
     }  # fmt: skip
 
 
-def block_backward(dy, cache, out=None, dcache=None):
-    """Gradients of ``block_forward``, which run through it upside-down.
+def block_backward(dy, cache, *, out=None, dcache=None):
+    """Gradients of ``block_forward``, in reverse order.
 
     Where a branch left the stream, its gradient comes back and is added.
 
-    dy:  (B, T, C) gradient of the output
-    out: nested dict like ``params`` to write the parameters' gradients into; new arrays by default
-    dcache: dict that receives the gradients of ln_1, attn, resid_mid, ln_2, mlp and resid_post
+    dy: (B, T, C) gradient of the output
     returns dx (B, T, C) and grads, nested like ``params``.
+
+    Not for a first reading: out is a nested dict like ``params`` to write the parameters' gradients into; dcache is
+    a dict that receives the gradients of ln_1, attn, resid_mid, ln_2, mlp and resid_post.
     """
     out = out or {"ln_1": None, "attn": None, "ln_2": None, "mlp": None}
     dattn, dmlp = (None, None) if dcache is None else ({}, {})
     dmid, dbranch = residual_backward(dy, {})
     dbranch = dropout_backward(dbranch, cache["mlp_dropout"])
-    dln_2, mlp = feed_forward_backward(dbranch, cache["mlp"], out["mlp"], dmlp)
-    dbranch, *ln_2 = layer_norm_backward(dln_2, cache["ln_2"], out["ln_2"])
+    dln_2, mlp = feed_forward_backward(dbranch, cache["mlp"], out=out["mlp"], dcache=dmlp)
+    dbranch, dweight, dbias = layer_norm_backward(dln_2, cache["ln_2"], out=out["ln_2"])
+    ln_2 = {"weight": dweight, "bias": dbias}
     dmid = dmid + dbranch
 
     dx, dbranch = residual_backward(dmid, {})
     dbranch = dropout_backward(dbranch, cache["attn_dropout"])
-    dln_1, attn = attention_backward(dbranch, cache["attn"], out["attn"], dattn)
-    dbranch, *ln_1 = layer_norm_backward(dln_1, cache["ln_1"], out["ln_1"])
+    dln_1, attn = attention_backward(dbranch, cache["attn"], out=out["attn"], dcache=dattn)
+    dbranch, dweight, dbias = layer_norm_backward(dln_1, cache["ln_1"], out=out["ln_1"])
+    ln_1 = {"weight": dweight, "bias": dbias}
     dx = dx + dbranch
     if dcache is not None:
         dcache |= {
             "ln_1": dln_1, "attn": dattn, "resid_mid": dmid, "ln_2": dln_2, "mlp": dmlp, "resid_post": dy,
         }  # fmt: skip
-    return dx, {
-        "ln_1": {"weight": ln_1[0], "bias": ln_1[1]},
-        "attn": attn,
-        "ln_2": {"weight": ln_2[0], "bias": ln_2[1]},
-        "mlp": mlp,
-    }
+    return dx, {"ln_1": ln_1, "attn": attn, "ln_2": ln_2, "mlp": mlp}
 
 
-def gpt2_forward(ids, params, config, causal=True, rng=None, past=None, positions=slice(None), keep=True):
+def gpt2_forward(ids, params, config, causal=True, rng=None, *, past=None, positions=slice(None), keep=True):
     """The whole model: from token ids to a score for every token of the vocabulary.
 
         x = dropout(wte[ids] + wpe[0 ... T-1])
         x = block(x)                for each of n_layer blocks
         logits = layer_norm(x) wte^T
 
-    ids:       (B, T) integers
-    params:    nested dict with the names of the released checkpoints
-    config:    GPT2Config
-    causal:    False lets every token see all others, as in BERT
-    rng:       numpy.random.Generator for dropout while training; None: no dropout
-    past:      list of a KeyValueCache per block: ids continue the tokens in there
-    positions: slice of the T positions whose logits are wanted
-    keep:      False lets go of each block's cache at once, where no backward pass follows
-    returns logits (B, T or fewer, V) and the cache for ``gpt2_backward``; ``cache["h"][3]["attn"]["probs"]``
+    ids:    (B, T) integers
+    params: nested dict with the names of the released checkpoints
+    config, causal, rng: as in ``block_forward``
+    returns logits (B, T, V) and the cache for ``gpt2_backward``; ``cache["h"][3]["attn"]["probs"]``
         is the attention map of block 3.
     Source: Radford et al. 2018, eq. 2; Radford et al. 2019, section 2.3.
+
+    Not for a first reading: past are KeyValueCaches, whose tokens ids continue; positions is a slice of the T
+    positions whose logits are wanted; keep=False lets go of each block's cache at once, where no backward pass
+    follows.
     """
     if ids.ndim != 2 or 0 in ids.shape:
         raise ValueError(f"ids must be (B, T), at least one token each, got shape {ids.shape}")
-    x, wte = embedding_forward(ids, params["wte"]["weight"])
-    x, wpe = position_forward(x, params["wpe"]["weight"], start=past[0].length if past else 0)
+    x, wte = embedding_forward(ids, params["wte"]["weight"])  # (B, T) -> (B, T, C)
+    x, wpe = position_forward(x, params["wpe"]["weight"], start=past.length if past else 0)
     x, embd_dropout = dropout_forward(x, config.embd_pdrop, rng)
     cache = {"wte": wte, "wpe": wpe, "embd_dropout": embd_dropout, "embd": x, "h": []}
     for layer, block in enumerate(params["h"]):
-        x, block_cache = block_forward(
-            x, block, config.n_head, config.layer_norm_epsilon, causal,
-            config.attn_pdrop, config.resid_pdrop, rng, past[layer] if past else None, keep,
-        )  # fmt: skip
+        x, block_cache = block_forward(x, block, config, causal, rng, past=past[layer] if past else None, keep=keep)
         cache["h"].append(block_cache if keep else None)
     x, cache["ln_f"] = layer_norm_forward(x[:, positions], **params["ln_f"], eps=config.layer_norm_epsilon)
-    if "head" in params:
-        logits, cache["head"] = head_forward(x, params["head"])
-    else:
-        logits, cache["lm_head"] = unembedding_forward(x, params.get("lm_head", params["wte"])["weight"])
-    return logits, cache
+    logits, output = output_forward(x, params)  # (B, T, C) -> (B, T, V)
+    return logits, cache | output
 
 
-def gpt2_backward(dlogits, cache, out=None, dcache=None):
-    """Gradients of ``gpt2_forward`` (without ``past``, with ``keep`` and all positions), upside-down.
+def gpt2_backward(dlogits, cache, *, out=None, dcache=None):
+    """Gradients of ``gpt2_forward`` (without ``past``, with ``keep`` and all positions), in reverse order.
 
     Where the output layer is the token embedding, its matrix collects the gradient of both uses.
 
     dlogits: (B, T, V) gradient of the logits
-    out:     nested dict like ``params`` to write the gradients into; new arrays by default
-    dcache:  dict that receives the gradients of the activations: embd, h (one dict per block), ln_f, logits
     returns dx (B, T, C), the gradient of the sum of the embeddings, and grads, nested like ``params``.
-    """
-    deep = "head" in cache
-    tied = not deep and cache["lm_head"]["weight"] is cache["wte"]["weight"]
-    output = "head" if deep else "wte" if tied else "lm_head"
-    grads = dict.fromkeys(["wte", "wpe", "h", "ln_f", output])
-    out = out or grads | {"h": [None] * len(cache["h"])}
 
-    if deep:
-        dln_f, grads["head"] = head_backward(dlogits, cache["head"], out["head"])
-    else:
-        dln_f, dhead = unembedding_backward(dlogits, cache["lm_head"], out[output])
-    dx, *ln_f = layer_norm_backward(dln_f, cache["ln_f"], out["ln_f"])
-    grads["ln_f"] = {"weight": ln_f[0], "bias": ln_f[1]}
-    grads["h"] = []
-    dblocks = [None if dcache is None else {} for _ in cache["h"]]
-    for i in reversed(range(len(cache["h"]))):
-        dx, block_grads = block_backward(dx, cache["h"][i], out["h"][i], dblocks[i])
-        grads["h"].insert(0, block_grads)
+    Not for a first reading: out is a nested dict like ``params`` to write the gradients into; dcache is a dict that
+    receives the gradients of the activations: embd, h (one dict per block), ln_f, logits.
+    """
+    n_layer = len(cache["h"])
+    out = out or {"wte": None, "wpe": None, "h": [None] * n_layer, "ln_f": None}
+    h, dblocks = [None] * n_layer, [None if dcache is None else {} for _ in range(n_layer)]
+
+    dln_f, output = output_backward(dlogits, cache, out=out)
+    dx, dweight, dbias = layer_norm_backward(dln_f, cache["ln_f"], out=out["ln_f"])
+    ln_f = {"weight": dweight, "bias": dbias}
+    for i in reversed(range(n_layer)):
+        dx, h[i] = block_backward(dx, cache["h"][i], out=out["h"][i], dcache=dblocks[i])
     if dcache is not None:
         dcache |= {"embd": dx, "h": dblocks, "ln_f": dln_f, "logits": dlogits}
     dx = dropout_backward(dx, cache["embd_dropout"])
-    dx, dwpe = position_backward(dx, cache["wpe"], out["wpe"])
-    grads["wpe"] = {"weight": dwpe}
-    if tied:
-        grads["wte"] = {"weight": embedding_backward(dx, cache["wte"], {"weight": dhead})}
-    else:
-        if not deep:
-            grads["lm_head"] = {"weight": dhead}
-        if out["wte"]:
-            out["wte"]["weight"][...] = 0  # embedding_backward adds
-        grads["wte"] = {"weight": embedding_backward(dx, cache["wte"], out["wte"])}
-    return dx, grads
+    dx, dweight = position_backward(dx, cache["wpe"], out=out["wpe"])
+    wpe = {"weight": dweight}
+    tied = output["wte"]["weight"] if "wte" in output else None  # the output layer's share is there already
+    wte = {"weight": embedding_backward(dx, cache["wte"], out=out["wte"], add_to=tied)}
+    return dx, {"wte": wte, "wpe": wpe, "h": h, "ln_f": ln_f} | output
 
 
 class GPT2:
@@ -490,7 +303,8 @@ class GPT2:
         """
         config, weight = self.config, self.params["wte"]["weight"]
         size = (B, config.n_head, max_tokens or config.n_positions, config.n_embd // config.n_head)
-        return [KeyValueCache(*size, weight.dtype, array_module(weight)) for _ in self.params["h"]]
+        xp = array_module(weight)
+        return KeyValueCaches([KeyValueCache(*size, weight.dtype, xp) for _ in range(config.n_layer)])
 
     def _array(self, values, name, check):
         """Token ids as an integer array beside the parameters; lists are welcome.

@@ -12,8 +12,8 @@ import numpy as np
 import minigpt2
 from minigpt2.backend import array_module, to_host
 from minigpt2.checkpoint import write_tensors
-from minigpt2.components.attention import softmax_backward
 from minigpt2.components.loss import check_targets, cross_entropy_backward, cross_entropy_forward
+from minigpt2.components.softmax import softmax_backward
 from minigpt2.model import gpt2_backward, token_array
 from minigpt2.parameters import flatten
 

@@ -35,12 +35,13 @@ from minigpt2.backend import array_module, module_of
 from minigpt2.char_tokenizer import CharTokenizer
 from minigpt2.checkpoint import read_tensors, write_tensors
 from minigpt2.components.optimizer import AdamW, learning_rate
+from minigpt2.config import GPT2Config
 from minigpt2.data import mask_tokens
 from minigpt2.evaluation import masked_loss, total_nats
 from minigpt2.files import atomic_write, lock_file, naming, parse_json, read_json, sync_folder, write_json
 from minigpt2.fine_tuning import LoRA, trainable
 from minigpt2.mixture import Mixture, read_corpora
-from minigpt2.model import GPT2, GPT2Config
+from minigpt2.model import GPT2
 from minigpt2.parameters import flatten
 from minigpt2.run_folder import plot_metrics, read_metrics
 from minigpt2.token_file import vocabulary_hash

@@ -18,12 +18,7 @@ from tqdm import tqdm
 
 from minigpt2 import hub
 from minigpt2.checkpoint import read_config
-from minigpt2.components.attention import (
-    attention_backward,
-    attention_forward,
-    softmax_backward,
-    softmax_forward,
-)
+from minigpt2.components.attention import attention_backward, attention_forward
 from minigpt2.components.dropout import dropout_backward, dropout_forward
 from minigpt2.components.embedding import (
     embedding_backward,
@@ -45,8 +40,10 @@ from minigpt2.components.loss import cross_entropy_backward, cross_entropy_forwa
 from minigpt2.components.optimizer import SGD, AdamW
 from minigpt2.components.position import position_backward, position_forward
 from minigpt2.components.residual import residual_backward, residual_forward
+from minigpt2.components.softmax import softmax_backward, softmax_forward
+from minigpt2.config import GPT2Config
 from minigpt2.gradcheck import gradient_check
-from minigpt2.model import GPT2, GPT2Config, block_backward, block_forward, gpt2_backward, gpt2_forward
+from minigpt2.model import GPT2, block_backward, block_forward, gpt2_backward, gpt2_forward
 from minigpt2.parameters import flatten
 from minigpt2.reference import (
     CASES,
@@ -167,6 +164,11 @@ def _dropout(x, p, seed):
     return dropout_forward(x, p, np.random.default_rng(seed))
 
 
+def _block(x, params, n_head, eps=1e-5, rng=None, **dropout):
+    config = GPT2Config(n_embd=x.shape[-1], n_head=n_head, layer_norm_epsilon=eps, **dropout)
+    return block_forward(x, params, config, rng=rng)
+
+
 def _gpt2(ids, params, config, seed=None):
     rng = None if seed is None else np.random.default_rng(seed)
     return gpt2_forward(ids, params, GPT2Config(**config), rng=rng)
@@ -205,7 +207,7 @@ PAIRS = {
     "head": (head_forward, head_backward),
     "lora": (lora_forward, lora_backward),
     "masked_lm": (_masked_lm, _masked_lm_grads),
-    "block": (block_forward, block_backward),
+    "block": (_block, block_backward),
     "cross_entropy": (cross_entropy_forward, cross_entropy_backward),
     "gpt2": (_gpt2, _gpt2_grads),
 }

@@ -17,7 +17,7 @@ from minigpt2 import GPT2, GPT2Config, flatten
 from minigpt2.checkpoint import write_tensors
 from minigpt2.cli import main
 from minigpt2.compare import LLM_C, MAPS, compare, read_trace
-from minigpt2.components.attention import softmax_forward
+from minigpt2.components.softmax import softmax_forward
 from minigpt2.trace import trace, write_trace
 
 B, T, C, H, D, V, L = 3, 7, 8, 2, 4, 13, 2
@@ -654,8 +654,6 @@ def test_eps_is_read_from_the_metadata(tmp_path, capsys):
     write_tensors(tmp_path / "b.safetensors", theirs)
     assert main(["compare", str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors")]) == 1
     assert "eps is 0.001, it should be 0.02" in capsys.readouterr().out
-
-
 
 
 def test_help_shows_an_example(capsys):

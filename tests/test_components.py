@@ -16,10 +16,7 @@ from hypothesis import strategies as st
 
 from minigpt2 import flatten, gradient_check, unflatten
 from minigpt2.components import attention, loss
-from minigpt2.components.attention import (
-    KeyValueCache,
-    attention_forward,
-)
+from minigpt2.components.attention import attention_forward
 from minigpt2.components.dropout import dropout_backward, dropout_forward
 from minigpt2.components.embedding import (
     embedding_backward,
@@ -28,6 +25,7 @@ from minigpt2.components.embedding import (
 from minigpt2.components.feed_forward import (
     gelu_forward,
 )
+from minigpt2.components.key_value_cache import KeyValueCache
 from minigpt2.components.layer_norm import layer_norm_forward
 from minigpt2.components.linear import linear_forward
 from minigpt2.components.lora import lora_forward
@@ -220,7 +218,7 @@ def test_gradients_are_written_where_asked(name):
 def test_embedding_adds_to_the_output_layers_gradient():
     weight = np.zeros((3, 2))
     _, cache = embedding_forward(np.array([[1, 1]]), weight)
-    dweight = embedding_backward(np.ones((1, 2, 2)), cache, {"weight": np.full((3, 2), 10.0)})
+    dweight = embedding_backward(np.ones((1, 2, 2)), cache, add_to=np.full((3, 2), 10.0))
     np.testing.assert_array_equal(dweight, [[10, 10], [12, 12], [10, 10]])
 
 
@@ -253,9 +251,7 @@ def test_sinusoidal_positions_are_the_formula(C):
 
 def test_sinusoidal_positions_come_in_the_dtype_asked_for():
     assert sinusoidal_positions(3, 4).dtype == np.float32
-    np.testing.assert_array_equal(
-        sinusoidal_positions(9, 5), sinusoidal_positions(9, 5, "float64").astype(np.float32)
-    )
+    np.testing.assert_array_equal(sinusoidal_positions(9, 5), sinusoidal_positions(9, 5, "float64").astype(np.float32))
 
 
 @pytest.mark.parametrize("start", [0, 1, 2])

@@ -26,8 +26,9 @@ import minigpt2
 from minigpt2 import Tokenizer, checkpoint
 from minigpt2.cli import main
 from minigpt2.compare import read_map, read_trace, rename
+from minigpt2.config import GPT2Config
 from minigpt2.files import MAX_CONFIG, parse_json, read_json
-from minigpt2.model import GPT2, GPT2Config
+from minigpt2.model import GPT2
 from minigpt2.token_file import FIELDS, open_tokens
 
 MODEL = GPT2Config(vocab_size=11, n_positions=6, n_embd=8, n_layer=2, n_head=2)

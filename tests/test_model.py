@@ -11,7 +11,8 @@ import pytest
 from minigpt2 import GPT2, AdamW, GPT2Config, flatten, gradient_check
 from minigpt2.components import attention
 from minigpt2.components.loss import cross_entropy_forward
-from minigpt2.model import PRESETS, block_forward, gpt2_backward, gpt2_forward
+from minigpt2.config import PRESETS
+from minigpt2.model import block_forward, gpt2_backward, gpt2_forward
 
 B, T, V, C, H = 2, 6, 7, 4, 2
 SIZES = {"vocab_size": V, "n_positions": 8, "n_embd": C, "n_layer": 2, "n_head": H, "n_inner": 5}
@@ -324,7 +325,9 @@ def test_the_default_seed_is_0():
 def test_a_block_uses_gpt2s_eps(ids):
     block = tiny().params["h"][0]
     x = 1e-3 * np.random.default_rng(0).standard_normal((1, 3, block["ln_1"]["bias"].size))  # small, so that eps counts
-    np.testing.assert_array_equal(block_forward(x, block, n_head=1)[0], block_forward(x, block, 1, eps=1e-5)[0])
+    C = x.shape[-1]
+    default, eps = (GPT2Config(n_embd=C, n_head=1, **eps) for eps in ({}, {"layer_norm_epsilon": 1e-5}))
+    np.testing.assert_array_equal(block_forward(x, block, default)[0], block_forward(x, block, eps)[0])
 
 
 def test_presets_are_four_and_can_be_changed():

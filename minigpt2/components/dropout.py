@@ -18,6 +18,9 @@ def dropout_forward(x, p, rng=None):
     returns y, shaped like x, and the cache for ``dropout_backward``.
     raises: ValueError when p is not in [0, 1).
     Source: Srivastava et al. 2014, "Dropout", section 10 for the scaling at training time.
+
+    >>> dropout_forward(np.ones(6), 0.5, np.random.default_rng(0))[0]
+    array([2., 2., 2., 0., 0., 0.])
     """
     mask = dropout_mask(x, p, rng)
     if mask is None:

@@ -17,24 +17,37 @@ def embedding_forward(ids, weight):
     returns y (B, T, C) and the cache for ``embedding_backward``.
     raises: as ``check_ids``.
     Source: Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training", eq. 2.
+
+    >>> y, cache = embedding_forward(np.array([[2, 0]]), np.array([[1.0, 2], [3, 4], [5, 6]]))
+    >>> y
+    array([[[5., 6.],
+            [1., 2.]]])
     """
     check_ids(ids, V=len(weight))
     return array_module(weight).take(weight, ids, axis=0), {"ids": ids, "weight": weight}
 
 
-def embedding_backward(dy, cache, out=None):
+def embedding_backward(dy, cache, *, out=None, add_to=None):
     """Gradient of ``embedding_forward``: each token's row collects the gradients of its occurrences.
 
         dW[v] = sum over (b, t) with ids_bt = v of dy_bt        the same as one_hot(ids)^T dy
 
-    dy:  (B, T, C) gradient of the output
-    out: {"weight"} an array that the gradient is *added* to (where output layer and embedding are one
-        matrix, the output layer's share is there already); zeros by default
+    dy: (B, T, C) gradient of the output
     returns dweight (V, C). Integers have no gradient, so there is no dids.
+
+    Not for a first reading: out is {"weight"}, an array to write dweight into. add_to is an array that the gradient
+    is added to: where the output layer is this matrix too, its share is there already.
+
+    >>> embedding_backward(np.array([[[1, 2], [3, 4]]]), {"ids": np.array([[2, 2]]), "weight": np.zeros((3, 2))})
+    array([[0., 0.],
+           [0., 0.],
+           [4., 6.]])
     """
     ids, weight = cache["ids"], cache["weight"]
-    xp = array_module(dy)
-    dweight = xp.zeros_like(weight) if out is None else out["weight"]
+    dweight = add_to
+    if add_to is None:
+        dweight = array_module(dy).empty_like(weight) if out is None else out["weight"]
+        dweight[...] = 0
     add_rows(dweight, ids.ravel(), dy.reshape(-1, dy.shape[-1]))
     return dweight
 
@@ -42,11 +55,11 @@ def embedding_backward(dy, cache, out=None):
 def check_ids(ids, V):
     """Make sure that ids are tokens of a vocabulary of V.
 
-    On a device their kind is checked and not their range, since looking at numbers means to wait for them: check
-    them before they go there.
+    On a device their kind is checked and not their range, since reading values would force a synchronisation:
+    check them before they go there.
 
-    raises: TypeError when ids are not integers, ValueError when one is out of range (NumPy would read a negative one
-        from the end of the table, and CuPy any one from somewhere, without a word).
+    raises: TypeError when ids are not integers, ValueError when one is out of range (NumPy would silently read a
+        negative one from the end of the table, and CuPy reads some other memory).
     """
     if ids.dtype.kind not in "iu":
         raise TypeError(f"embedding: ids must be integers, got {ids.dtype}; encode text with a Tokenizer")
@@ -66,24 +79,28 @@ def unembedding_forward(x, weight):
     weight: (V, C): ``wte`` itself in GPT-2 (tied), or a matrix of its own (``lm_head``)
     returns logits (..., V), unnormalised log-probabilities, and the cache for ``unembedding_backward``.
     Source: Press & Wolf 2017, "Using the Output Embedding to Improve Language Models".
+
+    >>> unembedding_forward(np.array([1.0, 2]), np.array([[1.0, 0], [0, 1], [1, 1]]))[0]
+    array([1., 2., 3.])
     """
-    logits = matmul(x.reshape(-1, x.shape[-1]), weight.T)
+    logits = matmul(x.reshape(-1, x.shape[-1]), weight.T)  # (N, C) @ (C, V) -> (N, V)
     return logits.reshape(*x.shape[:-1], -1), {"x": x, "weight": weight}
 
 
-def unembedding_backward(dlogits, cache, out=None):
+def unembedding_backward(dlogits, cache, *, out=None):
     """Gradients of ``unembedding_forward``.
 
         in the forward pass:  logits_nv = sum_c x_nc W_vc
         dx = dlogits W     dW = dlogits^T x
 
     dlogits: (..., V) gradient of the logits
-    out:     {"weight"} an array to write dweight into; a new one by default
     returns dx (..., C), dweight (V, C).
+
+    Not for a first reading: out is {"weight"}, an array to write dweight into.
     """
     x, weight = cache["x"], cache["weight"]
     V, C = weight.shape
     dlogits = dlogits.reshape(-1, V)
-    dx = matmul(dlogits, weight).reshape(x.shape)
-    dweight = matmul(dlogits.T, x.reshape(-1, C), out=out["weight"] if out else None)
+    dx = matmul(dlogits, weight).reshape(x.shape)  # (N, V) @ (V, C) -> (N, C)
+    dweight = matmul(dlogits.T, x.reshape(-1, C), out=out["weight"] if out else None)  # (V, N) @ (N, C)
     return dx, dweight

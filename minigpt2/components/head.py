@@ -31,18 +31,19 @@ def head_forward(x, params):
     return logits, cache
 
 
-def head_backward(dlogits, cache, out=None):
-    """Gradients of ``head_forward``, which run through it upside-down.
+def head_backward(dlogits, cache, *, out=None):
+    """Gradients of ``head_forward``, in reverse order.
 
     dlogits: (B, T, V) gradient of the logits
-    out:     list like ``params`` to write the parameters' gradients into; new arrays by default
     returns dx (B, T, C) and grads, a list like ``params``.
+
+    Not for a first reading: out is a list like ``params`` to write the parameters' gradients into.
     """
     layers, grads = cache["layers"], []
     out = out or [None] * len(layers)
-    dx, dweight, dbias = linear_backward(dlogits, layers[-1], out[-1])
+    dx, dweight, dbias = linear_backward(dlogits, layers[-1], out=out[-1])
     grads.append({"weight": dweight, "bias": dbias})
     for layer, gelu, its_out in zip(layers[-2::-1], cache["gelus"][::-1], out[-2::-1], strict=True):
-        dx, dweight, dbias = linear_backward(gelu_backward(dx, gelu), layer, its_out)
+        dx, dweight, dbias = linear_backward(gelu_backward(dx, gelu), layer, out=its_out)
         grads.append({"weight": dweight, "bias": dbias})
     return dx, grads[::-1]

@@ -19,14 +19,15 @@ def lora_forward(weight, a, b, alpha):
     raises: ValueError when the shapes do not fit.
     Source: Hu et al. 2022, "LoRA: Low-Rank Adaptation of Large Language Models", section 4.1, eq. 3, where
         B A stands for our A B, since weights are stored (in, out) here.
+
+    >>> lora_forward(np.eye(2), a=np.array([[1.0], [0]]), b=np.array([[0.0, 1]]), alpha=3)[0]
+    array([[1., 3.],
+           [0., 1.]])
     """
     if a.shape[1:] != b.shape[:1] or (a.shape[0], b.shape[1]) != weight.shape:
         raise ValueError(f"lora: a (I, r) and b (r, O) must give weight {weight.shape}, got {a.shape} and {b.shape}")
     scale = alpha / a.shape[1]
-    merged = a @ b
-    merged *= scale
-    merged += weight
-    return merged, {"a": a, "b": b, "scale": scale}
+    return weight + scale * (a @ b), {"a": a, "b": b, "scale": scale}  # (I, O) + (I, r) @ (r, O)
 
 
 def lora_backward(dmerged, cache):
@@ -35,10 +36,8 @@ def lora_backward(dmerged, cache):
         dW = dW'     dA = (alpha / r) dW' B^T     dB = (alpha / r) A^T dW'
 
     dmerged: (I, O) gradient of the merged weight, as the layer's backward pass gives it
-    returns dweight (I, O), da (I, r), db (r, O). Who keeps the weight frozen has no use for the first.
+    returns dweight (I, O), da (I, r), db (r, O). The first is not needed while the weight is frozen.
     """
-    da = dmerged @ cache["b"].T
-    da *= cache["scale"]
-    db = cache["a"].T @ dmerged
-    db *= cache["scale"]
+    da = cache["scale"] * (dmerged @ cache["b"].T)  # (I, O) @ (O, r) -> (I, r)
+    db = cache["scale"] * (cache["a"].T @ dmerged)  # (r, I) @ (I, O) -> (r, O)
     return dmerged, da, db

@@ -20,6 +20,10 @@ def position_forward(x, weight, start=0):
     returns y (B, T, C) and the cache for ``position_backward``.
     raises: ValueError when start + T exceeds P: there is no vector for such a position.
     Source: Radford et al. 2018, eq. 2.
+
+    >>> position_forward(np.zeros((1, 2, 2)), np.array([[1.0, 2], [3, 4], [5, 6]]), start=1)[0]
+    array([[[3., 4.],
+            [5., 6.]]])
     """
     T, P = x.shape[1], weight.shape[0]
     if start + T > P:
@@ -30,14 +34,15 @@ def position_forward(x, weight, start=0):
     return x + weight[start : start + T], {"weight": weight, "start": start}
 
 
-def position_backward(dy, cache, out=None):
+def position_backward(dy, cache, *, out=None):
     """Gradients of ``position_forward``.
 
         dx = dy     dW[start + t] = sum_b dy_bt, zero for the positions that were not used
 
-    dy:  (B, T, C) gradient of the output
-    out: {"weight"} an array to write dweight into; a new one by default
+    dy: (B, T, C) gradient of the output
     returns dx (B, T, C), dweight (P, C).
+
+    Not for a first reading: out is {"weight"}, an array to write dweight into.
     """
     weight, start = cache["weight"], cache["start"]
     xp = array_module(dy)
@@ -57,6 +62,10 @@ def sinusoidal_positions(P, C, dtype="float32"):
     P: number of positions; C: channels, even or odd; dtype: of the result
     returns (P, C). It is a constant: there is nothing to learn, so it has no backward.
     Source: Vaswani et al. 2017, "Attention Is All You Need", section 3.5.
+
+    >>> sinusoidal_positions(2, 2).round(2)
+    array([[0.  , 1.  ],
+           [0.84, 0.54]], dtype=float32)
     """
     even = np.arange(0, C, 2)
     angles = np.arange(P)[:, None] / 10000.0 ** (even / C)

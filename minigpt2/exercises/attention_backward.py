@@ -5,7 +5,8 @@ import math
 
 import numpy as np
 
-from minigpt2.components.attention import attention_backward, attention_forward, softmax_backward, softmax_forward
+from minigpt2.components.attention import attention_backward, attention_forward
+from minigpt2.components.softmax import softmax_backward, softmax_forward
 from minigpt2.exercises.attention_forward import (
     attention_by_blocks,
     attention_cases,

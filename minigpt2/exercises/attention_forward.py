@@ -5,8 +5,9 @@ import math
 
 import numpy as np
 
-from minigpt2.components.attention import attention_forward, softmax_forward
+from minigpt2.components.attention import attention_forward
 from minigpt2.components.linear import linear_forward
+from minigpt2.components.softmax import softmax_forward
 from minigpt2.exercises.task import Case, Mistake, Task
 
 NOTEBOOK = "2_5_3_attention"

@@ -4,13 +4,16 @@ import math
 
 import numpy as np
 
-from minigpt2.components.attention import KeyValueCache, attention_forward, softmax_forward
+from minigpt2.components.attention import attention_forward
 from minigpt2.components.feed_forward import feed_forward_forward
+from minigpt2.components.key_value_cache import KeyValueCache, KeyValueCaches
 from minigpt2.components.layer_norm import layer_norm_forward
 from minigpt2.components.linear import linear_forward
+from minigpt2.components.softmax import softmax_forward
+from minigpt2.config import GPT2Config
 from minigpt2.exercises.task import Case, Mistake, Task
 from minigpt2.generation import keep_top_p, next_token_probs
-from minigpt2.model import GPT2, GPT2Config, gpt2_forward
+from minigpt2.model import GPT2, gpt2_forward
 
 ATTENTION = "2_5_3_attention"
 GENERATION = "2_3_text_generation"
@@ -210,8 +213,7 @@ def _model_params(rng, V, P, C, n_layer):
 def _model_cases(rng):
     def inputs(B, T, past, V, P, C, n_head, n_layer):
         kept = [
-            dict(zip("kv", rng.standard_normal((2, B, n_head, past, C // n_head)), strict=True))
-            for _ in range(n_layer)
+            dict(zip("kv", rng.standard_normal((2, B, n_head, past, C // n_head)), strict=True)) for _ in range(n_layer)
         ]
         return {
             "ids": rng.integers(0, V, (B, T)),
@@ -242,7 +244,7 @@ def gpt2_step(ids, params, n_head, past):
         if past:
             cache.append(past[layer]["k"], past[layer]["v"])
         caches.append(cache)
-    logits, _ = gpt2_forward(ids, params, GPT2Config(n_embd=n_head, n_head=n_head), past=caches)
+    logits, _ = gpt2_forward(ids, params, GPT2Config(n_embd=n_head, n_head=n_head), past=KeyValueCaches(caches))
     return logits, [{"k": cache.keys, "v": cache.values} for cache in caches]
 
 
@@ -322,9 +324,7 @@ MODEL_STEP = Task(
         Mistake(
             "The old keys and values are in the returned past twice. What attention_step returns contains them "
             "already.",
-            _model_step(
-                keep=lambda old, new: {name: np.concatenate([old[name], new[name]], axis=2) for name in "kv"}
-            ),
+            _model_step(keep=lambda old, new: {name: np.concatenate([old[name], new[name]], axis=2) for name in "kv"}),
         ),
         Mistake(
             "The returned past has only the new tokens' keys and values. The next call needs all of them.",
@@ -737,8 +737,9 @@ NUCLEUS = Task(
         Mistake(
             "One token too many stays: with those before it the sum is p already.",
             lambda logits, p: _nucleus(
-                logits, p, drop=lambda probs, total, p: np.roll(total - probs >= p, 1, axis=-1)
-                & (np.arange(probs.shape[-1]) > 0)
+                logits,
+                p,
+                drop=lambda probs, total, p: np.roll(total - probs >= p, 1, axis=-1) & (np.arange(probs.shape[-1]) > 0),
             ),
         ),
         Mistake(

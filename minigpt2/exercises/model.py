@@ -6,11 +6,13 @@ import math
 
 import numpy as np
 
-from minigpt2.components.attention import attention_backward, attention_forward, softmax_forward
+from minigpt2.components.attention import attention_backward, attention_forward
 from minigpt2.components.feed_forward import feed_forward_backward, feed_forward_forward
 from minigpt2.components.layer_norm import layer_norm_backward, layer_norm_forward
+from minigpt2.components.softmax import softmax_forward
+from minigpt2.config import GPT2Config
 from minigpt2.exercises.task import Case, Mistake, Task
-from minigpt2.model import GPT2, GPT2Config, block_backward, block_forward, gpt2_backward, gpt2_forward
+from minigpt2.model import GPT2, block_backward, block_forward, gpt2_backward, gpt2_forward
 from minigpt2.parameters import flatten
 
 NOTEBOOK = "2_5_framework"
@@ -120,7 +122,7 @@ ORDER = (
 BLOCK_FORWARD = Task(
     "block_forward",
     ("y",),
-    lambda x, params, n_head: block_forward(x, params, n_head)[0],
+    lambda x, params, n_head: block_forward(x, params, _config(n_head))[0],
     _block_cases,
     (
         Mistake(
@@ -187,7 +189,7 @@ BLOCK_FORWARD = Task(
 
 def _block_with_cache(x, params, n_head):
     """Our forward pass, with everything in the cache that a backward pass may want."""
-    y, cache = block_forward(x, params, n_head)
+    y, cache = block_forward(x, params, _config(n_head))
     return y, cache | {"x": x, "params": params, "n_head": n_head}
 
 
@@ -341,7 +343,7 @@ def _embedded(ids, params, start=0, scale=1.0):
 def _through(x, params, n_head, blocks=None, ln_f=True, each=0.0):
     """From the sum of the embeddings to the last activations."""
     for block in params["h"] if blocks is None else blocks:
-        x, _ = block_forward(x + each, block, n_head)
+        x, _ = block_forward(x + each, block, _config(n_head))
     return layer_norm_forward(x, **params["ln_f"])[0] if ln_f else x
 
 
@@ -781,9 +783,7 @@ MODEL_BACKWARD = Task(
         Mistake(
             "wte has only its gradient as the embedding. It is used a second time, at the output layer: both shares "
             "are added.",
-            functools.partial(
-                _model_grads, change=lambda made, shares, *_: {"wte": {"weight": shares["embedding"]}}
-            ),
+            functools.partial(_model_grads, change=lambda made, shares, *_: {"wte": {"weight": shares["embedding"]}}),
         ),
         Mistake(
             "wte has only its gradient as the output layer. It is used a second time, at the bottom: both shares are "

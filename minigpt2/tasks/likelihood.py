@@ -83,8 +83,7 @@ def shared_prefix_log_probs(model, prefix, continuations):
     logits = xp.repeat(logits, len(lengths), axis=0)
     ids, real = _pad([np.asarray(continuation) for continuation in continuations])
     if max(lengths) > 1:
-        for layer in past:
-            layer.select(xp.zeros(len(lengths), "int64"))
+        past.select(np.zeros(len(lengths), "int64"))
         later, _ = model.forward(ids[:, :-1], past=past, keep=False)
         logits = xp.concatenate([logits, later], axis=1)
     return _score(logits, ids, real)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from minigpt2.components.attention import softmax_forward
 from minigpt2.components.feed_forward import feed_forward_forward
+from minigpt2.components.softmax import softmax_forward
 
 
 def norm(x, p, eps=1e-5):

@@ -1,0 +1,47 @@
+"""Softmax, which turns attention's scores into probabilities (section 2.5.3), and scores of tokens as well.
+
+Shapes: ... any leading dimensions, S scores that share a probability of 1.
+"""
+
+from minigpt2.backend import array_module
+
+
+def softmax_forward(scores, *, out=None):
+    """Turn scores into probabilities.
+
+        p = exp(s - max s) / sum exp(s - max s)        along the last axis; the maximum keeps exp finite
+
+    scores: (..., S), -inf where nothing may be seen
+    returns probs (..., S), each row sums to 1. They are all that ``softmax_backward`` needs.
+
+    Not for a first reading: out is an array to write to, ``scores`` itself if they are not needed again.
+
+    >>> softmax_forward(np.array([0, np.log(3)]))
+    array([0.25, 0.75])
+    """
+    xp = array_module(scores)
+    probs = xp.subtract(scores, scores.max(axis=-1, keepdims=True), out=out)
+    xp.exp(probs, out=probs)
+    probs /= (probs @ xp.ones(probs.shape[-1], probs.dtype))[..., None]  # BLAS sums rows several times as fast
+    return probs
+
+
+def softmax_backward(dprobs, probs, *, out=None):
+    """Gradient of ``softmax_forward``.
+
+        dscores = probs * (dprobs - sum_s(dprobs * probs))        zero wherever probs is zero
+
+    Each row of dscores sums to 0: raising all scores alike changes no probability.
+
+    dprobs, probs: (..., S)
+    returns dscores (..., S).
+
+    Not for a first reading: out is an array to write to, which may be ``dprobs``.
+
+    >>> softmax_backward(np.array([1.0, 0]), np.array([0.25, 0.75]))
+    array([ 0.1875, -0.1875])
+    """
+    xp = array_module(probs)
+    dscores = xp.subtract(dprobs, xp.einsum("...s,...s->...", dprobs, probs)[..., None], out=out)
+    dscores *= probs
+    return dscores

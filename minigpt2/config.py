@@ -1,0 +1,195 @@
+"""The numbers that make one GPT-2 differ from another, under Hugging Face's names."""
+
+import dataclasses
+import reprlib
+import sys
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+
+import numpy as np
+
+from minigpt2 import checkpoint
+
+PRESETS = {  # the four released sizes, under their names on the hub
+    "gpt2": {"n_layer": 12, "n_head": 12, "n_embd": 768},
+    "gpt2-medium": {"n_layer": 24, "n_head": 16, "n_embd": 1024},
+    "gpt2-large": {"n_layer": 36, "n_head": 20, "n_embd": 1280},
+    "gpt2-xl": {"n_layer": 48, "n_head": 25, "n_embd": 1600},
+}
+
+# Variations that Hugging Face's configuration can describe but that GPT-2 as released does not have.
+FIXED_BY_GPT2 = {
+    "activation_function": "gelu_new",
+    "scale_attn_weights": True,
+    "scale_attn_by_inverse_layer_idx": False,
+    "add_cross_attention": False,
+}
+
+MAX_SIZE = 2**31 - 1  # of anything: what is above is no size, but a fault in a file
+
+
+@dataclass(frozen=True)
+class GPT2Config:
+    """The sizes and probabilities of a GPT-2; by default those of the smallest released one.
+
+    raises: TypeError or ValueError when a number is of the wrong kind or out of range.
+    """
+
+    vocab_size: int = 50257  # V, tokens that there are
+    n_positions: int = 1024  # P, the most tokens it can look at
+    n_embd: int = 768  # C, channels: the numbers that stand for a token
+    n_layer: int = 12  # blocks
+    n_head: int = 12  # H, attention heads, a divisor of n_embd
+    n_inner: int | None = None  # F, width of the feed-forward network; None: 4 C
+    embd_pdrop: float = 0.1  # while training: of dropping a number of the embeddings,
+    attn_pdrop: float = 0.1  # an attention probability,
+    resid_pdrop: float = 0.1  # a number that a sub-layer adds to the stream
+    layer_norm_epsilon: float = 1e-5  # eps of every layer norm
+    initializer_range: float = 0.02  # standard deviation of new weights
+    tie_word_embeddings: bool = True  # whether the output layer is the token embedding
+    head_layers: int = 1  # above 1: an output layer of so many; GPT-2 as released has one
+    bos_token_id: int | None = None  # <|endoftext|>, which begins ...
+    eos_token_id: int | None = None  # ... and ends a document, if there is one
+
+    def __post_init__(self):
+        for check, names in CHECKS.items():
+            for name in names:
+                check(name, getattr(self, name))
+        if self.n_embd % self.n_head:
+            raise ValueError(
+                f"GPT2Config: n_embd={self.n_embd} must be a multiple of n_head={self.n_head}, "
+                "because every head gets an equal share of the channels"
+            )
+
+    @classmethod
+    def preset(cls, name, **changes):
+        """The configuration of a released size: "gpt2", "gpt2-medium", "gpt2-large" or "gpt2-xl"."""
+        if name not in PRESETS:
+            raise ValueError(f"GPT2Config.preset: expected one of {', '.join(PRESETS)}, got {name!r}")
+        return cls(**PRESETS[name] | {"bos_token_id": 50256, "eos_token_id": 50256} | changes)
+
+    @classmethod
+    def from_dict(cls, values):
+        """Read the content of a Hugging Face config.json; keys that do not change the model are passed over.
+
+        raises: ValueError when a value is of the wrong kind or out of range, or asks for what GPT-2 does not have.
+        """
+        for name, wanted in FIXED_BY_GPT2.items():
+            if values.get(name, wanted) != wanted:
+                raise ValueError(f"config: {name}={reprlib.repr(values[name])}, but GPT-2 as released has {wanted!r}")
+        if values.get("model_type", "gpt2") not in ("gpt2", "minigpt2"):
+            raise ValueError(f"config: model_type is {reprlib.repr(values['model_type'])}, expected 'gpt2'")
+        names = {field.name for field in dataclasses.fields(cls)}
+        try:
+            return cls(**{name: value for name, value in values.items() if name in names})
+        except TypeError as error:  # a fault of the file, not of the code
+            raise ValueError(str(error)) from None
+
+    @classmethod
+    def from_pretrained(cls, folder):
+        """Read a folder's config.json; errors as ``from_dict``, naming the file, and FileNotFoundError."""
+        values = checkpoint.read_config(folder)
+        try:
+            return cls.from_dict(values)
+        except ValueError as error:
+            raise ValueError(f"{Path(folder) / checkpoint.CONFIG}: {error}") from None
+
+    def to_dict(self):
+        """The content of a config.json that Hugging Face's transformers understands.
+
+        Unless head_layers is above 1: that model is not one of theirs, and is not called so.
+        """
+        values = {
+            "architectures": ["GPT2LMHeadModel"],
+            "model_type": "gpt2",
+            "activation_function": "gelu_new",
+            **dataclasses.asdict(self),
+        }
+        if self.head_layers > 1:
+            return values | {"architectures": ["GPT2"], "model_type": "minigpt2"}
+        del values["head_layers"]
+        return values
+
+    def parameter_shapes(self):
+        """Dict from the dotted name of each parameter to its shape, in the order of computation."""
+        return dict(self.iter_shapes())
+
+    def iter_shapes(self):
+        """Yield the pairs of ``parameter_shapes`` one by one, of which a hostile config.json can ask for any number."""
+        V, P, C, F = self.vocab_size, self.n_positions, self.n_embd, self.n_inner or 4 * self.n_embd
+        yield "wte.weight", (V, C)
+        yield "wpe.weight", (P, C)
+        for layer in range(self.n_layer):
+            for name, *shape in (
+                ("ln_1", C), ("attn.c_attn", C, 3 * C), ("attn.c_proj", C, C),
+                ("ln_2", C), ("mlp.c_fc", C, F), ("mlp.c_proj", F, C),
+            ):  # fmt: skip
+                yield f"h.{layer}.{name}.weight", tuple(shape)
+                yield f"h.{layer}.{name}.bias", (shape[-1],)
+        yield "ln_f.weight", (C,)
+        yield "ln_f.bias", (C,)
+        if self.head_layers > 1:
+            for layer in range(self.head_layers):
+                outputs = V if layer == self.head_layers - 1 else C
+                yield f"head.{layer}.weight", (C, outputs)
+                yield f"head.{layer}.bias", (outputs,)
+        elif not self.tie_word_embeddings:
+            yield "lm_head.weight", (V, C)
+
+
+def _size(name, value):
+    """At least one, and not beyond what a file could hold."""
+    _integer(name, value)
+    if value < 1:
+        raise ValueError(f"GPT2Config: {name} must be at least 1, got {reprlib.repr(value)}")
+    if value > MAX_SIZE:
+        raise ValueError(f"GPT2Config: {name} must be at most {MAX_SIZE:,}, got {reprlib.repr(value)}")
+
+
+def _size_or_none(name, value):
+    if value is not None:
+        _size(name, value)
+
+
+def _integer(name, value, wanted="an integer"):
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"GPT2Config: {name} must be {wanted}, got {reprlib.repr(value)}")
+
+
+def _token_or_none(name, value):
+    if value is not None:
+        _integer(name, value, "an integer or None")
+
+
+def _real(name, value):
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"GPT2Config: {name} must be a number, got {reprlib.repr(value)}")
+
+
+def _probability(name, value):
+    _real(name, value)
+    if not 0 <= value < 1:
+        raise ValueError(f"GPT2Config: {name} must be in [0, 1), got {reprlib.repr(value)}")
+
+
+def _positive(name, value):
+    _real(name, value)
+    if not 0 < value <= sys.float_info.max:
+        wanted = "finite" if value > 0 else "above 0"
+        raise ValueError(f"GPT2Config: {name} must be {wanted}, got {reprlib.repr(value)}")
+
+
+def _flag(name, value):
+    if not isinstance(value, bool):
+        raise TypeError(f"GPT2Config: {name} must be true or false, got {reprlib.repr(value)}")
+
+
+CHECKS = {  # of each field
+    _size: ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "head_layers"),
+    _size_or_none: ("n_inner",),
+    _probability: ("embd_pdrop", "attn_pdrop", "resid_pdrop"),
+    _positive: ("layer_norm_epsilon", "initializer_range"),
+    _flag: ("tie_word_embeddings",),
+    _token_or_none: ("bos_token_id", "eos_token_id"),
+}
