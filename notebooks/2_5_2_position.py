@@ -230,8 +230,16 @@ plt.show()
 # %% [markdown] tags=["en"]
 # ## 4. The code
 #
-# The library's own source, fetched while the notebook was built. `xp` is NumPy (or CuPy, for arrays on a graphics
-# card).
+# First the bare formula and its gradient, from the page of the package on which the whole of GPT-2 stands:
+
+# %%
+style.show_plain("position")
+
+# %% [markdown] tags=["en"]
+# Now the library's own, fetched while the notebook was built. It does the same, and refuses a text that is longer than
+# the table, where the page above would fail with a message about shapes. It can write the gradient into an array that
+# is there already (`out`), so that all gradients of a model lie in one row of memory, which the optimizer likes. `xp`
+# is NumPy (or CuPy, for arrays on a graphics card).
 
 # %%
 style.show_source(position_forward, position_backward, sinusoidal_positions)

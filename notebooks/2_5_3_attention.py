@@ -31,13 +31,9 @@ sys.path.insert(0, "..")  # style.py lies beside the sources of the notebooks
 import style
 
 import minigpt2
-from minigpt2.components.attention import (
-    KeyValueCache,
-    attention_backward,
-    attention_forward,
-    softmax_backward,
-    softmax_forward,
-)
+from minigpt2.components.attention import attention_backward, attention_forward
+from minigpt2.components.key_value_cache import KeyValueCache, KeyValueCaches
+from minigpt2.components.softmax import softmax_backward, softmax_forward
 from minigpt2.reference import CASES, recorded, relative_error
 
 style.use()
@@ -253,18 +249,24 @@ plt.show()
 # %% [markdown] tags=["en"]
 # ## 4. The code
 #
-# This is the library's own source, fetched while the notebook was built. Compare it with the formulas, line by line.
-# Some things are there for speed: $q$ is scaled and not the much larger scores, the probabilities are written over the
-# scores, and a long text is worked through in blocks of queries (`_query_blocks`), so that no time is spent on keys
-# that the mask would remove anyway. For up to 256 tokens there is a single block: read `rows` and `keys` as "all", and
-# `S`, the number of keys, as `T`. `in_parallel` hands the heads to the processor's cores: read `some`, a few sequences
-# and heads, as "all" as well. `_future` is the causal mask: zeros on and below the diagonal, $-\infty$ above. Three
-# arguments have their turn later: `dropout`, to which the variable `mask` belongs, in notebook 2.5.6, and `past` at
-# the end of this one; without `keep` the probabilities are forgotten. `xp` is NumPy (or CuPy, for arrays on a graphics
-# card).
+# First the bare formulas, from the page of the package on which the whole of GPT-2 stands. Compare them with section 3,
+# line by line. `split_heads` makes (B, H, T, D) of (B, T, C), and `merge_heads` the other way round; `named` gives the
+# two gradients of a linear layer their names.
 
 # %%
-style.show_source(attention_forward, softmax_forward, attention_backward, softmax_backward)
+style.show_plain("softmax", "attention")
+
+# %% [markdown] tags=["en"]
+# Now the library's own, fetched while the notebook was built. ATTENTION_PROSE
+
+# %%
+style.show_source(attention_forward, attention_backward)
+
+# %% [markdown] tags=["en"]
+# The softmax is in a file of its own. SOFTMAX_PROSE
+
+# %%
+style.show_source(softmax_forward, softmax_backward)
 
 # %% [markdown] tags=["en"]
 # ### By hand
@@ -642,7 +644,7 @@ print(f"\nwithout attention in any block: {rise(*heads):.2f}")
 # per step. That is `past`, in the source above.
 
 # %%
-style.show_source(KeyValueCache)
+style.show_source(KeyValueCache, KeyValueCaches)
 
 # %% [markdown] tags=["en"]
 # No approximation is involved. We give the scene to the model one token at a time and compare with reading it whole:

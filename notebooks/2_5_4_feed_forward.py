@@ -259,12 +259,15 @@ print(f"the least largest error, in steps of 0.0001, is at c = {best:.4f}")
 # %% [markdown] tags=["en"]
 # ## 4. The code
 #
-# This is the library's own source, fetched while the notebook was built. Compare it with the formulas, line by line.
-# Some things are there for speed: all tokens are put into one matrix (`reshape`), a power is written as a product, and
-# the GELU changes its arrays in place. Its backward pass builds the bracket of step 3 with all signs turned, and turns
-# them back by multiplying with $-\frac12$. The processor's cores share the work: `matmul(x, weight, plus=bias)` is `x
-# @ weight + bias`, `by_rows(gelu, x)` is `gelu(x)`, and `sum_rows(a)` is `a.sum(axis=0)`. `xp` is NumPy (or CuPy, for
-# arrays on a graphics card).
+# First the bare formulas, from the page of the package on which the whole of GPT-2 stands. They are those of section 3,
+# line by line; `rows(x)` puts all tokens' vectors below each other, as one matrix, and `named` gives the two gradients
+# of a linear layer their names.
+
+# %%
+style.show_plain("linear", "gelu", "feed_forward")
+
+# %% [markdown] tags=["en"]
+# Now the library's own, fetched while the notebook was built. GELU_PROSE
 
 # %%
 style.show_source(

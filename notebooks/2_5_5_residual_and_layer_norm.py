@@ -243,11 +243,14 @@ plt.show()
 # %% [markdown] tags=["en"]
 # ## 4. The code
 #
-# This is the library's own source, fetched while the notebook was built. Compare it with the formulas, line by line.
-# Two things are there for speed: a mean is written as a product with a vector of $1/C$, and arrays are changed in place
-# (`dx -= ...`) where nobody needs the old values. `einsum("...c,...c->...", a, b)` is $\sum_c a_c b_c$ for each token;
-# `sum_rows(a)` is `a.sum(axis=0)`, and `sum_row_products(a, b)` is `(a * b).sum(axis=0)`. `by_rows(formula, x)` is
-# `formula(x)`, with the rows, which here are the tokens, shared among the processor's cores.
+# First the bare formulas, from the page of the package on which the whole of GPT-2 stands. They are those of section 3,
+# line by line; `rows(x)` puts all tokens' vectors below each other, as one matrix.
+
+# %%
+style.show_plain("residual", "layer_norm")
+
+# %% [markdown] tags=["en"]
+# Now the library's own, fetched while the notebook was built. LAYER_NORM_PROSE
 
 # %%
 style.show_source(layer_norm_forward, layer_norm_backward, residual_forward, residual_backward)
@@ -365,10 +368,12 @@ def stack_forward(x, blocks, n_head, wiring, eps=1e-5):
 
 reference = recorded("block")
 x, params = reference["inputs"]["x"], reference["inputs"]["params"]
-y, _ = block_forward(x, params, **CASES["block"].options)
+n_head, eps = (CASES["block"].options[name] for name in ("n_head", "eps"))
+config = minigpt2.GPT2Config(n_embd=x.shape[-1], n_head=n_head, layer_norm_epsilon=eps)
+y, _ = block_forward(x, params, config)
 style.show_agreement("block_forward of the package", relative_error(y, reference["y"])[0])
 for wiring in ("pre-norm", "post-norm"):
-    y, _ = stack_forward(x, [params], wiring=wiring, **CASES["block"].options)
+    y, _ = stack_forward(x, [params], n_head, wiring, eps)
     style.show_agreement(wiring, relative_error(y, reference["y"])[0])
 
 # %% [markdown] tags=["en"]

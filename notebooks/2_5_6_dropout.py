@@ -34,7 +34,7 @@ import style
 
 import minigpt2
 from minigpt2.char_tokenizer import CharTokenizer
-from minigpt2.components.attention import softmax_forward
+from minigpt2.components.softmax import softmax_forward
 from minigpt2.components.dropout import dropout_backward, dropout_forward, dropout_mask
 from minigpt2.evaluation import total_nats
 from minigpt2.model import gpt2_forward
@@ -192,7 +192,15 @@ plt.show()
 # %% [markdown] tags=["en"]
 # ## 4. The code
 #
-# The library's own source, fetched while the notebook was built. `xp` is NumPy (or CuPy, for arrays on a graphics
+# First the bare formulas, from the page of the package on which the whole of GPT-2 stands:
+
+# %%
+style.show_plain("dropout")
+
+# %% [markdown] tags=["en"]
+# Now the library's own, fetched while the notebook was built. It can be switched off: without `rng`, as in evaluation,
+# or with $p = 0$, nothing is drawn and nothing is multiplied. The mask is a function of its own because attention uses
+# it alone, on probabilities that it works on piece by piece. `xp` is NumPy (or CuPy, for arrays on a graphics
 # card). Random numbers are drawn uniformly from 0 to 1; a fraction $p$ of them is below $p$.
 
 # %%

@@ -192,7 +192,14 @@ for V in (8, 1024, 50257):
 # %% [markdown] tags=["en"]
 # ## 4. The code
 #
-# One pair of functions serves 2.5.7 and 2.5.8. Smoothing is the two lines after `if label_smoothing:` and `if e:`,
+# One pair of functions serves 2.5.7 and 2.5.8. First as bare formulas, from the page of the package on which the whole
+# of GPT-2 stands. There $q$ is an array, and the two lines that make it are all that smoothing is:
+
+# %%
+style.show_plain("cross_entropy")
+
+# %% [markdown] tags=["en"]
+# Now the library's own. It never makes $q$, which has a row of $V$ numbers for each token: CROSS7_PROSE Smoothing is the two lines after `if label_smoothing:` and `if e:`,
 # and the factor `1.0 - e`. (`masked_mean(losses, counted)` is `losses[counted].mean()`; `in_parallel` calls a
 # function for a few rows at a time, on all cores.)
 

@@ -223,7 +223,15 @@ plt.show()
 # %% [markdown] tags=["en"]
 # ## 4. The code
 #
-# The library's own source. It serves label smoothing too, so you meet an `e`; with `e = 0` its terms disappear. The
+# First the bare formulas, from the page of the package on which the whole of GPT-2 stands. They serve label smoothing
+# too (2.5.7); with 0 for it, `q` is 1 at the target and 0 elsewhere. `counted` marks the positions that have a target.
+
+# %%
+style.show_plain("cross_entropy")
+
+# %% [markdown] tags=["en"]
+# Now the library's own. There is an `e` for the smoothing; with `e = 0` its terms disappear. The page above makes four
+# arrays of $V$ numbers per token, for GPT-2's vocabulary a gigabyte for every thousand tokens and more. Here the
 # probabilities are never stored: forward keeps `log_sum_exp`, one number for each position, and backward makes $p$
 # anew from it. `in_parallel` hands a few rows at a time to the processor's cores, which is faster, and changes no
 # number. `check_targets` refuses targets that are no tokens, and `masked_mean(losses, counted)` is

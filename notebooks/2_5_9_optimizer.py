@@ -27,8 +27,9 @@ sys.path.insert(0, "..")  # style.py lies beside the sources of the notebooks
 import style
 
 import minigpt2
+from minigpt2 import plain
 from minigpt2.components.loss import cross_entropy_forward
-from minigpt2.components.optimizer import SGD, AdamW, _adamw, _clipped, learning_rate
+from minigpt2.components.optimizer import SGD, AdamW, adamw_chunk, clipped, learning_rate
 from minigpt2.reference import LABEL_SMOOTHING, LEARNING_RATES, MAX_NORM, TINY, TRAINING, recorded, relative_error
 from minigpt2.training import TrainingSettings
 
@@ -301,9 +302,14 @@ plt.show()
 # %% [markdown] tags=["en"]
 # ## 4. The code
 #
-# The library's own source: the two optimizers, then the function that does Adam's work, and the clipping. `flat_view`
-# gives all parameters as one long row. The row is worked on in chunks, some of them at the same time; this changes no
-# number.
+# First the bare formulas, from the page of the package on which the whole of GPT-2 stands: clipping, the two moments,
+# the step. `moments` are pairs of zeros, one for each parameter, at the start.
+
+# %%
+style.show_source(plain.adamw)
+
+# %% [markdown] tags=["en"]
+# Now the library's own source: the two optimizers, then the function that does Adam's work, and the clipping. ADAMW_PROSE
 #
 # One rearrangement needs a word. With $\rho = 1/\sqrt{1-\beta_2^{\,t}}$, which the code calls `root_correction`, we
 # have $\sqrt{\hat v} = \rho\sqrt v$, and so
@@ -316,7 +322,7 @@ plt.show()
 # Two multiplications of whole arrays have become two of single numbers.
 
 # %%
-style.show_source(SGD, AdamW, _adamw, _clipped, learning_rate)
+style.show_source(SGD, AdamW, adamw_chunk, clipped, learning_rate)
 
 # %% [markdown] tags=["en"]
 # ### By hand

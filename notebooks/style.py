@@ -11,6 +11,8 @@ from cycler import cycler
 from IPython.display import Markdown, display
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
+from minigpt2 import plain
+
 BLUE, ORANGE, GREEN, GREY = "#0b559f", "#d9730d", "#5aa87a", "0.45"  # dark to light, so they differ in grey as well
 
 
@@ -20,6 +22,16 @@ def show_source(*objects):
         module = thing.__name__ if inspect.ismodule(thing) else thing.__module__
         source = textwrap.dedent(inspect.getsource(thing)).strip()
         display(Markdown(f"`{module.replace('.', '/')}.py`\n\n```python\n{source}\n```"))
+
+
+def show_plain(*names):
+    """Display components of ``minigpt2/plain.py``, the page that explains: a pair in one box, under its file's name."""
+    pairs = []
+    for name in names:
+        both = [getattr(plain, f"{name}_{direction}") for direction in ("forward", "backward")]
+        pairs.append("\n\n".join(inspect.getsource(function).strip() for function in both))
+    source = "\n\n\n".join(pairs)
+    display(Markdown(f"`minigpt2/plain.py`\n\n```python\n{source}\n```"))
 
 
 def show_check(report):

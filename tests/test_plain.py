@@ -1,6 +1,7 @@
 """The page that explains, plain.py: it computes what the components compute, and what PyTorch does."""
 
 import ast
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -166,6 +167,12 @@ def test_it_is_one_page_and_needs_numpy_alone():
     page = ast.parse(source).body[:-1]  # all but what runs it as a script
     imports = [node for node in page if isinstance(node, ast.Import | ast.ImportFrom)]
     assert [ast.unparse(node) for node in imports] == ["import numpy as np"]
+
+
+def test_the_readme_shows_it_word_for_word():
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    for function in (plain.attention_forward, plain.attention_backward):
+        assert inspect.getsource(function) in readme
 
 
 def test_it_has_every_pair_of_its_components():
