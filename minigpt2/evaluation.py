@@ -95,9 +95,9 @@ def total_nats(model, ids, stride=None, context=None, progress=False):
     predicted_before = np.concatenate([[0], starts[:-1] + T])
     nats, B = 0.0, max(1, 4096 // T)
     bar = tqdm(range(0, len(starts), B), "evaluating", leave=False, disable=None if progress else True)
-    for some in (slice(first, first + B) for first in bar):
-        seen = starts[some, None] + np.arange(T)
-        targets = np.where(seen >= predicted_before[some, None], ids[seen + 1], np.int64(-100))
+    for chunk in (slice(first, first + B) for first in bar):
+        seen = starts[chunk, None] + np.arange(T)
+        targets = np.where(seen >= predicted_before[chunk, None], ids[seen + 1], np.int64(-100))
         nats += model.loss(ids[seen], targets) * int((targets != -100).sum())
     return nats
 

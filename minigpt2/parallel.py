@@ -103,7 +103,7 @@ def by_rows(formula, *arrays):
     N, parts = len(tables[0]), 2 * -(-x.size // (2 * CHUNK))  # an even number, for two cores
     results, first = [], threading.Lock()
 
-    def some(rows):
+    def work(rows):
         made = formula(*(table[rows] for table in tables))
         made = made if isinstance(made, tuple) else (made,)
         with first:
@@ -112,7 +112,7 @@ def by_rows(formula, *arrays):
         for whole, part in zip(results, made, strict=True):
             whole[rows] = part
 
-    in_parallel(some, _cuts(N, parts, 1))
+    in_parallel(work, _cuts(N, parts, 1))
     results = [whole.reshape(*x.shape[:-1], *whole.shape[1:]) for whole in results]
     return tuple(results) if len(results) > 1 else results[0]
 
@@ -122,7 +122,7 @@ def sum_rows(x, out=None):
     xp = array_module(x)
     ones, out = xp.ones(len(x), x.dtype), xp.empty(x.shape[1], x.dtype) if out is None else out
     parts = _cuts(x.shape[1], 2) if x.size > CHUNK else [slice(None)]
-    in_parallel(lambda some: xp.matmul(ones, x[:, some], out=out[some]), parts, xp)
+    in_parallel(lambda chunk: xp.matmul(ones, x[:, chunk], out=out[chunk]), parts, xp)
     return out
 
 

@@ -34,8 +34,8 @@ import style
 
 import minigpt2
 from minigpt2.char_tokenizer import CharTokenizer
-from minigpt2.components.softmax import softmax_forward
 from minigpt2.components.dropout import dropout_backward, dropout_forward, dropout_mask
+from minigpt2.components.softmax import softmax_forward
 from minigpt2.evaluation import total_nats
 from minigpt2.model import gpt2_forward
 from minigpt2.reference import CASES, TINY, recorded, relative_error

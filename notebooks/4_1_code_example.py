@@ -22,8 +22,8 @@ import style
 
 import minigpt2
 from minigpt2.char_tokenizer import CharTokenizer
-from minigpt2.components.softmax import softmax_forward
 from minigpt2.components.loss import cross_entropy_backward, cross_entropy_forward
+from minigpt2.components.softmax import softmax_forward
 from minigpt2.reference import DOCUMENT_IDS, DOCUMENT_LOGITS, recorded, relative_error
 
 style.use()

@@ -21,8 +21,8 @@ sys.path.insert(0, "..")  # style.py lies beside the sources of the notebooks
 import style
 
 import minigpt2
-from minigpt2.components.softmax import softmax_forward
 from minigpt2.components.feed_forward import gelu_forward
+from minigpt2.components.softmax import softmax_forward
 from minigpt2.measures import repeated_n_grams
 
 style.use()

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 FOLDER = Path(__file__).parent / "benchmarks"
@@ -274,6 +275,15 @@ def test_contestants_that_come_to_something_else_are_disqualified(benchmark):
 
 def test_exponent_of_a_power_law(benchmark):
     assert benchmark("report").exponent([(n, 3 * n**1.5) for n in (1, 2, 8, 64)]) == pytest.approx(1.5)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system's count begins with that process's")
+def test_memory_of_the_process_that_started_it_does_not_count(benchmark):
+    benchmark("race")
+    large = np.ones(50_000_000)
+    code = f"import sys; sys.path.insert(0, {str(FOLDER)!r}); import race; print(race.peak_memory())"
+    small = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert int(small) < large.nbytes / 2
 
 
 def test_limits_count_the_operations_of_the_model(benchmark):

@@ -88,11 +88,11 @@ def _continuations(model, tokenizer, prompts, max_new_tokens, progress, options)
     with tqdm(total=len(prompts), desc="generating", leave=False, disable=None if progress else True) as bar:
         for T, numbers in sorted(by_length.items()):
             B = max(1, TOKENS_AT_A_TIME // T)
-            for some in (numbers[first : first + B] for first in range(0, len(numbers), B)):
-                rows = generate(model, [prompts[number] for number in some], max_new_tokens, **options(some))
-                for number, row in zip(some, rows[:, T:].tolist(), strict=True):
+            for chunk in (numbers[first : first + B] for first in range(0, len(numbers), B)):
+                rows = generate(model, [prompts[number] for number in chunk], max_new_tokens, **options(chunk))
+                for number, row in zip(chunk, rows[:, T:].tolist(), strict=True):
                     texts[number] = _text(tokenizer, row)
-                bar.update(len(some))
+                bar.update(len(chunk))
     return texts
 
 

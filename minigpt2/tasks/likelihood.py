@@ -131,16 +131,16 @@ def _score(logits, targets, wanted, excluded=()):
     log_probs, best = xp.empty(len(where)), xp.empty(len(where), "int64")
     size = max(1, at_a_time(rows, CHUNK) // rows.shape[1])
 
-    def score(some):
-        x = rows[places[some]]
+    def score(chunk):
+        x = rows[places[chunk]]
         n = xp.arange(len(x))
-        best[some] = x.argmax(axis=-1)
-        x -= x[n, best[some]][:, None]  # so that exp cannot overflow
+        best[chunk] = x.argmax(axis=-1)
+        x -= x[n, best[chunk]][:, None]  # so that exp cannot overflow
         log_sum = xp.log(xp.exp(x) @ xp.ones(x.shape[1], x.dtype))
-        log_probs[some] = x[n, ids[some]].astype("float64") - log_sum
-        if excluded.size and is_first[some].any():
-            x[xp.ix_(xp.asarray(np.flatnonzero(is_first[some])), excluded)] = -math.inf
-            best[some] = x.argmax(axis=-1)
+        log_probs[chunk] = x[n, ids[chunk]].astype("float64") - log_sum
+        if excluded.size and is_first[chunk].any():
+            x[xp.ix_(xp.asarray(np.flatnonzero(is_first[chunk])), excluded)] = -math.inf
+            best[chunk] = x.argmax(axis=-1)
 
     in_parallel(score, [slice(start, start + size) for start in range(0, len(where), size)], xp)
     log_probs, greedy = to_host(log_probs), to_host(best) == targets

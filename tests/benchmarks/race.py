@@ -10,6 +10,7 @@ A round is one turn of each. What is compared is of one round, so that a noisy t
 import json
 import math
 import os
+import re
 import resource
 import statistics
 import subprocess
@@ -221,5 +222,14 @@ def take_turns(workload, name, folder):
         start = time.perf_counter()
         value = turn()
         seconds = time.perf_counter() - start
-        kilobytes = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        print(json.dumps({"seconds": seconds, "value": value, "memory": kilobytes * 1024}), file=answers, flush=True)
+        print(json.dumps({"seconds": seconds, "value": value, "memory": peak_memory()}), file=answers, flush=True)
+
+
+def peak_memory():
+    """Bytes, the most that this process or one of its children has had at a time."""
+    children = 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    try:  # ru_maxrss of this process begins with the peak of the one that started it
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return max(children, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return max(children, 1024 * int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]))
