@@ -64,7 +64,7 @@ def block_forward(x, params, config, causal=True, rng=None, *, past=None, keep=T
 def block_backward(dy, cache, *, out=None, dcache=None):
     """Gradients of ``block_forward``, in reverse order.
 
-    Where a branch left the stream, its gradient comes back and is added.
+    Stream and branch both read x, so that their gradients add.
 
     dy: (B, T, C) gradient of the output
     returns dx (B, T, C) and grads, nested like ``params``.
@@ -73,23 +73,23 @@ def block_backward(dy, cache, *, out=None, dcache=None):
     a dict that receives the gradients of ln_1, attn, resid_mid, ln_2, mlp and resid_post.
     """
     out = out or {"ln_1": None, "attn": None, "ln_2": None, "mlp": None}
-    dattn, dmlp = (None, None) if dcache is None else ({}, {})
+    attn_dcache, mlp_dcache = (None, None) if dcache is None else ({}, {})
     dmid, dbranch = residual_backward(dy, {})
     dbranch = dropout_backward(dbranch, cache["mlp_dropout"])
-    dln_2, mlp = feed_forward_backward(dbranch, cache["mlp"], out=out["mlp"], dcache=dmlp)
+    dln_2, mlp = feed_forward_backward(dbranch, cache["mlp"], out=out["mlp"], dcache=mlp_dcache)
     dbranch, dweight, dbias = layer_norm_backward(dln_2, cache["ln_2"], out=out["ln_2"])
     ln_2 = {"weight": dweight, "bias": dbias}
     dmid = dmid + dbranch
 
     dx, dbranch = residual_backward(dmid, {})
     dbranch = dropout_backward(dbranch, cache["attn_dropout"])
-    dln_1, attn = attention_backward(dbranch, cache["attn"], out=out["attn"], dcache=dattn)
+    dln_1, attn = attention_backward(dbranch, cache["attn"], out=out["attn"], dcache=attn_dcache)
     dbranch, dweight, dbias = layer_norm_backward(dln_1, cache["ln_1"], out=out["ln_1"])
     ln_1 = {"weight": dweight, "bias": dbias}
     dx = dx + dbranch
     if dcache is not None:
         dcache |= {
-            "ln_1": dln_1, "attn": dattn, "resid_mid": dmid, "ln_2": dln_2, "mlp": dmlp, "resid_post": dy,
+            "ln_1": dln_1, "attn": attn_dcache, "resid_mid": dmid, "ln_2": dln_2, "mlp": mlp_dcache, "resid_post": dy,
         }  # fmt: skip
     return dx, {"ln_1": ln_1, "attn": attn, "ln_2": ln_2, "mlp": mlp}
 
@@ -99,13 +99,14 @@ def gpt2_forward(ids, params, config, causal=True, rng=None, *, past=None, posit
 
         x = dropout(wte[ids] + wpe[0 ... T-1])
         x = block(x)                for each of n_layer blocks
-        logits = layer_norm(x) wte^T
+        logits = layer_norm(x) wte^T        or another output layer, where the model has one
 
     ids:    (B, T) integers
     params: nested dict with the names of the released checkpoints
     config, causal, rng: as in ``block_forward``
     returns logits (B, T, V) and the cache for ``gpt2_backward``; ``cache["h"][3]["attn"]["probs"]``
-        is the attention map of block 3.
+        are the attention maps (B, H, T, S) of block 3, counted from 0.
+    raises: ValueError when ids are not (B, T), or empty; as the components.
     Source: Radford et al. 2018, eq. 2; Radford et al. 2019, section 2.3.
 
     Not for a first reading: past are KeyValueCaches, whose tokens ids continue; positions is a slice of the T
@@ -151,21 +152,23 @@ def gpt2_backward(dlogits, cache, *, out=None, dcache=None):
     dx = dropout_backward(dx, cache["embd_dropout"])
     dx, dweight = position_backward(dx, cache["wpe"], out=out["wpe"])
     wpe = {"weight": dweight}
-    tied = output["wte"]["weight"] if "wte" in output else None  # the output layer's share is there already
-    wte = {"weight": embedding_backward(dx, cache["wte"], out=out["wte"], add_to=tied)}
-    return dx, {"wte": wte, "wpe": wpe, "h": h, "ln_f": ln_f} | output
+    tied = "wte" in output  # then the output layer's share of its gradient is there already
+    share = output["wte"]["weight"] if tied else None
+    wte = {"weight": embedding_backward(dx, cache["wte"], out=out["wte"], add_to=share)}
+    return dx, {"wte": wte, "wpe": wpe, "h": h, "ln_f": ln_f} | ({} if tied else output)
 
 
 class GPT2:
     """A GPT-2 with its parameters: ``model.config`` and ``model.params``, the nested dict of arrays."""
 
     def __init__(self, config, seed=0, dtype="float32"):
-        """A new model, initialised as GPT-2 was.
+        """A new model, initialised as in section 2.3 of the paper.
 
             weights ~ normal(0, 0.02), those that end a residual branch (c_proj) / sqrt(2 n_layer)
             biases 0, gains of layer norms 1
 
-        Hidden layers of a deep head, around which no residual stream leads, are normal(0, sqrt(2 / C)).
+        That is transformers' way; OpenAI's code begins with normal(0, 0.01) for wpe. Hidden layers of a deep head,
+        around which no residual stream leads, are normal(0, sqrt(2 / C)).
 
         config: GPT2Config; seed: of the random weights; dtype: "float32" or "float64"
         Sources: Radford et al. 2019, section 2.3, for the scaling of residual layers; He et al. 2015, "Delving

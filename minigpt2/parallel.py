@@ -22,7 +22,6 @@ from minigpt2.backend import array_module, on_host
 
 CHUNK = 1 << 17  # elements of an array that are worked on at a time: they stay in a core's cache
 FEW_ROWS = 16  # so few are multiplied by a weight as fast as the weight is read
-SMALL = 1 << 13  # elements, about what BLAS too leaves to one thread
 SMALL_PRODUCT = 1 << 23  # multiplications: a tenth of a millisecond; to wake a thread takes a third of that
 BLOCK = 512, 1024  # rows and columns of a large product that one thread computes
 ALIGNED = 64  # they are cut at multiples of this, which every kernel's width divides
@@ -97,7 +96,7 @@ def by_rows(formula, *arrays):
     returns what the formula returns.
     """
     x = arrays[0]
-    if not on_host(x) or x.size <= SMALL:
+    if not on_host(x) or x.size <= CHUNK:  # in the cache as a whole: a second thread would be awake too late
         return formula(*arrays)
     tables = [array.reshape(-1, array.shape[-1]) for array in arrays]
     N, parts = len(tables[0]), 2 * -(-x.size // (2 * CHUNK))  # an even number, for two cores
@@ -115,22 +114,6 @@ def by_rows(formula, *arrays):
     in_parallel(work, _cuts(N, parts, 1))
     results = [whole.reshape(*x.shape[:-1], *whole.shape[1:]) for whole in results]
     return tuple(results) if len(results) > 1 else results[0]
-
-
-def sum_rows(x, out=None):
-    """The sum of the rows of x (N, C) as a product with ones: BLAS is faster than ``x.sum(axis=0)``."""
-    xp = array_module(x)
-    ones, out = xp.ones(len(x), x.dtype), xp.empty(x.shape[1], x.dtype) if out is None else out
-    parts = _cuts(x.shape[1], 2) if x.size > CHUNK else [slice(None)]
-    in_parallel(lambda chunk: xp.matmul(ones, x[:, chunk], out=out[chunk]), parts, xp)
-    return out
-
-
-def sum_row_products(x, y, out=None):
-    """The sum of the rows of x * y, both (N, C), without an array of products on the host."""
-    if on_host(x):
-        return np.einsum("nc,nc->c", x, y, out=out)
-    return sum_rows(x * y, out=out)  # CuPy's einsum has no ``out``
 
 
 def _blocks(N, O):

@@ -1,10 +1,10 @@
+# fmt: off
 """GPT-2 on one page, gradient included: every component as its formula and its gradient, the model, its training.
 
-Slow and unchecked; tests hold the package's components equal to it. A `_backward` takes the gradient of what its
-`_forward` returned, and the cache that came with it. `params` and `grads` are nested dicts with the released names.
-Shapes: B batch, T time (tokens), S = T keys, C channels, H heads, D = C / H, F = 4 C, V vocabulary, P positions; N any.
+`_backward` takes the gradient of the `_forward`'s result, and the cache (of softmax: the result). Input is not checked.
+`params` and `grads` are trees, named as in Hugging Face's files; 2.5.x are the notebooks. Shapes: B batch, T time
+(tokens), S = T keys, C channels, H heads, D = C / H, F = 4 C, V vocabulary, P positions; I in, O out, N all in front.
 """
-# fmt: off: a pair stays together
 import numpy as np
 
 
@@ -14,16 +14,16 @@ def embedding_forward(ids, weight):
 def embedding_backward(dy, cache):
     ids, weight = cache
     dweight = np.zeros_like(weight)
-    np.add.at(dweight, ids, dy)  # a token that occurs twice collects both gradients
+    np.add.at(dweight, ids, dy)  # dweight[ids] += dy would count a token that occurs twice only once
     return dweight  # (V, C)
 
-def unembedding_forward(x, weight):  # the output layer: weight is that of the embedding once more
+def unembedding_forward(x, weight):  # the output layer; weight is the embedding's where they are tied
     return x @ weight.T, (x, weight)  # (N, C) @ (C, V) -> (N, V)
 def unembedding_backward(dlogits, cache):
     x, weight = cache
     return dlogits @ weight, rows(dlogits).T @ rows(x)  # (N, V) @ (V, C) -> (N, C);  (V, N) @ (N, C) -> (V, C)
 
-def position_forward(x, weight, start=0):
+def position_forward(x, weight, start=0):  # start: tokens before these, 0 in the model below
     return x + weight[start : start + x.shape[-2]], (weight, start)  # (B, T, C) + (T, C)
 def position_backward(dy, cache):
     weight, start = cache
@@ -33,10 +33,10 @@ def position_backward(dy, cache):
 
 # ------------------------------------------------------------------------------------------- 2.5.3 attention
 def softmax_forward(scores):
-    e = np.exp(scores - scores.max(axis=-1, keepdims=True))  # the maximum keeps exp finite
+    e = np.exp(scores - scores.max(axis=-1, keepdims=True))  # the maximum cancels, and keeps exp finite
     return e / e.sum(axis=-1, keepdims=True)
 def softmax_backward(dprobs, probs):
-    return probs * (dprobs - (dprobs * probs).sum(axis=-1, keepdims=True))
+    return probs * (dprobs - (dprobs * probs).sum(axis=-1, keepdims=True))  # (diag(p) - p p^T) dp for each row p
 
 def attention_forward(x, params, n_head, causal=True):
     qkv, c_attn = linear_forward(x, **params["c_attn"])  # (B, T, C) -> (B, T, 3C)
@@ -45,17 +45,17 @@ def attention_forward(x, params, n_head, causal=True):
     if causal:
         scores = np.where(np.tri(*scores.shape[-2:], dtype=bool), scores, -np.inf)  # no token sees a later one
     probs = softmax_forward(scores)
-    y, c_proj = linear_forward(merge_heads(probs @ v), **params["c_proj"])  # (B, H, T, S) @ (B, H, S, D) -> (B, T, C)
+    y, c_proj = linear_forward(merge_heads(probs @ v), **params["c_proj"])  # probs @ v (B, H, T, D), merged (B, T, C)
     return y, (c_attn, q, k, v, probs, c_proj)
 def attention_backward(dy, cache):
     c_attn, q, k, v, probs, c_proj = cache
-    dheads, *dc_proj = linear_backward(dy, c_proj)
+    dheads, *dc_proj = linear_backward(dy, c_proj)  # dc_proj: [dweight, dbias]
     dheads = split_heads(dheads, q.shape[-3])  # (B, T, C) -> (B, H, T, D)
     dprobs = dheads @ v.swapaxes(-1, -2)  # (B, H, T, D) @ (B, H, D, S) -> (B, H, T, S)
     dv = probs.swapaxes(-1, -2) @ dheads  # (B, H, S, T) @ (B, H, T, D) -> (B, H, S, D)
-    dscores = softmax_backward(dprobs, probs) / q.shape[-1] ** 0.5  # zero where a score was -inf
-    dq = dscores @ k  # (B, H, T, S) @ (B, H, S, D) -> (B, H, T, D)
-    dk = dscores.swapaxes(-1, -2) @ q  # (B, H, S, T) @ (B, H, T, D) -> (B, H, S, D)
+    dscores = softmax_backward(dprobs, probs)  # (B, H, T, S), zero where a score was -inf
+    dq = dscores @ k / q.shape[-1] ** 0.5  # (B, H, T, S) @ (B, H, S, D) -> (B, H, T, D)
+    dk = dscores.swapaxes(-1, -2) @ q / q.shape[-1] ** 0.5  # (B, H, S, T) @ (B, H, T, D) -> (B, H, S, D)
     dqkv = np.concatenate([merge_heads(part) for part in (dq, dk, dv)], axis=-1)  # (B, T, 3C)
     dx, *dc_attn = linear_backward(dqkv, c_attn)
     return dx, {"c_attn": named(*dc_attn), "c_proj": named(*dc_proj)}
@@ -77,8 +77,8 @@ def gelu_forward(x):
     return x * (1 + tanh) / 2, (x, tanh)
 def gelu_backward(dy, cache):
     x, tanh = cache
-    du = (2 / np.pi) ** 0.5 * (1 + 3 * 0.044715 * x**2)  # the derivative of what stands in tanh
-    return dy * (1 + tanh + x * (1 - tanh**2) * du) / 2
+    du_dx = (2 / np.pi) ** 0.5 * (1 + 3 * 0.044715 * x**2)  # u: the argument of tanh
+    return dy * (1 + tanh + x * (1 - tanh**2) * du_dx) / 2
 
 def feed_forward_forward(x, params):
     h, c_fc = linear_forward(x, **params["c_fc"])  # (B, T, C) -> (B, T, F)
@@ -99,32 +99,32 @@ def residual_backward(dz, cache):
 
 def layer_norm_forward(x, weight, bias, eps=1e-5):
     rstd = 1 / np.sqrt(x.var(axis=-1, keepdims=True) + eps)  # (N, 1)
-    x_hat = (x - x.mean(axis=-1, keepdims=True)) * rstd  # (N, C): each row has mean 0 and variance 1
+    x_hat = (x - x.mean(axis=-1, keepdims=True)) * rstd  # (N, C): each row has mean 0 and, but for eps, variance 1
     return x_hat * weight + bias, (x_hat, rstd, weight)
 def layer_norm_backward(dy, cache):
     x_hat, rstd, weight = cache
     dx_hat = dy * weight
-    dmean = dx_hat.mean(axis=-1, keepdims=True)  # x also acts through the mean ...
-    drstd = (dx_hat * x_hat).mean(axis=-1, keepdims=True)  # ... and through the variance
-    return rstd * (dx_hat - dmean - x_hat * drstd), rows(dy * x_hat).sum(axis=0), rows(dy).sum(axis=0)
+    along_1 = dx_hat.mean(axis=-1, keepdims=True)  # (N, 1): x also acts through its mean ...
+    along_x_hat = (dx_hat * x_hat).mean(axis=-1, keepdims=True)  # (N, 1): ... and through its variance
+    return rstd * (dx_hat - along_1 - x_hat * along_x_hat), rows(dy * x_hat).sum(axis=0), rows(dy).sum(axis=0)
 
 def dropout_forward(x, p, rng):  # not in the model below: GPT-2's released code has none
-    mask = (rng.random(x.shape, dtype=np.float32) >= p).astype(x.dtype) / (1 - p)
+    mask = (rng.random(x.shape, dtype=np.float32) >= p).astype(x.dtype) / (1 - p)  # / (1 - p): the mean stays
     return x * mask, mask
 def dropout_backward(dy, mask):
     return dy * mask
 
 # ---------------------------------------------------------------- 2.5.7 label smoothing, 2.5.8 cross-entropy
 def cross_entropy_forward(logits, targets, label_smoothing=0.0):  # GPT-2 does not smooth
-    q = (targets[..., None] == np.arange(logits.shape[-1])).astype(logits.dtype)  # (B, T, V): 1 at the target
+    q = (targets[..., None] == np.arange(logits.shape[-1])).astype(logits.dtype)  # (B, T, V), one-hot
     q = (1 - label_smoothing) * q + label_smoothing / logits.shape[-1]
     shifted = logits - logits.max(axis=-1, keepdims=True)
-    log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    counted = targets != -100  # which stands for "no target here"
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))  # (B, T, V)
+    counted = targets != -100  # -100 marks a position without a target
     return -(q * log_p).sum(axis=-1)[counted].mean(), (np.exp(log_p), q, counted)
 def cross_entropy_backward(dloss, cache):
     p, q, counted = cache
-    return dloss * (p - q) * counted[..., None] / int(counted.sum())  # what was predicted minus what was right
+    return dloss * (p - q) * counted[..., None] / int(counted.sum())  # predicted minus target distribution
 
 # --------------------------------------------------------------------------------------- the block, the model
 def block_forward(x, params, n_head, eps=1e-5):
@@ -135,12 +135,12 @@ def block_forward(x, params, n_head, eps=1e-5):
     y, mlp = feed_forward_forward(y, params["mlp"])
     x, _ = residual_forward(x, y)
     return x, (ln_1, attn, ln_2, mlp)
-def block_backward(dx, cache):
+def block_backward(dz, cache):
     ln_1, attn, ln_2, mlp = cache
-    dx, dy = residual_backward(dx, ())
+    dx, dy = residual_backward(dz, ())
     dy, dmlp = feed_forward_backward(dy, mlp)
     dy, *dln_2 = layer_norm_backward(dy, ln_2)
-    dx, dy = residual_backward(dx + dy, ())  # where the branch left the stream, its gradient comes back
+    dx, dy = residual_backward(dx + dy, ())  # stream and branch both read x: their gradients add
     dy, dattn = attention_backward(dy, attn)
     dy, *dln_1 = layer_norm_backward(dy, ln_1)
     return dx + dy, {"ln_1": named(*dln_1), "attn": dattn, "ln_2": named(*dln_2), "mlp": dmlp}
@@ -154,54 +154,54 @@ def gpt2_forward(ids, params, n_head, eps=1e-5):
         h.append(cache)
     x, ln_f = layer_norm_forward(x, **params["ln_f"], eps=eps)
     tied = "lm_head" not in params  # as in the released models
-    logits, head = unembedding_forward(x, params["wte" if tied else "lm_head"]["weight"])  # (B, T, V)
-    return logits, (wte, wpe, h, ln_f, head, tied)
+    logits, lm_head = unembedding_forward(x, params["wte" if tied else "lm_head"]["weight"])  # (B, T, V)
+    return logits, (wte, wpe, h, ln_f, lm_head, tied)
 def gpt2_backward(dlogits, cache):
-    wte, wpe, h, ln_f, head, tied = cache
-    dx, dhead = unembedding_backward(dlogits, head)
+    wte, wpe, h, ln_f, lm_head, tied = cache
+    dx, dlm_head = unembedding_backward(dlogits, lm_head)
     dx, *dln_f = layer_norm_backward(dx, ln_f)
     dh = []
-    for block in reversed(h):
-        dx, dblock = block_backward(dx, block)
+    for block_cache in reversed(h):
+        dx, dblock = block_backward(dx, block_cache)
         dh.insert(0, dblock)
     dx, dwpe = position_backward(dx, wpe)
-    dwte = embedding_backward(dx, wte) + (dhead if tied else 0)  # one matrix, used twice, collects both gradients
+    dwte = embedding_backward(dx, wte) + (dlm_head if tied else 0)  # one matrix, used twice, collects both
     grads = {"wte": {"weight": dwte}, "wpe": {"weight": dwpe}, "h": dh, "ln_f": named(*dln_f)}
-    return dx, grads if tied else grads | {"lm_head": {"weight": dhead}}
+    return dx, (grads if tied else grads | {"lm_head": {"weight": dlm_head}})
 
 # -------------------------------------------------------------------------- training (2.5.9 AdamW), generation
 def loss_and_grads(ids, targets, params, n_head):
     logits, cache = gpt2_forward(ids, params, n_head)
     loss, loss_cache = cross_entropy_forward(logits, targets)
-    return loss, gpt2_backward(cross_entropy_backward(1.0, loss_cache), cache)[1]
+    return loss, gpt2_backward(cross_entropy_backward(1.0, loss_cache), cache)[1]  # ids have no gradient
 
 def adamw(params, grads, moments, t, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01, max_norm=1.0):
-    norm = sum(float((g.astype(float) ** 2).sum()) for g in leaves(grads)) ** 0.5
+    norm = sum(float((g.astype(float) ** 2).sum()) for g in leaves(grads)) ** 0.5  # of all gradients together
     for w, g, (m, v) in zip(leaves(params), leaves(grads), moments, strict=True):
-        g = g * min(1.0, max_norm / (norm + 1e-6))
+        g = g * min(1.0, max_norm / (norm + 1e-6))  # clipped: all gradients together are at most max_norm long
         m[...] = betas[0] * m + (1 - betas[0]) * g
         v[...] = betas[1] * v + (1 - betas[1]) * g**2
-        m_hat, v_hat = m / (1 - betas[0] ** t), v / (1 - betas[1] ** t)  # t: this is step 1, 2, ...
+        m_hat, v_hat = m / (1 - betas[0] ** t), v / (1 - betas[1] ** t)  # t counts steps from 1
         w -= lr * (weight_decay * (w.ndim > 1) * w + m_hat / (np.sqrt(v_hat) + eps))  # vectors do not decay
     return norm
 
-def train_step(ids, targets, params, n_head, moments, t, lr=1e-3):  # changes params
+def train_step(ids, targets, params, n_head, moments, t, lr=1e-3):  # changes params and moments
     loss, grads = loss_and_grads(ids, targets, params, n_head)
     adamw(params, grads, moments, t, lr)
     return loss
 
 def generate(ids, params, n_head, n):  # the likeliest token, n times
     for _ in range(n):
-        logits, _ = gpt2_forward(ids[..., -len(params["wpe"]["weight"]) :], params, n_head)
+        logits, _ = gpt2_forward(ids[..., -len(params["wpe"]["weight"]) :], params, n_head)  # the last P
         ids = np.concatenate([ids, logits[..., -1:, :].argmax(axis=-1)], axis=-1)
     return ids  # (B, T + n)
 
-# ------------------------------------------------------------------------------------------------ small words
+# ------------------------------------------------------------------------------------------------ helpers
 def rows(x):
     return x.reshape(-1, x.shape[-1])  # (..., C) -> (N, C)
 def named(dweight, dbias):
     return {"weight": dweight, "bias": dbias}
-def leaves(tree):  # the arrays of a nested tree, in the order of their names
+def leaves(tree):  # the arrays of a tree: of a dict by name, of a list by index
     if isinstance(tree, np.ndarray):
         return [tree]
     return [leaf for i in (sorted(tree) if isinstance(tree, dict) else range(len(tree))) for leaf in leaves(tree[i])]
@@ -211,10 +211,10 @@ if __name__ == "__main__":
 
     from minigpt2 import GPT2, Tokenizer
 
-    prompt, name = [*sys.argv[1:], *["ROMEO:", "shakespeare"][len(sys.argv) - 1 :]][:2]  # or gpt2, or a folder
+    prompt, name = (sys.argv[1:] + ["ROMEO:", "shakespeare"][len(sys.argv) - 1 :])[:2]  # or gpt2
     model, tokenizer = GPT2.from_pretrained(name), Tokenizer.from_pretrained(name)
-    text = generate(np.array([tokenizer.encode(prompt)]), model.params, model.config.n_head, 100)
-    print(tokenizer.decode(text[0].tolist()))
+    ids = generate(np.array([tokenizer.encode(prompt)]), model.params, model.config.n_head, 100)
+    print(tokenizer.decode(ids[0].tolist()))
     moments = [(np.zeros_like(w), np.zeros_like(w)) for w in leaves(model.params)]
-    step = text[:, :-1], text[:, 1:], model.params, model.config.n_head, moments
-    print(f"\nIts loss: {train_step(*step, 1):.3f} nats per token; after one training step {train_step(*step, 2):.3f}")
+    batch = ids[:, :-1], ids[:, 1:], model.params, model.config.n_head, moments
+    print(f"\nIts loss: {train_step(*batch, 1):.3f} nats per token; after a training step {train_step(*batch, 2):.3f}")

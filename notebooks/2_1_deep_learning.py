@@ -195,8 +195,8 @@ plt.show()
 #
 # The library has all of it: the linear layer, GELU, and a stack of linear layers with GELU in between. (It is called
 # *head*, because its purpose is an experiment in 3.1 with a deeper output layer. `xp` in the source is NumPy, or CuPy
-# where the arrays lie on a graphics card. `matmul(x, weight, plus=bias)` is `x @ weight + bias`, `sum_rows(a)` is
-# `a.sum(axis=0)`, and `by_rows(formula, x)` is `formula(x)`: all three share the work among the processor's cores.)
+# where the arrays lie on a graphics card. `matmul(x, weight, plus=bias)` is `x @ weight + bias`, and
+# `by_rows(formula, x)` is `formula(x)`: both share the work among the processor's cores.)
 
 # %%
 style.show_source(linear_forward, linear_backward, gelu_forward, gelu_backward, head_forward, head_backward)

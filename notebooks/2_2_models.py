@@ -180,7 +180,7 @@ plt.show()
 # ## 4. The code
 #
 # The neuron is the library's linear layer with a single input and a single output (`matmul(x, weight,
-# plus=bias)` is `x @ weight + bias`, and `sum_rows(a)` is `a.sum(axis=0)`, both on all cores):
+# plus=bias)` is `x @ weight + bias`, on all cores):
 
 # %%
 style.show_source(linear_forward, linear_backward)

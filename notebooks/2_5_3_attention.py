@@ -257,13 +257,20 @@ plt.show()
 style.show_plain("softmax", "attention")
 
 # %% [markdown] tags=["en"]
-# Now the library's own, fetched while the notebook was built. ATTENTION_PROSE
+# Now the library's own, fetched while the notebook was built. It computes the same, in pieces that fit into the
+# processor's cache. A long text is worked through in blocks of 128 queries, so that no time is spent on keys that the
+# mask would remove anyway, and `in_parallel` hands a few heads at a time to the processor's cores: read `queries`,
+# `keys` and `pairs`, the places of a block, as "all", and `S`, the number of keys, as `T`. `future` is the causal mask:
+# zeros on and below the diagonal, $-\infty$ above. Two arguments have their turn later: `dropout`, to which the
+# variable `mask` belongs, in notebook 2.5.6, and `past` at the end of this one; without `keep` the probabilities are
+# forgotten. `xp` is NumPy (or CuPy, for arrays on a graphics card). BUYS_ATTENTION
 
 # %%
 style.show_source(attention_forward, attention_backward)
 
 # %% [markdown] tags=["en"]
-# The softmax is in a file of its own. SOFTMAX_PROSE
+# The softmax is in a file of its own. It may write over the scores (`out`), and it lets a matrix
+# product do its sum.
 
 # %%
 style.show_source(softmax_forward, softmax_backward)

@@ -250,7 +250,10 @@ plt.show()
 style.show_plain("residual", "layer_norm")
 
 # %% [markdown] tags=["en"]
-# Now the library's own, fetched while the notebook was built. LAYER_NORM_PROSE
+# Now the library's own, fetched while the notebook was built. The formulas are the same; a mean is written as a
+# product with a vector of $1/C$, because that is faster. `by_rows(formula, x)` is `formula(x)`, with the rows, which
+# here are the tokens, shared among the processor's cores. A residual connection whose two sides differ in shape is
+# refused, where NumPy would silently stretch one of them. BUYS_LN
 
 # %%
 style.show_source(layer_norm_forward, layer_norm_backward, residual_forward, residual_backward)

@@ -199,9 +199,9 @@ for V in (8, 1024, 50257):
 style.show_plain("cross_entropy")
 
 # %% [markdown] tags=["en"]
-# Now the library's own. It never makes $q$, which has a row of $V$ numbers for each token: CROSS7_PROSE Smoothing is the two lines after `if label_smoothing:` and `if e:`,
-# and the factor `1.0 - e`. (`masked_mean(losses, counted)` is `losses[counted].mean()`; `in_parallel` calls a
-# function for a few rows at a time, on all cores.)
+# Now the library's own. It never makes $q$, which has a row of $V$ numbers for each token. Smoothing is the line after
+# `if label_smoothing:`, the line with `e / V`, and the factors `1.0 - e`. (`masked_mean(losses, counted)` is
+# `losses[counted].mean()`; `in_parallel` calls a function for a few rows at a time, on all cores.)
 
 # %%
 style.show_source(cross_entropy_forward, cross_entropy_backward)

@@ -29,7 +29,7 @@ import style
 import minigpt2
 from minigpt2 import plain
 from minigpt2.components.loss import cross_entropy_forward
-from minigpt2.components.optimizer import SGD, AdamW, adamw_chunk, clipped, learning_rate
+from minigpt2.components.optimizer import SGD, AdamW, adamw_chunk, learning_rate, norm_and_scale
 from minigpt2.reference import LABEL_SMOOTHING, LEARNING_RATES, MAX_NORM, TINY, TRAINING, recorded, relative_error
 from minigpt2.training import TrainingSettings
 
@@ -309,20 +309,14 @@ plt.show()
 style.show_source(plain.adamw)
 
 # %% [markdown] tags=["en"]
-# Now the library's own source: the two optimizers, then the function that does Adam's work, and the clipping. ADAMW_PROSE
-#
-# One rearrangement needs a word. With $\rho = 1/\sqrt{1-\beta_2^{\,t}}$, which the code calls `root_correction`, we
-# have $\sqrt{\hat v} = \rho\sqrt v$, and so
-#
-# $$\mathrm{lr}\,\frac{\hat m}{\sqrt{\hat v}+\mathrm{eps}}
-#   = \frac{\mathrm{lr}}{1-\beta_1^{\,t}}\cdot\frac{m}{\rho\sqrt v+\mathrm{eps}}
-#   = \underbrace{\frac{\mathrm{lr}}{1-\beta_1^{\,t}}}_{\texttt{step\_size}}\cdot\frac1\rho\cdot
-#     \frac{m}{\sqrt v+\mathrm{eps}/\rho} .$$
-#
-# Two multiplications of whole arrays have become two of single numbers.
+# Now the library's own source: the two optimizers, then the function that does Adam's work, and the clipping.
+# `flat_view` gives all parameters as one long row. The row is worked on in chunks, some of them at the same time; this
+# changes no number. `adamw_chunk` does what the page above does, in place and a term at a time: of all the tricks in
+# the components this one buys the most. Written as above, an optimizer step of GPT-2 takes half as long again, which is
+# 7 to 9 percent of a training step.
 
 # %%
-style.show_source(SGD, AdamW, adamw_chunk, clipped, learning_rate)
+style.show_source(SGD, AdamW, adamw_chunk, learning_rate, norm_and_scale)
 
 # %% [markdown] tags=["en"]
 # ### By hand

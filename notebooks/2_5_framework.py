@@ -389,18 +389,18 @@ plt.show()
 # ## 4. The code
 #
 # First the bare formulas, from the page of the package on which the whole of GPT-2 stands (`minigpt2/plain.py`, 220
-# lines: print it). The four functions below are the whole of the map. Read each `backward` beside its `forward`, line by
-# line from the bottom to the top. `named` gives the two gradients of a layer norm their names.
+# lines: print it). The four functions below are the whole of the map. Read each `backward` beside its `forward`, line
+# by line from the bottom to the top. `named` gives the two gradients of a layer norm their names.
 
 # %%
 style.show_plain("block", "gpt2")
 
 # %% [markdown] tags=["en"]
 # Now the library's own, fetched while the notebook was built. It is the same map, with dropout on the way, and with a
-# cache of names instead of tuples, in which you can look at everything. What stands behind the `*` of a signature is not
-# for a first reading: `out` and `dcache` are places to write into, and `past` (2.5.3), `positions` and `keep` save work
-# and memory where no backward pass follows. `output_forward` is the product with $W^\top$ (or, in notebook 3.1, another
-# output layer).
+# cache of names instead of tuples, in which you can look at everything. What stands behind the `*` of a signature is
+# not for a first reading: `out` and `dcache` are places to write into, and `past` (2.5.3), `positions` and `keep` save
+# work and memory where no backward pass follows. `output_forward` is the product with $W^\top$ (or, in notebook 3.1,
+# another output layer).
 
 # %%
 style.show_source(gpt2_forward, gpt2_backward, block_forward, block_backward)

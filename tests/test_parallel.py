@@ -169,7 +169,6 @@ def test_blocks_cover_a_product_once_and_are_even_in_number(shape):
 
 @pytest.mark.parametrize("leading", [(7,), (3, 5), (2, 3, 4)])
 def test_by_rows(threads, monkeypatch, leading):
-    monkeypatch.setattr(parallel, "SMALL", 0)
     monkeypatch.setattr(parallel, "CHUNK", 10)
     x, y = np.random.default_rng(0).normal(size=(2, *leading, 6))
     seen = []
@@ -183,26 +182,6 @@ def test_by_rows(threads, monkeypatch, leading):
     assert np.array_equal(total, (x + y).sum(axis=-1, keepdims=True))
     assert sum(seen) == np.prod(leading) and max(seen) <= 2
     assert np.array_equal(parallel.by_rows(lambda x: x + 1, x), x + 1)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("shape", [(1, 1), (5, 3), (300, 70), (700, 300)])
-def test_sum_rows(threads, shape, dtype):
-    x = np.random.default_rng(0).normal(size=shape).astype(dtype)
-    out = np.empty(shape[1], dtype)
-    total = parallel.sum_rows(x, out=out)
-    assert total is out and total.dtype == x.dtype
-    np.testing.assert_allclose(total, x.astype("float64").sum(axis=0), atol=1e-3 if dtype == "float32" else 1e-12)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_sum_row_products(dtype):
-    x, y = np.random.default_rng(0).normal(size=(2, 300, 70)).astype(dtype)
-    out = np.empty(70, dtype)
-    total = parallel.sum_row_products(x, y, out=out)
-    assert total is out and parallel.sum_row_products(x, y).dtype == dtype
-    exact = (x.astype("float64") * y).sum(axis=0)
-    np.testing.assert_allclose(total, exact, atol=1e-4 if dtype == "float32" else 1e-12)
 
 
 # --------------------------------------------------------------- the same bits with any number of threads

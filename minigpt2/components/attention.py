@@ -15,7 +15,7 @@ from minigpt2.components.linear import linear_backward, linear_forward
 from minigpt2.components.softmax import softmax_backward, softmax_forward
 from minigpt2.parallel import CHUNK, in_parallel
 
-QUERY_BLOCK = 128  # queries whose scores are worked on at a time, above twice as many tokens
+QUERY_BLOCK = 128  # queries at a time, where there are more than twice as many
 
 
 def attention_forward(x, params, n_head, causal=True, dropout=0.0, rng=None, *, past=None, keep=True):
@@ -33,12 +33,14 @@ def attention_forward(x, params, n_head, causal=True, dropout=0.0, rng=None, *, 
     causal:  False lets every token see all others, as in BERT
     dropout: probability of dropping an attention probability, if ``rng`` is given
     returns y (B, T, C) and the cache for ``attention_backward``, with
-        q, k, v (B, H, T, D), probs (B, H, T, S), heads (B, T, C) the merged heads, out (B, T, C) y itself.
+        q (B, H, T, D), k, v (B, H, S, D), probs (B, H, T, S), heads (B, T, C) the merged heads, out (B, T, C)
+        y itself; mask, shaped like probs, is what dropout multiplied them with, or None.
     raises: ValueError when x is not (B, T, C), or C is not a multiple of H.
-    Source: Vaswani et al. 2017, section 3.2, eq. 1; Radford et al. 2018 for the causal mask.
+    Source: Vaswani et al. 2017, section 3.2, eq. 1, and 3.2.3 for the mask.
 
     Not for a first reading: past is the KeyValueCache of this block, whose tokens are attended to as well and
-    which receives the new ones; keep=False leaves probs out of the cache (None), where nobody will look at them.
+    which receives the new ones; keep=False leaves probs out of the cache (None), where nobody will look at them and
+    no ``rng`` says that a backward pass follows.
     """
     if x.ndim != 3 or x.shape[-1] % n_head:
         raise ValueError(f"attention: x must be (B, T, C) with C a multiple of {n_head} heads, got {x.shape}")
@@ -50,19 +52,21 @@ def attention_forward(x, params, n_head, causal=True, dropout=0.0, rng=None, *, 
         k, v = past.append(k, v)  # (B, H, S, D)
     S = k.shape[2]
 
-    keep = keep or rng is not None  # dropout: for a backward pass
+    keep = keep or rng is not None
     probs = xp.zeros((B, H, T, S), x.dtype) if keep else None
     mask = dropout_mask(probs, dropout, rng) if keep else None
-    heads = xp.empty((B, T, H, D), x.dtype).swapaxes(1, 2)  # (B, H, T, D), merged already in memory
+    scaled_q = q / math.sqrt(D)
+    heads = xp.empty((B, T, H, D), x.dtype).swapaxes(1, 2)  # (B, H, T, D), (B, T, H, D) in memory: merged
 
-    def attend(some_heads):
+    def attend(some_heads):  # as one product, without blocks: queries, keys and pairs are all of them
         for queries, keys, pairs, future in _blocks(some_heads, T, S, causal, x.dtype, xp):
-            scores = q[queries] @ k[keys].swapaxes(-1, -2) / math.sqrt(D)  # (B, H, T, D) @ (B, H, D, S)
-            p = softmax_forward(scores + future)
+            scores = scaled_q[queries] @ k[keys].swapaxes(-1, -2)  # (B, H, T, D) @ (B, H, D, S)
+            scores += future
+            p = softmax_forward(scores, out=scores)  # that, += and out= below earn 2 to 4 % of a prefill
             if keep:
                 probs[pairs] = p
-            weights = p if mask is None else p * mask[pairs]
-            heads[queries] = weights @ v[keys]  # (B, H, T, S) @ (B, H, S, D)
+            dropped = p if mask is None else p * mask[pairs]
+            xp.matmul(dropped, v[keys], out=heads[queries])  # (B, H, T, S) @ (B, H, S, D)
 
     in_parallel(attend, _some_heads(B, H, T, S, xp), xp)
     heads = heads.swapaxes(1, 2).reshape(B, T, C)
@@ -91,20 +95,21 @@ def attention_backward(dy, cache, *, out=None, dcache=None):
     dmerged, dweight, dbias = linear_backward(dy, cache["c_proj"], out=out["c_proj"])
     c_proj = {"weight": dweight, "bias": dbias}
     dheads = dmerged.reshape(B, T, H, D).swapaxes(1, 2)  # (B, H, T, D)
+    scaled_q = q / math.sqrt(D)
     dqkv = xp.zeros((B, T, 3, H, D), dy.dtype)
     dq, dk, dv = dqkv.transpose(2, 0, 3, 1, 4)  # (B, H, T, D) each, views: what is written to them is in dqkv
 
     def attend_backward(some_heads):
         for queries, keys, pairs, _ in _blocks(some_heads, T, T, cache["causal"], dy.dtype, xp):
             p = probs[pairs]
-            weights = p if mask is None else p * mask[pairs]
-            dv[keys] += weights.swapaxes(-1, -2) @ dheads[queries]  # (B, H, S, T) @ (B, H, T, D)
+            dropped = p if mask is None else p * mask[pairs]
+            dv[keys] += dropped.swapaxes(-1, -2) @ dheads[queries]  # (B, H, S, T) @ (B, H, T, D)
             dprobs = dheads[queries] @ v[keys].swapaxes(-1, -2)  # (B, H, T, D) @ (B, H, D, S)
             if mask is not None:
                 dprobs *= mask[pairs]
-            dscores = softmax_backward(dprobs, p) / math.sqrt(D)
-            dq[queries] = dscores @ k[keys]  # (B, H, T, S) @ (B, H, S, D)
-            dk[keys] += dscores.swapaxes(-1, -2) @ q[queries]  # (B, H, S, T) @ (B, H, T, D)
+            dscores = softmax_backward(dprobs, p)
+            dq[queries] = dscores @ k[keys] / math.sqrt(D)  # (B, H, T, S) @ (B, H, S, D)
+            dk[keys] += dscores.swapaxes(-1, -2) @ scaled_q[queries]  # (B, H, S, T) @ (B, H, T, D)
 
     in_parallel(attend_backward, _some_heads(B, H, T, T, xp), xp)
     dx, dweight, dbias = linear_backward(dqkv.reshape(B, T, -1), cache["c_attn"], out=out["c_attn"])
@@ -115,7 +120,7 @@ def attention_backward(dy, cache, *, out=None, dcache=None):
 
 
 def _some_heads(B, H, T, S, xp):
-    """Index pairs (sequences, heads) that cover (B, H) arrays: a few heads each, whose scores stay in the cache."""
+    """Index pairs (sequences, heads) that cover (B, H) arrays: few enough heads each for the processor's cache."""
     heads = max(1, CHUNK // (min(T, 2 * QUERY_BLOCK) * S))
     if xp is not np or heads >= B * H:
         return [(slice(None), slice(None))]

@@ -1,7 +1,8 @@
 """Section 2.5.6, dropout: while training, set random activations to zero so that none is relied upon.
 
-GPT-2 does so in three places: after the embeddings are summed, on the attention probabilities, and on
-the output of each sub-layer before it joins the residual stream.
+GPT-2 as transformers has it does so in three places: after the embeddings are summed, on the attention
+probabilities, and on the output of each sub-layer before it joins the residual stream. OpenAI's released code, which
+does not train, has no dropout.
 """
 
 from minigpt2.backend import array_module

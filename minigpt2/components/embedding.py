@@ -1,4 +1,4 @@
-"""Section 2.5.1, token embedding: one vector per token, and its transpose, the output layer.
+"""Section 2.5.1, token embedding: a matrix with a row for each token; its transpose is the output layer.
 
 Shapes: B batch, T time (tokens), C channels (n_embd), V vocabulary.
 """
@@ -55,7 +55,7 @@ def embedding_backward(dy, cache, *, out=None, add_to=None):
 def check_ids(ids, V):
     """Make sure that ids are tokens of a vocabulary of V.
 
-    On a device their kind is checked and not their range, since reading values would force a synchronisation:
+    On a device only their dtype is checked and not their range, since reading values would force a synchronisation:
     check them before they go there.
 
     raises: TypeError when ids are not integers, ValueError when one is out of range (NumPy would silently read a

@@ -1,4 +1,4 @@
-"""Section 2.5.4, feed-forward network: two linear layers with a GELU between, for each token alone.
+"""Section 2.5.4, feed-forward network: two linear layers with a GELU between, applied to each token separately.
 
 Shapes: B batch, T time (tokens), C channels (n_embd), F inner channels (4 C in GPT-2).
 """
@@ -61,7 +61,7 @@ def feed_forward_forward(x, params):
     x:      (B, T, C) input, already normalised
     params: {"c_fc": {"weight" (C, F), "bias" (F,)}, "c_proj": {"weight" (F, C), "bias" (C,)}}
     returns y (B, T, C) and the cache for ``feed_forward_backward``; in it out (B, T, C) is y itself.
-    Source: Vaswani et al. 2017, section 3.3 eq. 2, with GELU for the ReLU (Radford et al. 2018).
+    Source: Vaswani et al. 2017, section 3.3 eq. 2, with GELU in place of ReLU (Radford et al. 2018).
     """
     h, c_fc = linear_forward(x, **params["c_fc"])  # (B, T, C) -> (B, T, F)
     h, gelu = gelu_forward(h)
@@ -71,6 +71,8 @@ def feed_forward_forward(x, params):
 
 def feed_forward_backward(dy, cache, *, out=None, dcache=None):
     """Gradients of ``feed_forward_forward``, in reverse order.
+
+        dgelu = dy W_proj^T     dfc = gelu_backward(dgelu)     dx = dfc W_fc^T     and those of the two linear layers
 
     dy: (B, T, C) gradient of the output
     returns dx (B, T, C) and grads, nested like ``params``.

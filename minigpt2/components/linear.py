@@ -3,7 +3,7 @@
 Shapes: ... any leading dimensions, I inputs, O outputs. N is the product of the leading dimensions.
 """
 
-from minigpt2.parallel import matmul, sum_rows
+from minigpt2.parallel import matmul
 
 
 def linear_forward(x, weight, bias):
@@ -45,5 +45,5 @@ def linear_backward(dy, cache, *, out=None):
     dy = dy.reshape(-1, weight.shape[1])
     dx = matmul(dy, weight.T).reshape(x.shape)  # (N, O) @ (O, I) -> (N, I)
     dweight = matmul(x.reshape(-1, weight.shape[0]).T, dy, out=out["weight"])  # (I, N) @ (N, O) -> (I, O)
-    dbias = sum_rows(dy, out=out["bias"])
+    dbias = dy.sum(axis=0, out=out["bias"])
     return dx, dweight, dbias

@@ -1,6 +1,6 @@
 """The output layer: from the last activation to a score for every token of the vocabulary.
 
-In GPT-2 it is the token embedding once more ("tied"); a model can have a matrix of its own, or a deep head.
+In GPT-2 it is the token embedding, used a second time ("tied"); a model can have a matrix of its own, or a deep head.
 Shapes: B batch, T time (tokens), C channels (n_embd), V vocabulary.
 """
 
@@ -14,7 +14,7 @@ def output_forward(x, params):
         logits = x W^T        W: wte where there is neither lm_head nor head
 
     x:      (B, T, C) activation after the last layer normalisation
-    params: the model's: {"wte"}, and {"lm_head"} or {"head"} where the output layer is not the token embedding
+    params: those of the model; the output layer is "head" or "lm_head" where it is there, else "wte"
     returns logits (B, T, V) and the cache for ``output_backward``.
     """
     if "head" in params:

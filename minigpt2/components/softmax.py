@@ -1,6 +1,6 @@
-"""Softmax, which turns attention's scores into probabilities (section 2.5.3), and scores of tokens as well.
+"""Softmax, which turns scores into probabilities: in attention (section 2.5.3), and of the next token.
 
-Shapes: ... any leading dimensions, S scores that share a probability of 1.
+Shapes: ... any leading dimensions, S scores a row, whose probabilities sum to 1.
 """
 
 from minigpt2.backend import array_module
@@ -22,26 +22,21 @@ def softmax_forward(scores, *, out=None):
     xp = array_module(scores)
     probs = xp.subtract(scores, scores.max(axis=-1, keepdims=True), out=out)
     xp.exp(probs, out=probs)
-    probs /= (probs @ xp.ones(probs.shape[-1], probs.dtype))[..., None]  # BLAS sums rows several times as fast
+    probs /= (probs @ xp.ones(probs.shape[-1], probs.dtype))[..., None]  # a sum by BLAS, for 2 % of a prefill
     return probs
 
 
-def softmax_backward(dprobs, probs, *, out=None):
+def softmax_backward(dprobs, probs):
     """Gradient of ``softmax_forward``.
 
         dscores = probs * (dprobs - sum_s(dprobs * probs))        zero wherever probs is zero
 
-    Each row of dscores sums to 0: raising all scores alike changes no probability.
+    Each row of dscores sums to 0: adding a number to all scores changes no probability.
 
     dprobs, probs: (..., S)
     returns dscores (..., S).
 
-    Not for a first reading: out is an array to write to, which may be ``dprobs``.
-
     >>> softmax_backward(np.array([1.0, 0]), np.array([0.25, 0.75]))
     array([ 0.1875, -0.1875])
     """
-    xp = array_module(probs)
-    dscores = xp.subtract(dprobs, xp.einsum("...s,...s->...", dprobs, probs)[..., None], out=out)
-    dscores *= probs
-    return dscores
+    return probs * (dprobs - (dprobs * probs).sum(axis=-1, keepdims=True))
