@@ -47,8 +47,16 @@ def gelu_backward(dy, cache):
     """
 
     def gelu_gradient(dy, x, tanh):
-        du = SQRT_2_OVER_PI * (1.0 + 3.0 * CUBIC * (x * x))
-        return dy * (1.0 + tanh + x * (1.0 - tanh * tanh) * du) / 2.0
+        dx = x * x  # becomes the formula from the inside, in place: 2.7 % of a small model's training step
+        dx *= 3.0 * CUBIC * SQRT_2_OVER_PI
+        dx += SQRT_2_OVER_PI  # du/dx
+        dx *= x
+        dx *= 1.0 - tanh * tanh
+        dx += tanh
+        dx += 1.0
+        dx *= 0.5
+        dx *= dy
+        return dx
 
     return by_rows(gelu_gradient, dy, cache["x"], cache["tanh"])
 

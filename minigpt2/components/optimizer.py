@@ -82,19 +82,20 @@ def adamw_chunk(w, g, m, v, *, t, scale, lr, betas, eps, weight_decay):
     array([0.85, 2.  ])
     """
     xp, (beta1, beta2) = array_module(w), betas
+    term = (1.0 - beta1) * scale * g
     m *= beta1
-    m += (1.0 - beta1) * scale * g
-    squares = g * g
-    squares *= (1.0 - beta2) * scale**2
+    m += term
+    xp.multiply(g, g, out=term)
+    term *= (1.0 - beta2) * scale**2
     v *= beta2
-    v += squares
-    root = xp.sqrt(v, out=squares)
-    root *= 1.0 / math.sqrt(1.0 - beta2**t)
-    root += eps  # sqrt(v_hat) + eps
-    step = xp.divide(m, root, out=root)
-    step *= lr / (1.0 - beta1**t)  # lr m_hat / (sqrt(v_hat) + eps)
+    v += term
+    xp.sqrt(v, out=term)
+    term *= 1.0 / math.sqrt(1.0 - beta2**t)
+    term += eps  # sqrt(v_hat) + eps
+    xp.divide(m, term, out=term)
+    term *= lr / (1.0 - beta1**t)  # lr m_hat / (sqrt(v_hat) + eps)
     w *= 1.0 - lr * weight_decay
-    w -= step
+    w -= term
 
 
 class SGD:
