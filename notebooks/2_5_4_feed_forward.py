@@ -267,11 +267,15 @@ print(f"the least largest error, in steps of 0.0001, is at c = {best:.4f}")
 style.show_plain("linear", "gelu", "feed_forward")
 
 # %% [markdown] tags=["en"]
-# Now the library's own, fetched while the notebook was built. The formulas are the same. Around them is what
-# makes them quick: all tokens are put into one matrix (`reshape`), a cube is written as a product, and the processor's
-# cores share the work: `matmul(x, weight, plus=bias)` is `x @ weight + bias`, and `by_rows(gelu, x)` is `gelu(x)`, a few
-# rows at a time, which stay in the cache from the first operation to the last. `xp` is NumPy (or CuPy, for arrays on a
-# graphics card). BUYS_FF
+# Now the library's own, fetched while the notebook was built. The formulas are the same. Around them is what makes
+# them quick: all tokens are put into one matrix (`reshape`), a cube is written as a product, which is fifty times
+# faster than a power, and the gradient of the GELU is built in place, from the inside of the formula to the outside.
+# The processor's cores share the work: `matmul(x, weight, plus=bias)` is `x @ weight + bias`, and `by_rows(gelu, x)`
+# is `gelu(x)`, a few rows at a time, which stay in the cache from the first operation to the last. `xp` is NumPy (or
+# CuPy, for arrays on a graphics card).
+#
+# What does the difference buy? On two cores of an Intel Xeon, at GPT-2's sizes, the page's GELU takes 15 times as long,
+# nearly all of it for the powers, and its whole feed-forward network 1.7 times.
 
 # %%
 style.show_source(

@@ -175,7 +175,7 @@ plt.show()
 # | symbol | in the code | shape for all tokens | meaning |
 # |---|---|---|---|
 # | $x$ | `x` | `(B, T, C)` | input |
-# | $\mathrm{mean}$, $\mathrm{variance}$ | `_mean(x)`, `variance` | `(B, T, 1)` | of one token's channels |
+# | $\mathrm{mean}$, $\mathrm{variance}$ | `_mean(x)`, `_mean(centred * centred)` | `(B, T, 1)` | of a token |
 # | $\mathrm{rstd}$ | `rstd` | `(B, T, 1)` | reciprocal standard deviation |
 # | $\hat x$ | `x_hat` | `(B, T, C)` | the normalized vector |
 # | $\mathrm{weight}$, $\mathrm{bias}$ | `weight`, `bias` | `(C,)` | parameters, shared by all tokens |
@@ -253,7 +253,8 @@ style.show_plain("residual", "layer_norm")
 # Now the library's own, fetched while the notebook was built. The formulas are the same; a mean is written as a
 # product with a vector of $1/C$, because that is faster. `by_rows(formula, x)` is `formula(x)`, with the rows, which
 # here are the tokens, shared among the processor's cores. A residual connection whose two sides differ in shape is
-# refused, where NumPy would silently stretch one of them. BUYS_LN
+# refused, where NumPy would silently stretch one of them. What does the
+# difference buy? On two cores of an Intel Xeon the page's layer norm takes 1.25 times as long, for 512 tokens of GPT-2.
 
 # %%
 style.show_source(layer_norm_forward, layer_norm_backward, residual_forward, residual_backward)
