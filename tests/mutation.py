@@ -26,13 +26,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FILES = [
     *(f"components/{name}.py" for name in (
-        "linear", "embedding", "position", "layer_norm", "residual", "dropout", "feed_forward", "attention", "loss",
-        "optimizer", "head", "lora",
+        "linear", "embedding", "position", "layer_norm", "residual", "dropout", "feed_forward", "softmax", "attention",
+        "key_value_cache", "loss", "optimizer", "head", "output", "lora",
     )),
-    "model.py",
+    "model.py", "config.py", "parallel.py",
 ]  # fmt: skip
 TESTS = [
     "test_components.py", "test_model.py", "test_optimizer.py", "test_gradcheck.py", "test_head.py", "test_device.py",
+    "test_parallel.py",
 ]  # fmt: skip
 TIMEOUT = 180  # seconds; without a change the tests take a sixth of it
 
