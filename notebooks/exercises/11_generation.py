@@ -393,7 +393,7 @@ print(check("keep_top_p", keep_top_p))
 #
 #     import inspect
 #     from minigpt2 import generation
-#     from minigpt2.components.attention import KeyValueCache
+#     from minigpt2.components.key_value_cache import KeyValueCache
 #     print(inspect.getsource(KeyValueCache))
 #     print(inspect.getsource(generation.next_token_probs))
 #
