@@ -338,7 +338,8 @@ print(f"8-grams of the end that were in the training text: {overlap([training_te
 def train(tokenizer, T, steps=150, B=8):
     """A new small model, trained on windows of T tokens of the manual."""
     config = minigpt2.GPT2Config(vocab_size=len(tokenizer), n_positions=T, n_embd=64, n_layer=2, n_head=4)
-    ids, model = np.array(tokenizer.encode(training_text)), minigpt2.GPT2(config, seed=0)
+    model = minigpt2.GPT2(config, seed=0, dtype="float64")  # the same figures on every processor
+    ids = np.array(tokenizer.encode(training_text))
     optimizer, rng = minigpt2.AdamW(model.params, lr=4e-3), np.random.default_rng(0)
     for _ in range(steps):
         seen = rng.integers(0, len(ids) - T, (B, 1)) + np.arange(T)
@@ -366,8 +367,9 @@ for name, (reader, its_tokenizer) in models.items():
 
 # %% [markdown] tags=["en"]
 # Look at the first two lines. **By perplexity the model of characters is many times better; in bits per character it
-# is the worse one.** It hesitates between some twenty *characters*, the other between many more *pieces*, and a
-# piece is two characters long on average. Whoever compares perplexities across vocabularies compares lengths of tokens.
+# is the worse one.** It hesitates between sixteen *characters* or so, the other between ten times as many *pieces*,
+# and a piece is two characters long on average. Whoever compares perplexities across vocabularies compares lengths of
+# tokens.
 #
 # The third line shows that quality belongs to a pair, a model *and* a domain. The built-in model is the best in its own
 # and by far the worst in the other.
