@@ -25,7 +25,7 @@ from minigpt2.components.embedding import (
 from minigpt2.components.feed_forward import (
     gelu_forward,
 )
-from minigpt2.components.key_value_cache import KeyValueCache
+from minigpt2.components.key_value_cache import KeyValueCache, KeyValueCaches
 from minigpt2.components.layer_norm import layer_norm_forward
 from minigpt2.components.linear import linear_forward
 from minigpt2.components.lora import lora_forward
@@ -356,6 +356,17 @@ def test_layer_norm_uses_gpt2s_eps():
     x = 1e-3 * np.random.default_rng(0).standard_normal((4, 6))  # its variance is a tenth of eps
     y, _ = layer_norm_forward(x, np.ones(6), np.zeros(6))
     np.testing.assert_allclose(y, (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5))
+
+
+@pytest.mark.parametrize("n_layer", [1, 3])
+def test_the_caches_of_all_blocks_go_together(n_layer):
+    caches = KeyValueCaches([KeyValueCache(2, 1, 4, 1, "float64", np) for _ in range(n_layer)])
+    for layer in range(n_layer):
+        caches[layer].append(np.array([[[[1.0]]], [[[2.0]]]]), np.array([[[[3.0]]], [[[4.0]]]]))
+    caches.select([1])
+    assert caches.length == 1
+    assert [caches[layer].keys[:, 0, 0, 0].tolist() for layer in range(n_layer)] == [[2.0]] * n_layer
+    assert [caches[layer].values[:, 0, 0, 0].tolist() for layer in range(n_layer)] == [[4.0]] * n_layer
 
 
 @pytest.mark.parametrize("weight, bias", [(1, 4), (4, 1), (5, 4)])
