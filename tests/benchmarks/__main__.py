@@ -66,10 +66,11 @@ MACHINE = Workload("the machine's limit", machine.setup, ("machine",), 1, "", to
 def all_workloads():
     import long_inputs
     import models
+    import page
     import scoring
     import texts
 
-    return models.WORKLOADS | scoring.WORKLOADS | texts.WORKLOADS | long_inputs.WORKLOADS
+    return models.WORKLOADS | scoring.WORKLOADS | texts.WORKLOADS | long_inputs.WORKLOADS | page.WORKLOADS
 
 
 def run(names, workloads, options):

@@ -13,7 +13,7 @@ from race import NOISY, is_noisy, median_seconds, ratios, twice
 
 COLORS = {
     "transformers": "#0b559f", "transformers generate": "#7fb2df", "transformers, fused AdamW": "#41a3a3",
-    "nanoGPT": "#d95f02", "tiktoken": "#7570b3", "encoder.py": "0.6", "ordinary text": "0.8",
+    "nanoGPT": "#d95f02", "tiktoken": "#7570b3", "encoder.py": "0.6", "ordinary text": "0.8", "plain.py": "0.3",
 }  # fmt: skip
 
 # ------------------------------------------------------------------------------------------------------ figures
