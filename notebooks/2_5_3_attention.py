@@ -265,8 +265,8 @@ style.show_plain("softmax", "attention")
 # variable `mask` belongs, in notebook 2.5.6, and `past` at the end of this one; without `keep` the probabilities are
 # forgotten. `xp` is NumPy (or CuPy, for arrays on a graphics card).
 #
-# What does the difference buy? On two cores of an Intel Xeon, at GPT-2's sizes, the page above takes 1.4 times as long
-# for 512 tokens and 1.7 times for 1,024, forward and backward together, and needs twice the memory.
+# What does the difference buy? On two cores of an Intel Xeon, for 512 tokens of GPT-2, forward and backward together,
+# the page above takes 1.3 times as long (`python tests/benchmarks page-attention`).
 
 # %%
 style.show_source(attention_forward, attention_backward)

@@ -274,8 +274,9 @@ style.show_plain("linear", "gelu", "feed_forward")
 # is `gelu(x)`, a few rows at a time, which stay in the cache from the first operation to the last. `xp` is NumPy (or
 # CuPy, for arrays on a graphics card).
 #
-# What does the difference buy? On two cores of an Intel Xeon, at GPT-2's sizes, the page's GELU takes 15 times as long,
-# nearly all of it for the powers, and its whole feed-forward network 1.7 times.
+# What does the difference buy? On two cores of an Intel Xeon, at GPT-2's sizes, the page's GELU takes 13 times as long,
+# nearly all of it for the powers, and its whole feed-forward network 2.2 times (`python tests/benchmarks page-gelu
+# page-feed_forward`).
 
 # %%
 style.show_source(

@@ -254,7 +254,8 @@ style.show_plain("residual", "layer_norm")
 # product with a vector of $1/C$, because that is faster. `by_rows(formula, x)` is `formula(x)`, with the rows, which
 # here are the tokens, shared among the processor's cores. A residual connection whose two sides differ in shape is
 # refused, where NumPy would silently stretch one of them. What does the
-# difference buy? On two cores of an Intel Xeon the page's layer norm takes 1.25 times as long, for 512 tokens of GPT-2.
+# difference buy? On two cores of an Intel Xeon the page's layer norm takes 1.3 times as long, for 512 tokens of GPT-2
+# (`python tests/benchmarks page-layer_norm`).
 
 # %%
 style.show_source(layer_norm_forward, layer_norm_backward, residual_forward, residual_backward)

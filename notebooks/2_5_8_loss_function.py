@@ -232,8 +232,9 @@ style.show_plain("cross_entropy")
 # %% [markdown] tags=["en"]
 # Now the library's own. There is an `e` for the smoothing; with `e = 0` its terms disappear. The page above makes
 # five arrays of $V$ numbers per token, with GPT-2's vocabulary a megabyte for each token. Here the probabilities are
-# never stored, which makes the pair five times as fast and takes a quarter of the memory (512 tokens of GPT-2, on two
-# cores of an Intel Xeon): forward keeps `log_sum_exp`, one number for each position, and backward makes $p$ anew from
+# never stored, which makes the pair five times as fast (512 tokens of GPT-2, on two cores of an Intel
+# Xeon, `python tests/benchmarks page-cross_entropy`):
+# forward keeps `log_sum_exp`, one number for each position, and backward makes $p$ anew from
 # it. `in_parallel` hands a few rows at a time to the processor's cores, which is faster, and changes no number.
 # `check_targets` refuses targets that are no tokens, and `masked_mean(losses, counted)` is `losses[counted].mean()`.
 

@@ -314,7 +314,7 @@ style.show_source(plain.adamw)
 # this changes no number. `adamw_chunk` does what the page above does, in place and a term at a time. Of all the
 # tricks in the components this one buys the most: written as one expression a line of the formula, a chunk takes half
 # as long again, which is 7 to 9 percent of a training step of GPT-2. The page itself, which walks through whole
-# arrays, takes six times as long.
+# arrays, takes five times as long (`python tests/benchmarks page-adamw`).
 
 # %%
 style.show_source(SGD, AdamW, adamw_chunk, learning_rate, norm_and_scale)
