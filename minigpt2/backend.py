@@ -1,7 +1,9 @@
 """Where arrays live: NumPy on the host, CuPy on a GPU. A component takes the module from its input."""
 
 import ctypes
+import functools
 import importlib
+import os
 import sys
 
 import numpy as np
@@ -98,15 +100,18 @@ def masked_mean(x, mask):
     return total / mask.sum().astype(x.dtype)
 
 
+@functools.cache
 def keep_freed_memory():
-    """Ask glibc to keep freed memory for the next array instead of returning it to the system.
+    """Ask glibc, once, to keep freed memory for the next array instead of returning it to the system.
 
     By default every array above 32 MiB is mapped afresh and each of its 4 KiB pages costs a page
     fault on first touch; a training step of pure functions that return fresh arrays spends up to a
     third of its time there. All three settings are needed: the first lets arrays up to 1 GiB come from
-    the heap, the second keeps the heap from shrinking, the third lets threads share it. Importing minigpt2 calls
+    the heap, the second keeps the heap from shrinking, the third lets threads share it. The first model calls
     this, unless the environment says MINIGPT2_MALLOPT=0. Has no effect where there is no glibc.
     """
+    if os.environ.get("MINIGPT2_MALLOPT") == "0":
+        return
     M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # <malloc.h>
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -3,8 +3,8 @@
 import reprlib
 from pathlib import Path
 
-from minigpt2 import files
-from minigpt2.tokenizer import check_text, look_up
+from minigpt2.storage import files
+from minigpt2.vocabulary import check_text, look_up
 
 
 class CharTokenizer:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minigpt2 import checkpoint
+from minigpt2.storage import checkpoint
 
 PRESETS = {  # the four released sizes, under their names on the hub
     "gpt2": {"n_layer": 12, "n_head": 12, "n_embd": 768},

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
+from minigpt2.components.loss import IGNORED
 from minigpt2.data import mask_tokens
-from minigpt2.token_file import encode_documents
+from minigpt2.data.token_file import encode_documents
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,8 @@ def total_nats(model, ids, stride=None, context=None, progress=False):
     bar = tqdm(range(0, len(starts), B), "evaluating", leave=False, disable=None if progress else True)
     for chunk in (slice(first, first + B) for first in bar):
         seen = starts[chunk, None] + np.arange(T)
-        targets = np.where(seen >= predicted_before[chunk, None], ids[seen + 1], np.int64(-100))
-        nats += model.loss(ids[seen], targets) * int((targets != -100).sum())
+        targets = np.where(seen >= predicted_before[chunk, None], ids[seen + 1], np.int64(IGNORED))
+        nats += model.loss(ids[seen], targets) * int((targets != IGNORED).sum())
     return nats
 
 
@@ -120,7 +121,7 @@ def masked_loss(model, ids, mask_id, seed=0, progress=False):
     bar = tqdm(range(0, len(windows), B), "evaluating", leave=False, disable=None if progress else True)
     for first in bar:
         inputs, targets = mask_tokens(windows[first : first + B], mask_id, rng)
-        n = int((targets != -100).sum())
+        n = int((targets != IGNORED).sum())
         nats += model.loss(inputs, targets, causal=False) * n
         hidden += n
     return nats / hidden

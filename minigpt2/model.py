@@ -8,14 +8,15 @@ import math
 
 import numpy as np
 
-from minigpt2 import checkpoint
-from minigpt2.backend import array_module, device_generator, module_of, on_host, to_host
+from minigpt2 import generation
+from minigpt2.backend import array_module, device_generator, module_of, on_host
 from minigpt2.components.attention import attention_backward, attention_forward
 from minigpt2.components.dropout import dropout_backward, dropout_forward
 from minigpt2.components.embedding import (
     check_ids,
     embedding_backward,
     embedding_forward,
+    token_array,
 )
 from minigpt2.components.feed_forward import feed_forward_backward, feed_forward_forward
 from minigpt2.components.key_value_cache import KeyValueCache, KeyValueCaches
@@ -26,6 +27,7 @@ from minigpt2.components.position import position_backward, position_forward
 from minigpt2.components.residual import residual_backward, residual_forward
 from minigpt2.config import GPT2Config
 from minigpt2.parameters import allocate, allocate_like, flatten, moved
+from minigpt2.storage import checkpoint
 
 
 def block_forward(x, params, config, causal=True, rng=None, *, past=None, keep=True):
@@ -198,7 +200,7 @@ class GPT2:
         raises: ValueError when the name is unknown, a file is damaged or they do not fit, naming the tensors;
             FileNotFoundError. Nothing that config.json asks for gets memory before the weights are there.
         """
-        from minigpt2 import hub  # imports requests, which takes longer than the rest together
+        from minigpt2.storage import hub  # imports requests, which takes longer than the rest together
 
         folder = hub.locate(name_or_path)
         model = cls.__new__(cls)
@@ -293,8 +295,6 @@ class GPT2:
 
         ids: (T,) or (B, T); returns them with the new tokens, (T + n,) or (B, T + n), int64.
         """
-        from minigpt2 import generation  # which is built on this module
-
         return generation.generate(
             self, ids, max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, **options
         )
@@ -319,17 +319,6 @@ class GPT2:
             return array
         check(array, self.config.vocab_size)
         return xp.asarray(array) if on_host(values) else values
-
-
-def token_array(values, name):
-    """Token ids as an integer array on the host; lists are welcome."""
-    try:
-        array = np.asarray(to_host(values))
-    except ValueError:
-        raise ValueError(f"{name} must be (B, T) with rows of equal length") from None
-    if array.size and array.dtype.kind not in "iu":
-        raise TypeError(f"{name} must be integers, got {array.dtype}; encode text with a Tokenizer")
-    return array
 
 
 def _float_dtype(dtype):

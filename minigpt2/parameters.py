@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from minigpt2.backend import address, array_module, to_host
+from minigpt2.backend import address, array_module, keep_freed_memory, to_host
 
 
 def flatten(tree, prefix=""):
@@ -68,6 +68,8 @@ def allocate(shapes, dtype, xp):
 
     shapes: dict from dotted name to shape; dtype: of every parameter; xp: numpy or cupy.
     """
+    if xp is np:
+        keep_freed_memory()
     return _views(xp.empty(layout(shapes)[2], dtype), shapes)
 
 

@@ -17,9 +17,9 @@ from tqdm import tqdm
 
 from minigpt2.data import words
 from minigpt2.evaluation import evaluate, total_nats
-from minigpt2.files import atomic_write, write_json
 from minigpt2.generation import generate
 from minigpt2.measures import distinct_n, repeated_n_grams, self_bleu
+from minigpt2.storage.files import atomic_write, write_json
 
 PROMPT_TOKENS = 16
 NEAR_TOKENS = 8  # what counts as near context: about two words for characters, half a line for a large vocabulary

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minigpt2.files import atomic_write, parse_json, read_json, sync_folder, write_json
+from minigpt2.storage.files import atomic_write, parse_json, read_json, sync_folder, write_json
 
 KEPT = 2  # checkpoints: the last one, and the one before in case that the last is damaged
 CHECKSUMS = "checksums.json"

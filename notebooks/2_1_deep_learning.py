@@ -27,8 +27,8 @@ sys.path.insert(0, "..")  # style.py lies beside the sources of the notebooks
 import style
 
 import minigpt2
+from minigpt2.components.deep_head import head_backward, head_forward
 from minigpt2.components.feed_forward import gelu_backward, gelu_forward
-from minigpt2.components.head import head_backward, head_forward
 from minigpt2.components.linear import linear_backward, linear_forward
 from minigpt2.components.loss import cross_entropy_backward, cross_entropy_forward
 from minigpt2.reference import recorded, relative_error
@@ -253,7 +253,7 @@ def new_network(sizes, seed):
 
 def forgetful_backward(dlogits, cache):
     """The backward pass of someone who forgets the slope of GELU."""
-    with mock.patch("minigpt2.components.head.gelu_backward", lambda dy, cache: dy):
+    with mock.patch("minigpt2.components.deep_head.gelu_backward", lambda dy, cache: dy):
         return head_backward(dlogits, cache)
 
 
@@ -323,7 +323,7 @@ def train_xor(steps=1500):
 
 params, bent_losses = train_xor()
 no_bend = {"gelu_forward": lambda x: (x, {}), "gelu_backward": lambda dy, cache: dy}
-with mock.patch.multiple("minigpt2.components.head", **no_bend):
+with mock.patch.multiple("minigpt2.components.deep_head", **no_bend):
     _, straight_losses = train_xor()
 print(f"loss with the bend {bent_losses[-1]:.2f}, without it {straight_losses[-1]:.2f}; ln 2 is {np.log(2):.2f}")
 

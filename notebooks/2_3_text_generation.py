@@ -37,8 +37,8 @@ from minigpt2.components.linear import linear_backward, linear_forward
 from minigpt2.components.loss import cross_entropy_backward, cross_entropy_forward
 from minigpt2.components.optimizer import learning_rate
 from minigpt2.data import random_windows
-from minigpt2.generation import draw, keep_top_k, next_token_probs
 from minigpt2.measures import distinct_n, n_grams
+from minigpt2.sampling import draw, keep_top_k, next_token_probs
 
 style.use()
 

@@ -36,11 +36,11 @@ sys.path.insert(0, "..")  # style.py lies beside the sources of the notebooks
 import style
 
 import minigpt2
-from minigpt2.cleaning import deduplicate, describe, ngram_hashes, overlap, word_hashes
 from minigpt2.components.optimizer import learning_rate
 from minigpt2.data import random_windows, words
+from minigpt2.data.cleaning import deduplicate, describe, ngram_hashes, overlap, word_hashes
+from minigpt2.data.token_file import encode_documents
 from minigpt2.evaluation import evaluate
-from minigpt2.token_file import encode_documents
 from minigpt2.tokenizer import learn_merges
 
 style.use()

@@ -31,7 +31,7 @@ import style
 import minigpt2
 from minigpt2.components.loss import cross_entropy_backward, cross_entropy_forward
 from minigpt2.reference import CASES, recorded, relative_error
-from minigpt2.training import TrainingSettings
+from minigpt2.settings import TrainingSettings
 
 style.use()
 

@@ -31,7 +31,7 @@ from minigpt2 import plain
 from minigpt2.components.loss import cross_entropy_forward
 from minigpt2.components.optimizer import SGD, AdamW, adamw_chunk, learning_rate, norm_and_scale
 from minigpt2.reference import LABEL_SMOOTHING, LEARNING_RATES, MAX_NORM, TINY, TRAINING, recorded, relative_error
-from minigpt2.training import TrainingSettings
+from minigpt2.settings import TrainingSettings
 
 style.use()
 

@@ -43,7 +43,7 @@ from minigpt2.reference import (
     recorded,
     relative_error,
 )
-from minigpt2.verify import model_of
+from minigpt2.verification.verify import model_of
 
 style.use()
 

@@ -33,13 +33,14 @@ sys.path.insert(0, "..")  # style.py lies beside the sources of the notebooks
 import style
 
 import minigpt2
-from minigpt2.components.head import head_backward, head_forward
+from minigpt2.components.deep_head import head_backward, head_forward
 from minigpt2.components.linear import linear_backward
 from minigpt2.components.loss import cross_entropy_backward, cross_entropy_forward
 from minigpt2.data import mask_tokens
 from minigpt2.model import gpt2_backward, gpt2_forward
 from minigpt2.reference import CASES, recorded, relative_error
-from minigpt2.training import MASK, Trainer, TrainingSettings, read_metrics
+from minigpt2.settings import TrainingSettings
+from minigpt2.training import MASK, Trainer, read_metrics
 
 style.use()
 

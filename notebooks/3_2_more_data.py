@@ -36,12 +36,12 @@ sys.path.insert(0, "..")  # style.py lies beside the sources of the notebooks
 import style
 
 import minigpt2
-from minigpt2.cleaning import deduplicate, mark_duplicates, overlap
 from minigpt2.components.optimizer import learning_rate
+from minigpt2.data.cleaning import deduplicate, mark_duplicates, overlap
+from minigpt2.data.mixture import Mixture, Source
+from minigpt2.data.token_file import encode_documents, open_tokens, vocabulary_hash, write_tokens
 from minigpt2.evaluation import total_nats
-from minigpt2.mixture import Mixture, Source
 from minigpt2.reference import relative_error
-from minigpt2.token_file import encode_documents, open_tokens, vocabulary_hash, write_tokens
 
 style.use()
 

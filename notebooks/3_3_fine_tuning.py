@@ -30,9 +30,9 @@ sys.path.insert(0, "..")  # style.py lies beside the sources of the notebooks
 import style
 
 import minigpt2
-from minigpt2.cleaning import overlap
 from minigpt2.components.lora import lora_backward, lora_forward
 from minigpt2.data import random_windows
+from minigpt2.data.cleaning import overlap
 from minigpt2.evaluation import evaluate
 from minigpt2.fine_tuning import TARGETS, LoRA, trainable
 from minigpt2.reference import CASES, recorded, relative_error

@@ -26,11 +26,11 @@ import style
 
 import minigpt2
 from minigpt2.char_tokenizer import CharTokenizer
-from minigpt2.cleaning import deduplicate, overlap
+from minigpt2.data.cleaning import deduplicate, overlap
 from minigpt2.evaluation import evaluate
-from minigpt2.generation import next_token_probs
 from minigpt2.measures import distinct_n, repeated_n_grams, self_bleu
 from minigpt2.report import evaluation_report
+from minigpt2.sampling import next_token_probs
 
 style.use()
 model = minigpt2.GPT2.from_pretrained("shakespeare")

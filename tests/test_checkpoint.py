@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minigpt2
-from minigpt2 import checkpoint
+from minigpt2.storage import checkpoint
 
 C, V = 4, 11
 SHAPES = {

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigpt2 import Tokenizer, cleaning, token_file
+from minigpt2 import Tokenizer
 from minigpt2.char_tokenizer import CharTokenizer
-from minigpt2.cleaning import (
+from minigpt2.data import cleaning, token_file, words
+from minigpt2.data.cleaning import (
     CorpusReport,
     Duplicates,
     HashSet,
@@ -20,7 +21,6 @@ from minigpt2.cleaning import (
     overlap,
     word_hashes,
 )
-from minigpt2.data import words
 
 # Few different words, so that n-grams meet; "A" and "a." are the word "a", "!" is none.
 DOCUMENT = st.lists(st.sampled_from(["a", "A", "a.", "b", "c", "!", "水"]), max_size=12).map(" ".join)
@@ -109,7 +109,7 @@ def test_hashes_are_the_polynomial_of_the_docstring():
 
 
 def test_hashes_are_the_same_in_every_process():
-    call = "from minigpt2.cleaning import word_hashes; print(word_hashes('to be').tolist())"
+    call = "from minigpt2.data.cleaning import word_hashes; print(word_hashes('to be').tolist())"
     done = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(word_hashes("to be").tolist())
 

@@ -11,8 +11,8 @@ import pytest
 from minigpt2 import GPT2, GPT2Config, Tokenizer
 from minigpt2.cli import _name_and_model, main
 from minigpt2.data import documents
+from minigpt2.data.token_file import encode_documents, open_tokens
 from minigpt2.evaluation import evaluate
-from minigpt2.token_file import encode_documents, open_tokens
 
 TEXT = "Shall I compare thee to a summer's day? Thou art more lovely and more temperate.\n" * 20
 
@@ -324,7 +324,7 @@ def test_eval_of_a_split_is_what_train_validates_on(folder, tmp_path, capsys):
     ],
 )
 def test_bad_text_is_one_error_with_file_and_line(content, message, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("minigpt2.data.MAX_LINE", 1000)
+    monkeypatch.setattr("minigpt2.data.text.MAX_LINE", 1000)
     (tmp_path / "text.txt").write_bytes(content)
     for call in (["train", "--out", tmp_path / "run", "--data"], ["eval", "--data"], ["data"], ["tokenize", "--file"]):
         assert message in fails(capsys, *call, tmp_path / "text.txt")

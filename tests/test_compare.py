@@ -14,11 +14,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from minigpt2 import GPT2, GPT2Config, flatten
-from minigpt2.checkpoint import write_tensors
 from minigpt2.cli import main
-from minigpt2.compare import LLM_C, MAPS, compare, read_trace
 from minigpt2.components.softmax import softmax_forward
-from minigpt2.trace import trace, write_trace
+from minigpt2.storage.checkpoint import write_tensors
+from minigpt2.verification.compare import compare
+from minigpt2.verification.names import LLM_C, MAPS
+from minigpt2.verification.trace import read_trace, trace, write_trace
 
 B, T, C, H, D, V, L = 3, 7, 8, 2, 4, 13, 2
 

@@ -1,7 +1,7 @@
 """Every component, and the block and the model made of them, against differences and against PyTorch.
 
-``CASES`` of minigpt2/reference is the one list of what is compared, ``PAIRS`` of minigpt2/verify.py the list of
-our functions. What is special to one component follows below.
+``CASES`` of minigpt2/reference is the one list of what is compared, ``PAIRS`` of minigpt2/verification/pairs.py the
+list of our functions. What is special to one component follows below.
 """
 
 import math
@@ -34,7 +34,7 @@ from minigpt2.components.position import position_forward, sinusoidal_positions
 from minigpt2.components.residual import residual_forward
 from minigpt2.parameters import allocate_like
 from minigpt2.reference import CASES, calculate, numbers, recorded
-from minigpt2.verify import pair, run_case
+from minigpt2.verification.pairs import pair, run_case
 
 SMALL_CASES = [name for name in CASES if not name.startswith("gpt2") and not name.endswith("_long")]
 

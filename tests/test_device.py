@@ -24,7 +24,6 @@ from strict_cupy import TO_DEVICE, TO_HOST
 import minigpt2
 from minigpt2 import GPT2, AdamW, GPT2Config, backend, flatten, trace, unflatten
 from minigpt2.backend import add_rows, array_module, device_generator
-from minigpt2.checkpoint import read_tensors
 from minigpt2.cli import main
 from minigpt2.components import loss, optimizer
 from minigpt2.components.dropout import dropout_backward, dropout_forward
@@ -34,9 +33,11 @@ from minigpt2.fine_tuning import LoRA, trainable
 from minigpt2.generation import generate, stream
 from minigpt2.parameters import allocate_like, flat_view
 from minigpt2.reference import CASES, recorded, relative_error
+from minigpt2.settings import TrainingSettings
+from minigpt2.storage.checkpoint import read_tensors
 from minigpt2.tasks.likelihood import continuation_log_probs, shared_prefix_log_probs
-from minigpt2.training import Trainer, TrainingSettings
-from minigpt2.verify import run_case
+from minigpt2.training import Trainer
+from minigpt2.verification.pairs import run_case
 
 REAL = os.environ.get("MINIGPT2_DEVICE_TESTS") == "cupy"
 TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
@@ -673,8 +674,7 @@ def test_every_command_that_computes_takes_a_device(cupy, settings, tmp_path, ca
 
 @pytest.mark.skipif(importlib.util.find_spec("cupy") is not None, reason="CuPy is installed here")
 def test_the_script_for_a_gpu_says_that_there_is_none():
-    done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("gpu.py")], capture_output=True, text=True, timeout=60, check=False
-    )
+    script = Path(__file__).parent / "tools/gpu.py"
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.count("\n") == 1 and "pip install 'minigpt2[cupy]'" in done.stderr

@@ -11,17 +11,8 @@ from hypothesis.extra import numpy as hnp
 
 from minigpt2 import GPT2, GPT2Config, Tokenizer
 from minigpt2.char_tokenizer import CharTokenizer
-from minigpt2.generation import (
-    apply_repetition_penalty,
-    beam_search,
-    draw,
-    generate,
-    keep_top_k,
-    keep_top_p,
-    next_token_probs,
-    stream,
-    stream_text,
-)
+from minigpt2.generation import beam_search, generate, stream, stream_text
+from minigpt2.sampling import apply_repetition_penalty, draw, keep_top_k, keep_top_p, next_token_probs
 
 V, P = 50, 16
 PROMPT = [7, 3, 42, 3]

@@ -1,6 +1,6 @@
 """Whatever is in a file: a reader gives the right object or a ValueError that names the file, and no more than that.
 
-``fuzz.py`` has the small valid files, what is done to them and the sandbox in which they are read.
+``tools/fuzz.py`` has the small valid files, what is done to them and the sandbox in which they are read.
 """
 
 import hashlib
@@ -23,13 +23,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import minigpt2
-from minigpt2 import Tokenizer, checkpoint
+from minigpt2 import Tokenizer
 from minigpt2.cli import main
-from minigpt2.compare import read_map, read_trace, rename
 from minigpt2.config import GPT2Config
-from minigpt2.files import MAX_CONFIG, parse_json, read_json
+from minigpt2.data.token_file import FIELDS, open_tokens
 from minigpt2.model import GPT2
-from minigpt2.token_file import FIELDS, open_tokens
+from minigpt2.storage import checkpoint
+from minigpt2.storage.files import MAX_CONFIG, parse_json, read_json
+from minigpt2.verification.names import read_map, rename
+from minigpt2.verification.trace import read_trace
 
 MODEL = GPT2Config(vocab_size=11, n_positions=6, n_embd=8, n_layer=2, n_head=2)
 
@@ -688,7 +690,7 @@ def test_json_that_everybody_reads_alike_is_read():
 
 def test_the_script_repeats_and_finds_the_same(tmp_path):
     """The table, and a kept case that is read once more."""
-    script = Path(__file__).with_name("fuzz.py")
+    script = Path(__file__).parent / "tools" / "fuzz.py"
     command = [sys.executable, str(script), "map", "--cases", "40", "--seed", "3"]
     runs = [subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60) for _ in range(2)]
     counts = [re.findall(r"^(map +40 .*?) +\d+ KB", run.stdout, flags=re.M) for run in runs]

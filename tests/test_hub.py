@@ -23,7 +23,7 @@ import pytest
 import requests
 from hostile_server import HostileServer, answer, chunked, drip, silence
 
-from minigpt2 import hub
+from minigpt2.storage import hub
 
 WEIGHTS = bytes(range(256)) * 2000  # 512,000 bytes: several chunks
 SMALL = {"config.json": b'{"n_layer": 1}\n', "vocab.json": b'{"a": 0}\n', "merges.txt": b"#version: 0.2\n"}
@@ -160,7 +160,7 @@ def test_the_built_in_model_needs_no_download(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "shakespeare").mkdir()  # such a folder of the user's is ./shakespeare
     assert hub.locate("./shakespeare") == Path("shakespeare")
-    assert hub.locate("shakespeare") == Path(hub.__file__).parent / "pretrained" / "shakespeare"
+    assert hub.locate("shakespeare") == Path(hub.__file__).parents[1] / "pretrained" / "shakespeare"
 
 
 @pytest.mark.parametrize(

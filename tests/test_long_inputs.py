@@ -18,10 +18,12 @@ import pytest
 
 from minigpt2 import GPT2, GPT2Config, Tokenizer
 from minigpt2.char_tokenizer import CharTokenizer
+from minigpt2.data.token_file import in_parts, write_tokens
 from minigpt2.generation import generate, stream, stream_text
-from minigpt2.token_file import in_parts, write_tokens
-from minigpt2.tokenizer import PIECES, PRINTABLE, SHORT, learn_merges
-from minigpt2.training import Trainer, TrainingSettings
+from minigpt2.settings import TrainingSettings
+from minigpt2.tokenizer import PIECES, SHORT, learn_merges
+from minigpt2.training import Trainer
+from minigpt2.vocabulary import PRINTABLE
 
 LATIN_1 = "".join(map(chr, range(256)))
 
@@ -163,7 +165,7 @@ def test_round_trip_in_bounded_memory(shakespeare, text):
 
 @parametrize_texts
 def test_parts_of_a_long_text_are_the_text(shakespeare, text, monkeypatch, tmp_path):
-    monkeypatch.setattr("minigpt2.token_file.PART", 1000)
+    monkeypatch.setattr("minigpt2.data.token_file.PART", 1000)
     text = text(20_000)
     lines = [text[i : i + 77] for i in range(0, len(text), 77)]
     parts = list(in_parts(iter(lines)))

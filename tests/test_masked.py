@@ -12,7 +12,8 @@ from minigpt2.components.loss import cross_entropy_backward, cross_entropy_forwa
 from minigpt2.data import mask_tokens
 from minigpt2.evaluation import masked_loss
 from minigpt2.model import gpt2_backward, gpt2_forward
-from minigpt2.training import MASK, Trainer, TrainingSettings, read_metrics
+from minigpt2.settings import TrainingSettings
+from minigpt2.training import MASK, Trainer, read_metrics
 
 CONFIG = GPT2Config(vocab_size=11, n_positions=8, n_embd=6, n_layer=2, n_head=2, initializer_range=0.5)
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from minigpt2 import Tokenizer
 from minigpt2.char_tokenizer import CharTokenizer
 from minigpt2.data import split_documents
-from minigpt2.mixture import Mixture, read_corpora
-from minigpt2.token_file import write_tokens
+from minigpt2.data.mixture import Mixture, read_corpora
+from minigpt2.data.token_file import write_tokens
 
 A = "abcdefghij" * 30
 B = "ABCDEFGHIJ" * 60

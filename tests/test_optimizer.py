@@ -12,7 +12,7 @@ from minigpt2.components import optimizer as optimizer_module
 from minigpt2.components.optimizer import learning_rate
 from minigpt2.parameters import allocate, flat_view
 from minigpt2.reference import MAX_NORM, TRAINING, calculate, recorded
-from minigpt2.verify import training_error
+from minigpt2.verification.verify import training_error
 
 SHAPES = {"h.0.weight": (3, 4), "h.0.bias": (4,), "wte.weight": (5, 3), "scale": (1,)}
 OPTIMIZERS = {

@@ -13,7 +13,7 @@ from test_sort_gpt import DIGITS, FOLDER
 
 from minigpt2 import GPT2, flatten, gradient_check, plain
 from minigpt2.reference import CASES, LABEL_SMOOTHING, LEARNING_RATES, MAX_NORM, TINY, TRAINING, recorded
-from minigpt2.verify import run_case
+from minigpt2.verification.pairs import run_case
 
 NOT_ON_THE_PAGE = {  # what GPT-2 as released does not have
     "head": "the deep output layer of section 3.1",

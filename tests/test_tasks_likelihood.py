@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import minigpt2.data
+import minigpt2.data.text
 from minigpt2 import GPT2, GPT2Config, Tokenizer
 from minigpt2.char_tokenizer import CharTokenizer
 from minigpt2.tasks import TASKS, lambada, language_modeling
@@ -258,7 +258,7 @@ def test_context_and_stride_out_of_range(task, context, stride, model, tokenizer
     ],
 )
 def test_bad_corpora(task, content, message, model, tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr(minigpt2.data, "MAX_LINE", 100)
+    monkeypatch.setattr(minigpt2.data.text, "MAX_LINE", 100)
     path = tmp_path / "corpus"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message) as raised:
@@ -269,7 +269,7 @@ def test_bad_corpora(task, content, message, model, tokenizer, tmp_path, monkeyp
 
 
 def test_one_long_line_is_no_mistake_in_text8(model, tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr(minigpt2.data, "MAX_LINE", 100)
+    monkeypatch.setattr(minigpt2.data.text, "MAX_LINE", 100)
     (tmp_path / "text8").write_text("the king " * 50)
     assert language_modeling.language_modeling(model, tokenizer, [tmp_path / "text8"], "text8").examples > 100
 

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigpt2 import Tokenizer, token_file
+from minigpt2 import Tokenizer
 from minigpt2.char_tokenizer import CharTokenizer
-from minigpt2.token_file import (
+from minigpt2.data import token_file
+from minigpt2.data.token_file import (
     FIELDS,
     HEADER_BYTES,
     encode_documents,
@@ -273,7 +274,7 @@ def test_a_crash_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
 MEMORY = """
 import re, sys
 from minigpt2 import Tokenizer
-from minigpt2.token_file import write_tokens
+from minigpt2.data.token_file import write_tokens
 def peak():  # of this process alone; resource.getrusage starts from the parent's
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) // 1024
 tokenizer = Tokenizer.from_pretrained("shakespeare")

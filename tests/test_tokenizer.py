@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigpt2.char_tokenizer import CharTokenizer
-from minigpt2.tokenizer import ASCII_PIECES, CHUNKS, PIECES, PRINTABLE, Tokenizer, learn_merges
+from minigpt2.tokenizer import ASCII_PIECES, CHUNKS, PIECES, Tokenizer, learn_merges
+from minigpt2.vocabulary import PRINTABLE
 
 SAMPLE = (
     "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of "

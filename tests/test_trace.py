@@ -14,11 +14,11 @@ from safetensors.numpy import load_file
 
 import minigpt2
 from minigpt2 import GPT2, GPT2Config, flatten, trace
-from minigpt2.checkpoint import read_tensors
 from minigpt2.cli import main
 from minigpt2.reference import DROPOUT, LABEL_SMOOTHING, TINY, UNTIED, recorded, transformers_trace
-from minigpt2.trace import NAMES, write_trace
-from minigpt2.verify import model_of
+from minigpt2.storage.checkpoint import read_tensors
+from minigpt2.verification.trace import NAMES, write_trace
+from minigpt2.verification.verify import model_of
 
 B, T, V, C, H, D = 2, 5, 11, 6, 2, 3
 
@@ -296,7 +296,7 @@ def test_a_trace_of_124m_parameters_fits_into_eight_gib(tmp_path):
     code = f"""if True:
         import resource
         from minigpt2 import GPT2, GPT2Config, trace
-        from minigpt2.trace import write_trace
+        from minigpt2.verification.trace import write_trace
         model = GPT2(GPT2Config.preset("gpt2"), dtype="float64")
         write_trace({str(tmp_path / "x.safetensors")!r}, trace(model, list(range(64)), backward=True), {{}})
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

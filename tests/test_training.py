@@ -8,7 +8,8 @@ import pytest
 
 from minigpt2 import GPT2, Tokenizer, flatten
 from minigpt2.char_tokenizer import CharTokenizer
-from minigpt2.training import PRESETS, Trainer, TrainingSettings, read_metrics
+from minigpt2.settings import RUNS, TrainingSettings
+from minigpt2.training import Trainer, read_metrics
 
 TEXT = "".join(f"{n} little green bottles hanging on the wall, {n} little\n" for n in range(60))
 
@@ -179,7 +180,7 @@ def test_bad_settings(settings, tmp_path):
 
 
 def test_nanogpt_preset_is_nanogpts_setting():
-    preset = PRESETS["nanogpt-cpu"]
+    preset = RUNS["nanogpt-cpu"]
     assert (preset.n_layer, preset.n_head, preset.n_embd, preset.block_size, preset.batch_size) == (4, 4, 128, 64, 12)
     assert (preset.steps, preset.lr, preset.min_lr, preset.warmup_steps) == (2000, 1e-3, 1e-4, 100)
     assert (preset.beta1, preset.beta2, preset.weight_decay, preset.max_norm) == (0.9, 0.99, 0.1, 1.0)

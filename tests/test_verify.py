@@ -11,23 +11,14 @@ import tomllib
 import numpy as np
 import pytest
 
-import minigpt2.verify as module
+import minigpt2.verification.verify as module
 from minigpt2 import GPT2, GPT2Config, Tokenizer, flatten
 from minigpt2.cli import main
 from minigpt2.components import attention, feed_forward, optimizer
 from minigpt2.reference import CASES, FOLDER, RECORDS, TINY, recorded, relative_error, transformers_trace
-from minigpt2.verify import (
-    CONTINUATIONS,
-    Check,
-    Skipped,
-    continuation_error,
-    debug_state_checks,
-    greeting_error,
-    read_debug_state,
-    shakespeare,
-    training_loss_error,
-    verify,
-)
+from minigpt2.verification.llm_c_state import read_debug_state
+from minigpt2.verification.published import CONTINUATIONS, continuation_error, greeting_error, training_loss_error
+from minigpt2.verification.verify import Check, Skipped, debug_state_checks, shakespeare, verify
 
 SIZES = {"vocab_size": 270, "n_positions": 64, "n_embd": 8, "n_layer": 2, "n_head": 2}
 
@@ -115,7 +106,7 @@ def test_nothing_of_torch_is_imported_for_it():
         import importlib.util
         find_spec = importlib.util.find_spec
         importlib.util.find_spec = lambda name: None if name in absent else find_spec(name)
-        from minigpt2 import verify
+        from minigpt2.verification import verify
         checks = [*verify.recorded_checks()][:-1] + [*verify.live_checks(None)]
         results = [check.run() for check in checks]
         assert not any(r.verdict == "FAILED" for r in results), results

@@ -3,7 +3,9 @@
 Shapes: B batch, T time (tokens), C channels (n_embd), V vocabulary.
 """
 
-from minigpt2.backend import add_rows, array_module, on_host
+import numpy as np
+
+from minigpt2.backend import add_rows, array_module, on_host, to_host
 from minigpt2.parallel import matmul
 
 
@@ -68,6 +70,17 @@ def check_ids(ids, V):
             f"embedding: ids must lie in 0 ... {V - 1}, got {int(ids.min())} ... {int(ids.max())}; "
             "does the tokenizer belong to this model?"
         )
+
+
+def token_array(values, name):
+    """Token ids as an integer array on the host; lists are welcome."""
+    try:
+        array = np.asarray(to_host(values))
+    except ValueError:
+        raise ValueError(f"{name} must be (B, T) with rows of equal length") from None
+    if array.size and array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers, got {array.dtype}; encode text with a Tokenizer")
+    return array
 
 
 def unembedding_forward(x, weight):

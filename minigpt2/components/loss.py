@@ -7,10 +7,11 @@ two sections are one pair of functions.
 from minigpt2.backend import array_module, at_a_time, masked_mean, on_host
 from minigpt2.parallel import in_parallel
 
+IGNORED = -100  # marks a position without a target, as PyTorch's ignore_index does
 CHUNK = 1 << 18  # elements of the logits that are worked on at a time: they fit into the processor's cache
 
 
-def cross_entropy_forward(logits, targets, label_smoothing=0.0, ignore_index=-100):
+def cross_entropy_forward(logits, targets, label_smoothing=0.0, ignore_index=IGNORED):
     """Mean cross-entropy between the targets and softmax(logits).
 
         log p   = logits - log sum_v exp(logits_v)
@@ -89,7 +90,7 @@ def cross_entropy_backward(dloss, cache, *, out=None):
     return dlogits
 
 
-def check_targets(targets, V, ignore_index=-100):
+def check_targets(targets, V, ignore_index=IGNORED):
     """Make sure that targets are tokens of a vocabulary of V or ignored, and that there is something to predict.
 
     On a device only their kind is checked, as ``check_ids`` does.

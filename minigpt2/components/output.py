@@ -4,8 +4,8 @@ In GPT-2 it is the token embedding, used a second time ("tied"); a model can hav
 Shapes: B batch, T time (tokens), C channels (n_embd), V vocabulary.
 """
 
+from minigpt2.components.deep_head import head_backward, head_forward
 from minigpt2.components.embedding import unembedding_backward, unembedding_forward
-from minigpt2.components.head import head_backward, head_forward
 
 
 def output_forward(x, params):

@@ -10,18 +10,40 @@ people make, each with what it leads to, so that it can be recognised by what co
 import difflib
 
 from minigpt2.exercises import (
-    adamw,
-    attention_backward,
-    attention_forward,
     checking,
-    cross_entropy,
-    embedding,
-    generation,
-    layer_norm,
-    linear_and_gelu,
-    model,
-    position,
-    tokenizer,
+)
+from minigpt2.exercises import (
+    ex01_tokenizer as tokenizer,
+)
+from minigpt2.exercises import (
+    ex02_embedding as embedding,
+)
+from minigpt2.exercises import (
+    ex03_position as position,
+)
+from minigpt2.exercises import (
+    ex04_linear_and_gelu as linear_and_gelu,
+)
+from minigpt2.exercises import (
+    ex05_layer_norm as layer_norm,
+)
+from minigpt2.exercises import (
+    ex06_attention_forward as attention_forward,
+)
+from minigpt2.exercises import (
+    ex07_attention_backward as attention_backward,
+)
+from minigpt2.exercises import (
+    ex08_cross_entropy as cross_entropy,
+)
+from minigpt2.exercises import (
+    ex09_adamw as adamw,
+)
+from minigpt2.exercises import (
+    ex10_model as model,
+)
+from minigpt2.exercises import (
+    ex11_generation as generation,
 )
 from minigpt2.exercises.report import Report
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from minigpt2.exercises import kinds
+from minigpt2.exercises import general_hints as kinds
 from minigpt2.exercises.guard import call
 from minigpt2.exercises.report import Finding, Report
 from minigpt2.gradcheck import gradient_check

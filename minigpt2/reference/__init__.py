@@ -18,10 +18,10 @@ from unittest import mock
 
 import numpy as np
 
+from minigpt2.components.loss import IGNORED
 from minigpt2.parameters import flatten, unflatten
 
 FOLDER = Path(__file__).parent
-IGNORED = -100
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from minigpt2.files import atomic_write
 from minigpt2.parameters import flatten
 from minigpt2.reference import FOLDER, RECORDS, calculate
+from minigpt2.storage.files import atomic_write
 
 if __name__ == "__main__":
     for name in RECORDS:

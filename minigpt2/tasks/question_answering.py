@@ -1,7 +1,7 @@
 """Question answering without training: from memory (Natural Questions), and about a text (CoQA)."""
 
 from minigpt2.data import locate, read_jsonl
-from minigpt2.files import read_json
+from minigpt2.storage.files import read_json
 from minigpt2.tasks.answers import first_examples, greedy_lines, prompt_room
 from minigpt2.tasks.metrics import coqa_f1, exact_match
 from minigpt2.tasks.result import Result

@@ -302,7 +302,8 @@ for name, function in (("bpe_encode", bpe_encode), ("bpe_decode", bpe_decode)):
 
 
 def encoded_by_both(word):
-    from minigpt2.tokenizer import PRINTABLE, Tokenizer
+    from minigpt2.tokenizer import Tokenizer
+    from minigpt2.vocabulary import PRINTABLE
 
     library = Tokenizer.from_pretrained("shakespeare")
     merges = [(library.vocab[left], library.vocab[right]) for left, right in library.merges]

@@ -25,7 +25,9 @@
 import numpy as np
 
 from minigpt2.exercises import check
-from minigpt2.exercises.attention_backward import full_forward  # our attention_forward, with everything in its cache
+from minigpt2.exercises.ex07_attention_backward import (
+    full_forward,
+)  # our attention_forward, with everything in its cache
 
 # %% [markdown]
 # ## 1. The softmax

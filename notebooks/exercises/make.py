@@ -21,7 +21,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 
-from minigpt2.files import atomic_write
+from minigpt2.storage.files import atomic_write
 
 FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parent))

@@ -23,7 +23,7 @@ from pydoc_data.topics import topics
 from matplotlib.figure import Figure
 from runs import Runs
 
-from minigpt2.files import atomic_write, write_json
+from minigpt2.storage.files import atomic_write, write_json
 
 SEEDS = (1, 2, 3)
 GENERAL_STEPS, DOMAIN_STEPS = 1000, 300

@@ -19,7 +19,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from runs import Runs
 
-from minigpt2.files import atomic_write, write_json
+from minigpt2.storage.files import atomic_write, write_json
 
 SEEDS = (1, 2, 3)
 STEPS = 2000

@@ -7,8 +7,9 @@ import numpy as np
 from race import Workload
 from texts import english
 
-from minigpt2 import GPT2, Tokenizer, hub
+from minigpt2 import GPT2, Tokenizer
 from minigpt2.evaluation import total_nats
+from minigpt2.storage import hub
 from minigpt2.tasks.likelihood import TOKENS_AT_A_TIME, continuation_log_probs
 
 TOKENS = 32_768  # of the text: 128 windows of 256, no matter how they are batched

@@ -15,7 +15,7 @@ from models import GPT2_SMALL, checkpoint, make_checkpoint
 from race import Workload
 
 from minigpt2 import Tokenizer
-from minigpt2.tokenizer import END_OF_TEXT, printable_bytes
+from minigpt2.vocabulary import END_OF_TEXT, printable_bytes
 
 PATTERN = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
 

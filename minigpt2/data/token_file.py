@@ -23,7 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from minigpt2.data import document_parts, locate
-from minigpt2.files import atomic_write, check_file
+from minigpt2.storage.files import atomic_write, check_file
 
 MAGIC, VERSION = b"minigpt2 tokens\n", 1
 FIELDS = struct.Struct("<16sII5Q32s")

@@ -23,7 +23,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from minigpt2.backend import to_host
-from minigpt2.files import MAX_CONFIG, atomic_write, check_file, parse_json, read_json, write_json
+from minigpt2.storage.files import MAX_CONFIG, atomic_write, check_file, parse_json, read_json, write_json
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"

@@ -13,9 +13,9 @@ import shlex
 import sys
 from pathlib import Path
 
-from minigpt2 import __version__
+from minigpt2.settings import RUNS, TrainingSettings
 from minigpt2.tasks import TASKS, function_of
-from minigpt2.training import PRESETS, TrainingSettings
+from minigpt2.version import __version__
 
 
 def main(arguments=None):
@@ -70,7 +70,7 @@ def train(options):
     else:
         preset = options.preset or "shakespeare"
         given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-        settings = dataclasses.replace(PRESETS[preset], **given)
+        settings = dataclasses.replace(RUNS[preset], **given)
         sizes = [name for name in _SIZES if name in given]
         if settings.init_from and sizes:
             flag = sizes[0].replace("_", "-")
@@ -136,7 +136,7 @@ def evaluate(options):
 def _load(name, device):
     """A model that predicts the next token, and its tokenizer; ValueError for one that guesses masked tokens."""
     from minigpt2 import GPT2, Tokenizer
-    from minigpt2.files import read_json
+    from minigpt2.storage.files import read_json
 
     settings = Path(name) / "settings.json"
     if settings.is_file() and read_json(settings).get("objective") == "mlm":
@@ -264,9 +264,9 @@ def data(options):
     from itertools import chain
 
     from minigpt2 import Tokenizer
-    from minigpt2.cleaning import CorpusReport, Seen, describe, mark_duplicates, overlap
     from minigpt2.data import documents
-    from minigpt2.token_file import in_parts, write_tokens
+    from minigpt2.data.cleaning import CorpusReport, Seen, describe, mark_duplicates, overlap
+    from minigpt2.data.token_file import in_parts, write_tokens
 
     learn = options.vocab_size is not None
     if (learn or options.no_duplicates) and not options.out:
@@ -370,7 +370,7 @@ def tokenize(options):
 def trace(options):
     """Write every activation, and on request every gradient, of one pass to a file."""
     from minigpt2 import GPT2, Tokenizer, trace
-    from minigpt2.trace import write_trace
+    from minigpt2.verification.trace import write_trace
 
     path = Path(options.output)
     if not path.absolute().parent.is_dir():
@@ -392,7 +392,9 @@ def trace(options):
 
 def compare(options):
     """Print where another implementation parts from ours, and why if it is a classic mistake."""
-    from minigpt2.compare import MAPS, compare, layer_norm_epsilon, read_map, read_trace
+    from minigpt2.verification.compare import compare
+    from minigpt2.verification.names import MAPS, read_map
+    from minigpt2.verification.trace import layer_norm_epsilon, read_trace
 
     names = options.map if options.map is None or options.map in MAPS else read_map(options.map)
     ours, metadata = read_trace(options.ours)
@@ -406,7 +408,7 @@ def verify(options):
     """Hold the library against its references, a line per check; exit code 1 if any fails."""
     from tqdm import tqdm
 
-    from minigpt2.verify import verify
+    from minigpt2.verification.verify import verify
 
     results = []
     for result in verify(options.model, options.debug_state):
@@ -519,7 +521,7 @@ def _parser():
                   "  minigpt2 train --init-from shakespeare --data my.txt --lora-rank 8 --out runs/lora\n"
                   "  minigpt2 train --objective mlm --out runs/mlm\n"
                   "  minigpt2 train --init-from runs/mlm --head-layers 4 --out runs/converted")  # fmt: skip
-    sub.add_argument("--preset", choices=PRESETS, help="settings to start from (default shakespeare, the built-in's)")
+    sub.add_argument("--preset", choices=RUNS, help="settings to start from (default shakespeare, the built-in's)")
     sub.add_argument("--out", metavar="RUN", help="new folder for the run (default runs/PRESET)")
     sub.add_argument("--resume", metavar="RUN", help="go on with the run in this folder")
     settings = sub.add_argument_group("settings", "they change the preset's; shown are those of 'shakespeare'")

@@ -31,8 +31,8 @@ import requests
 from tqdm import tqdm
 from urllib3.util import parse_url  # requests is built on it
 
-from minigpt2.checkpoint import conversion
-from minigpt2.files import lock_file, sync_folder
+from minigpt2.storage.checkpoint import conversion
+from minigpt2.storage.files import lock_file, sync_folder
 
 MODELS = {
     "gpt2": "openai-community/gpt2",
@@ -41,7 +41,7 @@ MODELS = {
     "gpt2-xl": "openai-community/gpt2-xl",
     "distilgpt2": "distilbert/distilgpt2",
 }
-BUILT_IN = {"shakespeare": Path(__file__).parent / "pretrained" / "shakespeare"}
+BUILT_IN = {"shakespeare": Path(__file__).parents[1] / "pretrained" / "shakespeare"}
 
 TOKENIZER_FILES = ("vocab.json", "merges.txt")
 FILES = {"model": ("config.json", *TOKENIZER_FILES, "model.safetensors"), "tokenizer": TOKENIZER_FILES}

@@ -7,11 +7,10 @@ import re
 from itertools import groupby
 from pathlib import Path
 
-import numpy as np
 import regex
 
-from minigpt2.files import parse_json
-from minigpt2.tokenizer import END_OF_TEXT
+from minigpt2.storage.files import parse_json
+from minigpt2.vocabulary import END_OF_TEXT
 
 MAX_LINE = 10_000_000  # bytes; a line above is a broken or binary file, and would not fit into memory thrice
 WORDS = regex.compile(r"\p{Han}|[[\p{L}\p{M}\p{N}]--\p{Han}]+", regex.V1)
@@ -133,7 +132,7 @@ def locate(source):
     """
     path = Path(source)
     if str(source) == "shakespeare" and not path.exists():
-        from minigpt2 import hub  # imports requests, which only a download needs
+        from minigpt2.storage import hub  # imports requests, which only a download needs
 
         path = hub.corpus("shakespeare")
     if not path.is_file():
@@ -147,60 +146,3 @@ def words(text):
     returns list of str. Source: Radford et al. 2019, section 4, who compare texts in this form.
     """
     return WORDS.findall(text.lower())
-
-
-def split_documents(texts, train_share=0.9):
-    """The first 90 % of the characters to train on, the last 10 % to validate on; one document may be cut in two.
-
-    texts: list of str; a single one is cut where nanoGPT cuts it
-    returns two lists of str, no text of which is empty.
-    """
-    left = int(train_share * sum(map(len, texts)))
-    train, validation = [], []
-    for text in texts:
-        if text[:left]:
-            train.append(text[:left])
-        if text[left:]:
-            validation.append(text[left:])
-        left -= min(left, len(text))
-    return train, validation
-
-
-def random_windows(tokens, B, T, rng):
-    """A batch of B runs of T tokens from random places, and the tokens that follow each of theirs.
-
-    tokens: (N,) integer array; rng: numpy.random.Generator
-    returns ids (B, T) and targets (B, T): ids moved on by one.
-    raises: ValueError when there are not T + 1 tokens.
-    """
-    if len(tokens) < T + 1:
-        raise ValueError(
-            f"the text has {len(tokens)} tokens, but a window of {T} and the one after it need {T + 1}; "
-            "use a longer text or a smaller block size"
-        )
-    starts = rng.integers(0, len(tokens) - T, B)
-    windows = tokens[starts[:, None] + np.arange(T + 1)]
-    return windows[:, :-1], windows[:, 1:]
-
-
-def mask_tokens(ids, mask_id, rng, share=0.15):
-    """Hide some tokens, for a model that is to guess them from both sides (section 3.1).
-
-    Of the chosen tokens 80 % become the mask token, 10 % a random token (at times the same), and 10 % stay: later
-    there are no mask tokens, and the model must not rely on what it is given to be right.
-
-    ids:     (B, T) integers
-    mask_id: the token <|mask|>; random tokens are those with lower ids
-    rng:     numpy.random.Generator
-    share:   probability with which a token is chosen; at least one is
-    returns inputs (B, T) and targets (B, T), -100 where the token was not chosen.
-    Source: Devlin et al. 2019, "BERT: Pre-training of Deep Bidirectional Transformers", section 3.1.
-    """
-    chosen = rng.random(ids.shape) < share
-    if not chosen.any():
-        chosen.flat[rng.integers(ids.size)] = True
-    fate = rng.random(ids.shape)
-    random_ids = rng.integers(0, mask_id, ids.shape)
-    inputs = np.where(chosen & (fate < 0.8), mask_id, ids)
-    inputs = np.where(chosen & (fate >= 0.8) & (fate < 0.9), random_ids, inputs)
-    return inputs, np.where(chosen, ids, np.int64(-100))

@@ -2,7 +2,7 @@
 
 Run by hand, and with twenty kills by test_resume.py:
 
-    python tests/kills.py --kills 100 --seed 0
+    python tests/tools/kills.py --kills 100 --seed 0
 
 A run trains in a process that is forked from this one. It counts what it asks of the system (write, flush, rename,
 remove, ...) and kills itself with SIGKILL at one of these moments, in a write when half is written; every fifth is
@@ -30,8 +30,10 @@ from contextlib import suppress
 
 from tqdm import tqdm, trange
 
-from minigpt2 import files, training
-from minigpt2.training import Trainer, TrainingSettings
+from minigpt2 import training
+from minigpt2.settings import TrainingSettings
+from minigpt2.storage import files
+from minigpt2.training import Trainer
 
 with suppress(ImportError):
     import matplotlib.figure  # noqa: F401  once, and not in every child
@@ -206,7 +208,7 @@ def beside(folder, suffix):
 
 def main():
     parser = argparse.ArgumentParser(
-        description=__doc__, epilog="example:\n  python tests/kills.py --kills 100 --seed 0",
+        description=__doc__, epilog="example:\n  python tests/tools/kills.py --kills 100 --seed 0",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--kills", type=int, default=100, metavar="N", help="runs to kill, some of them twice (100)")

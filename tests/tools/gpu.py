@@ -1,4 +1,4 @@
-"""Check and measure the package on a GPU, in one command: ``python tests/gpu.py``. Needs CuPy and a CUDA device.
+"""Check and measure the package on a GPU, in one command: ``python tests/tools/gpu.py``. Needs CuPy and a CUDA device.
 
 1. Every component, and a GPT-2 of 124 million new weights: the device against the host, in float64 and float32.
 2. tests/test_device.py with CuPy in the place of its stand-in.
@@ -22,11 +22,11 @@ from tqdm import tqdm
 from minigpt2 import GPT2, AdamW, GPT2Config, flatten, unflatten
 from minigpt2.backend import module_of
 from minigpt2.reference import CASES, recorded, relative_error
-from minigpt2.verify import run_case
+from minigpt2.verification.pairs import run_case
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
 DROPOUT_OFF = dict.fromkeys(("embd_pdrop", "attn_pdrop", "resid_pdrop"), 0.0)
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 
 
 def run(repeats):

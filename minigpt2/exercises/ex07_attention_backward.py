@@ -7,7 +7,7 @@ import numpy as np
 
 from minigpt2.components.attention import attention_backward, attention_forward
 from minigpt2.components.softmax import softmax_backward, softmax_forward
-from minigpt2.exercises.attention_forward import (
+from minigpt2.exercises.ex06_attention_forward import (
     attention_by_blocks,
     attention_cases,
     block_cases,

@@ -2,9 +2,9 @@
 
 Run by hand, it is no part of the suite:
 
-    python tests/mutation.py                         # every mutant, half an hour on two cores
-    python tests/mutation.py --sample 100 --seed 0   # a random hundred of them
-    python tests/mutation.py loss.py --list          # the mutants of one file, without running them
+    python tests/tools/mutation.py                         # every mutant, half an hour on two cores
+    python tests/tools/mutation.py --sample 100 --seed 0   # a random hundred of them
+    python tests/tools/mutation.py loss.py --list          # the mutants of one file, without running them
 
 Each mutant runs the fast tests of components, model and optimizer in a process forked from this one, in which
 NumPy and PyTorch are imported already. It is killed when a test fails, or when it takes far too long. Survivors and
@@ -23,11 +23,11 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FILES = [
     *(f"components/{name}.py" for name in (
         "linear", "embedding", "position", "layer_norm", "residual", "dropout", "feed_forward", "softmax", "attention",
-        "key_value_cache", "loss", "optimizer", "head", "output", "lora",
+        "key_value_cache", "loss", "optimizer", "deep_head", "output", "lora",
     )),
     "model.py", "config.py", "parallel.py",
 ]  # fmt: skip
@@ -62,7 +62,7 @@ EQUIVALENT = [
     ("loss.py", "losses -= label_smoothing", "1", LAST),
     ("loss.py", "target_logit =", "1", "where the target is ignored, any logit will do"),
     ("loss.py", "p[xp.arange(len(p))", "1", "where the target is ignored, the whole row becomes zero"),
-    ("head.py", "for layer, gelu, its_out", "False", "the lists are equally long"),
+    ("deep_head.py", "for layer, gelu, its_out", "False", "the lists are equally long"),
     ("model.py", 'wanted = "finite"', "1", "what is too large to be finite is above 1 as well"),
     ("model.py", "logits, _ = self.forward(ids, causal=causal, keep", "True", "needs more memory, and that is all"),
     ("dropout.py", "mask = (rng.random", "rng.random(x.shape, dtype=xp.float32) > p", "equal once in 16 million times"),

@@ -12,8 +12,8 @@ from minigpt2.components.linear import linear_forward
 from minigpt2.components.softmax import softmax_forward
 from minigpt2.config import GPT2Config
 from minigpt2.exercises.task import Case, Mistake, Task
-from minigpt2.generation import keep_top_p, next_token_probs
 from minigpt2.model import GPT2, gpt2_forward
+from minigpt2.sampling import keep_top_p, next_token_probs
 
 ATTENTION = "2_5_3_attention"
 GENERATION = "2_3_text_generation"

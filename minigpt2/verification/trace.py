@@ -9,13 +9,15 @@ import math
 
 import numpy as np
 
-import minigpt2
 from minigpt2.backend import array_module, to_host
-from minigpt2.checkpoint import write_tensors
-from minigpt2.components.loss import check_targets, cross_entropy_backward, cross_entropy_forward
+from minigpt2.components.embedding import token_array
+from minigpt2.components.loss import IGNORED, check_targets, cross_entropy_backward, cross_entropy_forward
 from minigpt2.components.softmax import softmax_backward
-from minigpt2.model import gpt2_backward, token_array
+from minigpt2.model import gpt2_backward
 from minigpt2.parameters import flatten
+from minigpt2.storage.checkpoint import read_tensors, write_tensors
+from minigpt2.verification.npz import read_npz
+from minigpt2.version import __version__
 
 # In the order of computation; {i} counts the blocks from 0. Shapes: B batch, T time (tokens), C channels
 # (n_embd), H heads, D = C / H head size, F inner channels (4 C in GPT-2), V vocabulary.
@@ -83,9 +85,28 @@ def write_trace(path, tensors, metadata):
         version of minigpt2 and the dtype are added
     raises: OSError as the system reports it.
     """
-    metadata = {"minigpt2": minigpt2.__version__, "dtype": tensors["logits"].dtype.name} | metadata
+    metadata = {"minigpt2": __version__, "dtype": tensors["logits"].dtype.name} | metadata
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
     write_tensors(path, tensors, texts)
+
+
+def read_trace(path):
+    """Read a trace from a file.
+
+    path: a safetensors file, or one of NumPy's if its name ends in .npz, see ``read_npz``
+    returns dict from name to array, and the metadata: str -> str, none in .npz.
+    raises: FileNotFoundError; ValueError, naming the file, when it is damaged or something else.
+    """
+    return (read_npz(path), {}) if str(path).endswith(".npz") else read_tensors(path)
+
+
+def layer_norm_epsilon(metadata):
+    """eps of the model that made a trace, from the file's metadata; 1e-5 if it does not say."""
+    try:
+        eps = float(json.loads(metadata["config"])["layer_norm_epsilon"])
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
+        return 1e-5
+    return eps if 0 < eps < math.inf else 1e-5
 
 
 def _gradients(cache, loss_cache, activations):
@@ -108,7 +129,7 @@ def _next(ids):
     if ids.shape[1] == 1:
         raise ValueError("trace: after a single token there is none to predict; give targets")
     targets = np.roll(ids, -1, axis=1).astype("int64")
-    targets[:, -1] = -100
+    targets[:, -1] = IGNORED
     return targets
 
 

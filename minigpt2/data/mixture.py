@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from minigpt2.data import documents, locate, random_windows, split_documents
-from minigpt2.token_file import encode_documents, open_tokens
+from minigpt2.data.token_file import encode_documents, open_tokens
 
 VALIDATION_TOKENS = 1_000_000  # of a token file, at most: enough for four digits of the loss
 
@@ -57,8 +57,8 @@ def read_corpora(sources):
     """Read what ``--data`` names.
 
     sources: "file", or "file:weight"; .jsonl and text files as ``minigpt2.data.documents`` reads them, .tokens files
-        as ``minigpt2.token_file`` writes them. A text is split at nine tenths of its characters and a token file at
-        nine tenths of its tokens: use one of the two from the first stage to the last.
+        as ``minigpt2.data.token_file`` writes them. A text is split at nine tenths of its characters and a token
+        file at nine tenths of its tokens: use one of the two from the first stage to the last.
     returns list of Source.
     raises: ValueError when a source is given twice, some have weights and others have none, a weight is negative, or
         all are 0; FileNotFoundError and ValueError as ``minigpt2.data.read_lines``.

@@ -2,10 +2,10 @@
 
 Run by hand; ``test_hostile_files.py`` runs the same changes for a few seconds:
 
-    python tests/fuzz.py --cases 20000 --seed 0       # every kind of file, a few minutes
-    python tests/fuzz.py trace --cases 1000           # one kind
-    python tests/fuzz.py --repeat FILE                # a case that went wrong and was kept, with its traceback
-    python tests/fuzz.py --atheris 20                 # guided by coverage, 20 seconds a file (pip install atheris)
+    python tests/tools/fuzz.py --cases 20000 --seed 0       # every kind of file, a few minutes
+    python tests/tools/fuzz.py trace --cases 1000           # one kind
+    python tests/tools/fuzz.py --repeat FILE                # a case that went wrong and was kept, with its traceback
+    python tests/tools/fuzz.py --atheris 20                 # guided by coverage, 20 seconds a file; needs atheris
 
 A reader gives an object that works, or raises ValueError with a message that names the file, or an OSError such as
 FileNotFoundError. Anything else goes wrong: another exception, more than SECONDS, more memory than twice the files'
@@ -60,15 +60,17 @@ def kinds():
 
     from minigpt2 import GPT2, GPT2Config, Tokenizer
     from minigpt2.char_tokenizer import CharTokenizer
-    from minigpt2.checkpoint import write_tensors
-    from minigpt2.compare import LLM_C, compare, layer_norm_epsilon, read_map, read_trace, rename
-    from minigpt2.files import write_json
-    from minigpt2.mixture import Mixture, Source
+    from minigpt2.data.mixture import Mixture, Source
+    from minigpt2.data.token_file import write_tokens
     from minigpt2.parameters import flatten
     from minigpt2.run_folder import CHECKSUMS, checksums, read_metrics
-    from minigpt2.token_file import write_tokens
-    from minigpt2.trace import trace, write_trace
-    from minigpt2.training import Trainer, TrainingSettings
+    from minigpt2.settings import TrainingSettings
+    from minigpt2.storage.checkpoint import write_tensors
+    from minigpt2.storage.files import write_json
+    from minigpt2.training import Trainer
+    from minigpt2.verification.compare import compare
+    from minigpt2.verification.names import LLM_C, read_map, rename
+    from minigpt2.verification.trace import layer_norm_epsilon, read_trace, trace, write_trace
 
     tokenizer, characters = Tokenizer.train(TEXT, 270), CharTokenizer.train(TEXT)
     model = GPT2(GPT2Config(vocab_size=11, n_positions=6, n_embd=8, n_layer=2, n_head=2))
@@ -279,7 +281,7 @@ def change_safetensors(content, rng):
 
 def change_tokens(content, rng):
     """A field of the header and the checksum that fits it, or an id."""
-    from minigpt2.token_file import FIELDS, HEADER_BYTES
+    from minigpt2.data.token_file import FIELDS, HEADER_BYTES
 
     fields, ids = list(FIELDS.unpack(content[: FIELDS.size])), content[HEADER_BYTES:]
     if rng.random() < 0.3:

@@ -22,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from minigpt2.data import words
-from minigpt2.token_file import in_parts
+from minigpt2.data.token_file import in_parts
 
 P = 6364136223846793005  # Knuth's multiplier for MMIX
 

@@ -14,10 +14,8 @@ import re
 
 import numpy as np
 
-from minigpt2.components.loss import cross_entropy_backward, cross_entropy_forward
+from minigpt2.components.loss import IGNORED, cross_entropy_backward, cross_entropy_forward
 from minigpt2.components.softmax import softmax_forward
-
-IGNORED = -100
 
 
 def diagnose(ours, theirs, first, agrees):

@@ -1,0 +1,9 @@
+"""From text to batches: text files, windows of tokens, corpora with weights, on the disk, without duplicates."""
+
+from minigpt2.data.batches import mask_tokens, random_windows, split_documents
+from minigpt2.data.text import document_parts, documents, load_text, locate, read_jsonl, read_lines, words
+
+__all__ = [
+    "document_parts", "documents", "load_text", "locate", "mask_tokens", "random_windows", "read_jsonl", "read_lines",
+    "split_documents", "words",
+]  # fmt: skip

@@ -1,0 +1,3 @@
+"""The version of minigpt2."""
+
+__version__ = "0.1.0"
