@@ -16,9 +16,17 @@ from minigpt2 import GPT2, GPT2Config, Tokenizer, flatten
 from minigpt2.cli import main
 from minigpt2.components import attention, feed_forward, optimizer
 from minigpt2.reference import CASES, FOLDER, RECORDS, TINY, recorded, relative_error, transformers_trace
+from minigpt2.verification.check import Check, Skipped
 from minigpt2.verification.llm_c_state import read_debug_state
-from minigpt2.verification.published import CONTINUATIONS, continuation_error, greeting_error, training_loss_error
-from minigpt2.verification.verify import Check, Skipped, debug_state_checks, shakespeare, verify
+from minigpt2.verification.pairs import PAIRS
+from minigpt2.verification.published import (
+    CONTINUATIONS,
+    continuation_error,
+    greeting_error,
+    shakespeare,
+    training_loss_error,
+)
+from minigpt2.verification.verify import debug_state_checks, verify
 
 SIZES = {"vocab_size": 270, "n_positions": 64, "n_embd": 8, "n_layer": 2, "n_head": 2}
 
@@ -158,16 +166,16 @@ def test_a_mistake_in_a_forward_pass_is_found(where, name, change, failing, with
     assert not found & {"recorded: linear", "recorded: residual", "recorded: cross_entropy"}
 
 
-@pytest.mark.parametrize("name", sorted(set(module.PAIRS) - {"gpt2"}))
+@pytest.mark.parametrize("name", sorted(set(PAIRS) - {"gpt2"}))
 def test_a_backward_pass_that_is_off_is_found_both_ways(name, without_slow_checks, monkeypatch):
-    forward, backward = module.PAIRS[name]
+    forward, backward = PAIRS[name]
 
     def off(dy, cache, **out):
         gradients = backward(dy, cache, **out)
         first, *rest = gradients if isinstance(gradients, tuple) else (gradients,)
         return first * (1 + 2e-6), *rest
 
-    monkeypatch.setitem(module.PAIRS, name, (forward, off))
+    monkeypatch.setitem(PAIRS, name, (forward, off))
     found = {name for name, verdict in verdicts(verify()).items() if verdict == "FAILED"}
     assert {f"gradients: {name}", f"recorded: {name}"} <= found
 

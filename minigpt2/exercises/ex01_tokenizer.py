@@ -3,7 +3,7 @@
 from collections import Counter
 from itertools import pairwise
 
-from minigpt2 import tokenizer
+from minigpt2 import tokenizer, vocabulary
 from minigpt2.exercises.task import Case, Mistake, Task
 
 NOTEBOOK = "2_4_datasets"
@@ -662,12 +662,12 @@ def _printable(visible, shift=lambda byte, n: 256 + n):
     return {byte: chr(byte) for byte in visible} | {byte: chr(shift(byte, n)) for n, byte in enumerate(hidden)}
 
 
-VISIBLE = list(tokenizer.PRINTABLE)[:188]
+VISIBLE = list(vocabulary.PRINTABLE)[:188]
 
 PRINTABLE_BYTES = Task(
     "printable_bytes",
     ("table",),
-    tokenizer.printable_bytes,
+    vocabulary.printable_bytes,
     lambda rng: [Case("the table", {})],
     (
         Mistake(
@@ -695,11 +695,11 @@ PRINTABLE_BYTES = Task(
         ),
         Mistake(
             "The table is the wrong way round: it gives the byte of a character.",
-            lambda: dict(tokenizer.BYTE_OF),
+            lambda: dict(vocabulary.BYTE_OF),
         ),
         Mistake(
             "The values are the numbers of the characters. `chr` makes characters of them.",
-            lambda: {byte: ord(character) for byte, character in tokenizer.PRINTABLE.items()},
+            lambda: {byte: ord(character) for byte, character in vocabulary.PRINTABLE.items()},
         ),
     ),
     NOTEBOOK,
@@ -712,7 +712,7 @@ def learn_merges(counts, n_merges):
     return list(tokenizer.learn_merges(counts, n_merges))
 
 
-BYTE_IDS = {byte: i for i, byte in enumerate(tokenizer.PRINTABLE)}
+BYTE_IDS = {byte: i for i, byte in enumerate(vocabulary.PRINTABLE)}
 
 
 def _gpt2_ids(word):

@@ -65,7 +65,7 @@ def sampled_texts(model, tokenizer, prompts, max_new_tokens, top_k, seed=0, prog
     Each prompt has a random generator of its own, of (seed, its place in the list): what it draws does not depend on
     how many others there are. Prompts of equal length are continued together.
 
-    top_k: as in ``minigpt2.generation.keep_top_k``; seed: integer, 0 or more; the others as in ``greedy_lines``
+    top_k: as in ``minigpt2.sampling.keep_top_k``; seed: integer, 0 or more; the others as in ``greedy_lines``
     returns list of str, up to <|endoftext|> where the model writes it.
     raises: ValueError when seed is below 0.
     """

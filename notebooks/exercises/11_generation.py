@@ -392,10 +392,10 @@ print(check("keep_top_p", keep_top_p))
 # at the start and fills it in place, where `np.concatenate` copies everything at each step.
 #
 #     import inspect
-#     from minigpt2 import generation
+#     from minigpt2 import sampling
 #     from minigpt2.components.key_value_cache import KeyValueCache
 #     print(inspect.getsource(KeyValueCache))
-#     print(inspect.getsource(generation.next_token_probs))
+#     print(inspect.getsource(sampling.next_token_probs))
 #
 # What comes next: the real weights. `GPT2.from_pretrained("gpt2")` downloads the 124 million parameters that OpenAI
 # released, and `gpt2_step` runs on them as it is, with the tokenizer `Tokenizer.from_pretrained("gpt2")`.
