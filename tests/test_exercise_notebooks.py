@@ -114,7 +114,7 @@ def test_students_files_are_what_the_sources_say_and_nothing_else_lies_there():
 
 
 def test_an_exercise_for_every_module_in_order_with_points_and_links_that_exist():
-    assert [path.stem[3:] for path in SOURCES] == [each.__name__.rpartition(".")[2] for each in EXERCISES]
+    assert [f"ex{path.stem}" for path in SOURCES] == [each.__name__.rpartition(".")[2] for each in EXERCISES]
     assert [int(path.stem[:2]) for path in SOURCES] == list(range(1, len(SOURCES) + 1))
     minutes = 0
     for path, following in zip(SOURCES, [*SOURCES[1:], None], strict=True):

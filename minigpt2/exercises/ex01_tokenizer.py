@@ -64,11 +64,13 @@ def _in_any_order(ids):
 
 
 COUNTS = Task(
-    "pair_counts",
-    ("counts",),
-    pair_counts,
-    _count_cases,
-    (
+    name="pair_counts",
+    outputs=("counts",),
+    reference=pair_counts,
+    cases=_count_cases,
+    exact=True,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "An index runs past the end. The last id has no neighbour on its right: how many pairs do n ids have?",
             lambda ids: [ids[i + 1] for i in range(len(ids))],
@@ -113,8 +115,6 @@ COUNTS = Task(
             lambda ids: dict(Counter(ids)),
         ),
     ),
-    NOTEBOOK,
-    exact=True,
 )
 
 
@@ -198,11 +198,13 @@ def _merge_but_the_last_pair(ids, pair, new_id):
 
 
 MERGE = Task(
-    "merge",
-    ("ids",),
-    merge,
-    _merge_cases,
-    (
+    name="merge",
+    outputs=("ids",),
+    reference=merge,
+    cases=_merge_cases,
+    exact=True,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "An index runs past the end. The last id has no neighbour on its right; and a list from which something is "
             "taken gets shorter, while `range(len(...))` counts on.",
@@ -251,8 +253,6 @@ MERGE = Task(
             lambda ids, pair, new_id: [new_id if i in pair else i for i in ids],
         ),
     ),
-    NOTEBOOK,
-    exact=True,
 )
 
 
@@ -315,11 +315,13 @@ TIE = (
 )
 
 TRAIN = Task(
-    "bpe_train",
-    ("merges",),
-    bpe_train,
-    _train_cases,
-    (
+    name="bpe_train",
+    outputs=("merges",),
+    reference=bpe_train,
+    cases=_train_cases,
+    exact=True,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "In runs of equal ids every second pair is left out of the counts. Does it count with pair_counts?",
             lambda ids, num_merges: bpe_train(ids, num_merges, count=_apart),
@@ -416,8 +418,6 @@ TRAIN = Task(
             _with_counts,
         ),
     ),
-    NOTEBOOK,
-    exact=True,
 )
 
 
@@ -508,11 +508,13 @@ def _encode_of_bytes(ids, merges):
 
 
 ENCODE = Task(
-    "bpe_encode",
-    ("ids",),
-    bpe_encode,
-    _encode_cases,
-    (
+    name="bpe_encode",
+    outputs=("ids",),
+    reference=bpe_encode,
+    cases=_encode_cases,
+    exact=True,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "It merges whichever known pair comes first in the text. The order is that of training: which of the known "
             "pairs has the lowest rank, wherever it stands?",
@@ -567,8 +569,6 @@ ENCODE = Task(
             lambda ids, merges: ids,
         ),
     ),
-    NOTEBOOK,
-    exact=True,
 )
 
 
@@ -604,11 +604,13 @@ def _decode_one_level(ids, merges):
 
 
 DECODE = Task(
-    "bpe_decode",
-    ("text",),
-    bpe_decode,
-    _decode_cases,
-    (
+    name="bpe_decode",
+    outputs=("text",),
+    reference=bpe_decode,
+    cases=_decode_cases,
+    exact=True,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "Each token is decoded by itself. But a token can hold one half of a character: join the bytes of all of "
             "them first.",
@@ -649,8 +651,6 @@ DECODE = Task(
             lambda ids, merges: bpe_decode(ids, merges)[::-1],
         ),
     ),
-    NOTEBOOK,
-    exact=True,
 )
 
 
@@ -665,11 +665,13 @@ def _printable(visible, shift=lambda byte, n: 256 + n):
 VISIBLE = list(vocabulary.PRINTABLE)[:188]
 
 PRINTABLE_BYTES = Task(
-    "printable_bytes",
-    ("table",),
-    vocabulary.printable_bytes,
-    lambda rng: [Case("the table", {})],
-    (
+    name="printable_bytes",
+    outputs=("table",),
+    reference=vocabulary.printable_bytes,
+    cases=lambda rng: [Case("the table", {})],
+    exact=True,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "Each byte stands for itself, also those that cannot be seen. Which character does a space become?",
             lambda: {byte: chr(byte) for byte in range(256)},
@@ -702,8 +704,6 @@ PRINTABLE_BYTES = Task(
             lambda: {byte: ord(character) for byte, character in vocabulary.PRINTABLE.items()},
         ),
     ),
-    NOTEBOOK,
-    exact=True,
 )
 
 
@@ -753,11 +753,13 @@ def _words_cases(rng):
 
 
 LEARN_MERGES = Task(
-    "learn_merges",
-    ("merges",),
-    learn_merges,
-    _words_cases,
-    (
+    name="learn_merges",
+    outputs=("merges",),
+    reference=learn_merges,
+    cases=_words_cases,
+    exact=True,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "Every word counts once. A pair occurs as often as the words that it is in: counts says how often that is.",
             lambda counts, n_merges: _learn_merges(counts, n_merges, weight=lambda count: 1),
@@ -782,8 +784,6 @@ LEARN_MERGES = Task(
             ][:n_merges],
         ),
     ),
-    NOTEBOOK,
-    exact=True,
 )
 
 TASKS = (COUNTS, MERGE, TRAIN, ENCODE, DECODE, PRINTABLE_BYTES, LEARN_MERGES)

@@ -32,11 +32,12 @@ def _cases(rng):
 
 
 FORWARD = Task(
-    "embedding_forward",
-    ("y",),
-    embedding_forward,
-    _cases,
-    (
+    name="embedding_forward",
+    outputs=("y",),
+    reference=embedding_forward,
+    cases=_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "It looks up columns. A token of the vocabulary is a row of weight: which axis has length V?",
             lambda ids, weight: weight.T[ids],
@@ -78,7 +79,6 @@ FORWARD = Task(
             lambda ids, weight: weight[ids] * np.sqrt(weight.shape[1]),
         ),
     ),
-    NOTEBOOK,
 )
 
 
@@ -119,11 +119,13 @@ def _occurrences(cache):
 
 
 BACKWARD = Task(
-    "embedding_backward",
-    ("dweight",),
-    embedding_backward,
-    _cases,
-    (
+    name="embedding_backward",
+    outputs=("dweight",),
+    reference=embedding_backward,
+    forward=_forward,
+    cases=_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "Of a token that occurs twice, one occurrence alone counts. With = the later one overwrites the earlier, "
             "and += on many rows at once does so too: it reads all of them before it writes any.",
@@ -180,8 +182,6 @@ BACKWARD = Task(
             lambda dy, cache: dy,
         ),
     ),
-    NOTEBOOK,
-    _forward,
 )
 
 
@@ -207,11 +207,12 @@ def _softmax(logits):
 
 
 UNEMBEDDING_FORWARD = Task(
-    "unembedding_forward",
-    ("logits",),
-    unembedding_forward,
-    _score_cases,
-    (
+    name="unembedding_forward",
+    outputs=("logits",),
+    reference=unembedding_forward,
+    cases=_score_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "weight is not transposed. Each logit is a dot product of x with a row of weight. Where V and C differ "
             "NumPy says that the shapes do not fit; where they are equal it says nothing, and the logits are wrong.",
@@ -244,7 +245,6 @@ UNEMBEDDING_FORWARD = Task(
             lambda x, weight: _unit(x) @ _unit(weight).T,
         ),
     ),
-    NOTEBOOK,
 )
 
 
@@ -263,11 +263,13 @@ def _rows(array):
 
 
 UNEMBEDDING_BACKWARD = Task(
-    "unembedding_backward",
-    ("dx", "dweight"),
-    unembedding_backward,
-    _score_cases,
-    (
+    name="unembedding_backward",
+    outputs=("dx", "dweight"),
+    reference=unembedding_backward,
+    forward=unembedding_forward,
+    cases=_score_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "dx has weight transposed, as the forward pass has. On the way back V numbers become C: which sum is that? "
             "Where V and C are equal NumPy does not complain.",
@@ -315,8 +317,6 @@ UNEMBEDDING_BACKWARD = Task(
             lambda dlogits, cache: unembedding_backward(_through_softmax(dlogits, cache), cache),
         ),
     ),
-    NOTEBOOK,
-    unembedding_forward,
 )
 
 
@@ -367,11 +367,12 @@ def _added_once(dlogits, cache):
 
 
 TIED_FORWARD = Task(
-    "tied_embedding_forward",
-    ("logits",),
-    tied_embedding_forward,
-    _cases,
-    (
+    name="tied_embedding_forward",
+    outputs=("logits",),
+    reference=tied_embedding_forward,
+    cases=_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "It returns the vectors of the tokens; the scores are missing.",
             lambda ids, weight: weight[ids],
@@ -385,15 +386,16 @@ TIED_FORWARD = Task(
             lambda ids, weight: _softmax(weight[ids] @ weight.T),
         ),
     ),
-    NOTEBOOK,
 )
 
 TIED_BACKWARD = Task(
-    "tied_embedding_backward",
-    ("dweight",),
-    tied_embedding_backward,
-    _cases,
-    (
+    name="tied_embedding_backward",
+    outputs=("dweight",),
+    reference=tied_embedding_backward,
+    forward=tied_embedding_forward,
+    cases=_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "The share of the lookup is missing: the table acts on the logits at both ends.",
             lambda dlogits, cache: _tied_shares(dlogits, cache)[1],
@@ -415,8 +417,6 @@ TIED_BACKWARD = Task(
             _added_once,
         ),
     ),
-    NOTEBOOK,
-    tied_embedding_forward,
 )
 
 TASKS = (FORWARD, BACKWARD, UNEMBEDDING_FORWARD, UNEMBEDDING_BACKWARD, TIED_FORWARD, TIED_BACKWARD)

@@ -31,11 +31,12 @@ def _rows(x, weight, start):
 
 
 FORWARD = Task(
-    "position_forward",
-    ("y",),
-    position_forward,
-    _cases,
-    (
+    name="position_forward",
+    outputs=("y",),
+    reference=position_forward,
+    cases=_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "The rows run along the batch: each sequence gets a row of its own, and all of its tokens the same. Which "
             "axis of x is time?",
@@ -85,7 +86,6 @@ FORWARD = Task(
             lambda x, weight, start: np.broadcast_to(_rows(x, weight, start), x.shape),
         ),
     ),
-    NOTEBOOK,
 )
 
 
@@ -108,11 +108,13 @@ def _for_each_sequence(dy, cache):
 
 
 BACKWARD = Task(
-    "position_backward",
-    ("dx", "dweight"),
-    position_backward,
-    _cases,
-    (
+    name="position_backward",
+    outputs=("dx", "dweight"),
+    reference=position_backward,
+    forward=_forward,
+    cases=_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "There is a table for each sequence. They all use the same one, so that its gradient is a sum over the "
             "batch.",
@@ -171,8 +173,6 @@ BACKWARD = Task(
             lambda dy, cache: (dy + _rows(dy, cache["weight"], cache["start"]), position_backward(dy, cache)[1]),
         ),
     ),
-    NOTEBOOK,
-    _forward,
 )
 
 
@@ -219,11 +219,12 @@ def _one_sine_too_few(P, C):
 
 
 SINUSOIDAL = Task(
-    "sinusoidal_positions",
-    ("weight",),
-    _sinusoidal,
-    _clock_cases,
-    (
+    name="sinusoidal_positions",
+    outputs=("weight",),
+    reference=_sinusoidal,
+    cases=_clock_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "Sine and cosine are exchanged. What does position 0 look like, whose hands all stand at the angle 0?",
             lambda P, C: _table_of(_angles(P, C), np.cos, np.sin),
@@ -280,7 +281,6 @@ SINUSOIDAL = Task(
             lambda P, C: _table_of(_angles(P, C), np.sin, np.zeros_like),
         ),
     ),
-    NOTEBOOK,
 )
 
 
@@ -326,11 +326,12 @@ def _shift_of_halves(k, C):
 
 
 SHIFT = Task(
-    "shift_matrix",
-    ("M",),
-    shift_matrix,
-    _shift_cases,
-    (
+    name="shift_matrix",
+    outputs=("M",),
+    reference=shift_matrix,
+    cases=_shift_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "It turns the clocks back: rows times this matrix come k positions too early. Rows stand to the left of "
             "the matrix here, not columns to its right.",
@@ -354,7 +355,6 @@ SHIFT = Task(
             lambda k, C: np.diag(np.diag(shift_matrix(k, C))),
         ),
     ),
-    NOTEBOOK,
 )
 
 TASKS = (FORWARD, BACKWARD, SINUSOIDAL, SHIFT)

@@ -40,11 +40,12 @@ def _cases(rng):
 
 
 LINEAR_FORWARD = Task(
-    "linear_forward",
-    ("y",),
-    linear_forward,
-    _cases,
-    (
+    name="linear_forward",
+    outputs=("y",),
+    reference=linear_forward,
+    cases=_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "weight is transposed, as PyTorch stores it. Here it is (I, O): where I = O NumPy does not complain, and "
             "the numbers are wrong.",
@@ -80,7 +81,6 @@ LINEAR_FORWARD = Task(
             lambda x, weight, bias: gelu_forward(x @ weight + bias)[0],
         ),
     ),
-    NOTEBOOK,
 )
 
 
@@ -101,11 +101,13 @@ def _gradients(dy, cache, dx=None, dweight=None, dbias=None):
 
 
 LINEAR_BACKWARD = Task(
-    "linear_backward",
-    ("dx", "dweight", "dbias"),
-    linear_backward,
-    _cases,
-    (
+    name="linear_backward",
+    outputs=("dx", "dweight", "dbias"),
+    reference=linear_backward,
+    forward=_linear,
+    cases=_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "dx has weight as it is in the forward pass. On the way back O numbers become I: which sum is that? Where "
             "I = O NumPy does not complain.",
@@ -168,8 +170,6 @@ LINEAR_BACKWARD = Task(
             lambda dy, cache: _gradients(dy, cache, dweight=linear_backward(dy, cache)[1] * cache["weight"]),
         ),
     ),
-    NOTEBOOK,
-    _linear,
 )
 
 
@@ -218,11 +218,12 @@ def _overflowing(tanh):
 
 
 GELU_FORWARD = Task(
-    "gelu_forward",
-    ("y",),
-    gelu_forward,
-    _gelu_cases,
-    (
+    name="gelu_forward",
+    outputs=("y",),
+    reference=gelu_forward,
+    cases=_gelu_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "This is the erf form. GPT-2 was trained with the tanh form, which differs from it in the fourth digit.",
             lambda x: x * _phi(x),
@@ -287,7 +288,6 @@ GELU_FORWARD = Task(
         _overflowing(_tanh_by_exp_of_minus),
         _overflowing(_tanh_by_exp_of_plus),
     ),
-    NOTEBOOK,
 )
 
 
@@ -306,11 +306,13 @@ def _slope(cache, du=None, dtanh=None, gate=1.0):
 
 
 GELU_BACKWARD = Task(
-    "gelu_backward",
-    ("dx",),
-    gelu_backward,
-    _gelu_cases,
-    (
+    name="gelu_backward",
+    outputs=("dx",),
+    reference=gelu_backward,
+    forward=_gelu,
+    cases=_gelu_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "The gate is taken for a constant. x moves it as well: the product rule has a second term.",
             lambda dy, cache: dy * _slope(cache, du=0),
@@ -375,8 +377,6 @@ GELU_BACKWARD = Task(
             lambda dy, cache: dy * (cache["x"] > 0),
         ),
     ),
-    NOTEBOOK,
-    _gelu,
 )
 
 
@@ -415,11 +415,12 @@ def _network_without(x, params, first=lambda h: gelu_forward(h)[0], last=lambda 
 
 
 FEED_FORWARD_FORWARD = Task(
-    "feed_forward_forward",
-    ("y",),
-    feed_forward_forward,
-    _network_cases,
-    (
+    name="feed_forward_forward",
+    outputs=("y",),
+    reference=feed_forward_forward,
+    cases=_network_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "There is nothing between the two linear layers: two of them in a row are no more than one.",
             functools.partial(_network_without, first=lambda h: h),
@@ -441,7 +442,6 @@ FEED_FORWARD_FORWARD = Task(
             lambda x, params: x + _network_without(x, params),
         ),
     ),
-    NOTEBOOK,
 )
 
 
@@ -468,11 +468,13 @@ def _with_dx(gradients, dx):
 
 
 FEED_FORWARD_BACKWARD = Task(
-    "feed_forward_backward",
-    ("dx", "grads"),
-    feed_forward_backward,
-    _network_cases,
-    (
+    name="feed_forward_backward",
+    outputs=("dx", "grads"),
+    reference=feed_forward_backward,
+    forward=_feed_forward,
+    cases=_network_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "The gradient passes the GELU as if it were not there.",
             lambda dy, cache: _network_gradients(dy, cache, lambda dg, cache: dg),
@@ -490,8 +492,6 @@ FEED_FORWARD_BACKWARD = Task(
             lambda dy, cache: _with_dx(_network_gradients(dy, cache), _network_gradients(dy, cache)[0] + dy),
         ),
     ),
-    NOTEBOOK,
-    _feed_forward,
 )
 
 TASKS = (

@@ -49,11 +49,12 @@ def _without_keepdims(x, weight, bias, eps):
 
 
 FORWARD = Task(
-    "layer_norm_forward",
-    ("y",),
-    layer_norm_forward,
-    _cases,
-    (
+    name="layer_norm_forward",
+    outputs=("y",),
+    reference=layer_norm_forward,
+    cases=_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "The variance is divided by C - 1, as statisticians do for a sample (ddof=1). Look at the formula of the "
             "variance: what is the sum divided by?",
@@ -119,7 +120,6 @@ FORWARD = Task(
             lambda x, weight, bias, eps: (_normalised(x, 1.0, bias, eps)) * weight,
         ),
     ),
-    NOTEBOOK,
 )
 
 
@@ -144,11 +144,13 @@ def _dx(dy, cache, mean=True, along=True, weight=True, axis=-1):
 
 
 BACKWARD = Task(
-    "layer_norm_backward",
-    ("dx", "dweight", "dbias"),
-    layer_norm_backward,
-    _cases,
-    (
+    name="layer_norm_backward",
+    outputs=("dx", "dweight", "dbias"),
+    reference=layer_norm_backward,
+    forward=_forward,
+    cases=_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "dx lacks the term that comes through the mean: x also acts on y through mean(x). The entries of each "
             "token's dx must sum to zero; do yours?",
@@ -210,8 +212,6 @@ BACKWARD = Task(
             ),
         ),
     ),
-    NOTEBOOK,
-    _forward,
 )
 
 
@@ -243,11 +243,12 @@ def _rms_cases(rng):
 
 
 RMS_FORWARD = Task(
-    "rms_norm_forward",
-    ("y",),
-    rms_norm_forward,
-    _rms_cases,
-    (
+    name="rms_norm_forward",
+    outputs=("y",),
+    reference=rms_norm_forward,
+    cases=_rms_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "The mean is subtracted, as layer normalisation does. RMSNorm leaves it in.",
             lambda x, weight, eps: _normalised(x, weight, 0.0, eps),
@@ -261,15 +262,16 @@ RMS_FORWARD = Task(
             lambda x, weight, eps: x / (np.sqrt((x * x).mean(-1, keepdims=True)) + eps) * weight,
         ),
     ),
-    NOTEBOOK,
 )
 
 RMS_BACKWARD = Task(
-    "rms_norm_backward",
-    ("dx", "dweight"),
-    rms_norm_backward,
-    _rms_cases,
-    (
+    name="rms_norm_backward",
+    outputs=("dx", "dweight"),
+    reference=rms_norm_backward,
+    forward=rms_norm_forward,
+    cases=_rms_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "dx is as if the root were a constant. It is made of x, so that a term is missing.",
             lambda dy, cache: (dy * cache["weight"] / cache["rms"], rms_norm_backward(dy, cache)[1]),
@@ -288,8 +290,6 @@ RMS_BACKWARD = Task(
             ),
         ),
     ),
-    NOTEBOOK,
-    rms_norm_forward,
 )
 
 TASKS = (FORWARD, BACKWARD, RMS_FORWARD, RMS_BACKWARD)

@@ -79,11 +79,12 @@ SOFTMAX_MISTAKES = (
 )
 
 SOFTMAX = Task(
-    "softmax_forward",
-    ("probs",),
-    softmax_forward,
-    softmax_cases,
-    (
+    name="softmax_forward",
+    outputs=("probs",),
+    reference=softmax_forward,
+    cases=softmax_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         *(Mistake(hint, wrong) for hint, wrong in SOFTMAX_MISTAKES),
         Mistake(
             "The exponentials are not divided by their sum: rows do not sum to 1.",
@@ -100,7 +101,6 @@ SOFTMAX = Task(
             lambda scores: scores / scores.sum(-1, keepdims=True),
         ),
     ),
-    NOTEBOOK,
 )
 
 
@@ -142,11 +142,12 @@ def _interleaved(x, n_head):
 
 
 SPLIT = Task(
-    "split_heads",
-    ("heads",),
-    split_heads,
-    _split_cases,
-    (
+    name="split_heads",
+    outputs=("heads",),
+    reference=split_heads,
+    cases=_split_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "The shape is right and the numbers are in the wrong places: a reshape alone fills the heads with runs of "
             "whole tokens. First cut only the last axis; then move an axis.",
@@ -174,7 +175,6 @@ SPLIT = Task(
             lambda x, n_head: split_heads(x, n_head).swapaxes(0, 1),
         ),
     ),
-    NOTEBOOK,
 )
 
 
@@ -201,11 +201,12 @@ def _merged_interleaved(heads):
 
 
 MERGE = Task(
-    "merge_heads",
-    ("x",),
-    merge_heads,
-    _merge_cases,
-    (
+    name="merge_heads",
+    outputs=("x",),
+    reference=merge_heads,
+    cases=_merge_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "The shape is right and the numbers are in the wrong places: a token is filled with what one head has for "
             "several tokens. Before the reshape, H and D must be neighbours.",
@@ -233,7 +234,6 @@ MERGE = Task(
             lambda heads: heads.mean(1),
         ),
     ),
-    NOTEBOOK,
 )
 
 
@@ -345,11 +345,12 @@ def _score_cases(rng):
 
 
 SCORES = Task(
-    "causal_scores",
-    ("scores",),
-    causal_scores,
-    _score_cases,
-    (
+    name="causal_scores",
+    outputs=("scores",),
+    reference=causal_scores,
+    cases=_score_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         *(Mistake(hint, wrong) for hint, wrong in SCORE_MISTAKES),
         Mistake(
             "Rows and columns are exchanged: a row is a query, and the columns are the keys that it meets.",
@@ -365,7 +366,6 @@ SCORES = Task(
             for wrong in _too_high(10.0**exponent)
         ),
     ),
-    NOTEBOOK,
 )
 
 
@@ -453,11 +453,12 @@ def _below_again(probs):
 
 
 ATTENTION = Task(
-    "attention_forward",
-    ("y",),
-    attention_forward,
-    attention_cases,
-    (
+    name="attention_forward",
+    outputs=("y",),
+    reference=attention_forward,
+    cases=attention_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "The mask comes after the softmax: the forbidden shares are set to 0, and what is left of a row no longer "
             "sums to 1. The future has already taken its part of the sum. Which step must come first?",
@@ -552,7 +553,6 @@ ATTENTION = Task(
             _attention(residual=True),
         ),
     ),
-    NOTEBOOK,
 )
 
 
@@ -630,11 +630,12 @@ def _mean_of_blocks(q, k, v, size):
 
 
 BLOCKS = Task(
-    "attention_by_blocks",
-    ("head", "log_sums"),
-    attention_by_blocks,
-    _block_cases,
-    (
+    name="attention_by_blocks",
+    outputs=("head", "log_sums"),
+    reference=attention_by_blocks,
+    cases=_block_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "When a block brings a larger maximum, the sum so far stays as it was. It was made with the old maximum: "
             "what must it be multiplied by?",
@@ -680,7 +681,6 @@ BLOCKS = Task(
             _by_blocks(log_sums=lambda most, sums: sums),
         ),
     ),
-    NOTEBOOK,
 )
 
 TASKS = (SOFTMAX, SPLIT, MERGE, SCORES, ATTENTION, BLOCKS)

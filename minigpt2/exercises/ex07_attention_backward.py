@@ -89,13 +89,13 @@ def _softmax_cases(rng):
 
 
 SOFTMAX = Task(
-    "softmax_backward",
-    ("dscores",),
-    softmax_backward,
-    _softmax_cases,
-    tuple(Mistake(hint, wrong) for hint, wrong in SOFTMAX_MISTAKES),
-    NOTEBOOK,
-    _softmax_forward,
+    name="softmax_backward",
+    outputs=("dscores",),
+    reference=softmax_backward,
+    forward=_softmax_forward,
+    cases=_softmax_cases,
+    notebook=NOTEBOOK,
+    mistakes=tuple(Mistake(hint, wrong) for hint, wrong in SOFTMAX_MISTAKES),
 )
 
 
@@ -243,13 +243,13 @@ def _heads_cases(rng):
 
 
 HEADS = Task(
-    "dot_product_attention_backward",
-    ("dq", "dk", "dv"),
-    dot_product_attention_backward,
-    _heads_cases,
-    tuple(Mistake(hint, wrong) for hint, wrong in HEADS_MISTAKES),
-    NOTEBOOK,
-    dot_product_attention_forward,
+    name="dot_product_attention_backward",
+    outputs=("dq", "dk", "dv"),
+    reference=dot_product_attention_backward,
+    forward=dot_product_attention_forward,
+    cases=_heads_cases,
+    notebook=NOTEBOOK,
+    mistakes=tuple(Mistake(hint, wrong) for hint, wrong in HEADS_MISTAKES),
 )
 
 
@@ -343,11 +343,13 @@ def _third(number):
 
 
 ATTENTION = Task(
-    "attention_backward",
-    ("dx", "grads"),
-    attention_backward,
-    attention_cases,
-    (
+    name="attention_backward",
+    outputs=("dx", "grads"),
+    reference=attention_backward,
+    forward=full_forward,
+    cases=attention_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         *(Mistake(hint, _backward(heads=wrong)) for hint, wrong in HEADS_MISTAKES),
         *(
             Mistake(
@@ -434,8 +436,6 @@ ATTENTION = Task(
             _backward(residual=True),
         ),
     ),
-    NOTEBOOK,
-    full_forward,
 )
 
 
@@ -492,11 +492,13 @@ def _blocks_cases(rng):
 
 
 BLOCKS = Task(
-    "attention_by_blocks_backward",
-    ("dq", "dk", "dv"),
-    attention_by_blocks_backward,
-    _blocks_cases,
-    (
+    name="attention_by_blocks_backward",
+    outputs=("dq", "dk", "dv"),
+    reference=attention_by_blocks_backward,
+    forward=_blocks_forward,
+    cases=_blocks_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "The sum in dscores runs over the keys of one block. It is that of the whole row, which you can have "
             "before you have seen all its shares: look at the formula with dhead and head.",
@@ -535,8 +537,6 @@ BLOCKS = Task(
             _by_blocks(last=False),
         ),
     ),
-    NOTEBOOK,
-    _blocks_forward,
 )
 
 TASKS = (SOFTMAX, HEADS, ATTENTION, BLOCKS)

@@ -200,11 +200,12 @@ COUNTED = (
 )
 
 FORWARD = Task(
-    "cross_entropy_forward",
-    ("loss",),
-    cross_entropy_forward,
-    _cases,
-    (
+    name="cross_entropy_forward",
+    outputs=("loss",),
+    reference=cross_entropy_forward,
+    cases=_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(LOG_OF_ZERO, lambda *inputs: _loss(*inputs, log_probs=_log_of_softmax(_row_max))),
         *(
             Mistake(ONE_MAXIMUM, lambda *inputs, kind=kind: _loss(*inputs, log_probs=kind(np.max)))
@@ -315,7 +316,6 @@ FORWARD = Task(
             lambda *inputs: _loss(*inputs) / inputs[0].shape[-1],
         ),
     ),
-    NOTEBOOK,
 )
 
 
@@ -379,11 +379,13 @@ UNMASKED = (
 )
 
 BACKWARD = Task(
-    "cross_entropy_backward",
-    ("dlogits",),
-    cross_entropy_backward,
-    _cases,
-    (
+    name="cross_entropy_backward",
+    outputs=("dlogits",),
+    reference=cross_entropy_backward,
+    forward=_forward,
+    cases=_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "These are the probabilities alone. What should have been predicted must be subtracted.",
             lambda dloss, cache: _gradient(dloss, cache, lambda one_hot, e, V: 0),
@@ -453,8 +455,6 @@ BACKWARD = Task(
             _target_alone,
         ),
     ),
-    NOTEBOOK,
-    _forward,
 )
 
 
@@ -501,11 +501,12 @@ def _log_z(logits, highest=_row_max):
 
 
 Z_FORWARD = Task(
-    "z_loss_forward",
-    ("loss",),
-    z_loss_forward,
-    _z_cases,
-    (
+    name="z_loss_forward",
+    outputs=("loss",),
+    reference=z_loss_forward,
+    cases=_z_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(ONE_MAXIMUM, lambda logits, weight: weight * (_log_z(logits, np.max) ** 2).mean()),
         Mistake(OVERFLOW, lambda logits, weight: weight * (_log_z(logits, _no_max) ** 2).mean()),
         Mistake(
@@ -526,15 +527,16 @@ Z_FORWARD = Task(
             lambda logits, weight: weight * (_log_z(logits - logits.max(-1, keepdims=True)) ** 2).mean(),
         ),
     ),
-    NOTEBOOK,
 )
 
 Z_BACKWARD = Task(
-    "z_loss_backward",
-    ("dlogits",),
-    z_loss_backward,
-    _z_cases,
-    (
+    name="z_loss_backward",
+    outputs=("dlogits",),
+    reference=z_loss_backward,
+    forward=z_loss_forward,
+    cases=_z_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "A factor 2 is missing: what is the derivative of a square?",
             lambda dloss, cache: z_loss_backward(dloss, cache) / 2,
@@ -557,8 +559,6 @@ Z_BACKWARD = Task(
         Mistake("dloss is ignored.", lambda dloss, cache: z_loss_backward(1.0, cache)),
         Mistake("weight is missing.", lambda dloss, cache: z_loss_backward(dloss, cache) / cache["weight"]),
     ),
-    NOTEBOOK,
-    z_loss_forward,
 )
 
 TASKS = (FORWARD, BACKWARD, Z_FORWARD, Z_BACKWARD)

@@ -111,11 +111,12 @@ def _gradient_for_moment(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
 
 
 STEP = Task(
-    "adamw_step",
-    ("w", "m", "v"),
-    adamw_step,
-    _cases,
-    (
+    name="adamw_step",
+    outputs=("w", "m", "v"),
+    reference=adamw_step,
+    cases=_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         _mistake(
             "The weight decay is put into the gradient, as Adam with L2 regularization has it. Then it is divided by "
             "the root of v with all the rest. The W in AdamW says that it is kept apart: look at where w is in the "
@@ -230,7 +231,6 @@ STEP = Task(
             _corrected_moments_kept,
         ),
     ),
-    NOTEBOOK,
 )
 
 
@@ -308,11 +308,12 @@ def _root_mean_square(grads):
 
 
 CLIP = Task(
-    "clip_by_norm",
-    ("grads", "norm"),
-    clip_by_norm,
-    _clip_cases,
-    (
+    name="clip_by_norm",
+    outputs=("grads", "norm"),
+    reference=clip_by_norm,
+    cases=_clip_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "Each array is clipped by itself, which turns the gradient as a whole into another direction. There is one "
             "norm, of all numbers together, and one factor.",
@@ -379,7 +380,6 @@ CLIP = Task(
             lambda grads, max_norm: _clip(grads, max_norm, norm=lambda grads: _norm(dict([list(grads.items())[-1]]))),
         ),
     ),
-    NOTEBOOK,
 )
 
 
@@ -436,11 +436,12 @@ def _rate_mistake(hint, **parts):
 
 
 RATE = Task(
-    "learning_rate",
-    ("lr",),
-    learning_rate,
-    _rate_cases,
-    (
+    name="learning_rate",
+    outputs=("lr",),
+    reference=learning_rate,
+    cases=_rate_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         _rate_mistake(
             "The warm-up begins with 0, so that the first step is none.",
             rise=lambda step, warmup_steps: step / warmup_steps,
@@ -514,7 +515,6 @@ RATE = Task(
             ),
         ),
     ),
-    NOTEBOOK,
 )
 
 TASKS = (STEP, CLIP, RATE)

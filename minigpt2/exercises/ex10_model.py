@@ -120,11 +120,12 @@ ORDER = (
 )
 
 BLOCK_FORWARD = Task(
-    "block_forward",
-    ("y",),
-    lambda x, params, n_head: block_forward(x, params, _config(n_head))[0],
-    _block_cases,
-    (
+    name="block_forward",
+    outputs=("y",),
+    reference=lambda x, params, n_head: block_forward(x, params, _config(n_head))[0],
+    cases=_block_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "This is post-norm, the order of the first Transformer: each norm is applied to the sum. In GPT-2 the "
             "stream itself is never normalised inside a block. What does each norm read?",
@@ -183,7 +184,6 @@ BLOCK_FORWARD = Task(
             lambda x, params, n_head: _assembled(x, params, 1),
         ),
     ),
-    NOTEBOOK,
 )
 
 
@@ -244,11 +244,13 @@ def _weight_for_bias(dy, cache):
 
 
 BLOCK_BACKWARD = Task(
-    "block_backward",
-    ("dx", "grads"),
-    block_backward,
-    _block_cases,
-    (
+    name="block_backward",
+    outputs=("dx", "grads"),
+    reference=block_backward,
+    forward=_block_with_cache,
+    cases=_block_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "The gradient jumps over both sums: what flows back is only what came through the sub-layers. Where a "
             "branch leaves the stream, the stream goes on; what comes back on it?",
@@ -296,8 +298,6 @@ BLOCK_BACKWARD = Task(
             _weight_for_bias,
         ),
     ),
-    NOTEBOOK,
-    _block_with_cache,
 )
 
 
@@ -385,11 +385,12 @@ UNTIED = (
 )
 
 MODEL_FORWARD = Task(
-    "gpt2_forward",
-    ("logits",),
-    lambda ids, params, n_head: _model_with_cache(ids, params, n_head)[0],
-    _model_cases,
-    (
+    name="gpt2_forward",
+    outputs=("logits",),
+    reference=lambda ids, params, n_head: _model_with_cache(ids, params, n_head)[0],
+    cases=_model_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "The final layer norm, ln_f, is forgotten. It stands between the last block and the output layer.",
             lambda ids, params, n_head: _logits(ids, params, n_head, ln_f=False),
@@ -451,7 +452,6 @@ MODEL_FORWARD = Task(
             lambda ids, params, n_head: _logits(ids, params, n_head)[:, -1],
         ),
     ),
-    NOTEBOOK,
 )
 
 
@@ -504,11 +504,13 @@ def _answers_ignored(digits):
 
 
 BATCH = Task(
-    "sorting_batch",
-    ("ids", "targets"),
-    sorting_batch,
-    _digit_cases,
-    (
+    name="sorting_batch",
+    outputs=("ids", "targets"),
+    reference=sorting_batch,
+    cases=_digit_cases,
+    exact=True,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "The targets are not shifted: each position is to predict the token that it reads. Its target is the token "
             "after it.",
@@ -554,8 +556,6 @@ BATCH = Task(
             lambda digits: _batch(digits, ids=slice(None)),
         ),
     ),
-    NOTEBOOK,
-    exact=True,
 )
 
 
@@ -616,11 +616,13 @@ def _answer_cases(rng):
 
 
 COUNT = Task(
-    "count_sorted",
-    ("count",),
-    count_sorted,
-    _answer_cases,
-    (
+    name="count_sorted",
+    outputs=("count",),
+    reference=count_sorted,
+    cases=_answer_cases,
+    exact=True,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "Right digits are counted. A row counts only if all of its digits are right.",
             lambda ids: int(_is_right(ids).sum()),
@@ -648,8 +650,6 @@ COUNT = Task(
             _second_equals_first,
         ),
     ),
-    NOTEBOOK,
-    exact=True,
 )
 
 
@@ -735,13 +735,13 @@ def _diagnosis(texts, digits, params, config):
 
 
 TRAIN = Task(
-    "train_sorter",
-    ("params",),
-    None,
-    lambda rng: [Case("all 729 inputs come out sorted", {"config": SORTER, "seed": 0})],
-    notebook=NOTEBOOK,
+    name="train_sorter",
+    outputs=("params",),
+    reference=None,
     accept=_judged,
+    cases=lambda rng: [Case("all 729 inputs come out sorted", {"config": SORTER, "seed": 0})],
     seconds=120.0,
+    notebook=NOTEBOOK,
 )
 
 
@@ -775,11 +775,13 @@ def _repeated_ids(made, shares, dx, cache):
 
 
 MODEL_BACKWARD = Task(
-    "gpt2_backward",
-    ("grads",),
-    lambda dlogits, cache: gpt2_backward(dlogits, cache)[1],
-    _model_cases,
-    (
+    name="gpt2_backward",
+    outputs=("grads",),
+    reference=lambda dlogits, cache: gpt2_backward(dlogits, cache)[1],
+    forward=_model_with_cache,
+    cases=_model_cases,
+    notebook=NOTEBOOK,
+    mistakes=(
         Mistake(
             "wte has only its gradient as the embedding. It is used a second time, at the output layer: both shares "
             "are added.",
@@ -815,8 +817,6 @@ MODEL_BACKWARD = Task(
             ),
         ),
     ),
-    NOTEBOOK,
-    _model_with_cache,
 )
 
 TASKS = (BLOCK_FORWARD, BLOCK_BACKWARD, MODEL_FORWARD, BATCH, COUNT, TRAIN, MODEL_BACKWARD)

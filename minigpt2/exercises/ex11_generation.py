@@ -120,11 +120,12 @@ WRONG_AXIS = (
 THIRDS = "Queries, keys and values are taken from the wrong thirds. In which order do they stand in c_attn's result?"
 
 STEP = Task(
-    "attention_step",
-    ("y", "k", "v"),
-    attention_step,
-    _step_cases,
-    (
+    name="attention_step",
+    outputs=("y", "k", "v"),
+    reference=attention_step,
+    cases=_step_cases,
+    notebook=ATTENTION,
+    mistakes=(
         Mistake(WRONG_AXIS, _step(lambda past, new: np.concatenate([past, new], axis=1))),
         Mistake(WRONG_AXIS, _step(lambda past, new: np.concatenate([past, new], axis=0))),
         Mistake(WRONG_AXIS, _step(lambda past, new: np.concatenate([past, new], axis=-1))),
@@ -183,7 +184,6 @@ STEP = Task(
         ),
         Mistake("The last linear layer, c_proj, is missing.", _step(project=False)),
     ),
-    ATTENTION,
 )
 
 
@@ -287,11 +287,12 @@ def _past_forgotten(ids, params, n_head, past):
 
 
 MODEL_STEP = Task(
-    "gpt2_step",
-    ("logits", "past"),
-    gpt2_step,
-    _model_cases,
-    (
+    name="gpt2_step",
+    outputs=("logits", "past"),
+    reference=gpt2_step,
+    cases=_model_cases,
+    notebook=ATTENTION,
+    mistakes=(
         Mistake(
             "The past is not used at all: it is as if the new tokens were the first ones.",
             _past_forgotten,
@@ -339,7 +340,6 @@ MODEL_STEP = Task(
             _model_step(last=True),
         ),
     ),
-    ATTENTION,
 )
 
 
@@ -513,13 +513,13 @@ OUTGROWN = (
 )
 
 GENERATE = Task(
-    "generate_greedy",
-    ("ids",),
-    None,
-    _generate_cases,
-    (Mistake(OUTGROWN, _never_slides), Mistake(OUTGROWN, _slides_with_the_past)),
-    GENERATION,
+    name="generate_greedy",
+    outputs=("ids",),
+    reference=None,
     accept=_judged,
+    cases=_generate_cases,
+    notebook=GENERATION,
+    mistakes=(Mistake(OUTGROWN, _never_slides), Mistake(OUTGROWN, _slides_with_the_past)),
 )
 
 
@@ -611,11 +611,12 @@ TIES = (
 TOO_LARGE_K = "top_k may be larger than the number of tokens. Then all of them are kept."
 
 PROBS = Task(
-    "next_token_probs",
-    ("probs",),
-    _probs,
-    _probs_cases,
-    (
+    name="next_token_probs",
+    outputs=("probs",),
+    reference=_probs,
+    cases=_probs_cases,
+    notebook=GENERATION,
+    mistakes=(
         Mistake(
             "The logits are multiplied by the temperature. A high temperature should make the distribution flatter.",
             lambda logits, temperature, top_k: _probs(logits, 1 / temperature, top_k),
@@ -678,7 +679,6 @@ PROBS = Task(
             _without_maximum,
         ),
     ),
-    GENERATION,
 )
 
 
@@ -718,11 +718,12 @@ def _not_put_back(logits, p):
 
 
 NUCLEUS = Task(
-    "keep_top_p",
-    ("logits",),
-    keep_top_p,
-    _nucleus_cases,
-    (
+    name="keep_top_p",
+    outputs=("logits",),
+    reference=keep_top_p,
+    cases=_nucleus_cases,
+    notebook=GENERATION,
+    mistakes=(
         Mistake(
             "The token with which the sum reaches p is taken out. Without it, those that stay have less than p "
             "together.",
@@ -759,7 +760,6 @@ NUCLEUS = Task(
             _not_put_back,
         ),
     ),
-    GENERATION,
 )
 
 TASKS = (STEP, MODEL_STEP, GENERATE, PROBS, NUCLEUS)
