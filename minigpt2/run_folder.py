@@ -1,27 +1,213 @@
-"""The folder of a training run: its checkpoints, whole or not there, and its metrics.
+"""The folder of a training run: one process at a time, whole checkpoints, and what the run began with.
 
-A checkpoint is a folder ``checkpoint-000500``. It gets this name when all of it is on the disk, and loses it before
-any of it is removed, so that a process that is killed leaves no part of one under its name.
+A run folder holds
+    settings.json       what was asked for; written last, so that a folder holds a run as soon as it holds this file
+    metrics.jsonl       a line per logged step and per evaluation
+    loss.png            the same as a picture (needs matplotlib)
+    model.safetensors, config.json and the tokenizer's files: the best model so far, in Hugging Face's layout
+    checkpoint-000500/  everything that is needed to resume after step 500; the one before it is kept as well
+    .lock               locked while a process trains here; holds its number
+
+A checkpoint gets its name when all of it is on the disk, and loses it before any of it is removed, so that a process
+that is killed leaves no part of one under that name. It is the last thing that is written for its step: what a killed
+process had written since is written again, the same to the last bit.
 """
 
+import dataclasses
 import hashlib
+import json
+import math
 import os
 import re
+import reprlib
 import shutil
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
-from minigpt2.storage.files import atomic_write, parse_json, read_json, sync_folder, write_json
+from minigpt2.backend import array_module
+from minigpt2.settings import TrainingSettings
+from minigpt2.storage.checkpoint import read_tensors, write_tensors
+from minigpt2.storage.files import (
+    atomic_write,
+    lock_file,
+    naming,
+    parse_json,
+    read_json,
+    sync_folder,
+    write_json,
+)
 
 KEPT = 2  # checkpoints: the last one, and the one before in case that the last is damaged
+STATE = "training_state.safetensors"  # of a checkpoint: moments, adapters, random state, counters
 CHECKSUMS = "checksums.json"
 # What a killed process may leave in a run folder; the eight characters are those of ``files.atomic_write``.
 LEFT_OVER = re.compile(
     r"\.(checkpoint-\d+|(settings\.json|metrics\.jsonl|loss\.png|model\.safetensors|config\.json|vocab\.json|merges\.txt"
     r"|tokenizer_config\.json)\.[a-z0-9_]{8})\.tmp"
 )
+
+
+class RunFolder:
+    """A folder in which one run is trained, by one process at a time.
+
+    path: of the folder, which need not exist yet
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self._lock = None
+
+    def begin(self, run):
+        """Make the folder of a new run, with its first checkpoint, and keep it locked.
+
+        run: Trainer
+        raises: FileExistsError when it holds a run; BlockingIOError when another process trains there.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        sync_folder(self.path.parent)
+        self.refuse_a_second_run()  # which began in the meantime
+        with self.locked():
+            tidy_up(self.path, run.saved)
+            run.tokenizer.save_pretrained(self.path)
+            with atomic_write(self.path / "metrics.jsonl"):
+                pass
+            self.save(run)
+            write_json(self.path / "settings.json", dataclasses.asdict(run.settings))
+
+    def read_settings(self, device=None):
+        """The TrainingSettings of the run, with ``device`` in the place of its own if one is given.
+
+        raises: FileNotFoundError when the folder holds no run; ValueError, naming the file, when it is malformed.
+        """
+        path = self.path / "settings.json"
+        values = read_json(path)
+        if unknown := values.keys() - {field.name for field in dataclasses.fields(TrainingSettings)}:
+            raise ValueError(f"{path}: there is no setting {sorted(unknown)[0]!r}")
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        if device:
+            values["device"] = device
+        try:
+            return TrainingSettings(**values)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}: {error}") from None
+
+    def log(self, **values):
+        """Add a line to metrics.jsonl."""
+        path = self.path / "metrics.jsonl"
+        with naming(path), open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(values, ensure_ascii=False) + "\n")
+
+    # One process at a time.
+
+    def refuse_a_second_run(self):
+        """Raise FileExistsError where the folder holds a run, of which steps may have been taken."""
+        if self.path.exists() and not self.path.is_dir():
+            raise FileExistsError(f"{self.path} is a file: choose another --out, a folder for the run")
+        if (self.path / "settings.json").exists() or any(map(step_of, checkpoints(self.path))):
+            with self.locked():
+                self.unlock()
+            raise FileExistsError(
+                f"{self.path} already holds a run: resume it with --resume {self.path} or choose another --out"
+            )
+
+    @contextmanager
+    def locked(self):
+        """Take the folder's lock, and keep it unless the block fails; BlockingIOError when another process has it."""
+        path = self.path / ".lock"
+        self._lock = lock_file(path)
+        if self._lock is None:
+            raise BlockingIOError(
+                f"another process (pid {path.read_text() or 'unknown'}) is training in {self.path}: wait until it "
+                "ends, or stop it"
+            )
+        try:
+            with naming(path):
+                self._lock.truncate(0)
+                self._lock.write(b"%d" % os.getpid())
+            yield
+        except BaseException:
+            self.unlock()
+            raise
+
+    @property
+    def is_locked(self):
+        """Whether this process holds the lock."""
+        return self._lock is not None and not self._lock.closed
+
+    def unlock(self):
+        """Let another process train here."""
+        self._lock.close()
+
+    # The state of a run, out and in.
+
+    def save(self, run):
+        """Write a checkpoint, which holds everything that is needed to resume; then drop those that are too old."""
+        state = {
+            "step": run.step, "best_loss": run.best_loss if run.best_loss < math.inf else None, "stale": run.stale,
+            "t": run.optimizer.t, "rng": run.rng.bit_generator.state, "origin": run.origin,
+        }  # fmt: skip
+        adapters = run.lora.state() if run.lora else {}
+
+        def write(folder):
+            run.model.save_pretrained(folder)
+            tensors = {"m": run.optimizer.m, "v": run.optimizer.v} | adapters
+            write_tensors(folder / STATE, tensors, {"state": json.dumps(state)})
+            with atomic_write(folder / "metrics.jsonl") as file:
+                file.write((self.path / "metrics.jsonl").read_bytes())
+
+        write_checkpoint_folder(self.path, run.step, write)
+        run.saved = run.step
+        tidy_up(self.path, run.saved)
+
+    def restore(self, run, checkpoint):
+        """Put a run, made as if it began, into the state of a checkpoint, and forget what was logged after it.
+
+        raises: ValueError when the state is damaged, or settings, tokenizer or data are not what they were.
+        """
+        path = checkpoint / STATE
+        tensors, metadata = read_tensors(path)
+        state = parse_json(metadata.get("state", ""), path)
+        try:
+            counts = state["step"], state["stale"], state["t"]
+            if not all(type(count) is int and 0 <= count < 2**63 for count in counts):
+                raise ValueError(f"step, stale and t must be counts, got {counts}")
+            run.step, run.stale, run.optimizer.t = counts
+            run.saved = run.step
+            run.best_loss = math.inf if state["best_loss"] is None else float(state["best_loss"])
+            xp = array_module(run.optimizer.m)
+            run.optimizer.m[...], run.optimizer.v[...] = xp.asarray(tensors["m"]), xp.asarray(tensors["v"])
+            if run.lora:
+                run.lora.restore(tensors)
+            run.rng.bit_generator.state = state["rng"]
+            origin = state["origin"]
+            pieces = origin["settings"].items(), origin["vocabulary"], origin["corpora"].items()
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise ValueError(f"{path} is not the state of such a run: {error!r:.200}") from None
+        self._compare_origin(run.origin, *pieces)
+        with atomic_write(self.path / "metrics.jsonl") as file:
+            file.write((checkpoint / "metrics.jsonl").read_bytes())
+        tidy_up(self.path, run.saved)
+
+    def _compare_origin(self, now, settings, vocabulary, corpora):
+        """Raise ValueError where what the run began with, and no checkpoint holds, has changed since."""
+        now = json.loads(json.dumps(now))
+        undo = f"undo that, or begin a new run with --init-from {self.path}"
+        for name, value in settings:
+            if name not in now["settings"] or now["settings"][name] != value:
+                present = reprlib.repr(now["settings"].get(name))
+                raise ValueError(
+                    f"{self.path / 'settings.json'}: {name:.50} was {reprlib.repr(value)} when the run began and is "
+                    f"now {present}; {undo}"
+                )
+        if now["vocabulary"] != vocabulary:
+            raise ValueError(f"the tokenizer in {self.path} is not the one with which the run began; {undo}")
+        for name, checksum in corpora:
+            if now["corpora"].get(name) != checksum:
+                raise ValueError(f"{self.path}: {name:.200} has changed since the run began; {undo}")
+
+
+# The checkpoints, each a folder in the run's.
 
 
 def checkpoints(folder):
@@ -70,11 +256,11 @@ def newest_whole(folder):
             faults.append(f"{checkpoint} is damaged ({error})")
             continue
         for fault in faults:
-            print(f"warning: {fault}; going on from {checkpoint.name} instead", file=sys.stderr)
+            print(f"warning: {fault}; resuming from {checkpoint.name} instead", file=sys.stderr)
         return checkpoint
     raise ValueError(
         f"{folder} holds no checkpoint that is whole: {'; '.join(faults) or 'there is none at all'}; nothing has been "
-        "changed; begin a new run with another --out"
+        "changed; start a new run with another --out"
     )
 
 
@@ -114,7 +300,7 @@ def _temporary(checkpoint):
 
 
 def read_metrics(folder):
-    """The lines of a run's metrics.jsonl as dicts; a last line that was cut off is passed over."""
+    """The lines of a run's metrics.jsonl as dicts; a last line that was cut off is ignored."""
     path = Path(folder) / "metrics.jsonl"
     lines = []
     for line in path.read_bytes().splitlines() if path.exists() else []:
@@ -123,39 +309,3 @@ def read_metrics(folder):
         except ValueError:
             break
     return lines
-
-
-def plot_metrics(folder):
-    """Draw a run's losses into loss.png; returns its path, or None when matplotlib is not installed."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return None
-    metrics = read_metrics(folder)
-    training = [(line["step"], line["loss"]) for line in metrics if "loss" in line]
-    validation = [(line["step"], line["val_loss"]) for line in metrics if "val_loss" in line]
-    corpora = [(line["step"], line["corpora"]) for line in metrics if "corpora" in line]
-    several = bool(corpora) and len(corpora[0][1]) > 1
-    figure = Figure(figsize=(12 if several else 7, 4), dpi=100, layout="constrained")
-    axes, *rest = np.atleast_1d(figure.subplots(1, 2 if several else 1))
-    axes.plot(*zip(*training, strict=True), color="0.7", linewidth=0.8, label="training (one batch)")
-    axes.plot(*zip(*validation, strict=True), color="#0b559f", marker="o", markersize=3, label="validation (all of it)")
-    best = min(validation, key=lambda point: point[1])
-    axes.annotate(
-        f"best {best[1]:.3f} at step {best[0]}", best, xytext=(0, 12), textcoords="offset points", ha="right"
-    )
-    axes.set(xlabel="optimizer steps", ylabel="loss in nats per token", title="Training and validation loss")
-    for its_axes in rest:
-        for name in corpora[0][1]:
-            losses = [(step, losses[name]) for step, losses in corpora]
-            its_axes.plot(*zip(*losses, strict=True), marker="o", markersize=3, label=Path(name).name)
-        its_axes.set(
-            xlabel="optimizer steps", ylabel="nats per character (or hidden token)", title="Validation loss by corpus"
-        )
-    for each in (axes, *rest):
-        each.spines[["top", "right"]].set_visible(False)
-        each.legend(frameon=False)
-    path = Path(folder) / "loss.png"
-    with atomic_write(path) as file:
-        figure.savefig(file, format="png")
-    return path

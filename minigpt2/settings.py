@@ -78,6 +78,12 @@ class TrainingSettings:
         if self.lora_rank and (self.freeze or self.head_layers):
             raise ValueError("training: lora_rank trains the adapters and nothing else; give no freeze or head_layers")
 
+    @property
+    def tokens_per_step(self):
+        """How many tokens an optimizer step reads."""
+        return self.batch_size * self.grad_accumulation * self.block_size
+
+
 
 RUNS = {
     # The model that ships with the package.

@@ -1,25 +1,12 @@
-"""Training: random windows, accumulated gradients, AdamW, and a run folder that can be resumed.
+"""Training: random windows, accumulated gradients, AdamW, evaluations, and a run that can be resumed.
 
-From scratch or from a trained model, to predict the next token or masked ones, on one corpus or a mixture.
-
-A run folder holds
-    settings.json       what was asked for
-    metrics.jsonl       a line per logged step and per evaluation
-    loss.png            the same as a picture (needs matplotlib)
-    model.safetensors, config.json and the tokenizer's files: the best model so far, in Hugging Face's layout
-    checkpoint-000500/  everything that is needed to go on from step 500; the one before it is kept as well
-    .lock               locked while a process trains here; holds its number
-
-A process may be killed at any moment. What it had written since its last checkpoint is then written once more, the
-same to the last bit: a checkpoint is the last thing that is written for its step.
+From scratch or from a trained model, to predict the next token or masked ones, on one corpus or a mixture. What lies
+on the disk, and when, is the subject of ``run_folder``.
 """
 
 import dataclasses
-import hashlib
-import json
 import math
 import os
-import reprlib
 import signal
 import sys
 import threading
@@ -29,105 +16,29 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from minigpt2 import run_folder
-from minigpt2.backend import array_module, module_of
+from minigpt2.backend import module_of
 from minigpt2.char_tokenizer import CharTokenizer
 from minigpt2.components.optimizer import AdamW, learning_rate
 from minigpt2.config import GPT2Config
-from minigpt2.data import mask_tokens
+from minigpt2.data.batches import MASK, mask_tokens
 from minigpt2.data.mixture import Mixture, read_corpora
 from minigpt2.data.token_file import vocabulary_hash
 from minigpt2.evaluation import masked_loss, total_nats
 from minigpt2.fine_tuning import LoRA, trainable
+from minigpt2.loss_curve import plot_metrics
 from minigpt2.model import GPT2
 from minigpt2.parameters import flatten
-from minigpt2.run_folder import plot_metrics, read_metrics
-from minigpt2.settings import TrainingSettings
+from minigpt2.run_folder import RunFolder, newest_whole, read_metrics
 from minigpt2.storage import hub
-from minigpt2.storage.checkpoint import read_tensors, write_tensors
-from minigpt2.storage.files import atomic_write, lock_file, naming, parse_json, read_json, sync_folder, write_json
 from minigpt2.tokenizer import Tokenizer
 from minigpt2.vocabulary import END_OF_TEXT
 
-MASK = "<|mask|>"  # the special token of masked language modelling
-STATE = "training_state.safetensors"  # of a checkpoint: moments, adapters, random state, counters
-
 
 class Trainer:
-    """One run: model, optimizer, data and random state, all of which a checkpoint restores."""
+    """One run: model, optimizer, data and random state, all of which a checkpoint restores.
 
-    def __init__(self, settings, folder):
-        """A new run in ``folder``, which must not hold one already.
-
-        The folder is locked from now until ``run`` ends. It holds a run as soon as it holds settings.json, which is
-        written last: where a process was killed before, the same call begins anew.
-
-        raises: FileExistsError when it holds one; BlockingIOError when another process trains there; ValueError when
-            the data do not fit the settings, or there is no such device.
-        """
-        module_of(settings.device)  # which may be missing: say so before anything takes long
-        self.folder = Path(folder)
-        if self.folder.exists() and not self.folder.is_dir():
-            raise FileExistsError(f"{folder} is a file: choose another --out, a folder for the run")
-        self._refuse_a_second_run()
-        sources = read_corpora(settings.data)
-        if settings.init_from:
-            config = GPT2Config.from_pretrained(hub.locate(settings.init_from))
-            settings = _with_sizes_of(config, settings)
-        self.settings, self.tokenizer = settings, _tokenizer(settings, sources)
-        self.mixture = Mixture(sources, self.tokenizer, settings.block_size)
-        self.model = self._first_model().to(settings.device)
-        self._start()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        sync_folder(self.folder.parent)
-        self._refuse_a_second_run()  # which began in the meantime
-        with self._locked():
-            run_folder.tidy_up(self.folder, self.saved)
-            self.tokenizer.save_pretrained(self.folder)
-            with atomic_write(self.folder / "metrics.jsonl"):
-                pass
-            self._save_checkpoint()
-            write_json(self.folder / "settings.json", dataclasses.asdict(settings))
-
-    @classmethod
-    def resume(cls, folder, device=None):
-        """The run in ``folder`` at its latest checkpoint that is whole; damaged ones are named on standard error.
-
-        The folder is locked from now until ``run`` ends.
-
-        device: where to go on, that of the settings by default
-        raises: FileNotFoundError when it holds no run; BlockingIOError when another process trains there; ValueError
-            when no checkpoint is whole, or settings, tokenizer or data are not what they were.
-        """
-        run = cls.__new__(cls)
-        run.folder = folder = Path(folder)
-        if not (folder / "settings.json").exists():
-            raise FileNotFoundError(
-                f"{folder} holds no run (settings.json is missing); if it was stopped while it began, give the command "
-                "that began it once more"
-            )
-        with run._locked():
-            checkpoint = run_folder.newest_whole(folder)
-            values = read_json(folder / "settings.json")
-            if unknown := values.keys() - {field.name for field in dataclasses.fields(TrainingSettings)}:
-                raise ValueError(f"{folder / 'settings.json'}: there is no setting {sorted(unknown)[0]!r}")
-            values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-            if device:
-                values["device"] = device
-            try:
-                run.settings = TrainingSettings(**values)
-            except (TypeError, ValueError) as error:
-                raise ValueError(f"{folder / 'settings.json'}: {error}") from None
-            run.tokenizer = Tokenizer.from_pretrained(folder)
-            run.mixture = Mixture(read_corpora(run.settings.data), run.tokenizer, run.settings.block_size)
-            run.model = GPT2.from_pretrained(checkpoint).to(run.settings.device)
-            try:
-                run._start()
-            except ValueError as error:  # of what the settings ask for
-                raise ValueError(f"{folder / 'settings.json'}: {error}") from None
-            run._restore(checkpoint)
-            run_folder.tidy_up(folder, run.saved)
-        return run
+    ``Trainer(settings, folder)`` begins a run, ``Trainer.resume(folder)`` takes one up again.
+    """
 
     def run(self):
         """Train to the last step, or until patience is at an end.
@@ -135,60 +46,29 @@ class Trainer:
         Ctrl-C, or the signal SIGTERM, lets the present step end and saves it; a second one stops at once.
 
         returns the lowest validation loss: in nats per character, or with masks per hidden token.
-        raises: KeyboardInterrupt after Ctrl-C; OSError, saying how to go on, when something cannot be written. What
-            was saved before is whole in any case, and ``Trainer.resume`` goes on from there.
+        raises: KeyboardInterrupt after Ctrl-C; OSError, saying how to resume, when something cannot be written. What
+            was saved before is whole in any case, and ``Trainer.resume`` continues from there.
         """
-        if self._lock.closed:
-            raise ValueError(f"this run has ended or was stopped; go on with: Trainer.resume({str(self.folder)!r})")
-        with self._lock:
-            try:
-                self._run()
-            except OSError as error:
-                raise OSError(
-                    error.errno,
-                    f"stopped at step {self.step}: {error}; step {self.saved} is saved: remove the cause (if the disk "
-                    f"is full: make room) and go on with: minigpt2 train --resume {self.folder}",
-                ) from error
-        return self.best_loss
-
-    def _run(self):
         settings = self.settings
-        tokens_per_step = settings.batch_size * settings.grad_accumulation * settings.block_size
-        bar = tqdm(total=settings.steps, initial=self.step, unit="step", disable=None)
-        with _signals() as asked_to_stop, bar:
+        with self._to_the_end(), _signals() as asked_to_stop, self._bar() as bar:
             if settings.init_from and not self.step:
                 self._evaluate()  # what the model knew before
-            while self.step < settings.steps and not (settings.patience and self.stale >= settings.patience):
-                if asked_to_stop:
-                    break
+            while self.step < settings.steps and not self.out_of_patience and not asked_to_stop:
                 loss, norm = self._train_step()
                 self.step += 1
                 rate = bar.format_dict["rate"] or 0
-                bar.set_postfix_str(f"loss {loss:.3f}, {rate * tokens_per_step:,.0f} tokens/s")
+                bar.set_postfix_str(f"loss {loss:.3f}, {rate * settings.tokens_per_step:,.0f} tokens/s")
                 bar.update()
                 if self.step % 10 == 0 or self.step == 1:
-                    self._log(step=self.step, loss=loss, lr=self.optimizer.lr, norm=norm)
+                    self.run_folder.log(step=self.step, loss=loss, lr=self.optimizer.lr, norm=norm)
                 if self.step % settings.eval_every == 0 or self.step == settings.steps:
                     self._evaluate()
-                    self._save_checkpoint()
+                    self.run_folder.save(self)
             if asked_to_stop:
                 if self.saved != self.step:
-                    self._save_checkpoint()
+                    self.run_folder.save(self)
                 raise KeyboardInterrupt
-
-    def changes(self):
-        """(corpus, its loss before the first step or at the first evaluation, its loss in the best model) of each.
-
-        Losses as ``run`` returns them. A corpus of weight 0 that got worse is what was forgotten.
-        """
-        lines = [line for line in read_metrics(self.folder) if "val_loss" in line]
-        first, best = lines[0], min(lines, key=self._criterion)
-        return [(name, first["corpora"][name], best["corpora"][name]) for name in first["corpora"]]
-
-    @property
-    def unit(self):
-        """What the validation loss is measured in."""
-        return "nats per hidden token" if self.settings.objective == "mlm" else "nats per character"
+        return self.best_loss
 
     def _train_step(self):
         """One optimizer step; returns the mean loss in nats per token and the gradient's norm before clipping."""
@@ -229,7 +109,7 @@ class Trainer:
         line = {"step": self.step, "val_loss": self.mixture.mean(per_token)}
         if settings.objective == "causal":
             line["val_loss_per_character"] = self.mixture.mean(losses)
-        self._log(**line, corpora=losses)
+        self.run_folder.log(**line, corpora=losses)
         tqdm.write(
             f"step {self.step}: validation loss {line['val_loss']:.4f} nats per "
             + (f"token, {self._criterion(line):.4f} per character" if len(line) > 2 else "hidden token")
@@ -247,95 +127,83 @@ class Trainer:
         """What decides which model is the best: the loss per character, which does not depend on the vocabulary."""
         return line.get("val_loss_per_character", line["val_loss"])
 
-    def _save_checkpoint(self):
-        """Write everything that is needed to go on; then drop what is too old."""
-        state = {
-            "step": self.step, "best_loss": self.best_loss if self.best_loss < math.inf else None, "stale": self.stale,
-            "t": self.optimizer.t, "rng": self.rng.bit_generator.state, "origin": self._origin,
-        }  # fmt: skip
-        adapters = self.lora.state() if self.lora else {}
+    @property
+    def out_of_patience(self):
+        """Whether so many evaluations in a row brought no lower loss that the run stops."""
+        return bool(self.settings.patience) and self.stale >= self.settings.patience
 
-        def write(folder):
-            self.model.save_pretrained(folder)
-            tensors = {"m": self.optimizer.m, "v": self.optimizer.v} | adapters
-            write_tensors(folder / STATE, tensors, {"state": json.dumps(state)})
-            with atomic_write(folder / "metrics.jsonl") as file:
-                file.write((self.folder / "metrics.jsonl").read_bytes())
+    @property
+    def unit(self):
+        """What the validation loss is measured in."""
+        return "nats per hidden token" if self.settings.objective == "mlm" else "nats per character"
 
-        run_folder.write_checkpoint_folder(self.folder, self.step, write)
-        self.saved = self.step
-        run_folder.tidy_up(self.folder, self.saved)
+    def changes(self):
+        """(corpus, its loss before the first step or at the first evaluation, its loss in the best model) of each.
 
-    def _restore(self, checkpoint):
-        """Take up the state in a checkpoint, and forget what was logged after it."""
-        path = checkpoint / STATE
-        tensors, metadata = read_tensors(path)
-        state = parse_json(metadata.get("state", ""), path)
-        try:
-            counts = state["step"], state["stale"], state["t"]
-            if not all(type(count) is int and 0 <= count < 2**63 for count in counts):
-                raise ValueError(f"step, stale and t must be counts, got {counts}")
-            self.step, self.stale, self.optimizer.t = counts
-            self.saved = self.step
-            self.best_loss = math.inf if state["best_loss"] is None else float(state["best_loss"])
-            xp = array_module(self.optimizer.m)
-            self.optimizer.m[...], self.optimizer.v[...] = xp.asarray(tensors["m"]), xp.asarray(tensors["v"])
-            if self.lora:
-                self.lora.restore(tensors)
-            self.rng.bit_generator.state = state["rng"]
-            origin = state["origin"]
-            pieces = origin["settings"].items(), origin["vocabulary"], origin["corpora"].items()
-        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise ValueError(f"{path} is not the state of such a run: {error!r:.200}") from None
-        self._compare_origin(*pieces)
-        with atomic_write(self.folder / "metrics.jsonl") as file:
-            file.write((checkpoint / "metrics.jsonl").read_bytes())
+        Losses as ``run`` returns them. A corpus of weight 0 that got worse is what was forgotten.
+        """
+        lines = [line for line in read_metrics(self.folder) if "val_loss" in line]
+        first, best = lines[0], min(lines, key=self._criterion)
+        return [(name, first["corpora"][name], best["corpora"][name]) for name in first["corpora"]]
 
-    def _compare_origin(self, settings, vocabulary, corpora):
-        """Raise ValueError where what the run began with, and no checkpoint holds, has changed since."""
-        now = json.loads(json.dumps(self._origin))
-        undo = f"undo that, or begin a new run with --init-from {self.folder}"
-        for name, value in settings:
-            if name not in now["settings"] or now["settings"][name] != value:
-                present = reprlib.repr(now["settings"].get(name))
-                raise ValueError(
-                    f"{self.folder / 'settings.json'}: {name:.50} was {reprlib.repr(value)} when the run began and is "
-                    f"now {present}; {undo}"
-                )
-        if now["vocabulary"] != vocabulary:
-            raise ValueError(f"the tokenizer in {self.folder} is not the one with which the run began; {undo}")
-        for name, checksum in corpora:
-            if now["corpora"].get(name) != checksum:
-                raise ValueError(f"{self.folder}: {name:.200} has changed since the run began; {undo}")
+    # How a run begins, and how it is taken up again.
 
-    def _refuse_a_second_run(self):
-        """Raise FileExistsError where the folder holds a run, of which steps may have been taken."""
-        steps = map(run_folder.step_of, run_folder.checkpoints(self.folder))
-        if (self.folder / "settings.json").exists() or any(steps):
-            with self._locked():
-                self._lock.close()
-            raise FileExistsError(
-                f"{self.folder} already holds a run: go on with --resume {self.folder} or choose another --out"
+    def __init__(self, settings, folder):
+        """A new run in ``folder``, which must not hold one already, and is locked from now until ``run`` ends.
+
+        Where a process was killed before the folder held a run, the same call starts again.
+
+        settings: TrainingSettings; folder: path
+        raises: FileExistsError when it holds one; BlockingIOError when another process trains there; ValueError when
+            the data do not fit the settings, or there is no such device.
+        """
+        module_of(settings.device)  # which may be missing: say so before anything takes long
+        self.run_folder = RunFolder(folder)
+        self.run_folder.refuse_a_second_run()
+        sources = read_corpora(settings.data)
+        if settings.init_from:
+            config = GPT2Config.from_pretrained(hub.locate(settings.init_from))
+            settings = _with_sizes_of(config, settings)
+        self.settings, self.tokenizer = settings, _tokenizer(settings, sources)
+        self.mixture = Mixture(sources, self.tokenizer, settings.block_size)
+        self.model = self._first_model().to(settings.device)
+        self._start()
+        self.run_folder.begin(self)
+
+    @classmethod
+    def resume(cls, folder, device=None):
+        """The run in ``folder`` at its latest checkpoint that is whole; damaged ones are named on standard error.
+
+        The folder is locked from now until ``run`` ends.
+
+        device: where to continue, that of the settings by default
+        raises: FileNotFoundError when it holds no run; BlockingIOError when another process trains there; ValueError
+            when no checkpoint is whole, or settings, tokenizer or data are not what they were.
+        """
+        run = cls.__new__(cls)
+        run.run_folder, folder = RunFolder(folder), Path(folder)
+        if not (folder / "settings.json").exists():
+            raise FileNotFoundError(
+                f"{folder} holds no run (settings.json is missing); if it was stopped while it began, give the command "
+                "that began it again"
             )
+        with run.run_folder.locked():
+            checkpoint = newest_whole(folder)
+            run.settings = run.run_folder.read_settings(device)
+            run.tokenizer = Tokenizer.from_pretrained(folder)
+            run.mixture = Mixture(read_corpora(run.settings.data), run.tokenizer, run.settings.block_size)
+            run.model = GPT2.from_pretrained(checkpoint).to(run.settings.device)
+            try:
+                run._start()
+            except ValueError as error:  # of what the settings ask for
+                raise ValueError(f"{folder / 'settings.json'}: {error}") from None
+            run.run_folder.restore(run, checkpoint)
+        return run
 
-    @contextmanager
-    def _locked(self):
-        """Take the folder's lock, and keep it unless the block fails."""
-        path = self.folder / ".lock"
-        self._lock = lock_file(path)
-        if self._lock is None:
-            raise BlockingIOError(
-                f"another process (pid {path.read_text() or 'unknown'}) is training in {self.folder}: wait until it "
-                "ends, or stop it"
-            )
-        try:
-            with naming(path):
-                self._lock.truncate(0)
-                self._lock.write(b"%d" % os.getpid())
-            yield
-        except BaseException:
-            self._lock.close()
-            raise
+    @property
+    def folder(self):
+        """The path of the run's folder."""
+        return self.run_folder.path
 
     def _first_model(self):
         """The model before the first step."""
@@ -352,6 +220,7 @@ class Trainer:
         return model.with_head(settings.head_layers, settings.seed) if settings.head_layers else model
 
     def _start(self):
+        """Optimizer, random state and counters before the first step."""
         settings = self.settings
         if settings.objective == "mlm":
             self._mask_id = _mask_id(self.tokenizer)
@@ -366,16 +235,30 @@ class Trainer:
         )
         self.rng = np.random.default_rng(settings.seed)
         self.step, self.saved, self.best_loss, self.stale = 0, 0, math.inf, 0
-        self._origin = {
+        self.origin = {
             "settings": {name: value for name, value in dataclasses.asdict(settings).items() if name != "device"},
             "vocabulary": vocabulary_hash(self.tokenizer),
-            "corpora": {corpus.name: _checksum_of_tokens(corpus) for corpus in self.mixture.corpora},
+            "corpora": {corpus.name: corpus.checksum() for corpus in self.mixture.corpora},
         }
 
-    def _log(self, **values):
-        path = self.folder / "metrics.jsonl"
-        with naming(path), open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(values, ensure_ascii=False) + "\n")
+    def _bar(self):
+        return tqdm(total=self.settings.steps, initial=self.step, unit="step", disable=None)
+
+    @contextmanager
+    def _to_the_end(self):
+        """Within the block the folder is this run's; an OSError is told with how to resume; then the lock is freed."""
+        if not self.run_folder.is_locked:
+            raise ValueError(f"this run has ended or was stopped; resume it with: Trainer.resume({str(self.folder)!r})")
+        try:
+            yield
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"stopped at step {self.step}: {error}; step {self.saved} is saved: remove the cause (if the disk "
+                f"is full: make room) and resume with: minigpt2 train --resume {self.folder}",
+            ) from error
+        finally:
+            self.run_folder.unlock()
 
 
 @contextmanager
@@ -388,7 +271,7 @@ def _signals():
             raise KeyboardInterrupt
         asked_to_stop.append(number)
         with suppress(OSError):  # and no print, which may have been interrupted itself
-            os.write(2, b"\nthis step will be saved; Ctrl-C once more stops at once, without saving\n")
+            os.write(2, b"\nthis step will be saved; a second Ctrl-C stops at once, without saving\n")
 
     if threading.current_thread() is threading.main_thread():  # no other thread may do this
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -399,22 +282,6 @@ def _signals():
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _checksum_of_tokens(corpus):
-    """The SHA-256 of a corpus's tokens, in hexadecimal."""
-    digest, parts = hashlib.sha256(), (corpus.train_ids, corpus.validation_ids)
-    bar = tqdm(
-        total=sum(map(len, parts)), desc=f"checking {corpus.name}", unit="token", unit_scale=True, disable=None,
-        leave=False,
-    )  # fmt: skip
-    with bar:
-        for ids in parts:
-            digest.update(b"%d tokens" % len(ids))
-            for start in range(0, len(ids), 1 << 22):
-                digest.update(np.ascontiguousarray(ids[start : start + (1 << 22)]))
-                bar.update(len(ids[start : start + (1 << 22)]))
-    return digest.hexdigest()
 
 
 def _tokenizer(settings, sources):

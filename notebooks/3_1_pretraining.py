@@ -37,10 +37,12 @@ from minigpt2.components.deep_head import head_backward, head_forward
 from minigpt2.components.linear import linear_backward
 from minigpt2.components.loss import cross_entropy_backward, cross_entropy_forward
 from minigpt2.data import mask_tokens
+from minigpt2.data.batches import MASK
 from minigpt2.model import gpt2_backward, gpt2_forward
 from minigpt2.reference import CASES, recorded, relative_error
+from minigpt2.run_folder import read_metrics
 from minigpt2.settings import TrainingSettings
-from minigpt2.training import MASK, Trainer, read_metrics
+from minigpt2.training import Trainer
 
 style.use()
 

@@ -13,8 +13,9 @@ from minigpt2 import GPT2, AdamW, GPT2Config, flatten, gradient_check
 from minigpt2.evaluation import evaluate
 from minigpt2.fine_tuning import LoRA, trainable
 from minigpt2.model import gpt2_backward, gpt2_forward
+from minigpt2.run_folder import read_metrics
 from minigpt2.settings import TrainingSettings
-from minigpt2.training import Trainer, read_metrics
+from minigpt2.training import Trainer
 
 DOMAIN = "".join(f"verse {n}: the moon, the rain, the bamboo and the {n}th cup of wine.\n" for n in range(60))
 CONFIG = GPT2Config(vocab_size=11, n_positions=8, n_embd=6, n_layer=2, n_head=2, initializer_range=0.5)

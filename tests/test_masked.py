@@ -10,10 +10,12 @@ from test_training import TEXT, interrupt
 from minigpt2 import GPT2, GPT2Config, Tokenizer, flatten, gradient_check
 from minigpt2.components.loss import cross_entropy_backward, cross_entropy_forward
 from minigpt2.data import mask_tokens
+from minigpt2.data.batches import MASK
 from minigpt2.evaluation import masked_loss
 from minigpt2.model import gpt2_backward, gpt2_forward
+from minigpt2.run_folder import read_metrics
 from minigpt2.settings import TrainingSettings
-from minigpt2.training import MASK, Trainer, read_metrics
+from minigpt2.training import Trainer
 
 CONFIG = GPT2Config(vocab_size=11, n_positions=8, n_embd=6, n_layer=2, n_head=2, initializer_range=0.5)
 

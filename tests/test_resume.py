@@ -108,7 +108,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(settings, refere
     run = Trainer.resume(folder)
     error = capsys.readouterr().err
     assert run.step == 4 and error.count("\n") == 1
-    assert f"warning: {folder / 'checkpoint-000008'} is damaged" in error and "going on from checkpoint-000004" in error
+    assert f"warning: {folder / 'checkpoint-000008'} is damaged" in error and "resuming from checkpoint-000004" in error
     run.run()
     assert files_of(folder) == reference.files
 
@@ -157,7 +157,7 @@ def test_a_second_ctrl_c_stops_at_once_and_saves_nothing(settings, reference, tm
     run = Trainer(settings, folder)
     stop_in_step(run, 6, signal.SIGINT, signal.SIGINT)
     assert (run.step, run.saved) == (6, 4)
-    with pytest.raises(ValueError, match=r"was stopped; go on with: Trainer\.resume"):
+    with pytest.raises(ValueError, match=r"was stopped; resume it with: Trainer\.resume"):
         run.run()
     Trainer.resume(folder).run()
     assert files_of(folder) == reference.files
@@ -276,7 +276,7 @@ def test_a_failed_start_frees_the_lock(settings, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr("minigpt2.training.write_json", full)
+        patch.setattr("minigpt2.run_folder.write_json", full)
         with pytest.raises(OSError, match="No space left") as failure:  # holds the frames, and so the Trainer
             Trainer(settings, tmp_path / "run")
     assert failure.value.errno == errno.ENOSPC
@@ -335,7 +335,7 @@ def test_metrics_that_do_not_fit(settings, reference, tmp_path, monkeypatch):
         file = open(path, mode, **options)  # noqa: SIM115
         return Full(file) if mode == "a" and run.step == 10 else file
 
-    monkeypatch.setattr("minigpt2.training.open", opened, raising=False)
+    monkeypatch.setattr("minigpt2.run_folder.open", opened, raising=False)
     with pytest.raises(OSError, match=r"stopped at step 10: .*No space left.*metrics\.jsonl"):
         run.run()
     monkeypatch.undo()

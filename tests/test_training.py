@@ -8,8 +8,9 @@ import pytest
 
 from minigpt2 import GPT2, Tokenizer, flatten
 from minigpt2.char_tokenizer import CharTokenizer
+from minigpt2.run_folder import read_metrics
 from minigpt2.settings import RUNS, TrainingSettings
-from minigpt2.training import Trainer, read_metrics
+from minigpt2.training import Trainer
 
 TEXT = "".join(f"{n} little green bottles hanging on the wall, {n} little\n" for n in range(60))
 
@@ -88,7 +89,7 @@ def test_a_checkpoint_that_fails_half_way_leaves_the_one_before(settings, tmp_pa
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("minigpt2.training.write_tensors", full)
+    monkeypatch.setattr("minigpt2.run_folder.write_tensors", full)
     with pytest.raises(OSError, match="No space left"):
         Trainer.resume(tmp_path / "run").run()
     monkeypatch.undo()

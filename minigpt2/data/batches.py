@@ -7,6 +7,8 @@ import numpy as np
 
 from minigpt2.components.loss import IGNORED
 
+MASK = "<|mask|>"  # the special token that stands for a hidden one
+
 
 def split_documents(texts, train_share=0.9):
     """The first 90 % of the characters to train on, the last 10 % to validate on; one document may be cut in two.

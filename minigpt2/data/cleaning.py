@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from minigpt2.data import words
+from minigpt2.data.text import words
 from minigpt2.data.token_file import in_parts
 
 P = 6364136223846793005  # Knuth's multiplier for MMIX

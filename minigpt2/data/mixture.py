@@ -3,15 +3,19 @@
 Shapes: B batch, T time (tokens).
 """
 
+import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
-from minigpt2.data import documents, locate, random_windows, split_documents
+from minigpt2.data.batches import random_windows, split_documents
+from minigpt2.data.text import documents, locate
 from minigpt2.data.token_file import encode_documents, open_tokens
 
+CHUNK = 1 << 22  # tokens that a checksum takes at a time
 VALIDATION_TOKENS = 1_000_000  # of a token file, at most: enough for four digits of the loss
 
 
@@ -51,6 +55,21 @@ class Corpus:
     train_ids: np.ndarray
     validation_ids: np.ndarray
     validation_characters: int
+
+    def checksum(self):
+        """The SHA-256 of its tokens, in hexadecimal digits; a progress bar shows where it takes long."""
+        digest, parts = hashlib.sha256(), (self.train_ids, self.validation_ids)
+        bar = tqdm(
+            total=sum(map(len, parts)), desc=f"checking {self.name}", unit="token", unit_scale=True, disable=None,
+            leave=False,
+        )  # fmt: skip
+        with bar:
+            for ids in parts:
+                digest.update(b"%d tokens" % len(ids))
+                for start in range(0, len(ids), CHUNK):
+                    digest.update(np.ascontiguousarray(ids[start : start + CHUNK]))
+                    bar.update(len(ids[start : start + CHUNK]))
+        return digest.hexdigest()
 
 
 def read_corpora(sources):

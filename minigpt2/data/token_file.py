@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from minigpt2.data import document_parts, locate
+from minigpt2.data.text import document_parts, locate
 from minigpt2.storage.files import atomic_write, check_file
 
 MAGIC, VERSION = b"minigpt2 tokens\n", 1

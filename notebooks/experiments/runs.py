@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from minigpt2.training import read_metrics
+from minigpt2.run_folder import read_metrics
 
 
 class Runs:

@@ -30,7 +30,7 @@ from contextlib import suppress
 
 from tqdm import tqdm, trange
 
-from minigpt2 import training
+from minigpt2 import run_folder
 from minigpt2.settings import TrainingSettings
 from minigpt2.storage import files
 from minigpt2.training import Trainer
@@ -199,7 +199,7 @@ def watch(folder, log, place):
         def writelines(self, lines):
             self.write("".join(lines))
 
-    files.open = training.open = File
+    files.open = run_folder.open = File
 
 
 def beside(folder, suffix):
