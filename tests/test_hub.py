@@ -733,7 +733,7 @@ def test_something_else_stands_where_the_file_belongs(hostile, tmp_path, kind):
         assert not path.is_file()
 
 
-DOWNLOAD = "import sys; from minigpt2 import hub; hub.download(*sys.argv[1:3], int(sys.argv[3]), sys.argv[4])"
+DOWNLOAD = "import sys; from minigpt2.storage import hub; hub.download(*sys.argv[1:3], int(sys.argv[3]), sys.argv[4])"
 
 
 def process(server, path):

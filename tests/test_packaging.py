@@ -102,8 +102,8 @@ def test_components_know_only_what_they_are_made_of():
     allowed = {
         "attention": {"dropout", "linear", "softmax"},
         "feed_forward": {"linear"},
-        "head": {"feed_forward", "linear"},
-        "output": {"embedding", "head"},
+        "deep_head": {"feed_forward", "linear"},
+        "output": {"deep_head", "embedding"},
         "optimizer": {"parameters"},
     }
     for path in (ROOT / "minigpt2/components").glob("*.py"):
