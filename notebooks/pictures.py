@@ -151,7 +151,48 @@ def part(name):
     return f"{block or outside}{' ' if grad else ''}"
 
 
-PICTURES = {"read": (read_facts, read), "teach": (teach_facts, teach), "verify": (verify_facts, verify)}
+def pace_facts():
+    """Of the page about speed: each workload that was raced with both kernels, against the fastest of the others."""
+    page = (FOLDER / "site/speed.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (.*?) \| (.*?) \| (\d.*?\)) \| (\d.*?\)) \|", page, flags=re.M)
+    races = {}
+    for workload, contestant, *figures in rows:
+        if not contestant.endswith(" itself"):
+            both = [[float(figure) for figure in re.findall(r"[\d.]+", text)] for text in figures]
+            races.setdefault(workload, []).append((contestant, *both))
+    return {workload: min(against, key=lambda race: race[1][0]) for workload, against in races.items()}
+
+
+def pace(facts):
+    """The others' time over ours: the median as a dot, the lowest and the highest as a line."""
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.9 + 0.27 * len(facts)), layout="constrained")
+    axes.axvspan(1, 4, color="0.95", lw=0)
+    axes.axvline(1, color="0.3", lw=0.8)
+    for y, (contestant, *both) in enumerate(facts.values()):
+        for shift, (median, low, high), fill in zip((-0.16, 0.16), both, (BLUE, "white"), strict=True):
+            axes.plot([low, high], [y + shift] * 2, color=BLUE, lw=1.2, zorder=2)
+            axes.plot(median, y + shift, "o", ms=5.5, mfc=fill, mec=BLUE, mew=1.2, zorder=3)
+        axes.text(2.58, y, contestant, va="center", fontsize=8.5, color=GREY)
+    axes.set_xscale("log")
+    axes.set(xlim=(0.24, 2.5), ylim=(len(facts) - 0.4, -0.6))
+    axes.set_xlabel("time of the fastest of the others / time of minigpt2")
+    ticks = 0.25, 0.5, 0.75, 1, 1.5, 2
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
+    axes.set_xticks([], minor=True)
+    axes.set_yticks(range(len(facts)), facts, fontsize=9)
+    axes.tick_params(axis="y", length=0)
+    axes.set_title("minigpt2 is faster to the right of 1", loc="left", fontsize=10.5)
+    for fill, kernels in ((BLUE, "AVX-512"), ("white", "AVX2")):
+        axes.plot([], [], "o", ms=5.5, mfc=fill, mec=BLUE, mew=1.2, label=kernels)
+    axes.legend(loc="upper left", frameon=False, fontsize=9)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    return figure
+
+
+PICTURES = {
+    "read": (read_facts, read), "teach": (teach_facts, teach), "verify": (verify_facts, verify),
+    "pace": (pace_facts, pace),
+}  # fmt: skip
 
 
 def main(names):
