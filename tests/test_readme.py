@@ -34,6 +34,13 @@ def first_column(page, heading):
     return [cell for cell in re.findall(r"^\| ([^|]*?) \|", section, flags=re.M) if "`" in cell]
 
 
+def test_it_begins_with_the_two_commands():
+    first, second = blocks(README, "sh")[:2]
+    venv = "python3 -m venv .venv && .venv/bin/pip install -e "
+    assert first == venv + '. && .venv/bin/minigpt2 generate --prompt "ROMEO:"\n'
+    assert second == venv + "'.[test]' && .venv/bin/python -m pytest\n"
+
+
 def test_it_is_read_in_ten_minutes():
     assert len(README.splitlines()) <= 215
 
