@@ -207,9 +207,9 @@ def test_a_report_does_not_change_what_the_caller_has():
     assert np.array_equal(state, np.random.get_state()[1])
 
 
-def test_the_readme_shows_what_a_check_prints(capsys):
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    code, shown = re.search(r"## The exercises\n.*?```python\n(.*?)```.*?```\n(.*?)```", readme, flags=re.S).groups()
+def test_the_page_about_exercises_shows_what_a_check_prints(capsys):
+    page = (Path(__file__).parents[1] / "notebooks/site/exercises.md").read_text(encoding="utf-8")
+    code, shown = re.search(r"# The exercises\n.*?```python\n(.*?)```.*?```\n(.*?)```", page, flags=re.S).groups()
     exec(code, {})
     printed = capsys.readouterr().out
     for part in shown.split("...\n"):

@@ -103,9 +103,9 @@ def test_names_shapes_and_order_are_those_of_the_table(full):
         assert full[f"grad.{name}"].shape == (full[name] if name in full else parameters[name]).shape
 
 
-def test_readme_has_the_table():
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    section = re.search(r"^## Verify your own GPT-2\n(.*?)^## ", readme, flags=re.M | re.S)[1]
+def test_the_page_about_verifying_has_the_table():
+    page = (Path(__file__).parents[1] / "notebooks/site/verify.md").read_text(encoding="utf-8")
+    section = re.search(r"^## The names of a trace\n(.*?)^## ", page, flags=re.M | re.S)[1]
     rows = re.findall(r"^\| `(.+?)` \| (.+?) \| (.+) \|$", section, flags=re.M)
     assert {name: (shape.strip("`"), meaning) for name, shape, meaning in rows} == NAMES
     assert [name for name, *_ in rows] == [*NAMES]
