@@ -1,6 +1,7 @@
 """The numbers that make one GPT-2 differ from another, under Hugging Face's names."""
 
 import dataclasses
+import os
 import reprlib
 import sys
 from dataclasses import dataclass
@@ -63,14 +64,14 @@ class GPT2Config:
             )
 
     @classmethod
-    def preset(cls, name, **changes):
+    def preset(cls, name: str, **changes) -> "GPT2Config":
         """The configuration of a released size: "gpt2", "gpt2-medium", "gpt2-large" or "gpt2-xl"."""
         if name not in PRESETS:
             raise ValueError(f"GPT2Config.preset: expected one of {', '.join(PRESETS)}, got {name!r}")
         return cls(**PRESETS[name] | {"bos_token_id": 50256, "eos_token_id": 50256} | changes)
 
     @classmethod
-    def from_dict(cls, values):
+    def from_dict(cls, values: dict) -> "GPT2Config":
         """Read the content of a Hugging Face config.json; keys that do not change the model are passed over.
 
         raises: ValueError when a value is of the wrong kind or out of range, or asks for what GPT-2 does not have.
@@ -87,7 +88,7 @@ class GPT2Config:
             raise ValueError(str(error)) from None
 
     @classmethod
-    def from_pretrained(cls, folder):
+    def from_pretrained(cls, folder: str | os.PathLike) -> "GPT2Config":
         """Read a folder's config.json; errors as ``from_dict``, naming the file, and FileNotFoundError."""
         values = checkpoint.read_config(folder)
         try:
@@ -95,7 +96,7 @@ class GPT2Config:
         except ValueError as error:
             raise ValueError(f"{Path(folder) / checkpoint.CONFIG}: {error}") from None
 
-    def to_dict(self):
+    def to_dict(self) -> dict:
         """The content of a config.json that Hugging Face's transformers understands.
 
         Unless head_layers is above 1: that model is not one of theirs, and is not called so.
@@ -111,7 +112,7 @@ class GPT2Config:
         del values["head_layers"]
         return values
 
-    def parameter_shapes(self):
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """Dict from the dotted name of each parameter to its shape, in the order of computation."""
         return dict(self.iter_shapes())
 

@@ -4,6 +4,7 @@ This proves that the two agree, not that the forward pass computes the right thi
 independent implementation.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,7 +64,10 @@ class GradientReport:
         return "\n".join(lines)
 
 
-def gradient_check(forward, backward, inputs, tolerance=1e-6, step=1e-5, seed=0):
+def gradient_check(
+    forward: Callable, backward: Callable, inputs: tuple | dict, tolerance: float = 1e-6, step: float = 1e-5,
+    seed: int = 0,
+) -> GradientReport:  # fmt: skip
     """Compare a backward pass with central differences of its forward pass.
 
         f(x) = sum(dy * forward(x)),  dy random      numeric df/dx_i = (f(x_i + h) - f(x_i - h)) / 2h

@@ -5,6 +5,7 @@ Shapes: B batch, T time (tokens), C channels (n_embd), H heads, V vocabulary, P 
 
 import dataclasses
 import math
+import os
 
 import numpy as np
 
@@ -163,7 +164,7 @@ def gpt2_backward(dlogits, cache, *, out=None, dcache=None):
 class GPT2:
     """A GPT-2 with its parameters: ``model.config`` and ``model.params``, the nested dict of arrays."""
 
-    def __init__(self, config, seed=0, dtype="float32"):
+    def __init__(self, config: GPT2Config, seed: int = 0, dtype: str = "float32"):
         """A new model, initialised as in section 2.3 of the paper.
 
             weights ~ normal(0, 0.02), those that end a residual branch (c_proj) / sqrt(2 n_layer)
@@ -190,7 +191,7 @@ class GPT2:
                 parameter *= 1.0 / math.sqrt(2 * config.n_layer)
 
     @classmethod
-    def from_pretrained(cls, name_or_path, dtype="float32"):
+    def from_pretrained(cls, name_or_path: str | os.PathLike, dtype: str = "float32") -> "GPT2":
         """Load trained weights.
 
         name_or_path: a folder in Hugging Face's layout (config.json, model.safetensors); "shakespeare",
@@ -211,11 +212,11 @@ class GPT2:
         return model
 
     @property
-    def device(self):
+    def device(self) -> str:
         """Where the parameters are: "numpy", the host, or "cupy", a CUDA device."""
         return "numpy" if on_host(self.params["wte"]["weight"]) else "cupy"
 
-    def to(self, device):
+    def to(self, device: str) -> "GPT2":
         """Move the parameters to a device, in place and in one transfer.
 
         What was made for the parameters as they were, an optimizer or adapters, is to be made anew.
@@ -227,7 +228,7 @@ class GPT2:
         self.params = moved(self.params, module_of(device))
         return self
 
-    def with_head(self, layers, seed=0):
+    def with_head(self, layers: int, seed: int = 0) -> "GPT2":
         """A copy of this model whose output layer is replaced by ``layers`` new ones; everything else is kept.
 
         The conversion that the document describes in section 3.1, with four, from a masked to a causal model.
@@ -243,7 +244,7 @@ class GPT2:
                 parameter[...] = kept[name]
         return model
 
-    def save_pretrained(self, folder, dtype="float32"):
+    def save_pretrained(self, folder: str | os.PathLike, dtype: str = "float32") -> None:
         """Write config.json and model.safetensors, which transformers' GPT2LMHeadModel opens as well (without a
         deep head).
 
@@ -252,8 +253,16 @@ class GPT2:
         parameters = flatten(moved(self.params, np))
         checkpoint.write_checkpoint(folder, self.config.to_dict(), parameters, dtype)
 
+    def __repr__(self):
+        c = self.config
+        return (
+            f"GPT2({self.num_parameters:,} parameters: n_layer={c.n_layer}, n_head={c.n_head}, n_embd={c.n_embd}, "
+            f"n_positions={c.n_positions}, vocab_size={c.vocab_size}; "
+            f"{self.params['wte']['weight'].dtype}, {self.device})"
+        )
+
     @property
-    def num_parameters(self):
+    def num_parameters(self) -> int:
         """How many numbers there are to learn; 124,439,808 for "gpt2"."""
         return sum(parameter.size for parameter in flatten(self.params).values())
 
@@ -267,13 +276,18 @@ class GPT2:
         rng = device_generator(rng, array_module(self.params["wte"]["weight"])) if drops else None
         return gpt2_forward(self._array(ids, "ids", check_ids), self.params, config, rng=rng, **options)
 
-    def loss(self, ids, targets, label_smoothing=0.0, causal=True):
+    def loss(
+        self, ids: np.ndarray | list, targets: np.ndarray | list, label_smoothing: float = 0.0, causal: bool = True
+    ) -> float:  # fmt: skip
         """Mean cross-entropy in nats per counted target, without gradients; arguments as ``loss_and_grads``."""
         targets = self._array(targets, "targets", check_targets)
         logits, _ = self.forward(ids, causal=causal, keep=False)
         return float(cross_entropy_forward(logits, targets, label_smoothing)[0])
 
-    def loss_and_grads(self, ids, targets, label_smoothing=0.0, rng=None, causal=True):
+    def loss_and_grads(
+        self, ids: np.ndarray | list, targets: np.ndarray | list, label_smoothing: float = 0.0,
+        rng: np.random.Generator | None = None, causal: bool = True,
+    ) -> tuple[float, dict]:  # fmt: skip
         """Mean cross-entropy and its gradient with respect to every parameter.
 
         ids:     (B, T) tokens
@@ -299,7 +313,7 @@ class GPT2:
             self, ids, max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, **options
         )
 
-    def key_value_cache(self, B, max_tokens=None):
+    def key_value_cache(self, B: int, max_tokens: int | None = None) -> KeyValueCaches:
         """An empty key/value cache for B sequences: what ``forward(ids, past=...)`` continues.
 
         max_tokens: room to make, n_positions by default

@@ -13,7 +13,7 @@ import numpy as np
 from minigpt2.backend import address, array_module, keep_freed_memory, to_host
 
 
-def flatten(tree, prefix=""):
+def flatten(tree: dict | list, prefix: str = "") -> dict:
     """Dotted names of a nested tree: ``{"h": [{"ln_1": {"bias": b}}]}`` -> ``{"h.0.ln_1.bias": b}``.
 
     tree: dicts and lists, nested as you like, with anything else as leaves.
@@ -29,7 +29,7 @@ def flatten(tree, prefix=""):
     return leaves
 
 
-def unflatten(leaves):
+def unflatten(leaves: dict) -> dict:
     """The inverse of ``flatten``: a level whose keys are all numbers becomes a list."""
     tree = {}
     for name, leaf in leaves.items():

@@ -1,11 +1,16 @@
 """What surrounds the code keeps its promises: dependencies, README, package data."""
 
 import ast
+import inspect
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+
+import minigpt2
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -116,3 +121,51 @@ def test_the_built_in_model_is_small_and_complete():
     files = {path.name: path.stat().st_size for path in folder.iterdir()}
     assert {"config.json", "model.safetensors", "vocab.json", "merges.txt", "README.md"} <= set(files)
     assert sum(files.values()) <= 8_000_000
+
+
+def test_public_names_have_types_and_say_what_they_are():
+    """For help(), for completion and for a type checker, which needs the file py.typed to believe them."""
+    assert (ROOT / "minigpt2/py.typed").exists()
+    functions = [minigpt2.trace, minigpt2.flatten, minigpt2.unflatten, minigpt2.gradient_check]
+    for public in (minigpt2.GPT2, minigpt2.GPT2Config, minigpt2.Tokenizer, minigpt2.AdamW, minigpt2.SGD):
+        functions += [
+            member for name, member in inspect.getmembers(public, callable)
+            if getattr(member, "__module__", None) == public.__module__ and inspect.isroutine(member)
+            and (not name.startswith("_") or name == "__init__")
+        ]  # fmt: skip
+    assert len(functions) > 25
+    for function in functions:
+        signature = inspect.signature(function)
+        for parameter in signature.parameters.values():
+            known = parameter.annotation is not parameter.empty or parameter.name in ("self", "changes")
+            assert known, (function.__qualname__, parameter.name)
+
+
+def test_objects_say_what_they_are():
+    model, tokenizer = (each.from_pretrained("shakespeare") for each in (minigpt2.GPT2, minigpt2.Tokenizer))
+    assert "3,487,232 parameters" in repr(model) and "n_layer=4" in repr(model) and "float32" in repr(model)
+    assert "1,024 tokens" in repr(tokenizer)
+    optimizer = minigpt2.AdamW(model.params, lr=0.5)
+    assert "3,487,232" in repr(optimizer) and "lr=0.5" in repr(optimizer) and "step 0" in repr(optimizer)
+    assert "momentum=0.9" in repr(minigpt2.SGD(model.params, momentum=0.9))
+
+
+def test_importing_changes_nothing_in_the_process():
+    """Neither the C library's memory, nor BLAS, nor signals; and nothing slow is imported. The first model asks."""
+    code = """
+import ctypes, signal, sys, threading
+handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+opened, real = [], ctypes.CDLL
+ctypes.CDLL = lambda *names, **options: opened.append(names) or real(*names, **options)
+import numpy
+opened.clear()
+import minigpt2
+assert not opened and threading.active_count() == 1 and "requests" not in sys.modules, (opened, threading.enumerate())
+assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+minigpt2.Tokenizer.from_pretrained
+assert minigpt2.backend.keep_freed_memory.cache_info().misses == 0
+minigpt2.GPT2(minigpt2.GPT2Config(n_layer=1, n_head=1, n_embd=4, n_positions=4, vocab_size=4))
+assert minigpt2.backend.keep_freed_memory.cache_info().misses == 1
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

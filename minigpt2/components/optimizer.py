@@ -26,7 +26,10 @@ class AdamW:
     Regularization", algorithm 2, except that lr multiplies the decay too, as in PyTorch.
     """
 
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
+    def __init__(
+        self, params: dict, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ):  # fmt: skip
         """An optimizer of ``params``, nested dict of arrays, which ``step`` changes in place.
 
         lr: learning rate, may be changed between steps (``optimizer.lr = ...``)
@@ -45,7 +48,13 @@ class AdamW:
         self.m, self.v = xp.zeros_like(flat), xp.zeros_like(flat)
         self.t = 0  # steps taken
 
-    def step(self, grads, max_norm=None):
+    def __repr__(self):
+        return (
+            f"AdamW({self.m.size:,} parameters, step {self.t}, lr={self.lr}, betas={self.betas}, eps={self.eps}, "
+            f"weight_decay={self.weight_decay})"
+        )
+
+    def step(self, grads: dict, max_norm: float | None = None) -> float:
         """Update the parameters in place from ``grads``, nested like them and left unchanged.
 
         max_norm: the gradient is scaled down to this global norm if it is longer; None: never
@@ -106,7 +115,7 @@ class SGD:
     Source: Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning".
     """
 
-    def __init__(self, params, lr=0.1, momentum=0.0):
+    def __init__(self, params: dict, lr: float = 0.1, momentum: float = 0.0):
         """An optimizer of ``params``, nested dict of arrays; lr as in AdamW, momentum in [0, 1)."""
         if not (lr >= 0 and 0 <= momentum < 1):
             raise ValueError(f"SGD: lr must be >= 0 and momentum in [0, 1), got lr={lr}, momentum={momentum}")
@@ -114,7 +123,10 @@ class SGD:
         flat, _ = flat_view(flatten(params))
         self.b = array_module(flat).zeros_like(flat)
 
-    def step(self, grads, max_norm=None):
+    def __repr__(self):
+        return f"SGD({self.b.size:,} parameters, lr={self.lr}, momentum={self.momentum})"
+
+    def step(self, grads: dict, max_norm: float | None = None) -> float:
         """Update the parameters in place; arguments, result and errors as in ``AdamW.step``."""
         leaves = flatten(self.params)
         w, shared = flat_view(leaves)

@@ -13,7 +13,7 @@ from minigpt2.backend import array_module, to_host
 from minigpt2.components.embedding import token_array
 from minigpt2.components.loss import IGNORED, check_targets, cross_entropy_backward, cross_entropy_forward
 from minigpt2.components.softmax import softmax_backward
-from minigpt2.model import gpt2_backward
+from minigpt2.model import GPT2, gpt2_backward
 from minigpt2.parameters import flatten
 from minigpt2.storage.checkpoint import read_tensors, write_tensors
 from minigpt2.verification.npz import read_npz
@@ -47,7 +47,10 @@ NAMES = {
 }
 
 
-def trace(model, ids, targets=None, backward=False, label_smoothing=0.0):
+def trace(
+    model: GPT2, ids: np.ndarray | list, targets: np.ndarray | list | None = None, backward: bool = False,
+    label_smoothing: float = 0.0,
+) -> dict[str, np.ndarray]:  # fmt: skip
     """Run a model without dropout and return everything on the way, by the names of ``NAMES``.
 
     ids:      (B, T) tokens, or (T,) for one sequence; the arrays are (B, ...) in both cases
