@@ -1,8 +1,8 @@
 """LAMBADA: the last word of a passage, which people guess only if they have read more than the last sentence.
 
-Published accuracies of the same model differ by a third, because the last word is not counted alike: as all of its
-tokens, or as the last of them only, with which others came close to the figures of GPT-2's paper. The paper does not
-say; it does say that words such as "the" are not accepted as answers in its best figure.
+Published accuracies of the same model differ by a third, because they disagree on what to predict: all tokens of the
+last word, or only the final one, with which others came close to the figures of GPT-2's paper. The paper does not say
+which; it does say that words such as "the" are not accepted as answers in its best figure.
 Source: Paperno et al. 2016, "The LAMBADA dataset"; Radford et al. 2019, section 3.3; OpenAI describe how they prepared
 the text in issue 131 of their repository gpt-2.
 """
