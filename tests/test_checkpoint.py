@@ -212,7 +212,7 @@ def test_every_tensor_that_does_not_fit_is_named(tmp_path, weights):
         "h.1.ln_1.weight is not expected",
         "ln_f.bias is missing",
         "wpe.weight has shape (4, 8), expected (8, 4)",
-        "wte.weight is there twice",
+        "wte.weight occurs twice",
     ]
     assert_untouched(out)
 

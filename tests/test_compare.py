@@ -64,7 +64,7 @@ PLANTED = {
     "q_v_k_order": ("h.1.attn.k", "split as q, v, k;"),
     "split_per_head": ("h.1.attn.q", r"\(H, 3, D\)"),
     "untied_copy": ("grad.wte.weight", "not tied.* lacks the output layer's share"),
-    "untied_random": ("logits", "not tied.* another matrix"),
+    "untied_random": ("logits", "not tied.* a matrix other than wte"),
     "transposed_c_proj": ("h.1.attn.out", "c_proj is transposed"),
     "summed": ("loss", "summed.* factor of 18"),
     "ignored_counted": ("loss", "all 21 positions.* factor of 0.857143"),
@@ -639,7 +639,7 @@ def test_damaged_file(suffix, content, ours, tmp_path, capsys):
 
 def test_pickles_are_refused(ours, tmp_path):
     np.savez(tmp_path / "theirs.npz", embd=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(ValueError, match=r"theirs\.npz is damaged, or no \.npz file of plain arrays: .*allow_pickle"):
+    with pytest.raises(ValueError, match=r"theirs\.npz is damaged, or not an \.npz file of plain arrays: .*allow_pickle"):
         read_trace(tmp_path / "theirs.npz")
 
 

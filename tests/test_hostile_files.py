@@ -112,8 +112,8 @@ DEEP = '{"a": ' * 10_000
 NOT_JSON = {
     "deep objects": (DEEP, "not valid JSON"),
     "deep lists": ('{"a": ' + "[" * 50_000, "not valid JSON"),
-    "a key twice": ('{"n_layer": 2, "n_layer": 3}', "not valid JSON: the key 'n_layer' is there twice"),
-    "a key twice within": ('{"a": [{"b": 1, "b": 1}]}', "the key 'b' is there twice"),
+    "a key twice": ('{"n_layer": 2, "n_layer": 3}', "not valid JSON: the key 'n_layer' occurs twice"),
+    "a key twice within": ('{"a": [{"b": 1, "b": 1}]}', "the key 'b' occurs twice"),
     "NaN": ('{"layer_norm_epsilon": NaN}', "NaN is no JSON number"),
     "infinity": ('{"layer_norm_epsilon": -Infinity}', "-Infinity is no JSON number"),
     "beyond float64": ('{"layer_norm_epsilon": 1e999}', "'1e999' is too large"),
@@ -186,7 +186,7 @@ HEADERS = {
     "a length that is cut off": (b"\x02\0\0", "cut short"),
     "not UTF-8": (raw(b'{"\xff": 1}'), "invalid UTF-8"),
     "deep": (raw(DEEP.encode()), "cut short, damaged"),
-    "a tensor twice": (raw(TWICE.encode(), bytes(8)), "the key 'a' is there twice"),
+    "a tensor twice": (raw(TWICE.encode(), bytes(8)), "the key 'a' occurs twice"),
     "a field twice": (raw(TWICE.replace('},"a":{', ",").encode(), bytes(8)), "duplicate field"),
     "overlapping": (raw({"a": X, "b": tensor(offsets=(4, 12))}, bytes(12)), "invalid offset"),
     "one upon the other": (raw({"a": X, "b": X}, bytes(8)), "invalid offset"),
@@ -361,9 +361,9 @@ GOOD = ("a.npy", npy())
 ARCHIVES = {
     "an object": (npz(("a.npy", pickled())), "allow_pickle"),
     "an object's dtype alone": (npz(("a.npy", npy("'|O'"))), "allow_pickle"),
-    "a structure": (npz(("a.npy", npy("[('a', '<f4')]"))), "holds no plain numbers"),
-    "texts": (npz(("a.npy", npy("'<U1'"))), "holds no plain numbers"),
-    "nothing, 10^18 times": (npz(("a.npy", npy("'V0'", "(1000000000000000000,)", b""))), "holds no plain numbers"),
+    "a structure": (npz(("a.npy", npy("[('a', '<f4')]"))), "instead of plain numbers"),
+    "texts": (npz(("a.npy", npy("'<U1'"))), "instead of plain numbers"),
+    "nothing, 10^18 times": (npz(("a.npy", npy("'V0'", "(1000000000000000000,)", b""))), "instead of plain numbers"),
     "a huge shape": (npz(("a.npy", npy(shape="(1000000000000,)"))), "claims the shape"),
     "a shape that overflows": (npz(("a.npy", npy(shape="(4294967296, 4294967296)"))), "claims the shape"),
     "a negative shape": (npz(("a.npy", npy(shape="(-2,)"))), "claims the shape"),
@@ -379,11 +379,11 @@ ARCHIVES = {
     "a header of 4 GB": (npz(("a.npy", b"\x93NUMPY\x02\x00\xff\xff\xff\xff{}")), "header that NumPy does not write"),
     "no header": (npz(("a.npy", b"")), "magic"),
     "a text": (npz(("a.txt", b"hello")), "magic"),
-    "a name that leads out": (npz(GOOD, ("../../a.npy", npy())), "is a path and no name"),
-    "a name from the root": (npz(GOOD, ("/tmp/a.npy", npy())), "is a path and no name"),
-    "a name from a drive": (npz(GOOD, ("C:\\a.npy", npy())), "is a path and no name"),
-    "a name that leads out in the middle": (npz(GOOD, ("a\\..\\b.npy", npy())), "is a path and no name"),
-    "a name twice": (npz(GOOD, ("a", npy())), "'a' is there twice"),
+    "a name that leads out": (npz(GOOD, ("../../a.npy", npy())), "is a path, not the name"),
+    "a name from the root": (npz(GOOD, ("/tmp/a.npy", npy())), "is a path, not the name"),
+    "a name from a drive": (npz(GOOD, ("C:\\a.npy", npy())), "is a path, not the name"),
+    "a name that leads out in the middle": (npz(GOOD, ("a\\..\\b.npy", npy())), "is a path, not the name"),
+    "a name twice": (npz(GOOD, ("a", npy())), "'a' occurs twice"),
     "packed by bzip2": (npz(GOOD, packing=zipfile.ZIP_BZIP2), "compressed in a way"),
     "packed by LZMA": (npz(GOOD, packing=zipfile.ZIP_LZMA), "compressed in a way"),
     "no archive": (b"PK\3\4 and so on", "not a zip file"),
@@ -396,7 +396,7 @@ ARCHIVES = {
 @pytest.mark.parametrize("content, words", ARCHIVES.values(), ids=ARCHIVES)
 def test_a_hostile_archive_is_refused(sandbox, content, words):
     outcome = sandbox.run("npz", "trace.npz", content)
-    assert outcome.verdict == "ValueError" and "trace.npz is damaged, or no .npz file" in outcome.reason
+    assert outcome.verdict == "ValueError" and "trace.npz is damaged, or not an .npz file" in outcome.reason
     assert words in outcome.reason
 
 

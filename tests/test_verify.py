@@ -368,9 +368,9 @@ def header(*numbers):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is no debug state of llm.c: it should begin with the number 20240327"),
-        (b"PK" * 600, "is no debug state"),
-        (header(20240326, 3, 64), "is no debug state"),  # llm.c's weights
+        (b"", "is not a debug state of llm.c: it should begin with the number 20240327"),
+        (b"PK" * 600, "is not a debug state"),
+        (header(20240326, 3, 64), "is not a debug state"),  # llm.c's weights
         (header(20240327, 1, 3, 7), "is a debug state of version 1, expected 2"),
         (header(20240327, 2, 3, 999), r"B=3, T=999; the model takes 1 \.\.\. 64 tokens"),
         (header(20240327, 2, -1, 7), "B=-1, T=7"),
@@ -428,9 +428,9 @@ def test_command_prints_json_and_fails_when_a_check_does(without_slow_checks, ca
         (["--model", "./nowhere"], "no folder"),
         (["--model", "gpt-2"], "did you mean 'gpt2'"),
         (["--model", "."], "no config.json"),
-        (["--debug-state", "state.bin"], "needs the weights that it was made with"),
+        (["--debug-state", "state.bin"], "needs the weights it was made with"),
         (["--model", "MODEL", "--debug-state", "nowhere.bin"], "nowhere.bin"),
-        (["--model", "MODEL", "--debug-state", "."], "is no debug state|directory"),
+        (["--model", "MODEL", "--debug-state", "."], "is not a debug state|directory"),
     ],
 )
 def test_a_users_error_is_one_line(folder, tmp_path, capsys, monkeypatch, arguments, message):

@@ -122,7 +122,7 @@ def _fitting_tensors(folder, shapes):
             if MASK_BUFFER.fullmatch(name):
                 continue
             if name in tensors:
-                faults.append(f"{_printable(name)} is there twice")
+                faults.append(f"{_printable(name)} occurs twice")
             tensors[name] = tensor
 
     expected = set()

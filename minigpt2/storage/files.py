@@ -164,7 +164,7 @@ def _object(pairs):
         new = set(values)
         for key, _ in pairs:
             if key not in new:
-                raise ValueError(f"the key {reprlib.repr(key)} is there twice")
+                raise ValueError(f"the key {reprlib.repr(key)} occurs twice")
             new.remove(key)
     return values
 

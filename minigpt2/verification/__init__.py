@@ -1,1 +1,1 @@
-"""What others verify their GPT-2 with: traces, where two of them part, the names of mistakes, our own references."""
+"""Tools to verify another GPT-2: traces, their first divergence, the likely mistake, and checks of our own code."""

@@ -1,4 +1,4 @@
-"""A check: one figure that must not exceed its tolerance, and what came of it."""
+"""A check: one figure that must not exceed its tolerance, and the result."""
 
 import math
 from collections.abc import Callable
@@ -14,7 +14,7 @@ class Check:
     """One comparison.
 
     measure: () -> (figure, where it was found); raises Skipped
-    source:  what is compared with
+    source:  the reference compared with
     """
 
     name: str
@@ -23,7 +23,7 @@ class Check:
     measure: Callable
 
     def run(self):
-        """Measure, and judge: a Result, also when the measurement itself breaks."""
+        """Measure and judge; returns a Result, even if the measurement itself breaks."""
         try:
             figure, where = self.measure()
         except Skipped as reason:
@@ -37,11 +37,11 @@ class Check:
 
 @dataclass(frozen=True)
 class Result:
-    """What a check found; one line when printed.
+    """The result of a check; one line when printed.
 
     verdict: "ok", "FAILED" or "skipped"
-    figure:  what was measured, None when nothing could be
-    note:    where the figure was found, or why there is none
+    figure:  the number measured, None if there is none
+    note:    the place of the figure, or the reason why there is none
     """
 
     name: str

@@ -1,6 +1,6 @@
 """Where does another GPT-2 go wrong? Compare its activations and gradients with ours, in the order of computation.
 
-What comes after the first wrong tensor is wrong as a consequence, so the first one is what matters:
+Everything after the first wrong tensor is wrong as a consequence, so the first one is the one that matters:
 ``compare`` finds it, and ``minigpt2.verification.mistakes`` may know why.
 """
 
@@ -19,17 +19,17 @@ from minigpt2.verification.names import place, rename
 # all activations and gradients of 12 layers with 256 and 768 channels and sharp attention: 1.3e-14 in float64 and
 # 7.8e-6 in float32, both at gradients of q and k. The coarser dtype of the two decides.
 RTOL = {"float64": 1e-10, "float32": 5e-5, "float16": 2e-2}
-ATOL_PER_RTOL = 1e-6  # below rtol * 1e-6 a number counts as zero, e.g. the gradient of q where there is one token
+ATOL_PER_RTOL = 1e-6  # below rtol * 1e-6 a number counts as zero, e.g. the gradient of q when there is one token
 
 @dataclass(frozen=True)
 class Row:
-    """One tensor that both have.
+    """One tensor that both traces have.
 
     absolute: largest |theirs - ours|
     relative: the same against the largest |ours|, or norm against norm if that is more: the first sees one wrong
         number in a large tensor, the second a small error everywhere beside one outlier
     cosine:   of the angle between the two; verdict: "ok", "differs" or "NaN"
-    note:     how theirs is stored, if not as ours
+    note:     how theirs is stored, if not like ours
     """
 
     name: str
@@ -43,11 +43,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What ``compare`` found: true in a condition when all tensors agree, a table when printed.
+    """The result of ``compare``: true in a condition if all tensors agree, a table when printed.
 
-    rows: in the order of computation; only_ours, only_theirs: names that the other does not have
-    first: the Row of the first divergence, or None; where: what stands there, in a sentence
-    diagnosis: a sentence about the mistake, or None when none fits
+    rows: in the order of computation; only_ours, only_theirs: names that the other trace lacks
+    first: the Row of the first divergence, or None; where: a sentence about it
+    diagnosis: a sentence about the mistake, or None if none fits
     """
 
     rows: list
@@ -97,16 +97,16 @@ def compare(ours, theirs, rtol=None, atol=None, names=None, eps=1e-5):
 
     Known ways to store the same tensor are understood: Linear weights as (out, in); q, k, v as (B, T, H, D) or
     (B, T, C); a vocabulary with padding; B and T in one axis; a loss per position. Scores, and the gradients of
-    scores and probs, are compared where the key does not come after the query: elsewhere nothing depends on them.
+    scores and probs, are compared only where the key does not come after the query: nothing depends on the rest.
 
     ours:   dict from name to array, as ``minigpt2.trace`` returns it: the reference
     theirs: dict from name to array
     rtol:   5e-5 in float32, 1e-10 in float64 by default; atol: rtol * 1e-6 by default
-    names:  their names: "transformers", "nanogpt", "llm.c", or a dict such as MAPS has
-    eps:    of our layer norms
+    names:  their names: "transformers", "nanogpt", "llm.c", or a dict like those in MAPS
+    eps:    the eps of our layer norms
     returns Comparison.
-    raises: ValueError, naming the tensor, when the ids differ, a shape does not fit, one of ours holds NaN or
-        infinity or one of theirs no numbers, when there is nothing to compare, or a tolerance is negative.
+    raises: ValueError, naming the tensor, when the ids differ, a shape does not fit, a tensor of ours holds NaN or
+        infinity, one of either is not real numbers, there is nothing to compare, or a tolerance is negative.
     """
     for option, value in ("rtol", rtol), ("atol", atol):
         if value is not None and not value >= 0:
@@ -143,7 +143,7 @@ def compare(ours, theirs, rtol=None, atol=None, names=None, eps=1e-5):
 
 
 def _align(name, ours, theirs):
-    """Theirs in the shape of ours, and how it was stored; of several ways to read it the closest."""
+    """How theirs was stored, and theirs in the shape of ours; if it can be read in several ways, the closest."""
     shape = ours[name].shape
     if name in ("ids", "targets"):
         if theirs.shape != shape or (name == "ids" and (theirs != ours[name]).any()):
@@ -165,7 +165,7 @@ def _align(name, ours, theirs):
 
 
 def _readings(name, theirs, ours):
-    """Pairs (note, tensor): the ways in which theirs may be meant, whatever their shapes."""
+    """Pairs (note, tensor): the possible readings of theirs, whatever their shapes."""
     shape, plain = ours[name].shape, name.removeprefix("grad.")
     yield "", theirs
     if plain.endswith(".weight") and theirs.ndim == 2:
@@ -195,7 +195,7 @@ def _without_ones(shape):
 
 
 def _tolerance(ours, theirs, rtol, atol):
-    """rtol and atol: those given, or else by the coarser dtype of the two."""
+    """rtol and atol: as given, or else by the coarser dtype of the two."""
     floats = [x.dtype for x in (ours, theirs) if x.dtype.kind == "f"]
     if not floats:
         return 0.0, 0.0  # integers are equal or not
@@ -227,7 +227,7 @@ def _measure(ours, theirs):
 
 def _row(name, ours, theirs, note, tolerance):
     if not np.isfinite(ours).all():
-        raise ValueError(f"{name}: ours holds NaN or infinity, at {_at(~np.isfinite(ours))}: no reference")
+        raise ValueError(f"{name}: ours holds NaN or infinity, at {_at(~np.isfinite(ours))}: it is no reference")
     measures = _measure(ours, theirs)
     verdict = "ok" if _agree(measures, *tolerance) else "NaN" if np.isnan(measures[0]) else "differs"
     return Row(name, ours.shape, *map(float, measures), verdict, note)
@@ -259,7 +259,7 @@ def _few(names, most=4):
 
 
 def _summary(names):
-    """Names, those of several layers in one: "h.*.attn.out (12 layers)"."""
+    """Names, with those of several layers as one: "h.*.attn.out (12 layers)"."""
     layers = {}
     for name in names:
         layers.setdefault(re.sub(r"\bh\.\d+\.", "h.*.", name, count=1), []).append(name)

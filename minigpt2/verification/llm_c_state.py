@@ -1,4 +1,4 @@
-"""llm.c's debug state: the file in which its PyTorch twin leaves logits, loss and gradients."""
+"""llm.c's debug state: the file to which its PyTorch twin writes logits, loss and gradients."""
 
 import math
 from pathlib import Path
@@ -7,22 +7,22 @@ import numpy as np
 
 
 def read_debug_state(path, config):
-    """The content of a file that llm.c's train_gpt2.py wrote with ``write_state``.
+    """The contents of a file that llm.c's train_gpt2.py wrote with ``write_state``.
 
     It holds a header of 256 int32 (magic number, version, B, T), then ids and targets, (B, T) int32 each;
-    logits (B, T, V), the loss and the parameters' gradients as float32. The latter come one kind after the
-    other, each for all blocks, with weights (out, in) and the rows of wte padded to a multiple of 128.
+    logits (B, T, V), the loss and the parameters' gradients as float32. The gradients come one kind after
+    another, each for all blocks, with weights (out, in) and the rows of wte padded to a multiple of 128.
 
-    config: of the model, since the header does not tell its size
+    config: the model's, since the header does not say its size
     returns {"ids", "targets", "outputs": {"logits", "loss"}, "gradients": dotted name -> array}.
-    raises: FileNotFoundError; ValueError, naming the file, when it is none of these, cut short, or does not
-        fit the model.
+    raises: FileNotFoundError; ValueError, naming the file, when it is not such a file, is cut short, or does
+        not fit the model.
     """
     path = Path(path)
     size = path.stat().st_size
     header = np.fromfile(path, "<i4", 256)
     if len(header) < 256 or header[0] != 20240327:
-        raise ValueError(f"{path} is no debug state of llm.c: it should begin with the number 20240327")
+        raise ValueError(f"{path} is not a debug state of llm.c: it should begin with the number 20240327")
     if header[1] != 2:
         raise ValueError(f"{path} is a debug state of version {header[1]}, expected 2 (with padded vocabulary)")
     B, T = (int(number) for number in header[2:4])

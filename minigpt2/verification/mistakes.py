@@ -1,11 +1,11 @@
-"""The classic mistakes in a GPT-2, and how each is recognised from the first tensor that it makes wrong.
+"""The classic mistakes in a GPT-2, each recognised from the first tensor that it makes wrong.
 
-Up to there two traces agree, so what a mistake *would have produced* can be computed from our own tensors.
-If that is what the other trace holds, the mistake has a name. No weights are needed: a trace has none.
+Up to that tensor two traces agree, so the tensor that a mistake *would have produced* can be computed from our own.
+If the other trace holds that one, the mistake has a name. No weights are needed: a trace has none.
 
 Each mistake is a generator ``mistake(ours, theirs, first)`` of hypotheses: a sentence, and a dict from
-names to predicted tensors, NaN where anything may stand. The table ``MISTAKES`` at the end says with which
-first wrong tensor it is tried. A ``KeyError`` means that a trace lacks what the hypothesis needs.
+names to predicted tensors, with NaN where any value is possible. The table ``MISTAKES`` at the end lists the first
+wrong tensors for which it is tried. A ``KeyError`` means that a trace lacks a tensor the hypothesis needs.
 Shape letters: B batch, T time, C channels, H heads, D head size, V vocabulary, N = B T.
 """
 
@@ -21,10 +21,10 @@ from minigpt2.components.softmax import softmax_forward
 def diagnose(ours, theirs, first, agrees):
     """The sentence of the mistake that explains the first wrong tensor, or None.
 
-    ours, theirs: traces, with shapes alike and scores 0 after the diagonal; ours also has "eps", of its layer norms
+    ours, theirs: traces, with equal shapes and scores 0 after the diagonal; ours also has the "eps" of its layer norms
     first: name of the first tensor in which they differ
     agrees: (name, expected, actual) -> whether they are equal within the tolerance for that name
-    returns the sentence whose predictions explain the most tensors, the first wrong one among them.
+    returns the sentence whose predictions explain the most tensors, including the first wrong one.
     """
     best, most = None, 0
     for pattern, mistake in MISTAKES:
@@ -44,8 +44,8 @@ def diagnose(ours, theirs, first, agrees):
 def _explained(predicted, ours, theirs, first, agrees):
     """How many tensors are as predicted; 0 when the first wrong one is not.
 
-    That one must be explained rather than merely touched: what remains of the difference is less than a
-    tenth. Otherwise differences that are noise would be put down to a mistake that changes little.
+    That one must be explained rather than merely touched: less than a tenth of its difference may remain. Otherwise
+    differences that are noise would be blamed on a mistake that changes little.
     """
     count = 0
     for name in [first, *(name for name in predicted if name != first and name in theirs)]:
@@ -74,7 +74,7 @@ def layer_norm_eps(ours, theirs, first):
     deviation, variance, gain, shift = _layer_norm(ours, first)
     scaled = deviation * gain
     rstd = ((_float(theirs, first) - shift) * scaled).sum(-1) / (scaled * scaled).sum(-1)
-    weight = 1 / (variance + ours["eps"]) ** 2  # a row with a small variance tells most about eps
+    weight = 1 / (variance + ours["eps"]) ** 2  # rows with a small variance say the most about eps
     fitted = ((1 / rstd**2 - variance) * weight).sum() / weight.sum()
     for eps in (float(f"{fitted:.0e}"), fitted, 0.0):
         if eps >= 0:
@@ -116,13 +116,13 @@ def _stream(ours, name):
 
 
 def _layer_norm(ours, name):
-    """Of one of our layer norms: x - mean, variance, and gain and shift, regressed from its output."""
+    """x - mean and variance of one of our layer norms, and its gain and shift, regressed from its output."""
     x = _stream(ours, name)
     deviation, variance = x - x.mean(-1, keepdims=True), x.var(-1)
     x_hat = deviation / np.sqrt(variance + ours["eps"])[..., None]
     rows, y = x_hat.reshape(-1, x.shape[-1]), _float(ours, name).reshape(-1, x.shape[-1])
     centred = rows - rows.mean(0)
-    gain = (centred * y).sum(0) / (centred * centred).sum(0)  # NaN if there is but one row
+    gain = (centred * y).sum(0) / (centred * centred).sum(0)  # NaN if there is only one row
     return deviation, variance, gain, y.mean(0) - gain * rows.mean(0)
 
 
@@ -180,16 +180,16 @@ def qkv_order(ours, theirs, first):
     for order in ("qvk", "kqv", "kvq", "vqk", "vkq"):
         yield (
             f"attention: the output of c_attn is split as {', '.join(order)}; in GPT-2 the order is q, k, v",
-            # What stands first in c_attn's output, our q, carries the first name in their order.
+            # The first third of c_attn's output, our q, gets the first name in their order.
             _attention(h, *(qkv[order.index(name)] for name in "qkv")),
         )
 
 
 def transposed_projection(ours, theirs, first):
-    """c_proj is square, so its transpose fits without a word.
+    """c_proj is square, so its transpose fits silently.
 
-    With X the heads' output and Y = X W, of N centred rows each: (Y X^T)^T = X Y^T = (X W^T) X^T. So what the
-    transposed weight makes is known where it meets the rows of X, and W itself need not be.
+    With X the heads' output and Y = X W, of N centred rows each: (Y X^T)^T = X Y^T = (X W^T) X^T. So the products of
+    X W^T, the output of the transposed weight, with the rows of X are known, and W itself is not needed.
     """
     x = _centred(_float(ours, first.replace("attn.out", "attn.heads")))
     y, seen = _centred(_float(ours, first)), _centred(_float(theirs, first))
@@ -223,7 +223,7 @@ def _merge(x):
 def _attention(h, q, k, v, scale=None, ahead=0):
     """All tensors of one attention up to the heads' output.
 
-    scale: of the scores, 1 / sqrt(D) by default; ahead: how many tokens after itself a token sees
+    scale: factor of the scores, 1 / sqrt(D) by default; ahead: how many tokens after itself a token sees
     """
     scores = q @ k.swapaxes(-1, -2) * (scale or 1 / math.sqrt(q.shape[-1]))
     future = np.triu(np.ones(scores.shape[-2:], bool), 1 + ahead)
@@ -248,18 +248,18 @@ def erf_gelu(ours, theirs, first):
 
 
 def untied_head(ours, theirs, first):
-    """Either the logits come from another matrix than wte, or wte lacks one of the two shares of its gradient."""
+    """Either the logits come from a matrix other than wte, or wte lacks one of the two shares of its gradient."""
     sentence = "output layer: not tied to the token embedding, "
     x = _float(ours, "ln_f")
     x = x.reshape(-1, x.shape[-1])
     if first == "logits":
-        if len(x) >= 2 * x.shape[-1]:  # with fewer rows, some matrix makes any logits
+        if len(x) >= 2 * x.shape[-1]:  # with fewer rows, some matrix could make any logits
             logits, tied = _float(theirs, "logits"), _float(ours, "logits")
             scaled = tied * (np.vdot(tied, logits) / np.vdot(tied, tied))
             if np.linalg.norm(logits - scaled) <= 1e-3 * np.linalg.norm(logits):
-                return  # the right matrix, and a wrong factor
+                return  # the right matrix, but a wrong factor
             head = np.linalg.lstsq(x, logits.reshape(len(x), -1))[0]
-            yield sentence + "the logits are made by another matrix than wte", {first: (x @ head).reshape(logits.shape)}
+            yield sentence + "the logits are made by a matrix other than wte", {first: (x @ head).reshape(logits.shape)}
         return
     dlogits = _float(ours, "grad.logits")
     head = dlogits.reshape(-1, dlogits.shape[-1]).T @ x
@@ -276,8 +276,8 @@ def target_shift(ours, theirs, first):
     ids, targets = ours["ids"], ours["targets"]
     counted = np.where(targets == IGNORED, IGNORED, ids)
     moved = np.pad(targets[:, 1:], ((0, 0), (0, 1)), constant_values=IGNORED)
-    missing = "targets: not shifted, every token is to predict itself; the target of a token is the one after it"
-    twice = "targets: shifted twice, every token is to predict the one after the next (does the model shift them too?)"
+    missing = "targets: not shifted, every token has to predict itself; the target of a token is the one after it"
+    twice = "targets: shifted twice, every token has to predict the second after it (does the model shift them too?)"
     for wrong, sentence in ((ids, missing), (counted, missing), (moved, twice)):
         if (wrong == IGNORED).all():
             continue
@@ -287,17 +287,17 @@ def target_shift(ours, theirs, first):
 
 
 def wrong_count(ours, theirs, first):
-    """The mean is a sum divided by the number of targets that count; another number scales every gradient."""
+    """The mean is a sum divided by the number of targets that count; a wrong number scales every gradient."""
     targets = ours["targets"]
     (B, T), V = targets.shape, ours["logits"].shape[-1]
     counted = int((targets != IGNORED).sum())
     for count, what in (
         (1, "summed, not averaged"),
-        (B * T, f"averaged over all {B * T} positions, also those that are ignored"),
+        (B * T, f"averaged over all {B * T} positions, including those that are ignored"),
         (B, f"divided by the number of sequences, {B}"),
         (T, f"divided by the number of tokens in a sequence, {T}"),
         (counted**2, f"divided twice by the number of targets that count, {counted}"),
-        (counted * B, f"averaged, and divided by the number of sequences, {B}, once more"),
+        (counted * B, f"averaged, and divided by the number of sequences, {B}, again"),
         (counted * V, f"averaged over the vocabulary, {V}, as well"),
     ):
         factor = counted / count

@@ -1,4 +1,4 @@
-"""The names of tensors: their order of computation, and the names that other implementations give them."""
+"""The names of tensors: their order of computation, and their names in other implementations."""
 
 import re
 import reprlib
@@ -7,9 +7,9 @@ import numpy as np
 
 from minigpt2.storage.files import read_json
 
-MAX_MAP = 100_000  # bytes of a map of names; LLM_C has 2,000
+MAX_MAP = 100_000  # bytes in a map of names; LLM_C has 2,000
 MAX_LAYERS = 10_000  # in one array
-# The order of computation: a parameter comes before what it makes. Gradients come in the reverse order.
+# The order of computation: a parameter comes before its output. Gradients come in reverse order.
 START = ("ids", "wte.weight", "wpe.weight", "embd")
 BLOCK = (
     "ln_1.weight", "ln_1.bias", "ln_1",
@@ -20,8 +20,8 @@ BLOCK = (
     "mlp.c_proj.weight", "mlp.c_proj.bias", "mlp.out", "resid_post",
 )  # fmt: skip
 END = ("ln_f.weight", "ln_f.bias", "ln_f", "lm_head.weight", "logits", "targets", "loss")
-# Names of other implementations. "{i}" is the number of a layer; where only our name has it, theirs is one array
-# for all layers, (L, ...); several names of ours share the last axis. Gradients: the same after "grad.".
+# Names in other implementations. "{i}" is the number of a layer; if only our name has it, theirs is one array
+# for all layers, (L, ...); several names of ours share the last axis. Gradients have the same names after "grad.".
 HUGGING_FACE = {
     "transformer.drop": "embd",
     **{f"transformer.{name}": name for name in ("wte.weight", "wpe.weight", "ln_f", "ln_f.weight", "ln_f.bias")},
@@ -70,11 +70,11 @@ def read_map(path):
 
 
 def rename(tensors, names):
-    """Translate names, and unstack what is one array for several of our names.
+    """Translate names, and split an array that stands for several of our names.
 
-    tensors: dict from their name to array; a name that is not in the map stays as it is
+    tensors: dict from their name to array; a name not in the map is kept
     names:   None, a key of MAPS, or a dict from their name or pattern to our name or list of names, see MAPS
-    raises: ValueError when the map is not such a dict, two tensors get one name or a tensor cannot be split.
+    raises: ValueError when the map is not such a dict, two tensors get the same name or a tensor cannot be split.
     """
     if names is None:
         return tensors
@@ -93,7 +93,7 @@ def rename(tensors, names):
 
 
 def _patterns(names):
-    """Pairs (pattern of their names, list of ours) of a map; ValueError when it is no map."""
+    """Pairs (pattern of their names, list of ours) of a map; ValueError when it is not a map."""
     patterns = []
     for pattern, ours in names.items():
         ours = [ours] if isinstance(ours, str) else ours
@@ -109,7 +109,7 @@ def _patterns(names):
 
 
 def _translate(name, tensor, patterns):
-    """Pairs of our name and array for one array of theirs."""
+    """Pairs (our name, array) for one array of theirs."""
     grad = "grad." if name.startswith("grad.") else ""
     for pattern, ours in patterns:
         match = pattern.fullmatch(name.removeprefix("grad."))
@@ -138,7 +138,7 @@ def _translate(name, tensor, patterns):
 
 
 def place(name):
-    """Sort key of the order of computation; unknown names come last."""
+    """Sort key for the order of computation; unknown names come last."""
     plain = name.removeprefix("grad.")
     block = re.fullmatch(r"h\.(\d{1,9})\.(.+)", plain)
     if plain in START:

@@ -1,4 +1,4 @@
-"""Our (forward, backward) pairs by the names of the reference cases, each callable in the same way."""
+"""Our (forward, backward) pairs by the names of the reference cases, all callable in the same way."""
 
 import numpy as np
 
@@ -31,7 +31,7 @@ from minigpt2.reference import CASES
 
 def _softmax(scores):
     probs = softmax_forward(scores)
-    return probs, probs  # which are all that its backward needs
+    return probs, probs  # the cache too: its backward needs nothing else
 
 
 def _dropout(x, p, seed):
@@ -93,7 +93,7 @@ def pair(name):
 
 
 def run_case(name, inputs, dy, **out):
-    """Our y, cache and gradients of a case: the latter a dict like the float inputs."""
+    """Our y, cache and gradients for a case; the gradients are a dict like the float inputs."""
     forward, backward = pair(name)
     y, cache = forward(**inputs, **CASES[name].options)
     gradients = backward(dy, cache, **out)

@@ -1,4 +1,4 @@
-"""What others published about the released weights of 124 million parameters, and how far a model is from it."""
+"""Published results for the released weights of 124 million parameters, and a model's distance from them."""
 
 import itertools
 
@@ -9,7 +9,7 @@ from minigpt2.reference import relative_error
 from minigpt2.storage import hub
 from minigpt2.verification.check import Skipped
 
-# Greedy continuations, by whoever published them.
+# Greedy continuations, by their publisher.
 CONTINUATIONS = {
     "picoGPT, README.md": (
         "Alan Turing theorized that computers would one day become",
@@ -29,7 +29,7 @@ LLM_C_LOSSES = (
 
 
 def continuation_error(model, tokenizer, prompt, expected):
-    """How many characters of ``expected`` are not there, from the first wrong one on; and what is."""
+    """How many characters of ``expected`` are missing, from the first wrong one on; and the text instead."""
     ids = tokenizer.encode(prompt)
     new = model.generate(ids, max_new_tokens=len(tokenizer.encode(expected)))[len(ids) :]
     text = tokenizer.decode(new)
@@ -38,15 +38,15 @@ def continuation_error(model, tokenizer, prompt, expected):
 
 
 def greeting_error(model, tokenizer, expected):
-    """TransformerLens puts <|endoftext|> before each text, so that the first token is predicted as well."""
+    """The error of the loss of a greeting; TransformerLens puts <|endoftext|> first, to predict the first token too."""
     ids = tokenizer.encode("<|endoftext|>Hello world!", allow_special=True)
     return relative_error({"loss": model.loss([ids[:-1]], [ids[1:]])}, {"loss": expected})
 
 
 def training_loss_error(model, tokenizer, expected):
-    """How far the losses of AdamW steps on one batch are: 4 x 64 tokens of tiny Shakespeare.
+    """The error of the losses of AdamW steps on one batch, 4 x 64 tokens of tiny Shakespeare.
 
-    llm.c also decays biases and gains, which we never do: a millionth of them in each step.
+    llm.c also decays biases and gains, by a millionth in each step; we never do.
     """
     text = "<|endoftext|>" + shakespeare().replace("\n\n", "\n\n<|endoftext|>")
     ids = np.array(tokenizer.encode(text, allow_special=True)[:257])

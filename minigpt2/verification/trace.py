@@ -1,4 +1,4 @@
-"""Every activation and every gradient of one pass, under fixed names: what another GPT-2 is compared with.
+"""Every activation and every gradient of one pass, under fixed names, for comparison with another GPT-2.
 
 Nothing is computed twice for it: forward returns its activations in ``cache``, backward leaves their gradients
 in ``dcache``, and a trace is the two, flattened.
@@ -51,15 +51,15 @@ def trace(
     model: GPT2, ids: np.ndarray | list, targets: np.ndarray | list | None = None, backward: bool = False,
     label_smoothing: float = 0.0,
 ) -> dict[str, np.ndarray]:  # fmt: skip
-    """Run a model without dropout and return everything on the way, by the names of ``NAMES``.
+    """Run a model without dropout and return every tensor on the way, under the names in ``NAMES``.
 
     ids:      (B, T) tokens, or (T,) for one sequence; the arrays are (B, ...) in both cases
-    targets:  like ids, -100 where none counts; by default the ids moved by one, and -100 at the end
+    targets:  like ids, -100 where none counts; by default the ids shifted by one, and -100 at the end
     backward: also the gradients of the loss: of the activations from last to first, then of the parameters
     label_smoothing: as in ``cross_entropy_forward``
-    returns dict from name to NumPy array, in the order of computation, in the dtype of the model; attention's
-        gradients are those of the full matrices, so grad.h.0.attn.probs is dheads v^T behind the mask too.
-    raises: TypeError or ValueError for ids or targets of a wrong kind, shape or range, and when there is
+    returns dict from name to NumPy array, in the order of computation, in the dtype of the model; the gradients of
+        attention's scores and probs are full matrices: grad.h.0.attn.probs is dheads v^T behind the mask too.
+    raises: TypeError or ValueError for ids or targets of the wrong kind, shape or range, and when there is
         nothing to predict.
     """
     ids = _sequences(token_array(ids, "ids"))
@@ -83,8 +83,8 @@ def trace(
 def write_trace(path, tensors, metadata):
     """Write a trace as a safetensors file, atomically.
 
-    tensors:  what ``trace`` returned
-    metadata: str -> str, or what JSON can hold: the configuration, the model's name, a seed, ...; the
+    tensors:  a dict from ``trace``
+    metadata: str -> str or anything that JSON can hold: the configuration, the model's name, a seed, ...; the
         version of minigpt2 and the dtype are added
     raises: OSError as the system reports it.
     """
@@ -98,13 +98,13 @@ def read_trace(path):
 
     path: a safetensors file, or one of NumPy's if its name ends in .npz, see ``read_npz``
     returns dict from name to array, and the metadata: str -> str, none in .npz.
-    raises: FileNotFoundError; ValueError, naming the file, when it is damaged or something else.
+    raises: FileNotFoundError; ValueError, naming the file, when it is damaged or not such a file.
     """
     return (read_npz(path), {}) if str(path).endswith(".npz") else read_tensors(path)
 
 
 def layer_norm_epsilon(metadata):
-    """eps of the model that made a trace, from the file's metadata; 1e-5 if it does not say."""
+    """eps of the model that made a trace, from the file's metadata; 1e-5 if they do not say."""
     try:
         eps = float(json.loads(metadata["config"])["layer_norm_epsilon"])
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
@@ -113,7 +113,7 @@ def layer_norm_epsilon(metadata):
 
 
 def _gradients(cache, loss_cache, activations):
-    """Those of the activations from last to first, then of the parameters."""
+    """The gradients of the activations from last to first, then of the parameters."""
     dcache = {"loss": array_module(activations["loss"]).ones_like(activations["loss"])}
     dlogits = cross_entropy_backward(1.0, loss_cache)
     _, grads = gpt2_backward(dlogits, cache, dcache=dcache)
@@ -137,10 +137,10 @@ def _next(ids):
 
 
 def _block_activations(cache):
-    """The activations of a block; what a layer puts out is found as what the next one takes in."""
+    """The activations of a block; the output of a layer is found as the input of the next."""
     attn, mlp = cache["attn"], cache["mlp"]
     q, k = attn["q"], attn["k"]
-    scores = q @ k.swapaxes(-1, -2)  # the one thing that forward does not keep
+    scores = q @ k.swapaxes(-1, -2)  # the only activation that forward does not keep
     scores *= 1.0 / math.sqrt(q.shape[-1])
     return {
         "ln_1": attn["c_attn"]["x"],
@@ -156,7 +156,7 @@ def _block_activations(cache):
 
 
 def _block_gradients(dcache, cache):
-    """The gradients of the same; backward keeps those of scores and probs as little as forward the scores."""
+    """The gradients of the same; backward does not keep those of scores and probs, so they are computed here."""
     v, probs = cache["attn"]["v"], cache["attn"]["probs"]
     B, H, T, D = v.shape
     dheads = dcache["attn"]["heads"].reshape(B, T, H, D).swapaxes(1, 2)

@@ -1,7 +1,7 @@
 """The library against its references: differences, recorded values, PyTorch itself, published answers.
 
-Each check measures one figure that must not exceed its tolerance. Where there is no other word, the figure is
-the largest difference, relative to the largest element of the reference array that it is in.
+Each check measures one figure that must not exceed its tolerance. Unless stated otherwise, it is the
+largest difference, relative to the largest element of the reference array that it is in.
 """
 
 import functools
@@ -59,9 +59,9 @@ FLOAT32_GRADIENT = 1e-4  # the same, gradients of all parameters: 2e-6
 def verify(model=None, debug_state=None):
     """Make every check that can be made here; a progress bar shows on a terminal.
 
-    model: a folder or the name of released weights, which are downloaded if need be; by default "gpt2" if it
+    model: a folder or the name of released weights, which are downloaded if necessary; by default "gpt2" if it
         is in the cache already
-    debug_state: path of llm.c's gpt2_124M_debug_state.bin or one of its like, made with the weights of model
+    debug_state: path of llm.c's gpt2_124M_debug_state.bin or a similar file, made with the weights of model
     returns an iterator over Results, as they come.
     raises: ValueError or OSError when model or debug_state cannot be read.
     """
@@ -70,7 +70,7 @@ def verify(model=None, debug_state=None):
     checks = [*gradient_checks(), *recorded_checks(), *live_checks(folder), *published_checks(folder, config)]
     if debug_state is not None:
         if folder is None:
-            raise ValueError("a debug state needs the weights that it was made with: give a model")
+            raise ValueError("a debug state needs the weights it was made with: give a model")
         checks += debug_state_checks(folder, config, debug_state)
     return _run(checks)
 
@@ -94,7 +94,7 @@ def model_of(config, params, dtype="float64"):
 
 
 def error_of(name, reference):
-    """How far we are from ``reference``, which ``calculate`` or ``recorded`` gave; and where."""
+    """Our error against ``reference``, from ``calculate`` or ``recorded``; and where it is."""
     if name == "trace":
         inputs = reference["inputs"]
         model = model_of(TINY, inputs["params"])
@@ -103,14 +103,14 @@ def error_of(name, reference):
 
 
 def case_error(name, reference):
-    """How far y and the gradients of a case are."""
+    """The error of y and of the gradients of a case."""
     y, _, gradients = run_case(name, reference["inputs"], reference["dy"])
     expected = {"y": reference["y"], "gradients": reference["gradients"]}
     return relative_error({"y": y, "gradients": gradients}, expected)
 
 
 def training_error(name, reference):
-    """How far five optimizer steps are: losses, norms, the first gradients, the parameters in the end."""
+    """The error of five optimizer steps: losses, norms, the first gradients, the final parameters."""
     inputs, losses, norms, first = reference["inputs"], [], [], None
     model = model_of(TINY, inputs["params"])
     optimizer = {"training_adamw": AdamW, "training_sgd": SGD}[name](model.params, **TRAINING[name])
@@ -125,7 +125,7 @@ def training_error(name, reference):
 
 
 def trace_error(model, ids, targets, label_smoothing, reference):
-    """How far a trace is: every activation, and every gradient of an activation or parameter."""
+    """The error of a trace: every activation, and every gradient of an activation or parameter."""
     actual = trace(model, ids, targets, True, label_smoothing)
     expected = flatten(reference["activations"])
     for gradients in reference["gradients"].values():
@@ -140,7 +140,7 @@ def trace_error(model, ids, targets, label_smoothing, reference):
 def gradient_checks():
     """Every backward pass is the derivative of its forward pass."""
     for name in CASES:
-        if not name.endswith("_long"):  # hundreds of tokens, the subject of the recorded values
+        if not name.endswith("_long"):  # hundreds of tokens: the recorded values cover them
             measure = functools.partial(_differences, name)
             yield Check(f"gradients: {name}", "central differences", GRADIENT, measure)
 
@@ -152,7 +152,7 @@ def _differences(name):
 
 
 def recorded_checks():
-    """Everything is what PyTorch found when ``reference/record.py`` ran; PyTorch itself is not needed."""
+    """Every result equals PyTorch's when ``reference/record.py`` ran; PyTorch itself is not needed."""
     source = "recorded from PyTorch, transformers"
     for name in [*CASES, *TRAINING, "trace"]:
         measure = functools.partial(_recorded_error, name)
@@ -173,7 +173,7 @@ def _document_example():
 
 
 def live_checks(folder):
-    """The same once more with other inputs, and the given model, against what is installed here."""
+    """The same again with other inputs, and the given model, against the packages installed here."""
     yield Check("live: components, training, trace", "PyTorch, transformers", FLOAT64, _live_reference)
     yield Check("live: the model's trace", "transformers", FLOAT64, lambda: _live_model(_given(folder)))
     yield Check("live: tokenizer", "ids that differ from tiktoken's", 0, _live_tokenizer)
@@ -195,7 +195,7 @@ SAMPLE = (
 
 
 def _live_tokenizer():
-    """A vocabulary trained on the spot, so that none need be downloaded, through tiktoken's own merging."""
+    """A vocabulary trained on the spot, so that none has to be downloaded, with tiktoken's own merging."""
     _need("tiktoken")
     import tiktoken
 
@@ -218,14 +218,14 @@ def _live_model(folder):
 
 
 def published_checks(folder, config):
-    """What others published about the released weights of 124 million parameters."""
+    """Published results for the released weights of 124 million parameters."""
 
     def check(name, source, tolerance, measure, *arguments):
         return Check(name, source, tolerance, lambda: measure(*_released_gpt2(folder, config), *arguments))
 
     for n, (source, texts) in enumerate(CONTINUATIONS.items(), 1):
         yield check(f"published: greedy text {n}", f"characters missing, {source}", 0, continuation_error, *texts)
-    # Those weights were not at hand for measuring. With 124 million new ones the first loss differs from
+    # Those weights were not available for measuring. With 124 million new ones the first loss differs from
     # PyTorch's by 1e-6 of its size, and ten of them by 6e-6; the sources allow 4e-5 and 1e-2, absolutely.
     source = "TransformerLens, test_hooked_transformer.py"
     yield check("published: loss of a greeting", source, 1e-5, greeting_error, TRANSFORMER_LENS_LOSS)
@@ -235,7 +235,7 @@ def published_checks(folder, config):
 def debug_state_checks(folder, config, path):
     """llm.c's own recorded state: logits and loss, and the gradient of every parameter.
 
-    raises: FileNotFoundError, or ValueError when the file is none of llm.c's or of another model's.
+    raises: FileNotFoundError, or ValueError when the file is not llm.c's or belongs to another model.
     """
     state = read_debug_state(path, config)
 
@@ -257,7 +257,7 @@ def debug_state_checks(folder, config, path):
     ]
 
 
-# ------------------------------------------------------------------------------------------------- what is here
+# ------------------------------------------------------------------------- packages and weights available here
 
 
 def _need(*packages):
@@ -279,7 +279,7 @@ def _given(folder):
 
 
 def _released_gpt2(folder, config):
-    """Model and tokenizer in folder, if they have the size of those released with 124 million parameters."""
+    """The model and tokenizer in folder, if they have the size of those released with 124 million parameters."""
     _given(folder)
     if config.parameter_shapes() != GPT2Config.preset("gpt2").parameter_shapes():
         raise Skipped("the answers are those of gpt2, with 124 million parameters; this is another model")
@@ -291,6 +291,6 @@ def _released_gpt2(folder, config):
 
 
 def _differing(actual, expected):
-    """At how many places two sequences differ."""
+    """The number of places where two sequences differ."""
     length = max(len(actual), len(expected))
     return length - sum(a == b for a, b in zip(actual, expected, strict=False))
