@@ -639,7 +639,8 @@ def test_damaged_file(suffix, content, ours, tmp_path, capsys):
 
 def test_pickles_are_refused(ours, tmp_path):
     np.savez(tmp_path / "theirs.npz", embd=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(ValueError, match=r"theirs\.npz is damaged, or not an \.npz file of plain arrays: .*allow_pickle"):
+    message = r"theirs\.npz is damaged, or not an \.npz file of plain arrays: .*allow_pickle"
+    with pytest.raises(ValueError, match=message):
         read_trace(tmp_path / "theirs.npz")
 
 

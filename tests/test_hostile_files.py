@@ -114,8 +114,8 @@ NOT_JSON = {
     "deep lists": ('{"a": ' + "[" * 50_000, "not valid JSON"),
     "a key twice": ('{"n_layer": 2, "n_layer": 3}', "not valid JSON: the key 'n_layer' occurs twice"),
     "a key twice within": ('{"a": [{"b": 1, "b": 1}]}', "the key 'b' occurs twice"),
-    "NaN": ('{"layer_norm_epsilon": NaN}', "NaN is no JSON number"),
-    "infinity": ('{"layer_norm_epsilon": -Infinity}', "-Infinity is no JSON number"),
+    "NaN": ('{"layer_norm_epsilon": NaN}', "NaN is not a JSON number"),
+    "infinity": ('{"layer_norm_epsilon": -Infinity}', "-Infinity is not a JSON number"),
     "beyond float64": ('{"layer_norm_epsilon": 1e999}', "'1e999' is too large"),
     "5,000 digits": ('{"n_layer": ' + "9" * 5000 + "}", "4300 digits"),
     "half a character": ('{"model_type": "\\ud800"}', "surrogates not allowed"),
@@ -202,7 +202,7 @@ HEADERS = {
     "nothing, 2^63 times": (raw({"a": tensor(shape=(0, 2**63), offsets=(0, 0))}), "beyond NumPy's"),
     "33 dimensions": (raw({"a": tensor(shape=(1,) * 33, offsets=(0, 4))}, bytes(4)), "beyond NumPy's"),
     "another size than the dtype's": (raw({"a": tensor("F64")}, bytes(8)), "cut short"),
-    "a dtype of half bytes": (raw({"a": tensor("F4", offsets=(0, 1))}, bytes(1)), "a dtype that is not supported, F4"),
+    "a dtype of half bytes": (raw({"a": tensor("F4", offsets=(0, 1))}, bytes(1)), "an unsupported dtype, F4"),
     "an unknown dtype": (raw({"a": tensor("F31")}, bytes(8)), "unknown variant"),
     "entries as lists": (raw({"a": ["F32", [2], [0, 8]]}, bytes(8)), "not a JSON object of objects"),
     "metadata that is no text": (raw({"a": X, "__metadata__": {"a": 1}}, bytes(8)), "expected a string"),
@@ -649,7 +649,7 @@ def test_a_checkpoint_of_tensorflow_is_refused_with_the_way_to_convert_it(tmp_pa
     if config:
         (tmp_path / "config.json").write_text(json.dumps(MODEL.to_dict()))
     for path in tmp_path, tmp_path / "model.ckpt", tmp_path / "model.ckpt.index", tmp_path / "model.ckpt.meta":
-        with pytest.raises(ValueError, match=r"checkpoint of TensorFlow, .* gpt2, .*load_tf_weights_in_gpt2"):
+        with pytest.raises(ValueError, match=r"TensorFlow checkpoint, .* gpt2, .*load_tf_weights_in_gpt2"):
             GPT2.from_pretrained(path)
 
 

@@ -1,1 +1,1 @@
-"""What lies on the disk or comes over the network: whole files, checkpoints, downloads."""
+"""Disk and network: whole files, checkpoints, downloads."""

@@ -1,12 +1,12 @@
 """Checkpoints in the Hugging Face layout: a folder with ``config.json`` and ``model.safetensors``.
 
 A safetensors file is 8 bytes with the length of a header, the header (JSON: every tensor's dtype, shape and
-place), and then the tensors' bytes, one after the other. Nothing in it can be executed, unlike the pickles of
+offset), and then the tensors' bytes, one after another. Nothing in it can be executed, unlike the pickles of
 ``pytorch_model.bin``. The ``safetensors`` library checks that a file is whole and its header consistent;
-NumPy then reads a tensor, block by block, when it is copied to where it belongs, and not before.
+NumPy then reads a tensor, block by block, only when it is copied to its destination.
 
-What a file claims costs nothing: only tensors whose bytes are there get memory. Files may be links, as in Hugging
-Face's cache, but the names in an index lead nowhere outside its folder.
+A file's claims cost nothing: memory is allocated only for tensors whose bytes exist. Files may be links, as in Hugging
+Face's cache, but the names in an index cannot point outside its folder.
 
 Source: https://huggingface.co/docs/safetensors
 """
@@ -31,10 +31,10 @@ INDEX = "model.safetensors.index.json"  # large models: names the file ("shard")
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
-BLOCK = 2**18  # numbers that are read at a time
+BLOCK = 2**18  # numbers read at a time
 MAX_HEADER = 10_000_000  # bytes; the header of GPT-2 xl has 60,000
-MAX_DIMENSIONS, MAX_BYTES = 32, 2**62  # of an array of NumPy, also of one without numbers, (0, 2**40)
-MAX_FAULTS = 20  # that a message lists
+MAX_DIMENSIONS, MAX_BYTES = 32, 2**62  # in a NumPy array, even one without numbers, (0, 2**40)
+MAX_FAULTS = 20  # listed in a message
 
 # NumPy has no bfloat16 (the upper half of a float32); its 16-bit words travel under a dtype of their own.
 BFLOAT16 = np.dtype([("bfloat16", "<u2")])
@@ -52,11 +52,11 @@ CODES = {dtype: code for code, dtype in DTYPES.items()}
 MASK_BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")
 
 
-# ---------------------------------------------------------------------------- the model's folder, in
+# ---------------------------------------------------------------------------- reading the model's folder
 
 
 def read_config(folder):
-    """The object in ``folder``'s ``config.json``.
+    """The JSON object in ``folder``'s ``config.json``.
 
     raises: FileNotFoundError when there is none; ValueError when it is not a JSON object, or when the folder holds a
         model in a format that is never read.
@@ -72,10 +72,10 @@ def read_config(folder):
 
 
 def check_parameters(folder, shapes):
-    """Hold the weights in ``folder`` against the shapes that they should have, before any memory is made for them.
+    """Check the weights in ``folder`` against the shapes they should have, before any memory is allocated for them.
 
-    shapes: pairs of dotted name and shape, as in ``read_parameters``; no more are asked for once it is clear that
-        they do not fit, so that a configuration of a thousand million layers takes no time
+    shapes: pairs of dotted name and shape, as in ``read_parameters``; no more are taken once it is clear that
+        they do not fit, so that a configuration with a thousand million layers takes no time
     raises: as ``read_parameters``.
     """
     _fitting_tensors(folder, shapes)
@@ -92,29 +92,29 @@ def read_parameters(folder, out):
     out: dotted name -> preallocated contiguous float array of the expected shape, e.g. ``h.0.attn.c_attn.bias``
         (3C,); with ``lm_head.weight`` (V, C) when the output layer is not tied.
     raises: FileNotFoundError when there are no weights; ValueError when a file is damaged, when tensors are
-        missing, extra, misshapen or not floating-point (the first twenty are named, and ``out`` is as it was),
+        missing, extra, misshapen or not floating-point (the first twenty are named, and ``out`` is unchanged),
         or when one holds NaN or infinity.
     """
     tensors = _fitting_tensors(folder, ((name, array.shape) for name, array in out.items()))
     tied_head = None if "lm_head.weight" in out else tensors.get("lm_head.weight")
     if tied_head is not None and not _equal(tied_head, tensors["wte.weight"]):
         raise ValueError(
-            f"the weights in {folder} hold a lm_head.weight of their own, but the model takes wte.weight for "
-            f'it: set "tie_word_embeddings": false in {CONFIG}'
+            f"the weights in {folder} hold a separate lm_head.weight, but the model uses wte.weight "
+            f'instead: set "tie_word_embeddings": false in {CONFIG}'
         )
     for name, array in out.items():
         if not array.flags.c_contiguous:
-            raise ValueError(f"out: {name} is not contiguous, but it is filled as one row of numbers")
+            raise ValueError(f"out: {name} is not contiguous, but it has to be filled as one row of numbers")
         flat = array.reshape(-1)
         for part, numbers in tensors[name].blocks():
-            with np.errstate(over="ignore", invalid="ignore"):  # what it ignores, the next line finds
+            with np.errstate(over="ignore", invalid="ignore"):  # the next line finds what this ignores
                 flat[part] = numbers
             if not np.isfinite(flat[part]).all():
-                raise ValueError(f"{name} in {folder} holds NaN or infinity: the weights are of no use")
+                raise ValueError(f"{name} in {folder} holds NaN or infinity: the weights are useless")
 
 
 def _fitting_tensors(folder, shapes):
-    """name -> _StoredTensor of all that ``shapes``, pairs, ask for; errors as ``read_parameters``."""
+    """name -> _StoredTensor for all of ``shapes``, which are pairs; errors as in ``read_parameters``."""
     tensors, faults = {}, []
     for file in _weight_files(Path(folder)):
         for name, tensor in _stored_tensors(file)[0].items():
@@ -137,7 +137,7 @@ def _fitting_tensors(folder, shapes):
         if len(faults) > MAX_FAULTS:
             break
     else:
-        expected.add("lm_head.weight")  # which may be there in any case
+        expected.add("lm_head.weight")  # it may be present in any case
         faults += [f"{_printable(name)} is not expected" for name in tensors if name not in expected]
     if faults:
         more = ["and more"] if len(faults) > MAX_FAULTS else []
@@ -157,7 +157,7 @@ def _weight_files(folder):
         raise FileNotFoundError(f"no weights in {folder}: expected {WEIGHTS}, or shards and {INDEX}") from None
     if not isinstance(shards, dict) or not shards:
         raise ValueError(f'{folder / INDEX}: expected "weight_map": {{tensor name: file name, ...}}')
-    for shard in shards.values():  # a name and no path: an index must not reach out of its folder
+    for shard in shards.values():  # a name, not a path: an index must not reach outside its folder
         if not isinstance(shard, str) or not re.fullmatch(r"\w[\w.-]{,200}\.safetensors", shard):
             raise ValueError(
                 f"{folder / INDEX}: expected the name of a .safetensors file, got {reprlib.repr(shard)}"
@@ -165,7 +165,7 @@ def _weight_files(folder):
     names = sorted(set(shards.values()))
     for shard in names:
         if not os.path.lexists(folder / shard):
-            raise FileNotFoundError(f"{folder / INDEX} names {shard}, which is not there: fetch it again")
+            raise FileNotFoundError(f"{folder / INDEX} names {shard}, which is missing: fetch it again")
     return [folder / shard for shard in names]
 
 
@@ -173,16 +173,16 @@ def _weight_files(folder):
 
 
 def conversion(path):
-    """How to convert a file that is never read, as PyTorch's are pickles and TensorFlow's need TensorFlow.
+    """How to convert a file that is never read: PyTorch's are pickles, and TensorFlow's need TensorFlow.
 
-    path: a file, or what the files of a checkpoint of TensorFlow begin with, model.ckpt
+    path: a file, or the prefix of a TensorFlow checkpoint's files, such as model.ckpt
     returns a sentence, or None when there is no such file.
     """
     path = Path(path)
     of_tensorflow = re.fullmatch(r".*\.ckpt.*\.(index|meta|data-.*)", path.name) and path.is_file()
     if of_tensorflow or Path(f"{path}.index").is_file():
         return (
-            f"{path} belongs to a checkpoint of TensorFlow, which is never read: the models that OpenAI released are "
+            f"{path} belongs to a TensorFlow checkpoint, which is never read: the models that OpenAI released are "
             f"gpt2, gpt2-medium, gpt2-large and gpt2-xl; convert others with transformers<5 and tensorflow, from "
             f"transformers.models.gpt2.modeling_gpt2: model = GPT2Model(GPT2Config(...)); "
             f"load_tf_weights_in_gpt2(model, model.config, 'model.ckpt').save_pretrained(new_folder)"
@@ -198,22 +198,22 @@ def conversion(path):
 
 
 def _refuse_other_formats(folder):
-    """Raise ValueError where a folder without what is read has something that can be converted."""
+    """Raise ValueError if a folder without readable weights has others that can be converted."""
     files = sorted(Path(folder).glob("*"), key=lambda file: (not file.name.startswith("pytorch_model"), file.name))
     if any(file.suffix == ".safetensors" for file in files):
-        return  # it is something else that is missing
+        return  # something else is missing
     for file in files:
         if how := conversion(file):
             raise ValueError(how)
 
 
-# --------------------------------------------------------------------------- the model's folder, out
+# ---------------------------------------------------------------------------- writing the model's folder
 
 
 def write_checkpoint(folder, config, parameters, dtype="float32"):
     """Write ``config.json`` and ``model.safetensors`` so that transformers' GPT2LMHeadModel opens them.
 
-    config: what goes into ``config.json``, in Hugging Face's key names.
+    config: the contents of ``config.json``, with Hugging Face's key names.
     parameters: dotted name -> float array, as in ``read_parameters``.
     dtype: how weights are stored: "float32", "float16" or "bfloat16", rounded to the nearest, ties to even.
     raises: ValueError, and nothing is written, for another dtype or for weights that are NaN or infinite or
@@ -223,7 +223,7 @@ def write_checkpoint(folder, config, parameters, dtype="float32"):
         raise ValueError(f'dtype: expected "float32", "float16" or "bfloat16", got {dtype!r}')
     tensors, faults = {}, []
     for name, values in parameters.items():
-        with np.errstate(over="ignore", invalid="ignore"):  # what it ignores, the next test finds
+        with np.errstate(over="ignore", invalid="ignore"):  # the next test finds what this ignores
             tensor = _to_bfloat16(values) if dtype == "bfloat16" else values.astype(dtype, copy=False)
         if not (np.isfinite(values).all() and np.isfinite(_decode(tensor)).all()):
             faults.append(f"{name} (largest: {np.abs(values).max():.3g})")
@@ -243,7 +243,7 @@ def write_checkpoint(folder, config, parameters, dtype="float32"):
 def read_tensors(path):
     """Every tensor in a safetensors file, and its metadata.
 
-    path: the file. bfloat16 comes as float32, all else as it is stored.
+    path: the file. bfloat16 becomes float32, everything else keeps its dtype.
     returns: (name -> array, metadata: str -> str).
     raises: FileNotFoundError; ValueError, naming the file, when it is cut short or damaged.
     """
@@ -263,7 +263,7 @@ def write_tensors(path, tensors, metadata=None):
         raise TypeError(f"metadata: expected a dict of str to str, got {metadata!r}")
     little_endian = {name: np.asarray(to_host(t), t.dtype.newbyteorder("<")) for name, t in tensors.items()}
     header, end = {"__metadata__": metadata} if metadata else {}, 0
-    # Wide numbers first: then each tensor starts at a multiple of its numbers' size, and maps aligned.
+    # Wide numbers first: then each tensor starts at a multiple of its numbers' size, and can be mapped aligned.
     ordered = sorted(little_endian.items(), key=lambda item: -item[1].dtype.itemsize)
     for name, tensor in ordered:
         if tensor.dtype not in CODES:
@@ -280,12 +280,12 @@ def write_tensors(path, tensors, metadata=None):
 
 
 class _StoredTensor(NamedTuple):
-    """Where a tensor lies in a file. Nothing is open or in memory until it is read."""
+    """The place of a tensor in a file. Nothing is open or in memory until it is read."""
 
     path: Path
     dtype: np.dtype
     shape: tuple
-    offset: int  # bytes from the beginning of the file
+    offset: int  # bytes from the start of the file
 
     def read(self):
         """The tensor as a new array; bfloat16 as float32."""
@@ -296,7 +296,7 @@ class _StoredTensor(NamedTuple):
         return tensor
 
     def blocks(self):
-        """Yield (slice, its numbers) of the tensor in one dimension, so that no second copy of it is in memory."""
+        """Yield (slice, its numbers) of the flattened tensor, so that it is never in memory twice."""
         with open(self.path, "rb") as file:
             file.seek(self.offset)
             size = math.prod(self.shape)
@@ -315,19 +315,19 @@ def _equal(a, b):
 
 
 def _stored_tensors(path):
-    """(name -> _StoredTensor, metadata) of a safetensors file; errors as ``read_tensors``."""
+    """(name -> _StoredTensor, metadata) of a safetensors file; errors as in ``read_tensors``."""
     size = check_file(path)
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         try:
             if length > min(size, MAX_HEADER):
                 raise SafetensorError(f"its header would have {length:,} bytes")
-            with safe_open(path, framework="numpy"):  # it checks the header, against the file's size too
+            with safe_open(path, framework="numpy"):  # checks the header, also against the file's size
                 pass
             header = file.read(length).decode()
         except (SafetensorError, UnicodeDecodeError) as error:
             raise ValueError(
-                f"{path} is cut short, damaged or no safetensors file ({str(error)[:200]}): fetch it again"
+                f"{path} is cut short, damaged or not a safetensors file ({str(error)[:200]}): fetch it again"
             ) from None
     header = parse_json(header, f"{path}: the header")
     metadata = header.pop("__metadata__", None) or {}
@@ -336,7 +336,7 @@ def _stored_tensors(path):
     tensors = {}
     for name, entry in header.items():
         if entry["dtype"] not in DTYPES:
-            raise ValueError(f"{path}: {_printable(name)} has a dtype that is not supported, {entry['dtype']}")
+            raise ValueError(f"{path}: {_printable(name)} has an unsupported dtype, {entry['dtype']}")
         dtype, shape = DTYPES[entry["dtype"]], tuple(entry["shape"])
         if len(shape) > MAX_DIMENSIONS or math.prod(filter(None, shape)) * dtype.itemsize > MAX_BYTES:
             raise ValueError(f"{path}: {_printable(name)} has a shape beyond NumPy's, {reprlib.repr(shape)}")
@@ -345,12 +345,12 @@ def _stored_tensors(path):
 
 
 def _printable(name):
-    """A tensor's name for a message: as it is, unless it is long or would do more than print."""
+    """A tensor's name for a message: unchanged, unless it is long or not printable."""
     return name if name.isprintable() and len(name) <= 100 else reprlib.repr(name)
 
 
 def _decode(tensor):
-    """``tensor`` as NumPy can compute with it: bfloat16 words become float32, all else stays as it is."""
+    """``tensor`` in a dtype NumPy can compute with: bfloat16 words become float32, others are unchanged."""
     if tensor.dtype != BFLOAT16:
         return tensor
     bits = tensor["bfloat16"].astype(np.uint32)
@@ -361,8 +361,8 @@ def _decode(tensor):
 def _to_bfloat16(values):
     """Round finite numbers to the nearest bfloat16, ties to even.
 
-    Adding 0x7FFF carries into the upper half when the lower one is more than its middle, 0x8000; at the
-    middle, the upper half's last bit, 1 when it is odd, decides.
+    Adding 0x7FFF carries into the upper half when the lower one is above its midpoint, 0x8000; at the
+    midpoint, the upper half's last bit decides: 1 when it is odd.
     """
     bits = values.astype(np.float32).view(np.uint32)
     return ((bits + (0x7FFF + (bits >> 16 & 1))) >> 16).astype("<u2").view(BFLOAT16)

@@ -1,8 +1,8 @@
-"""Files that are either whole or not there, and what is read of them is checked: nobody knows who wrote them.
+"""Files that are either whole or absent, and are checked when read: anyone may have written them.
 
 Writing: beside the target, flush, rename. Reading: only regular files (a pipe would wait for ever, a device never
-end), or links to them, as the Hugging Face cache has; and texts only up to a size, as Python's objects take many
-times the room of the JSON that they come from.
+end), or links to them, as in the Hugging Face cache; and texts only up to a size, since Python's objects take many
+times the memory of the JSON that they come from.
 """
 
 import json
@@ -21,19 +21,19 @@ except ImportError:  # Windows
     fcntl = None
     import msvcrt
 
-MAX_TEXT = 100_000_000  # bytes of a vocabulary, a merge list or a data set in JSON
-MAX_CONFIG = 10_000_000  # bytes of a configuration or an index; the index of GPT-2 xl has 50,000
+MAX_TEXT = 100_000_000  # bytes in a vocabulary, a merge list or a data set in JSON
+MAX_CONFIG = 10_000_000  # bytes in a configuration or an index; the index of GPT-2 xl has 50,000
 
 HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")  # JSON can spell half a character, which has no UTF-8 form
 
 
 @contextmanager
 def atomic_write(path, mode="wb"):
-    """Open a temporary file beside ``path`` that takes its place only if the block ends well.
+    """Open a temporary file beside ``path`` that takes its place only if the block ends without an error.
 
     The file is flushed to the disk before the rename and the folder after it, so that after a
-    crash ``path`` holds the old content or the new one, never a part. On any error the temporary
-    file is removed and ``path`` is left as it was.
+    crash ``path`` holds either the old contents or the new, never a part. On any error the temporary
+    file is removed and ``path`` is left unchanged.
 
     mode: "wb", or "w" for UTF-8 text with newlines written as given.
     raises: OSError (disk full, read-only folder, ...) as the system reports it, naming a file.
@@ -56,7 +56,7 @@ def atomic_write(path, mode="wb"):
 
 @contextmanager
 def naming(path):
-    """Name ``path`` in an OSError of the block that names no file: a full disk's does not say what did not fit."""
+    """Name ``path`` in an OSError of the block that names no file: a full disk's does not say which one did not fit."""
     try:
         yield
     except OSError as error:
@@ -66,18 +66,18 @@ def naming(path):
 
 
 def lock_file(path, wait=False):
-    """Open ``path`` and lock it: nobody else can before the file is closed or this process ends, however it ends.
+    """Open ``path`` and lock it, until the file is closed or this process ends, however it ends.
 
     wait: True waits until it is free
-    returns the open file, or None when another one holds the lock.
-    raises: OSError when the file cannot be made, or its file system knows no locks.
+    returns the open file, or None when the lock is held elsewhere.
+    raises: OSError when the file cannot be made, or its file system does not support locks.
     """
     file = open(path, "a+b", buffering=0)  # noqa: SIM115  it stays open as long as it is locked
     try:
         if fcntl:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         else:
-            file.seek(1 << 30)  # a byte that is not there: Windows lets nobody read those that are locked
+            file.seek(1 << 30)  # a byte beyond the end: on Windows locked bytes cannot be read
             msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
     except BaseException as error:
         file.close()
@@ -101,8 +101,8 @@ def sync_folder(folder):
 def check_file(path, limit=math.inf):
     """The size in bytes of ``path``, which is a regular file or a link to one.
 
-    limit: bytes that it may have at most
-    raises: FileNotFoundError, or another OSError when it cannot be looked at (no permission, links in a circle);
+    limit: the most bytes that it may have
+    raises: FileNotFoundError, or another OSError when it cannot be examined (no permission, circular links);
         ValueError, naming it, when it is a folder, a pipe, a device, or larger.
     """
     status = os.stat(path)
@@ -110,12 +110,12 @@ def check_file(path, limit=math.inf):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, a socket or a device"
         raise ValueError(f"{path} is {kind}, expected a file")
     if status.st_size > limit:
-        raise ValueError(f"{path} has {status.st_size:,} bytes, more than {limit:,}: that is no file of this kind")
+        raise ValueError(f"{path} has {status.st_size:,} bytes, more than {limit:,}: that is not a file of this kind")
     return status.st_size
 
 
 def read_text(path, limit=MAX_TEXT):
-    """The text of the UTF-8 file ``path``, with \\n for every kind of line end; errors as ``read_json``."""
+    """The text of the UTF-8 file ``path``, with \\n for every kind of line end; errors as in ``read_json``."""
     check_file(path, limit)
     try:
         return Path(path).read_text(encoding="utf-8")
@@ -126,9 +126,9 @@ def read_text(path, limit=MAX_TEXT):
 def read_json(path, limit=MAX_TEXT):
     """The object that the JSON file ``path`` holds.
 
-    limit: bytes that it may have at most; the object takes up to 36 times as many
-    raises: FileNotFoundError when it is missing; ValueError, naming the file, when it is too large, no regular file
-        or not what ``parse_json`` reads.
+    limit: the most bytes that it may have; the object takes up to 36 times as many
+    raises: FileNotFoundError when it is missing; ValueError, naming the file, when it is too large, not a regular
+        file or not accepted by ``parse_json``.
     """
     return parse_json(read_text(path, limit), path)
 
@@ -136,9 +136,9 @@ def read_json(path, limit=MAX_TEXT):
 def parse_json(text, source):
     """The object that a JSON text holds.
 
-    text: str; source: where it is from, for the message
-    raises: ValueError, naming the source, when it is not JSON with an object at its top, or is something that not all
-        who read it would read alike: a key twice, NaN, infinity, a number beyond float64, half a character.
+    text: str; source: its origin, for the message
+    raises: ValueError, naming the source, when it is not JSON with an object at its top, or has something that not all
+        readers understand alike: a key twice, NaN, infinity, a number beyond float64, half a character.
     """
     try:
         value = json.loads(text, object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
@@ -176,7 +176,7 @@ def _float(text):
 
 
 def _constant(text):
-    raise ValueError(f"{text} is no JSON number")
+    raise ValueError(f"{text} is not a JSON number")
 
 
 def _umask():

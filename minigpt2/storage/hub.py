@@ -1,11 +1,11 @@
 """Released weights and corpora: found on the disk, or downloaded once, checked and kept.
 
 A file enters the cache under its own name only when it is whole and its checksum is right; until then it is
-called ``<name>.<checksum>.part``. An interrupted download is taken up where it stopped, and because the
+called ``<name>.<checksum>.part``. An interrupted download is resumed where it stopped, and because the
 checksum is in the name, never with the bytes of another version.
 
-The network is not trusted. Every address, also that of a redirect, is checked before anything is sent to it; no name
-of a file comes from outside; no user name, password or .netrc is sent; nothing is waited for without an end.
+The network is not trusted. Every address, even that of a redirect, is checked before anything is sent to it; no file
+name comes from outside; no user name, password or .netrc entry is sent; every wait has a limit.
 
 The addresses can be changed from outside: ``HF_ENDPOINT`` names a mirror of https://huggingface.co, and
 ``MINIGPT2_CACHE`` the folder in which files are kept.
@@ -55,19 +55,19 @@ CORPORA = {
 }
 
 TIMEOUT = (10, 30)  # seconds to connect, and between two bytes of an answer
-PATIENCE = 60  # seconds until an answer has begun, and for each CHUNK: a kilobyte a second is the slowest that counts
-WAITS = (0.5, 1, 2, 4)  # seconds before each further try
-LONGEST_WAIT = 60  # seconds that a server can ask for before a further try
-REDIRECTS = 10  # that are followed
+PATIENCE = 60  # seconds until an answer starts, and for each CHUNK: slower than a kilobyte a second is too slow
+WAITS = (0.5, 1, 2, 4)  # seconds before each retry
+LONGEST_WAIT = 60  # seconds that a server may ask to wait before a retry
+REDIRECTS = 10  # followed at most
 CHUNK = 1 << 16  # bytes
-LARGEST = 1 << 30  # bytes of a file whose length nobody has said
+LARGEST = 1 << 30  # bytes in a file of unknown length, at most
 
 
 class DownloadError(OSError):
-    """A file could not be downloaded, or what came was not that file."""
+    """A file could not be downloaded, or something else arrived in its place."""
 
 
-# ------------------------------------------------------------------------------------ what can be asked for
+# -------------------------------------------------------------------------------- models, corpora, the cache
 
 
 def locate(name_or_path, files="model"):
@@ -75,10 +75,10 @@ def locate(name_or_path, files="model"):
 
     name_or_path: a folder in Hugging Face layout, "shakespeare" (built in), or a name in ``MODELS``.
     files: "model" for configuration, tokenizer and weights; "tokenizer" for the tokenizer alone.
-    raises: ValueError for a folder or a name that does not exist, or an HF_ENDPOINT that is not https (on this
-        machine: or http); DownloadError; OSError when the cache cannot be written.
+    raises: ValueError for a folder or a name that does not exist, or an HF_ENDPOINT that is not https (or http on
+        this machine); DownloadError; OSError when the cache cannot be written.
     """
-    if name_or_path in BUILT_IN:  # also where the current folder has one of that name: ./shakespeare
+    if name_or_path in BUILT_IN:  # even if the current folder has one of that name: ./shakespeare
         return BUILT_IN[name_or_path]
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
@@ -97,7 +97,7 @@ def locate(name_or_path, files="model"):
         except DownloadError as error:
             raise DownloadError(
                 f"{error}. If {endpoint} cannot be reached from here, set HF_ENDPOINT to the address of a "
-                f"mirror, or fetch {', '.join(FILES[files])} in another way and give their folder's path"
+                f"mirror, or fetch {', '.join(FILES[files])} in some other way and give their folder's path"
             ) from error
     return folder
 
@@ -106,7 +106,7 @@ def corpus(name):
     """The path of a text to train on, downloaded at first use.
 
     name: a key of ``CORPORA``; "shakespeare" is tiny Shakespeare (1.1 MB, ASCII).
-    raises: ValueError for another name; DownloadError; OSError when the cache cannot be written.
+    raises: ValueError for any other name; DownloadError; OSError when the cache cannot be written.
     """
     if name not in CORPORA:
         raise ValueError(f"unknown corpus {name!r}: expected one of {', '.join(CORPORA)}")
@@ -114,12 +114,12 @@ def corpus(name):
 
 
 def corpus_path(name):
-    """Where ``corpus`` keeps a text, whether or not it is there already."""
+    """The path at which ``corpus`` keeps a text, whether it exists yet or not."""
     return cache_folder() / "corpora" / f"{name}.txt"
 
 
 def cache_folder():
-    """Where downloads are kept: ``$MINIGPT2_CACHE``, or else where this system keeps caches."""
+    """The folder of downloads: ``$MINIGPT2_CACHE``, or else the system's usual place for caches."""
     if folder := os.environ.get("MINIGPT2_CACHE"):
         return Path(folder).expanduser()
     if sys.platform == "darwin":
@@ -130,7 +130,7 @@ def cache_folder():
 
 
 def _unknown_model(name_or_path, folder):
-    """What to tell someone whose model is neither a folder nor a name."""
+    """The error message for a model that is neither a folder nor a name."""
     names = [*BUILT_IN, *MODELS]
     if how := conversion(folder):
         return how
@@ -143,26 +143,26 @@ def _unknown_model(name_or_path, folder):
     return f"unknown model {name_or_path!r}{hint}: expected one of {', '.join(names)}, or a folder's path"
 
 
-# ----------------------------------------------------------------------------------- how a file is fetched
+# ----------------------------------------------------------------------------------------- fetching a file
 
 
 def download(url, path, size=None, sha256=None, description=None):
-    """Fetch ``url`` into the file ``path``, unless it is already there.
+    """Fetch ``url`` into the file ``path``, unless it already exists.
 
-    Lost connections and a server's passing troubles are tried again a few times. What has arrived is kept,
-    also for the next call, and only the rest is asked for.
+    After a lost connection or a temporary fault of the server it tries again a few times. The bytes that have arrived
+    are kept, for the next call too, and only the rest is requested.
 
-    Where neither the caller nor the hub gives a checksum, only the length is checked, and that what came is no web
-    page; where no length is given either, the file is refused.
+    If neither the caller nor the hub gives a checksum, only the length is checked, and that the answer is not a web
+    page; if no length is given either, the file is refused.
 
-    url: where the file is: https, or http on this machine; so must be what redirects lead to.
-    path: where it shall be; folders are made as needed.
-    size: its length in bytes; else as the hub says in ``X-Linked-Size``.
-    sha256: its checksum in hexadecimal; else as the hub says in ``X-Linked-Etag``.
-    description: its name on the progress bar, which shows on a terminal only.
+    url: the address of the file: https, or http on this machine; the targets of redirects must be so too.
+    path: the file to write; folders are made as needed.
+    size: its length in bytes; by default as the hub gives it in ``X-Linked-Size``.
+    sha256: its checksum in hexadecimal; by default as the hub gives it in ``X-Linked-Etag``.
+    description: its name on the progress bar, which shows only on a terminal.
     returns: ``path`` as a Path.
-    raises: DownloadError when the file cannot be had, or has another length or checksum; OSError when
-        ``path`` cannot be written (read-only folder, disk full). In neither case is there a file ``path``.
+    raises: DownloadError when the file cannot be fetched, or has the wrong length or checksum; OSError when
+        ``path`` cannot be written (read-only folder, disk full). In neither case does ``path`` exist.
     """
     path = Path(path)
     if path.is_file():
@@ -188,9 +188,9 @@ class _TryAgain(DownloadError):
 
 
 def _download_once(url, path, size, sha256, description):
-    """Ask once for what is missing of ``path``; when all is there, check it and give it its name."""
+    """Ask once for the missing part of ``path``; when the file is complete, check it and give it its name."""
     part, length = _left_over(path)
-    start = max(length - 1, 0)  # a byte that we have already: no range may be empty
+    start = max(length - 1, 0)  # a byte that we have already, since a range must not be empty
     headers = {"Accept-Encoding": "identity"}  # lengths and ranges count the file's own bytes
     if start:
         headers["Range"] = f"bytes={start}-"
@@ -200,13 +200,13 @@ def _download_once(url, path, size, sha256, description):
             linked_size, linked_checksum = _linked(response)
             size, checksum = size or linked_size, sha256 or linked_checksum
             wanted = _part(path, checksum)
-            if response.status_code == 200:  # all of it: the server does not know ranges
+            if response.status_code == 200:  # the whole file: the server does not support ranges
                 start = 0
             first, offered = _extent(response)
             if first != start or part not in (None, wanted):
                 if part:
                     part.unlink()
-                raise _TryAgain("the server's file does not continue the part that was there; try again")
+                raise _TryAgain("the server's file does not continue the part left here; try again")
             if None not in (offered, size) and offered != size:
                 raise DownloadError(f"the server has {offered} bytes, expected {size}")
             size = offered if size is None else size
@@ -217,17 +217,17 @@ def _download_once(url, path, size, sha256, description):
         host = parse_url(url).host
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
             raise DownloadError(
-                f"{host} cannot prove that it is {host} ({_reason(error)}): is this machine's clock right, does "
-                "something stand between? REQUESTS_CA_BUNDLE names a file of certificates to trust"
+                f"{host} cannot prove that it is {host} ({_reason(error)}): is this machine's clock right, or "
+                "is something in between? REQUESTS_CA_BUNDLE names a file of certificates to trust"
             ) from error
-        raise _TryAgain(f"no connection to {host}, or it broke off ({_reason(error)})") from error
+        raise _TryAgain(f"no connection to {host}, or it was lost ({_reason(error)})") from error
     return _finish(wanted, path, size, checksum, resumed=part is not None)
 
 
 def _left_over(path):
-    """The part of ``path`` that earlier tries have left, or None, and its length.
+    """The part of ``path`` left by earlier tries, or None, and its length.
 
-    One without a checksum in its name is of no use: it may be of another version.
+    One without a checksum in its name is useless: it may be from another version.
     """
     with _cache_errors(path):
         _part(path, None).unlink(missing_ok=True)
@@ -245,29 +245,29 @@ def _parts(path):
 
 @contextmanager
 def _opened(url, headers):
-    """The answer to a request; it is closed in the end, also while it is still being read."""
+    """The answer to a request; it is closed in the end, even while it is still being read."""
     response = _within(PATIENCE, lambda: _answer(url, headers))
     try:
         yield response
     finally:
-        # Nothing left to interrupt, or urllib3 before 2.3, which cannot.
+        # There may be nothing left to interrupt, or urllib3 is older than 2.3 and cannot do it.
         with suppress(OSError, ValueError, RuntimeError, AttributeError):
             response.raw.shutdown()
         response.close()
 
 
 def _answer(url, headers):
-    """Ask for ``url``, and for what it redirects to, when that is found to be an address to be asked."""
+    """Request ``url`` and follow its redirects, each only after its address has been checked."""
     session, history = _Session(), []
     while True:
         if objection := _objection(url):
             where = "a redirect leads to an address" if history else "expected an address that starts with https://,"
             raise DownloadError(f"{where} with {objection}")
-        # A proxy stands on another machine.
+        # A proxy is on another machine.
         proxies = dict.fromkeys(("http", "https", "all")) if _is_local(url) else None
         response = session.get(
             url, headers=headers, stream=True, timeout=TIMEOUT, proxies=proxies, auth=lambda request: request
-        )  # with an `auth` that adds nothing, as else .netrc is searched
+        )  # an `auth` that adds nothing, since without one .netrc is searched
         response.history = history
         target = response.headers.get("Location")
         if response.status_code not in (301, 302, 303, 307, 308) or not target:
@@ -279,23 +279,23 @@ def _answer(url, headers):
         try:
             target = urljoin(url, target)
         except ValueError:
-            raise DownloadError("a redirect leads to what is no address") from None
+            raise DownloadError("a redirect leads to something that is not an address") from None
         if url.lower().startswith("https:") and not target.lower().startswith("https:"):
             raise DownloadError("a redirect leads away from https")
         url = target
 
 
 class _Session(requests.Session):
-    """Follows no redirect by itself, and reads no body of one, which may be without an end."""
+    """Follows no redirect by itself, and does not read the body of one, which may be endless."""
 
     def get_redirect_target(self, response):
         return None
 
 
 def _objection(url):
-    """What is wrong with an address so that nothing may be sent to it, or None.
+    """The reason why nothing may be sent to an address, or None.
 
-    It is read by the parser with which requests connects, so that there are no two opinions on what its host is.
+    The address is parsed by the parser with which requests connects, so that both agree on its host.
     """
     try:
         parts = parse_url(url)
@@ -308,12 +308,12 @@ def _objection(url):
     if parts.auth:
         return "a user name or password; none is needed, and none is sent"
     if parts.scheme == "http" and not _is_local(url):
-        return f"plain http, to {parts.host}: anyone on the way could read and change what is sent"
+        return f"plain http, to {parts.host}: anyone on the way could read and change the data"
     return None
 
 
 def _is_local(url):
-    """Whether an address is of this machine: localhost, 127.0.0.0/8 or ::1."""
+    """Whether an address belongs to this machine: localhost, 127.0.0.0/8 or ::1."""
     host = (parse_url(url).host or "").strip("[]").lower()
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -322,9 +322,9 @@ def _is_local(url):
 
 
 def _within(seconds, work):
-    """What ``work()`` returns or raises; _TryAgain when that takes too long.
+    """Return or raise what ``work()`` does; _TryAgain if that takes too long.
 
-    A time-out of a socket begins anew with every byte, so that a server that sends one now and then is never done. The
+    A socket's time-out starts again with every byte, so a server that sends one now and then would never time out. The
     work is therefore done by a thread that can be left behind.
     """
     outcome = queue.SimpleQueue()
@@ -332,7 +332,7 @@ def _within(seconds, work):
     def run():
         try:
             outcome.put((work(), None))
-        except BaseException as error:  # it is raised again below
+        except BaseException as error:  # raised again below
             outcome.put((None, error))
 
     threading.Thread(target=run, daemon=True).start()
@@ -346,7 +346,7 @@ def _within(seconds, work):
 
 
 def _reason(error):
-    """The innermost message of an error of requests, which is about errors within errors."""
+    """The innermost message of an error from requests, which nests errors within errors."""
     while True:
         inner = getattr(error, "reason", None) or next((e for e in error.args if isinstance(e, Exception)), None)
         if not isinstance(inner, Exception):
@@ -357,8 +357,8 @@ def _reason(error):
 def _linked(response):
     """The size and checksum that the hub gives for a file, each None if it gives none.
 
-    They stand in the hub's own answer, which for large files is a redirect to a storage server. The checksum
-    of a large file is its sha256 (64 digits), that of others the sha1 (40 digits) by which git knows them.
+    They are in the hub's own answer, which for large files is a redirect to a storage server. The checksum of a
+    large file is its sha256 (64 digits), that of any other the sha1 (40 digits) under which git stores it.
     """
     size = checksum = None
     for answer in (*response.history, response):
@@ -387,11 +387,11 @@ def _check_status(response):
     if status not in (200, 206, 416):
         raise DownloadError(f"the server refuses (HTTP status {status})")
     if (encoding := response.headers.get("Content-Encoding", "identity").lower()) != "identity":
-        raise DownloadError(f"the server sends the file packed ({encoding[:20]}), though it was asked not to")
+        raise DownloadError(f"the server sends the file compressed ({encoding[:20]}), though it was asked not to")
 
 
 def _retry_after(value):
-    """The seconds that a Retry-After header, a number or a date, asks to wait; 0 where it says neither."""
+    """The seconds that a Retry-After header, a number or a date, asks to wait; 0 if it is neither."""
     if re.fullmatch("[0-9]+", value):
         return float(value)
     try:
@@ -402,15 +402,15 @@ def _retry_after(value):
 
 
 def _check_unknown(response, size):
-    """Raise where nothing would tell a file without a checksum from a part of it or from a web page."""
+    """Raise if nothing would distinguish a file without a checksum from a part of it or from a web page."""
     if size is None:
-        raise DownloadError("the server gives neither a checksum nor a length, so that nothing can be checked")
+        raise DownloadError("the server gives neither a checksum nor a length, so nothing can be checked")
     if "html" in response.headers.get("Content-Type", "").lower():
-        raise DownloadError("what came is a web page and not a file: does this network want you to log in first?")
+        raise DownloadError("a web page came instead of the file: does this network want you to log in first?")
 
 
 def _extent(response):
-    """The first byte that the answer holds, and the length of the whole file, each None if it is not said."""
+    """The position of the answer's first byte, and the length of the whole file, each None if not given."""
     if response.status_code == 200:
         length = response.headers.get("Content-Length", "")
         return 0, int(length) if re.fullmatch("[0-9]{1,18}", length) else None
@@ -438,17 +438,17 @@ def _finish(part, path, size, checksum, resumed):
     with _cache_errors(path):
         length = part.stat().st_size
         if size is not None and length < size:
-            raise _TryAgain(f"the connection broke off after {length} of {size} bytes")
+            raise _TryAgain(f"the connection was lost after {length} of {size} bytes")
         right_length = length <= LARGEST if size is None else length == size
         if right_length and (checksum is None or _checksum(part, checksum) == checksum):
             os.replace(part, path)
             sync_folder(path.parent)
             return path
         part.unlink()
-    wrong = f"what came is not the file with {size} bytes and checksum {checksum}"
-    if resumed:  # perhaps it was the part left over that was bad
+    wrong = f"the download is not the file with {size} bytes and checksum {checksum}"
+    if resumed:  # perhaps the part left over was bad
         raise _TryAgain(wrong)
-    raise DownloadError(f"{wrong}: it was damaged on its way, or is no longer what it was")
+    raise DownloadError(f"{wrong}: it was damaged on its way, or has changed on the server")
 
 
 def _checksum(path, like):
@@ -464,7 +464,7 @@ def _checksum(path, like):
 def _alone(path):
     """Make ``path``'s folder and let one process at a time download into it: the others wait.
 
-    In the end, remove what nobody can resume.
+    In the end, remove the part that cannot be resumed.
     """
     with ExitStack() as stack:
         with _cache_errors(path):
@@ -483,7 +483,7 @@ def _alone(path):
 
 @contextmanager
 def _cache_errors(path):
-    """Say what to do when the system refuses to write ``path``, and leave no part of it on a full disk."""
+    """Say what to do when the system refuses to write ``path``, and leave no part of it behind on a full disk."""
     try:
         yield
     except (DownloadError, requests.RequestException):  # these are OSErrors too
