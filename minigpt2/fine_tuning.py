@@ -19,7 +19,7 @@ def trainable(params, freeze):
 
     params: nested dict of arrays
     freeze: names of parameters, or of parts with everything in them: "wte", "h.0", "h.1.attn", "ln_f.bias"
-    returns dict from dotted name to array, not a copy, for an optimizer.
+    returns dict from dotted name to the array itself, for an optimizer.
     raises: ValueError for a name that matches nothing, and when nothing is left.
     """
     leaves = flatten(params)

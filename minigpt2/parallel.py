@@ -128,7 +128,7 @@ def _blocks(N, O):
 
 
 def _cuts(length, parts, aligned=ALIGNED):
-    """Slices of about equal length that cover ``length`` rows or columns; all but the last are cut at ``aligned``."""
+    """Slices of about equal length that cover ``length`` rows or columns, all but the last multiples of ``aligned``."""
     bounds = [min(length, -(-length * i // parts // aligned) * aligned) for i in range(parts)] + [length]
     return [slice(start, stop) for start, stop in pairwise(bounds) if start < stop]
 

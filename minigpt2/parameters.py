@@ -17,7 +17,7 @@ def flatten(tree: dict | list, prefix: str = "") -> dict:
     """Dotted names of a nested tree: ``{"h": [{"ln_1": {"bias": b}}]}`` -> ``{"h.0.ln_1.bias": b}``.
 
     tree: dicts and lists, nested as you like, with anything else as leaves.
-    returns: dict from name to leaf, not a copy, in the tree's order.
+    returns: dict from name to the leaf itself, in the tree's order.
     """
     items = tree.items() if isinstance(tree, dict) else enumerate(tree)
     leaves = {}

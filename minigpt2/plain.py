@@ -3,7 +3,7 @@
 
 `_backward` takes the gradient of the `_forward`'s result, and the cache (softmax: the result). Input is not checked.
 `params` and `grads` are trees, named as in Hugging Face's files; 2.5.x are the notebooks. Shapes: B batch, T time
-(tokens), S = T keys, C channels, H heads, D = C / H, F = 4 C, V vocabulary, P positions; I in, O out, N all leading.
+(tokens), S = T keys, C channels, H heads, D = C / H, F = 4 C, V vocabulary, P positions; I in, O out, N rows.
 """
 import numpy as np
 

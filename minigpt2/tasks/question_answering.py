@@ -21,7 +21,7 @@ ANSWER = "up to the first line end or <|endoftext|>, without white space around 
 
 
 def natural_questions(model, tokenizer, data, limit=None, progress=False):
-    """The share of questions to which a model, from memory, gives exactly one of the accepted answers.
+    """The share of questions that a model answers, from memory, exactly as in one of the given answers.
 
     model: GPT2; tokenizer: its Tokenizer
     data: list of paths of JSONL files of {"question": "...", "answer": ["...", ...]}, as NQ-open has them
