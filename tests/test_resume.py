@@ -175,7 +175,7 @@ def test_ctrl_c_on_the_command_line(settings, tmp_path, monkeypatch, capsys):
     sizes = ["--n-layer", "1", "--n-head", "1", "--n-embd", "8", "--block-size", "8", "--batch-size", "2"]
     call = ["train", "--data", settings.data[0], *sizes, "--vocab-size", "260", "--steps", "5"]
     assert main([*call, "--out", str(tmp_path / "run")]) == 130
-    assert f"step 3 is saved; go on with: minigpt2 train --resume {tmp_path / 'run'}" in capsys.readouterr().err
+    assert f"step 3 is saved; resume with: minigpt2 train --resume {tmp_path / 'run'}" in capsys.readouterr().err
     assert main(["train", "--resume", str(tmp_path / "run")]) == 0
 
 

@@ -50,6 +50,22 @@ class CorpusReport:
         return self.bytes / self.tokens
 
 
+def corpus_table(reports):
+    """A table for printing, a line for each CorpusReport under a line of headings."""
+    head = "corpus", "bytes", "characters", "documents", "tokens", "bytes/token", "exact duplicates", "near duplicates"
+    rows = [head]
+    for r in reports:
+        rows.append([
+            r.name, f"{r.bytes:,}", f"{r.characters:,}", f"{r.documents:,}", f"{r.tokens:,}",
+            f"{r.bytes_per_token:.3f}",
+            *("-" if n is None else f"{n:,}" for n in (r.exact_duplicates, r.near_duplicates)),
+        ])  # fmt: skip
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join([name.ljust(widths[0]), *map(str.rjust, figures, widths[1:])]) for name, *figures in rows
+    )
+
+
 @dataclass(frozen=True)
 class Duplicates:
     """What ``deduplicate`` removed: the positions of the documents, from 0 on."""
