@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 import minigpt2
+import minigpt2.version
 
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT, TOOL = PYPROJECT["project"], PYPROJECT["tool"]
 EXTRAS = PROJECT["optional-dependencies"]
 
 
@@ -36,6 +38,16 @@ def test_environment_yml_asks_for_what_pyproject_asks_for():
     assert environment["channels"] == ["conda-forge"]
 
 
+def test_the_version_stands_in_one_place():
+    yaml = pytest.importorskip("yaml", reason="pyyaml is in the extra 'test'")
+    assert TOOL["setuptools"]["dynamic"] == {"version": {"attr": "minigpt2.version.__version__"}}
+    assert "version" not in PROJECT and PROJECT["dynamic"] == ["version"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == minigpt2.__version__ == minigpt2.version.__version__
+    assert citation["license"] == PROJECT["license"]
+    assert f"\n## {minigpt2.__version__}" in (ROOT / "notebooks/site/changelog.md").read_text(encoding="utf-8")
+
+
 def test_readme_begins_with_the_main_job_and_the_tests():
     blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.M | re.S)
     main_job, tests = blocks[:2]
@@ -47,7 +59,7 @@ def test_readme_begins_with_the_main_job_and_the_tests():
 def test_top_level_holds_only_what_the_design_names():
     allowed = {
         "notebooks", "minigpt2", "tests", "environment.yml", "README.md", "pyproject.toml", "LICENSE",
-        ".gitignore", ".gitattributes", ".ci", ".git",
+        "CITATION.cff", ".gitignore", ".gitattributes", ".ci", ".github", ".git",
     }  # fmt: skip
     ignored = {line.strip("/\n") for line in (ROOT / ".gitignore").read_text().splitlines()}
     found = {path.name for path in ROOT.iterdir()}
