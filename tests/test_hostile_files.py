@@ -61,6 +61,7 @@ def test_a_valid_file_is_read(sandbox, name):
         assert outcome.verdict == "read", outcome.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", fuzz.kinds())
 def test_random_changes_are_read_or_refused(sandbox, name):
     @settings(deadline=None, max_examples=150, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
@@ -91,6 +92,7 @@ NAME = st.sampled_from(["wte.weight", "transformer.wte.weight", "h.0.attn.bias",
 HEADER = st.dictionaries(NAME | st.text(), ENTRY | JSON, max_size=4)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
 @given(HEADER, st.integers(0, 40))
 def test_any_header_is_read_as_the_library_reads_it_or_refused(sandbox, header, size):
@@ -407,6 +409,7 @@ def test_an_encrypted_archive_is_refused(sandbox):
     assert outcome.verdict == "ValueError" and "is encrypted" in outcome.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("copies", [1, 5])
 def test_a_bomb_of_zeros_is_refused(sandbox, copies):
     """A third of a gigabyte in 330 KB; or in a fifth of it, as five names for the same bytes."""
@@ -688,6 +691,7 @@ def test_json_that_everybody_reads_alike_is_read():
     assert parse_json(text, "x") == json.loads(text)
 
 
+@pytest.mark.slow
 def test_the_script_repeats_and_finds_the_same(tmp_path):
     """The table, and a kept case that is read once more."""
     script = Path(__file__).parent / "tools" / "fuzz.py"

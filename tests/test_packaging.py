@@ -12,6 +12,7 @@ import pytest
 
 import minigpt2
 import minigpt2.version
+from minigpt2.reference import CASES
 
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -54,6 +55,20 @@ def test_readme_begins_with_the_main_job_and_the_tests():
     assert main_job.count("\n") == tests.count("\n") == 1, "one command line each"
     assert "minigpt2 generate" in main_job and "venv" in main_job
     assert "pytest" in tests and "[test]" in tests
+
+
+def test_quick_tests_hold_every_component_and_the_model_against_differences_and_pytorch():
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "-m", "quick"]
+    files = [f"tests/test_{name}.py" for name in ("components", "model", "long_inputs")]
+    done = subprocess.run([*command, *files], cwd=ROOT, capture_output=True, text=True, check=True)
+    quick = set(done.stdout.splitlines())
+    for name in CASES:
+        assert f"tests/test_components.py::test_agrees_with_torch_in_float64[{name}]" in quick
+        small = not name.startswith("gpt2") and not name.endswith("_long")
+        assert (f"tests/test_components.py::test_gradients_are_the_differences[{name}]" in quick) == small
+    assert any("test_model.py::test_gradient_of_every_parameter_is_the_difference[" in test for test in quick)
+    assert any("test_long_inputs.py::test_encoding_is_linear[" in test for test in quick)
+    assert not any("test_long_inputs.py::test_training_is_linear" in test for test in quick), "it is slow"
 
 
 def test_top_level_holds_only_what_the_design_names():
