@@ -207,7 +207,7 @@ HEADERS = {  # with the words of our message, or of safetensors': those of 0.8, 
     "a dtype of half bytes": (raw({"a": tensor("F4", offsets=(0, 1))}, bytes(1)), "not supported, F4|InvalidHeaderDes"),
     "an unknown dtype": (raw({"a": tensor("F31")}, bytes(8)), "unknown variant|InvalidHeaderDes"),
     "entries as lists": (raw({"a": ["F32", [2], [0, 8]]}, bytes(8)), "not a JSON object of objects"),
-    "metadata that is no text": (raw({"a": X, "__metadata__": {"a": 1}}, bytes(8)), "expected a string|InvalidHeaderDes"),
+    "metadata that is no text": (raw({"a": X, "__metadata__": {"a": 1}}, bytes(8)), "a string|InvalidHeaderDes"),
     "half a character": (raw(b'{"\\ud800":' + json.dumps(X).encode() + b"}", bytes(8)), "cut short"),
 }  # fmt: skip
 
