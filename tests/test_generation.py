@@ -542,6 +542,7 @@ def theirs(twin, prompts, n, **options):
     return twin.generate(ids, attention_mask=torch.ones_like(ids), **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", [1.0, 1.3, 0.7])
 @pytest.mark.parametrize("seed", range(4))
 def test_greedy_as_transformers(twin, seed, penalty):
@@ -550,6 +551,7 @@ def test_greedy_as_transformers(twin, seed, penalty):
     assert np.array_equal(generate(model, PROMPTS, 50, repetition_penalty=penalty), expected)
 
 
+@pytest.mark.slow
 def test_beam_search_as_transformers(twin):
     compared = stopped = differs = 0
     for seed in range(5):

@@ -145,6 +145,7 @@ def test_long_texts_are_encoded_by_definition(shakespeare, text):
     assert fresh(shakespeare).encode(text) == expected
 
 
+@pytest.mark.slow
 @parametrize_texts
 def test_round_trip_in_bounded_memory(shakespeare, text):
     """The text comes back, and ids, remembered words and all take 64 bytes per byte at most."""
@@ -176,6 +177,7 @@ def test_parts_of_a_long_text_are_the_text(shakespeare, text, monkeypatch, tmp_p
     assert written.ids.tolist() == tokenizer.encode(text)
 
 
+@pytest.mark.slow
 @parametrize_texts
 def test_training_is_linear(text, monkeypatch):
     """The heap is asked for as often as merges change counts, which is no more than a few times per byte."""
@@ -208,6 +210,7 @@ def model():
     return GPT2(GPT2Config(vocab_size=30, n_positions=P, **size), seed=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_generation_far_beyond_the_window(model, temperature):
     """The same tokens as a loop that reads the last n_positions tokens, each time anew."""
@@ -223,6 +226,7 @@ def test_generation_far_beyond_the_window(model, temperature):
     assert found.tolist() == expected
 
 
+@pytest.mark.slow
 def test_each_token_far_beyond_costs_the_same(model, monkeypatch):
     """The model reads P tokens each time, and memory does not grow by more than the tokens themselves."""
     read = []
@@ -257,6 +261,7 @@ def test_a_penalty_far_beyond(model):
         assert found[length] == logits.argmax()
 
 
+@pytest.mark.slow
 def test_streaming_text_far_beyond(model):
     tokenizer = CharTokenizer("abcdefghijklmnopqrstuvwxyzäöü好")
     text = "".join(stream_text(model, tokenizer, "hello", P + FAR, temperature=1.0))

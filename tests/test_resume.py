@@ -99,6 +99,7 @@ def change_metrics(checkpoint):
 DAMAGES = [truncate, flip, lose("config.json"), lose("metrics.jsonl"), lose("checksums.json"), change_metrics]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(settings, reference, tmp_path, damage, capsys):
     folder = tmp_path / "run"
@@ -136,6 +137,7 @@ def test_checkpoints_are_ordered_by_number(settings, tmp_path):
 # Ctrl-C.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "number"), [(0, signal.SIGINT), (5, signal.SIGTERM), (7, signal.SIGINT), (11, signal.SIGINT)]
 )
@@ -182,6 +184,7 @@ def test_ctrl_c_on_the_command_line(settings, tmp_path, monkeypatch, capsys):
 # Everything that a run can have.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -286,6 +289,7 @@ def test_a_failed_start_frees_the_lock(settings, tmp_path, monkeypatch):
 # A full disk.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", range(0, 42, 6))  # without matplotlib there are a few calls less
 def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(settings, reference, tmp_path, monkeypatch, at):
     """The system's own call fails, in whichever file it is: the best model, the picture, any part of a checkpoint."""

@@ -138,6 +138,7 @@ def test_same_ids_on_random_text(gpt2, tiktoken_gpt2, transformers_gpt2, text):
     assert gpt2.decode(ids) == text
 
 
+@pytest.mark.slow
 def test_same_ids_on_every_assigned_character(gpt2, tiktoken_gpt2):
     everything = map(chr, range(sys.maxunicode + 1))
     # but for private use (Co), 137,468 code points that no table says anything about
