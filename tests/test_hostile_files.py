@@ -249,7 +249,7 @@ def special(**contents):
 MERGES = fuzz.kinds()["tokenizer"].files["merges.txt"]
 TOKENIZERS = {
     "an id of 2^63": ("vocab.json", vocabulary(a=2**63), "the id of 'a' must be below"),
-    "a negative id": ("vocab.json", vocabulary(a=-1), "the id of 'a' must be an integer from 0 on, got -1"),
+    "a negative id": ("vocab.json", vocabulary(a=-1), "the id of 'a' must be an integer, 0 or more, got -1"),
     "an id that is a fraction": ("vocab.json", vocabulary(a=5.0), "must be an integer"),
     "an id that is true": ("vocab.json", vocabulary(a=True), "must be an integer"),
     "an id that is null": ("vocab.json", vocabulary(a=None), "must be an integer"),
@@ -263,10 +263,10 @@ TOKENIZERS = {
     "an endless line": ("merges.txt", MERGES + b"x " * 10**6, "expected two tokens"),
     "an empty line": ("merges.txt", MERGES + b"\n\na b\n", "expected two tokens"),
     "the same merge again": ("merges.txt", MERGES + MERGES.split(b"\n")[1], "the same pair as merge 1"),
-    "NUL bytes": ("merges.txt", MERGES + b"\0 \0", "is no ordinary token"),
+    "NUL bytes": ("merges.txt", MERGES + b"\0 \0", "is not an ordinary token"),
     "merges that are not UTF-8": ("merges.txt", b"\xff \xfe", "is not UTF-8 text"),
     "a special token's id as a word": ("tokenizer_config.json", special(x="a"), "expected"),
-    "a special token's negative id": ("tokenizer_config.json", special(**{"-1": "<x>"}), "integer from 0 on, got -1"),
+    "a special token's negative id": ("tokenizer_config.json", special(**{"-1": "<x>"}), "integer, 0 or more, got -1"),
     "a special token without text": ("tokenizer_config.json", special(**{"9": []}), "expected"),
     "a special token that is a number": ("tokenizer_config.json", special(**{"9": 5}), "expected a text"),
     "special tokens in a list": ("tokenizer_config.json", b'{"added_tokens_decoder": [[]]}', "expected"),
