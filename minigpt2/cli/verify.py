@@ -1,32 +1,31 @@
-"""``minigpt2 verify``: check the library against its references, a line per check."""
+"""``minigpt2 verify``: check the library against its references."""
 
 import json
 import sys
+
+from tqdm import tqdm
 
 from minigpt2.cli.common import add_command
 from minigpt2.version import __version__
 
 
 def add_parser(commands):
-    """The flags of ``minigpt2 verify``."""
-    sub = add_command(
-        commands, "verify", verify, "check minigpt2 against differences, PyTorch and published answers",
-        "minigpt2 verify",
-        "minigpt2 verify --model gpt2 --json",
+    """Add the command and its flags."""
+    parser = add_command(
+        commands, "verify", run, "check minigpt2 against numerical differences, PyTorch and published results",
+        "minigpt2 verify", "minigpt2 verify --model gpt2 --json",
     )  # fmt: skip
-    sub.add_argument("--model", metavar="M",
-                     help="weights to verify too: a folder, or gpt2, ... "
-                     "(default: gpt2 if it has been downloaded)")  # fmt: skip
-    sub.add_argument("--debug-state", metavar="FILE",
-                     help="llm.c's gpt2_124M_debug_state.bin, with --model gpt2: logits, loss, gradients")  # fmt: skip
-    sub.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
+    add = parser.add_argument
+    add("--model", metavar="M",
+        help="weights to verify too: a folder, or gpt2, ... (default: gpt2 if it has been downloaded)")  # fmt: skip
+    add("--debug-state", metavar="FILE",
+        help="llm.c's gpt2_124M_debug_state.bin, with --model gpt2: logits, loss, gradients")  # fmt: skip
+    add("--json", action="store_true", help="print one JSON object instead of lines")
 
 
-def verify(options):
-    """Check the library against its references; exit code 1 if any check fails."""
-    from tqdm import tqdm
-
-    from minigpt2.verification.verify import verify
+def run(options):
+    """Check the library against its references and print a line per check; returns exit code 1 if any fails."""
+    from minigpt2.verification.verify import verify  # imports requests, for which no --help should wait
 
     results = []
     for result in verify(options.model, options.debug_state):

@@ -51,19 +51,20 @@ class CorpusReport:
 
 
 def corpus_table(reports):
-    """A table for printing, a line for each CorpusReport under a line of headings."""
-    head = "corpus", "bytes", "characters", "documents", "tokens", "bytes/token", "exact duplicates", "near duplicates"
-    rows = [head]
-    for r in reports:
-        rows.append([
-            r.name, f"{r.bytes:,}", f"{r.characters:,}", f"{r.documents:,}", f"{r.tokens:,}",
-            f"{r.bytes_per_token:.3f}",
-            *("-" if n is None else f"{n:,}" for n in (r.exact_duplicates, r.near_duplicates)),
-        ])  # fmt: skip
+    """A line of headings and a line per CorpusReport, names to the left and figures to the right, as a str."""
+    rows = [
+        ("corpus", "bytes", "characters", "documents", "tokens", "bytes/token", "exact duplicates", "near duplicates")
+    ]
+    for report in reports:
+        counts = report.bytes, report.characters, report.documents, report.tokens
+        duplicates = report.exact_duplicates, report.near_duplicates
+        rows.append((
+            report.name, *(f"{count:,}" for count in counts), f"{report.bytes_per_token:.3f}",
+            *("-" if count is None else f"{count:,}" for count in duplicates),
+        ))  # fmt: skip
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join([name.ljust(widths[0]), *map(str.rjust, figures, widths[1:])]) for name, *figures in rows
-    )
+    lines = ((name.ljust(widths[0]), *map(str.rjust, figures, widths[1:])) for name, *figures in rows)
+    return "\n".join("  ".join(line) for line in lines)
 
 
 @dataclass(frozen=True)
