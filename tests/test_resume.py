@@ -23,6 +23,14 @@ from minigpt2.parameters import flatten
 from minigpt2.training import Trainer
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """Ctrl-C works as in a terminal, also where the shell that started the tests has told them to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory):
     return settings_of(tmp_path_factory.mktemp("texts"))
