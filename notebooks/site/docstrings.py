@@ -1,0 +1,227 @@
+"""A Sphinx extension that reads the house form of docstrings: what the project's own pages call a docstring.
+
+An indented paragraph is a formula; ``name: (B, T, C) meaning`` is an argument; ``returns``, ``raises:``, ``Source:``
+and ``Shapes:`` begin what they say; names in double backticks become links where there is something to lead to. Below
+each entry stands the file and the line where it is defined.
+"""
+
+import functools
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+
+import formulas
+
+import minigpt2
+
+ROOT = Path(minigpt2.__file__).resolve().parents[1]
+FIELDS = {
+    "returns": "Returns", "yields": "Yields", "raises": "Raises", "Source": "Source", "Sources": "Sources",
+    "Shapes": "Shapes",
+}  # fmt: skip
+FIELD = re.compile(rf"({'|'.join(FIELDS)})\b:?\s+(.*)")
+ARGUMENT = re.compile(r"(\*{0,2}\w+(?:, \*{0,2}\w+)*):\s+(.*)")
+SHAPE = re.compile(r"\((?:\.\.\.|[\w +*-]+)(?:, ?[\w +*-]+)*,?\)")
+LETTERS = re.compile(r"\d*[A-Za-z]?|\w+_\w+|start|context|layers")  # what a shape is made of
+ERROR = re.compile(r"(?<![\w.`])(?:[A-Z]\w*Error|KeyboardInterrupt)\b")
+
+
+def setup(app):
+    """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", _process)
+    app.connect("autodoc-skip-member", lambda app, what, name, member, skip, options: True if skip else (
+        not callable(member) and not inspect.getdoc(member) or None))  # fmt: skip
+    return {"parallel_read_safe": True}
+
+
+def _process(app, what, name, member, options, lines):
+    module = member.__name__ if what == "module" else getattr(member, "__module__", None)
+    text = "\n".join(lines)
+    if what == "class" and "__init__" in vars(member) and vars(member)["__init__"].__doc__:
+        text += "\n\n" + inspect.getdoc(vars(member)["__init__"])
+    lines[:] = restructured(text, arguments(member), module) + _defined_in(what, name, member)
+
+
+def restructured(text, names=(), module=None):
+    """The lines of a docstring as reStructuredText.
+
+    names: of the arguments, or of the fields of a dataclass; module: where links look first
+    """
+    lines, fields = [], []
+    for paragraph in re.split(r"\n[ \t]*\n", text.strip("\n")):
+        rows = paragraph.split("\n")
+        if rows[0].startswith(">>>"):
+            block = rows
+        elif all(row.startswith("    ") for row in rows):
+            block = formula(rows)
+        else:
+            block = []
+            for kind, content in _items(rows, names):
+                if kind in ("text", "later", "bullet"):
+                    first = {"text": [], "later": [".. rst-class:: later", ""], "bullet": []}[kind]
+                    block += [*first, ("- " if kind == "bullet" else "") + inline(content, module), ""]
+                else:
+                    fields.append((kind, inline(content, module)))
+        if block and fields:
+            lines, fields = lines + _field_list(fields), []
+        lines += [*block, ""]
+    return lines + _field_list(fields)
+
+
+def formula(rows):
+    """An indented paragraph: a line block of formulas, or a literal block where it is none."""
+    try:
+        parts = [formulas.pieces(row) for row in rows]
+    except ValueError:
+        parts = []
+    if not any(is_formula for row in parts for is_formula, _ in row):
+        return ["::", "", *rows]
+    gap = "\N{EM SPACE}" * 2
+    return [".. rst-class:: formula", "", *(
+        "| " + gap.join(rf":math:`\displaystyle {text}`" if is_formula else _escaped(text) for is_formula, text in row)
+        for row in parts
+    )]  # fmt: skip
+
+
+def inline(text, module=None):
+    """A run of text: code and shapes as code, names as links, everything else as it is."""
+    result = []
+    for part in re.split(r"(``.+?``|`[^`]+`)", text):
+        if part.startswith("`") and len(part) > 2:
+            code = part.strip("`")
+            target = resolve(code, module)
+            result.append(f":py:obj:`{code} <{target}>`" if target else f"``{code}``")
+            continue
+        position = 0
+        for match in re.finditer(f"{SHAPE.pattern}|{ERROR.pattern}", part):
+            result.append(_escaped(part[position : match.start()]))
+            position = match.end()
+            result.append(_code(match[0], module) if _is_shape(match[0]) or match[0][0] != "(" else _escaped(match[0]))
+        result.append(_escaped(part[position:]))
+    return "".join(result).replace("``\\ ``", "")
+
+
+def resolve(text, module=None):
+    """The full name of what a name in a docstring means, or None."""
+    names = index()
+    for candidate in (f"{module}.{text}", text, f"minigpt2.{text}"):
+        if "." in candidate and candidate in names:
+            return names[candidate]
+    return names.get("." + text.rpartition("minigpt2.")[2])
+
+
+@functools.cache
+def index():
+    """{name: full name} of all that has an entry; ".name" stands for a name that only one of them has."""
+    names, short = {}, {}
+    for module in modules():
+        names[module.__name__] = module.__name__
+        for name, member in vars(module).items():
+            home = getattr(member, "__module__", None) or ""
+            if name.startswith("_") or not home.startswith("minigpt2") or not (inspect.isclass(member) or inspect.isfunction(member)):
+                continue
+            full = f"{home}.{member.__qualname__}"
+            if "<" in full or member.__name__.startswith("_"):
+                continue
+            names.setdefault(f"{module.__name__}.{name}", full)
+            members = [key for key, value in vars(member).items() if inspect.isroutine(value) or isinstance(value, property | classmethod | staticmethod)]
+            for part in ["", *("." + key for key in members if inspect.isclass(member) and not key.startswith("_"))]:
+                names[full + part] = full + part
+                if home.partition(".")[2].split(".")[0] not in ("plain", "exercises"):
+                    short.setdefault(f".{name}{part}", set()).add(full + part)
+    return names | {name: full.pop() for name, full in short.items() if len(full) == 1}
+
+
+def modules():
+    """All modules of the package."""
+    names = [found.name for found in pkgutil.walk_packages(minigpt2.__path__, "minigpt2.")]
+    return [minigpt2, *(importlib.import_module(name) for name in names if not name.endswith("__main__"))]
+
+
+def arguments(member):
+    """The names that a docstring may explain: arguments, and fields of a class."""
+    names = set(getattr(member, "__annotations__", ()) if inspect.isclass(member) else ())
+    try:
+        return names | set(inspect.signature(member).parameters)
+    except (TypeError, ValueError):
+        return names
+
+
+def public_members(module):
+    """The functions and classes that a module defines for others."""
+    return [
+        member for name, member in vars(module).items()
+        if not name.startswith("_") and (inspect.isfunction(member) or inspect.isclass(member))
+        and member.__module__ == module.__name__
+    ]  # fmt: skip
+
+
+def _items(rows, names):
+    """(kind, text) of what a paragraph consists of: text, later, bullet, a field or (field, argument)."""
+    items = []
+    for row in rows:
+        field, argument = FIELD.fullmatch(row), ARGUMENT.fullmatch(row)
+        if field:
+            items.append([FIELDS[field[1]], field[2]])
+        elif argument and _known(argument[1], names):
+            for part in re.split(r"; (?=\*{0,2}\w+(?:, \w+)*: )", row):
+                one = ARGUMENT.fullmatch(part)
+                if one and _known(one[1], names):
+                    items.append([("Arguments", one[1]), one[2]])
+                else:
+                    items[-1][1] += "; " + part
+        elif row.startswith("- "):
+            items.append(["bullet", row[2:]])
+        elif not items or (items[-1][0] == "bullet" and not row.startswith(" ")):
+            items.append(["later" if row.startswith("Not for a first reading:") else "text", row])
+        else:
+            items[-1][1] += " " + row.strip()
+    return items
+
+
+def _known(text, names):
+    return all(name.strip("*") in names for name in text.split(", "))
+
+
+def _field_list(fields):
+    """Arguments as a list of their own within the field of that name."""
+    lines, open_list = [], False
+    for kind, text in fields:
+        if isinstance(kind, tuple):
+            lines += [] if open_list else [":Arguments:", ""]
+            lines.append(f"    :{_escaped(kind[1])}: {text}")
+        else:
+            lines += [""] * open_list + [f":{kind}: {text}"]
+        open_list = isinstance(kind, tuple)
+    return [*lines, ""] if lines else []
+
+
+def _defined_in(what, name, member):
+    """The file and the line of a definition, a link to the page with its source."""
+    member = member.fget if isinstance(member, property) else inspect.unwrap(member) if callable(member) else member
+    try:
+        path = Path(inspect.getsourcefile(member)).relative_to(ROOT).as_posix()
+        line = 0 if what == "module" else inspect.getsourcelines(member)[1]
+    except (TypeError, OSError, ValueError):
+        return []
+    module = member if what == "module" else importlib.import_module(member.__module__)
+    place = f"{path}, line {line}" if line else path
+    if public_members(module):
+        anchor = "" if what == "module" else f"#{member.__qualname__}"
+        place = f"`{place} <../_modules/{module.__name__.replace('.', '/')}.html{anchor}>`__"
+    return [".. rst-class:: defined", "", f"Defined in {place}", ""]
+
+
+def _is_shape(text):
+    return ("," in text or "..." in text) and all(map(LETTERS.fullmatch, re.findall(r"\w+", text)))
+
+
+def _code(text, module):
+    target = None if text.startswith("(") else resolve(text, module)
+    return f"\\ :py:obj:`{text} <{target}>`\\ " if target else f"\\ ``{text}``\\ "
+
+
+def _escaped(text):
+    return re.sub(r"([*`|\\])", r"\\\1", re.sub(r"_(?=\W|$)", r"\\_", text)) if text else ""
