@@ -9,7 +9,6 @@ cells carry the tag of their language; its code cells belong to every language:
 """
 
 import argparse
-import importlib.util
 import json
 import math
 import os
@@ -136,6 +135,9 @@ def site(folder=FOLDER, out=ROOT / "build"):
 
     raises: ValueError when a notebook is not built, npm is not there, a link leads nowhere or Sphinx fails.
     """
+    sys.path.insert(0, str(FOLDER / "site"))
+    from pages import write as write_pages
+
     for path in sources(folder):
         if not notebook_path(path, "en").exists():
             raise ValueError(f"there is no en/{path.stem}.ipynb: python notebooks/build.py build {path.stem}")
@@ -146,19 +148,11 @@ def site(folder=FOLDER, out=ROOT / "build"):
     (pages / "_static").mkdir(parents=True)
     for path in (mathjax, folder / "site/site.css"):
         shutil.copy(path, pages / "_static")
-    pages_of(folder).write(pages, folder.parent, [notebook_path(path, "en") for path in sources(folder)])
+    write_pages(pages, folder.parent, [notebook_path(path, "en") for path in sources(folder)])
     options = ["-q", "-W", "-b", "html", "-c", folder / "site", "-D", f"html_static_path={pages / '_static'}"]
     if subprocess.run([sys.executable, "-m", "sphinx", *options, pages, out / "site"]).returncode:
         raise ValueError("sphinx failed, see above; it needs pip install -e '.[docs]'")
     print(out / "site/index.html")
-
-
-def pages_of(folder):
-    """The module pages.py, which lies beside Sphinx's settings."""
-    specification = importlib.util.spec_from_file_location("pages", folder / "site/pages.py")
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
 
 
 def fetch_mathjax(out):

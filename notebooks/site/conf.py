@@ -36,9 +36,11 @@ html_theme_options = {
     "show_toc_level": 2,
     "use_download_button": False,
     "use_fullscreen_button": False,
-    "article_header_end": [],  # its only button was a second search
+    "navbar_persistent": [],  # the search is in the sidebar, and nowhere else
+    "article_header_end": ["theme-switcher.html", "toggle-secondary-sidebar.html"],
 }
 html_css_files = ["site.css"]
+html_search_scorer = str(HERE / "scorer.js")
 html_show_copyright = html_show_sphinx = False
 html_copy_source = False
 html_show_sourcelink = False

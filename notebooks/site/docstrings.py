@@ -21,6 +21,7 @@ FIELDS = {
     "returns": "Returns", "yields": "Yields", "raises": "Raises", "Source": "Source", "Sources": "Sources",
     "Shapes": "Shapes",
 }  # fmt: skip
+TEXT = {"text": [""], "bullet": ["- "], "later": [".. rst-class:: later", "", ""]}  # what stands before them
 FIELD = re.compile(rf"({'|'.join(FIELDS)})\b:?\s+(.*)")
 ARGUMENT = re.compile(r"(\*{0,2}\w+(?:, \*{0,2}\w+)*):\s+(.*)")
 SHAPE = re.compile(r"\((?:\.\.\.|[\w +*-]+)(?:, ?[\w +*-]+)*,?\)")
@@ -53,20 +54,22 @@ def restructured(text, names=(), module=None):
     for paragraph in re.split(r"\n[ \t]*\n", text.strip("\n")):
         rows = paragraph.split("\n")
         if rows[0].startswith(">>>"):
-            block = rows
+            blocks = [rows]
         elif all(row.startswith("    ") for row in rows):
-            block = formula(rows)
+            blocks = [formula(rows)]
         else:
-            block = []
-            for kind, content in _items(rows, names):
-                if kind in ("text", "later", "bullet"):
-                    first = {"text": [], "later": [".. rst-class:: later", ""], "bullet": []}[kind]
-                    block += [*first, ("- " if kind == "bullet" else "") + inline(content, module), ""]
-                else:
-                    fields.append((kind, inline(content, module)))
-        if block and fields:
-            lines, fields = lines + _field_list(fields), []
-        lines += [*block, ""]
+            blocks = _items(rows, names)
+        for block in blocks:
+            if isinstance(block, list):
+                lines += [*_field_list(fields), *block, ""]
+                fields = []
+                continue
+            kind, content = block
+            if kind in TEXT:
+                lines += [*_field_list(fields), *TEXT[kind][:-1], TEXT[kind][-1] + inline(content, module), ""]
+                fields = []
+            else:
+                fields.append((kind, inline(content, module)))
     return lines + _field_list(fields)
 
 
@@ -159,7 +162,7 @@ def public_members(module):
 
 
 def _items(rows, names):
-    """(kind, text) of what a paragraph consists of: text, later, bullet, a field or (field, argument)."""
+    """(kind, text) of what a paragraph consists of; the kind is one of TEXT, a field, or (field, argument)."""
     items = []
     for row in rows:
         field, argument = FIELD.fullmatch(row), ARGUMENT.fullmatch(row)
@@ -178,7 +181,7 @@ def _items(rows, names):
             items.append(["later" if row.startswith("Not for a first reading:") else "text", row])
         else:
             items[-1][1] += " " + row.strip()
-    return items
+    return [tuple(item) for item in items]
 
 
 def _known(text, names):
@@ -224,4 +227,5 @@ def _code(text, module):
 
 
 def _escaped(text):
-    return re.sub(r"([*`|\\])", r"\\\1", re.sub(r"_(?=\W|$)", r"\\_", text)) if text else ""
+    """Text without markup but for *emphasis*."""
+    return re.sub(r"\*[A-Za-z][^*\n]*[A-Za-z]\*|[*`|\\]|_(?=\W|$)", lambda match: match[0] if len(match[0]) > 1 else "\\" + match[0], text)

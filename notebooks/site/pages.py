@@ -12,12 +12,13 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import nbformat
+from docstrings import inline
 
 import minigpt2
 
 # The order of the manual; a page that is not named here comes at the end.
 MANUAL = (
-    "installation", "python", "command_line", "verify", "zero_shot", "experiments", "speed", "gpu", "security", "limits",
+    "installation", "notebooks", "exercises", "python", "command_line", "verify", "zero_shot", "experiments", "speed", "gpu", "security", "limits",
     "contributing", "changelog",
 )  # fmt: skip
 # The order of the modules beside packages; one that is not named here comes at the end.
@@ -158,7 +159,7 @@ def imports(source):
 def _api(root, pages):
     """Write a page for each module and one for all; {path of the module, or folder of the package: page}."""
     (pages / "api").mkdir()
-    places, inside, first_lines = {}, {}, {}
+    places, inside, first_lines, packages = {}, {}, {}, set()
     for path in sorted((root / "minigpt2").rglob("*.py")):
         parts = path.relative_to(root).with_suffix("").parts
         if parts[-1] == "__main__":
@@ -169,11 +170,12 @@ def _api(root, pages):
         places[path] = f"api/{name}.rst"
         if parts[-1] == "__init__":
             places[path.parent] = places[path]
+            packages.add(name)
     for name in first_lines:
         if name != "minigpt2":
             _write_module(pages, name, inside.get(name, ()), first_lines)
     places[root / "minigpt2"] = places[root / "minigpt2/__init__.py"] = "api/index.rst"
-    _write_index(pages, inside, first_lines, _public_names())
+    _write_index(pages, packages, inside["minigpt2"], first_lines)
     return places
 
 
@@ -184,15 +186,14 @@ def _write_module(pages, name, submodules, first_lines):
     (pages / f"api/{name}.rst").write_text("\n".join(parts), encoding="utf-8")
 
 
-def _write_index(pages, inside, first_lines, public):
+def _write_index(pages, packages, top, first_lines):
     """The page from which all others are reached, in the order of a walk through the house."""
-    top = inside["minigpt2"]
     groups = {title: [f"minigpt2.{name}" for name in names.split()] for title, names in MODULES.items()}
     groups = {title: [name for name in names if name in top] for title, names in groups.items()}
-    packages = sorted((name for name in top if name in inside), key=lambda name: name != "minigpt2.components")
+    packages = sorted(set(top) & packages, key=lambda name: (name != "minigpt2.components", name))
     listed = {name for names in groups.values() for name in names} | set(packages)
     groups["Also there"] = [name for name in top if name not in listed]
-    parts = [_title("API reference"), INTRODUCTION, public]
+    parts = [_title("API reference"), INTRODUCTION, _public_names()]
     for title, names in {"The components": packages[:1], **groups, "The other packages": packages[1:]}.items():
         if names:
             parts += [f"{title}\n{'-' * len(title)}\n", _table(names, first_lines), _toctree(names)]
@@ -204,7 +205,7 @@ def _public_names():
     lines = []
     for name in sorted((name for name in minigpt2.__all__ if name[0] != "_"), key=str.lower):
         member = getattr(minigpt2, name)
-        meaning = _escaped(inspect.getdoc(member).split("\n\n")[0])
+        meaning = inline(inspect.getdoc(member).split("\n\n")[0])
         lines.append(f":py:obj:`minigpt2.{name} <{member.__module__}.{name}>`\n    {meaning}\n")
     return "\n".join(lines)
 
@@ -212,20 +213,16 @@ def _public_names():
 def _table(names, first_lines):
     """Modules and what each is about."""
     return "\n".join(
-        f":doc:`{name.removeprefix('minigpt2.')} <{name}>`\n    {_escaped(first_lines[name])}\n" for name in names
+        f":doc:`{name.removeprefix('minigpt2.')} <{name}>`\n    {inline(' '.join(first_lines[name].split()), name)}\n" for name in names
     )
 
 
 def _toctree(names):
-    return "\n".join([".. toctree::", "   :hidden:", "", *(f"   {name}" for name in names), ""])
+    return "\n".join([".. toctree::", "   :hidden:", "", *(f"   {name.rpartition('.')[2]} <{name}>" for name in names), ""])
 
 
 def _title(text):
     return f"{text}\n{'=' * len(text)}\n"
-
-
-def _escaped(text):
-    return re.sub(r"([*`|_\\])", r"\\\1", " ".join(text.split()))
 
 
 def _place(name, order):
