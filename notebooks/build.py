@@ -149,7 +149,7 @@ def site(folder=FOLDER, out=ROOT / "build"):
     for path in (mathjax, folder / "site/site.css"):
         shutil.copy(path, pages / "_static")
     write_pages(pages, folder.parent, [notebook_path(path, "en") for path in sources(folder)])
-    options = ["-q", "-W", "-b", "html", "-c", folder / "site", "-D", f"html_static_path={pages / '_static'}"]
+    options = ["-q", "-W", "-j", "auto", "-b", "html", "-c", folder / "site", "-D", f"html_static_path={pages / '_static'}"]
     if subprocess.run([sys.executable, "-m", "sphinx", *options, pages, out / "site"]).returncode:
         raise ValueError("sphinx failed, see above; it needs pip install -e '.[docs]'")
     print(out / "site/index.html")

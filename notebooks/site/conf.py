@@ -36,6 +36,7 @@ html_theme_options = {
     "show_toc_level": 2,
     "use_download_button": False,
     "use_fullscreen_button": False,
+    "footer_content_items": [],
     "navbar_persistent": [],  # the search is in the sidebar, and nowhere else
     "article_header_end": ["theme-switcher.html", "toggle-secondary-sidebar.html"],
 }

@@ -5,6 +5,7 @@ and ``Shapes:`` begin what they say; names in double backticks become links wher
 each entry stands the file and the line where it is defined.
 """
 
+import builtins
 import functools
 import importlib
 import inspect
@@ -26,7 +27,7 @@ FIELD = re.compile(rf"({'|'.join(FIELDS)})\b:?\s+(.*)")
 ARGUMENT = re.compile(r"(\*{0,2}\w+(?:, \*{0,2}\w+)*):\s+(.*)")
 SHAPE = re.compile(r"\((?:\.\.\.|[\w +*-]+)(?:, ?[\w +*-]+)*,?\)")
 LETTERS = re.compile(r"\d*[A-Za-z]?|\w+_\w+|start|context|layers")  # what a shape is made of
-ERROR = re.compile(r"(?<![\w.`])(?:[A-Z]\w*Error|KeyboardInterrupt)\b")
+CLASS = re.compile(r"(?<![\w.`])(?:GPT2|[A-Z]\w*[a-z]\w*[A-Z]\w*|GPT2Config|KeyboardInterrupt)\b")
 
 
 def setup(app):
@@ -51,7 +52,7 @@ def restructured(text, names=(), module=None):
     names: of the arguments, or of the fields of a dataclass; module: where links look first
     """
     lines, fields = [], []
-    for paragraph in re.split(r"\n[ \t]*\n", text.strip("\n")):
+    for paragraph in re.split(r"\n(?:[ \t]*\n)+", text.strip("\n")):
         rows = paragraph.split("\n")
         if rows[0].startswith(">>>"):
             blocks = [rows]
@@ -81,11 +82,15 @@ def formula(rows):
         parts = []
     if not any(is_formula for row in parts for is_formula, _ in row):
         return ["::", "", *rows]
-    gap = "\N{EM SPACE}" * 2
-    return [".. rst-class:: formula", "", *(
-        "| " + gap.join(rf":math:`\displaystyle {text}`" if is_formula else _escaped(text) for is_formula, text in row)
-        for row in parts
-    )]  # fmt: skip
+    lines = [".. rst-class:: formula", ""]
+    for row in parts:
+        line = "|"
+        for is_formula, text in row:
+            near = line == "|" or (line.endswith(",`") and not is_formula)
+            line += " " if near else " " + "\N{EM SPACE}" * 2
+            line += rf":math:`\displaystyle {text}`" if is_formula else _escaped(text)
+        lines.append(line)
+    return lines
 
 
 def inline(text, module=None):
@@ -98,10 +103,10 @@ def inline(text, module=None):
             result.append(f":py:obj:`{code} <{target}>`" if target else f"``{code}``")
             continue
         position = 0
-        for match in re.finditer(f"{SHAPE.pattern}|{ERROR.pattern}", part):
+        for match in re.finditer(f"{SHAPE.pattern}|{CLASS.pattern}", part):
             result.append(_escaped(part[position : match.start()]))
             position = match.end()
-            result.append(_code(match[0], module) if _is_shape(match[0]) or match[0][0] != "(" else _escaped(match[0]))
+            result.append(_code(match[0], module))
         result.append(_escaped(part[position:]))
     return "".join(result).replace("``\\ ``", "")
 
@@ -222,8 +227,12 @@ def _is_shape(text):
 
 
 def _code(text, module):
+    """A shape, an error or a class as code; what only looks like one as it is."""
     target = None if text.startswith("(") else resolve(text, module)
-    return f"\\ :py:obj:`{text} <{target}>`\\ " if target else f"\\ ``{text}``\\ "
+    if target:
+        return f"\\ :py:obj:`{text} <{target}>`\\ "
+    is_code = _is_shape(text) if text.startswith("(") else isinstance(getattr(builtins, text, None), type)
+    return f"\\ ``{text}``\\ " if is_code else _escaped(text)
 
 
 def _escaped(text):

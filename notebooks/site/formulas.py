@@ -1,7 +1,7 @@
 r"""The formulas of the docstrings, which are plain text, as TeX: ``sqrt(variance + eps)`` as ``\sqrt{...}``.
 
-A line is cut into pieces where it has three spaces or more, or two after a comma or a colon; a piece is a formula or
-prose. What is not understood raises ValueError, and is then shown as it was written, which is better than half a formula.
+A line is cut into pieces where it has three spaces or more, two after a comma or a colon, or prose after a comma; a
+piece is a formula or prose. What is not understood raises ValueError, and is then shown as it was written, which is better than half a formula.
 """
 
 import re
@@ -16,6 +16,7 @@ CONNECTIVES = {"else", "where", "with", "for", "and", "if", "of", "the", "as", "
 SCALARS = ("rtol",)  # a product with them is no product of arrays, element by element
 INDICES = re.compile(r"\w|[bcijknostv\d]{2}")  # what a name may end in after _, for it to be a subscript
 _OPEN, _CLOSE = r"\{", r"\}"
+CUT = re.compile(r"\s{3,}(?![\s=<>~])|(?<=[,:])\s{2,}|(?<=,)\s(?=(?:[a-z]{2,}|0) (?:[a-z]{2,}|-))")
 TOKEN = re.compile(
     r"(?P<space> *)(?:(?P<number>\d+(?:\.\d+)?(?:e-?\d+)?)"
     r"|(?P<word>[A-Za-z]+(?:-[A-Za-z]+)+|[A-Za-z]{2,}'s|[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)*)"
@@ -28,7 +29,7 @@ def pieces(line):
 
     raises: ValueError where there is something that no formula has.
     """
-    return [_piece(text) for text in re.split(r"(?<=[,:])\s{2,}|\s{3,}(?![\s=<>~])", line.strip())]
+    return [_piece(text) for text in CUT.split(line.strip())]
 
 
 def tex(text):

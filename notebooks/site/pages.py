@@ -18,8 +18,8 @@ import minigpt2
 
 # The order of the manual; a page that is not named here comes at the end.
 MANUAL = (
-    "installation", "notebooks", "exercises", "python", "command_line", "verify", "zero_shot", "experiments", "speed", "gpu", "security", "limits",
-    "contributing", "changelog",
+    "installation", "notebooks", "exercises", "python", "command_line", "verify", "zero_shot", "experiments", "speed",
+    "gpu", "security", "limits", "contributing", "changelog",
 )  # fmt: skip
 # The order of the modules beside packages; one that is not named here comes at the end.
 MODULES = {
@@ -124,7 +124,7 @@ class _Site:
 
     def _add_file(self, path):
         """A page for a file that has none: Markdown as such, pictures as they are, everything else as code."""
-        name = f"files/{path.relative_to(self.root).as_posix()}"
+        name = f"files/{path.relative_to(self.root).as_posix().lstrip('.')}"
         if path.suffix == ".md":
             self.add({path: name.removesuffix(".md")})
             return
@@ -192,7 +192,7 @@ def _write_index(pages, packages, top, first_lines):
     groups = {title: [name for name in names if name in top] for title, names in groups.items()}
     packages = sorted(set(top) & packages, key=lambda name: (name != "minigpt2.components", name))
     listed = {name for names in groups.values() for name in names} | set(packages)
-    groups["Also there"] = [name for name in top if name not in listed]
+    groups["Others"] = [name for name in top if name not in listed]
     parts = [_title("API reference"), INTRODUCTION, _public_names()]
     for title, names in {"The components": packages[:1], **groups, "The other packages": packages[1:]}.items():
         if names:
