@@ -149,8 +149,9 @@ def site(folder=FOLDER, out=ROOT / "build"):
     for path in (mathjax, folder / "site/site.css"):
         shutil.copy(path, pages / "_static")
     write_pages(pages, folder.parent, [notebook_path(path, "en") for path in sources(folder)])
-    options = ["-q", "-W", "-j", "auto", "-b", "html", "-c", folder / "site", "-D", f"html_static_path={pages / '_static'}"]
-    if subprocess.run([sys.executable, "-m", "sphinx", *options, pages, out / "site"]).returncode:
+    settings = ["-c", folder / "site", "-D", f"html_static_path={pages / '_static'}"]
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "-j", "auto", "-b", "html", *settings, pages, out / "site"]
+    if subprocess.run(command).returncode:
         raise ValueError("sphinx failed, see above; it needs pip install -e '.[docs]'")
     print(out / "site/index.html")
 

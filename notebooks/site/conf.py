@@ -23,6 +23,7 @@ myst_heading_anchors = 4
 suppress_warnings = ["mystnb.unknown_mime_type", "ref.python"]  # fields called bytes, which is a type as well
 smartquotes = False  # quotes are code more often than not
 
+autodoc_default_options = {"members": True, "undoc-members": True, "ignore-module-all": True}
 autodoc_member_order = "bysource"  # forward above backward
 autodoc_preserve_defaults = True
 add_module_names = False  # the page says which module it is

@@ -6,6 +6,7 @@ each entry stands the file and the line where it is defined.
 """
 
 import builtins
+import dataclasses
 import functools
 import importlib
 import inspect
@@ -33,9 +34,13 @@ CLASS = re.compile(r"(?<![\w.`])(?:GPT2|[A-Z]\w*[a-z]\w*[A-Z]\w*|GPT2Config|Keyb
 def setup(app):
     """Called by Sphinx."""
     app.connect("autodoc-process-docstring", _process)
-    app.connect("autodoc-skip-member", lambda app, what, name, member, skip, options: True if skip else (
-        not callable(member) and not inspect.getdoc(member) or None))  # fmt: skip
+    app.connect("autodoc-skip-member", _skip)
     return {"parallel_read_safe": True}
+
+
+def _skip(app, what, name, member, skip, options):
+    """Fields are explained where their class is."""
+    return True if skip or not (inspect.isroutine(member) or inspect.isclass(member) or _is_method(member)) else None
 
 
 def _process(app, what, name, member, options, lines):
@@ -43,13 +48,15 @@ def _process(app, what, name, member, options, lines):
     text = "\n".join(lines)
     if what == "class" and "__init__" in vars(member) and vars(member)["__init__"].__doc__:
         text += "\n\n" + inspect.getdoc(vars(member)["__init__"])
-    lines[:] = restructured(text, arguments(member), module) + _defined_in(what, name, member)
+    heading = "Fields" if dataclasses.is_dataclass(member) else "Arguments"
+    lines[:] = restructured(text, arguments(member), module, heading) + _defined_in(what, member)
 
 
-def restructured(text, names=(), module=None):
+def restructured(text, names=(), module=None, heading="Arguments"):
     """The lines of a docstring as reStructuredText.
 
-    names: of the arguments, or of the fields of a dataclass; module: where links look first
+    names: of the arguments, or of the fields of a dataclass; heading: what these are called
+    module: where links look first
     """
     lines, fields = [], []
     for paragraph in re.split(r"\n(?:[ \t]*\n)+", text.strip("\n")):
@@ -62,16 +69,16 @@ def restructured(text, names=(), module=None):
             blocks = _items(rows, names)
         for block in blocks:
             if isinstance(block, list):
-                lines += [*_field_list(fields), *block, ""]
+                lines += [*_field_list(fields, heading), *block, ""]
                 fields = []
                 continue
             kind, content = block
             if kind in TEXT:
-                lines += [*_field_list(fields), *TEXT[kind][:-1], TEXT[kind][-1] + inline(content, module), ""]
+                lines += [*_field_list(fields, heading), *TEXT[kind][:-1], TEXT[kind][-1] + inline(content, module), ""]
                 fields = []
             else:
                 fields.append((kind, inline(content, module)))
-    return lines + _field_list(fields)
+    return lines + _field_list(fields, heading)
 
 
 def formula(rows):
@@ -96,7 +103,7 @@ def formula(rows):
 def inline(text, module=None):
     """A run of text: code and shapes as code, names as links, everything else as it is."""
     result = []
-    for part in re.split(r"(``.+?``|`[^`]+`)", text):
+    for part in re.split(r"(``[^`\s].*?``|(?<!`)`[^`\s][^`]*`)", text):
         if part.startswith("`") and len(part) > 2:
             code = part.strip("`")
             target = resolve(code, module)
@@ -128,18 +135,22 @@ def index():
         names[module.__name__] = module.__name__
         for name, member in vars(module).items():
             home = getattr(member, "__module__", None) or ""
-            if name.startswith("_") or not home.startswith("minigpt2") or not (inspect.isclass(member) or inspect.isfunction(member)):
+            if name.startswith("_") or not (inspect.isclass(member) or inspect.isfunction(member)):
                 continue
             full = f"{home}.{member.__qualname__}"
-            if "<" in full or member.__name__.startswith("_"):
+            if not full.startswith("minigpt2.") or "<" in full or member.__name__.startswith("_"):
                 continue
             names.setdefault(f"{module.__name__}.{name}", full)
-            members = [key for key, value in vars(member).items() if inspect.isroutine(value) or isinstance(value, property | classmethod | staticmethod)]
+            members = [key for key, value in vars(member).items() if inspect.isroutine(value) or _is_method(value)]
             for part in ["", *("." + key for key in members if inspect.isclass(member) and not key.startswith("_"))]:
                 names[full + part] = full + part
                 if home.partition(".")[2].split(".")[0] not in ("plain", "exercises"):
                     short.setdefault(f".{name}{part}", set()).add(full + part)
     return names | {name: full.pop() for name, full in short.items() if len(full) == 1}
+
+
+def _is_method(member):
+    return isinstance(member, property | functools.cached_property | classmethod | staticmethod)
 
 
 def modules():
@@ -150,7 +161,7 @@ def modules():
 
 def arguments(member):
     """The names that a docstring may explain: arguments, and fields of a class."""
-    names = set(getattr(member, "__annotations__", ()) if inspect.isclass(member) else ())
+    names = set(vars(member)) | set(getattr(member, "__annotations__", ())) if inspect.isclass(member) else set()
     try:
         return names | set(inspect.signature(member).parameters)
     except (TypeError, ValueError):
@@ -193,12 +204,12 @@ def _known(text, names):
     return all(name.strip("*") in names for name in text.split(", "))
 
 
-def _field_list(fields):
+def _field_list(fields, heading):
     """Arguments as a list of their own within the field of that name."""
     lines, open_list = [], False
     for kind, text in fields:
         if isinstance(kind, tuple):
-            lines += [] if open_list else [":Arguments:", ""]
+            lines += [] if open_list else [f":{heading}:", ""]
             lines.append(f"    :{_escaped(kind[1])}: {text}")
         else:
             lines += [""] * open_list + [f":{kind}: {text}"]
@@ -206,9 +217,12 @@ def _field_list(fields):
     return [*lines, ""] if lines else []
 
 
-def _defined_in(what, name, member):
+def _defined_in(what, member):
     """The file and the line of a definition, a link to the page with its source."""
-    member = member.fget if isinstance(member, property) else inspect.unwrap(member) if callable(member) else member
+    whole_page = what in ("module", "property")  # the page of the source has no places for properties
+    if isinstance(member, property | functools.cached_property):
+        member = member.fget if isinstance(member, property) else member.func
+    member = inspect.unwrap(member) if callable(member) else member
     try:
         path = Path(inspect.getsourcefile(member)).relative_to(ROOT).as_posix()
         line = 0 if what == "module" else inspect.getsourcelines(member)[1]
@@ -217,7 +231,7 @@ def _defined_in(what, name, member):
     module = member if what == "module" else importlib.import_module(member.__module__)
     place = f"{path}, line {line}" if line else path
     if public_members(module):
-        anchor = "" if what == "module" else f"#{member.__qualname__}"
+        anchor = "" if whole_page else f"#{member.__qualname__}"
         place = f"`{place} <../_modules/{module.__name__.replace('.', '/')}.html{anchor}>`__"
     return [".. rst-class:: defined", "", f"Defined in {place}", ""]
 
@@ -237,4 +251,5 @@ def _code(text, module):
 
 def _escaped(text):
     """Text without markup but for *emphasis*."""
-    return re.sub(r"\*[A-Za-z][^*\n]*[A-Za-z]\*|[*`|\\]|_(?=\W|$)", lambda match: match[0] if len(match[0]) > 1 else "\\" + match[0], text)
+    markup = re.compile(r"\*[A-Za-z][^*\n]*[A-Za-z]\*|[*`|\\]|_(?=\W|$)")
+    return markup.sub(lambda match: match[0] if len(match[0]) > 1 else "\\" + match[0], text)

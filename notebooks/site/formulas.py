@@ -1,14 +1,16 @@
 r"""The formulas of the docstrings, which are plain text, as TeX: ``sqrt(variance + eps)`` as ``\sqrt{...}``.
 
 A line is cut into pieces where it has three spaces or more, two after a comma or a colon, or prose after a comma; a
-piece is a formula or prose. What is not understood raises ValueError, and is then shown as it was written, which is better than half a formula.
+piece is a formula or prose. What is not understood raises ValueError, and is then shown as it was written: a literal
+block is better than half a formula.
 """
 
+import itertools
 import re
 
-GREEK = {name: "\\" + name for name in "alpha beta gamma lambda mu pi sigma theta".split()}
+GREEK = {name: "\\" + name for name in ("alpha", "beta", "gamma", "lambda", "mu", "pi", "sigma", "theta")}
 SYMBOLS = GREEK | {"eps": r"\varepsilon", "inf": r"\infty"}
-OPERATORS = {name: "\\" + name for name in "log ln exp tanh sin cos max min sum".split()}
+OPERATORS = {name: "\\" + name for name in ("log", "ln", "exp", "tanh", "sin", "cos", "max", "min", "sum")}
 OPERATORS |= {"mean": r"\operatorname{mean}", "argmax": r"\operatorname*{arg\,max}", "log2": r"\log_2"}
 RELATIONS = {"=": "=", "<": "<", ">": ">", "<=": r"\le", ">=": r"\ge", "!=": r"\ne", "<-": r"\leftarrow", "~": r"\sim"}
 CLOSING = {"(": ")]", "[": ")]", "{": "}", "|": "|"}
@@ -265,7 +267,7 @@ def _word(text):
 def _joined(factors):
     """Factors side by side, as far apart as words where one of two is a word."""
     result = factors[0]
-    for before, after in zip(factors, factors[1:], strict=False):
+    for before, after in itertools.pairwise(factors):
         signs = r" \cdot ", r" \odot ", r"\quad "
         if before in signs or after in signs:
             gap = ""

@@ -4,6 +4,7 @@ Links between files of the repository become links between pages; a file that is
 """
 
 import ast
+import importlib
 import inspect
 import os
 import re
@@ -13,8 +14,6 @@ from urllib.parse import unquote
 
 import nbformat
 from docstrings import inline
-
-import minigpt2
 
 # The order of the manual; a page that is not named here comes at the end.
 MANUAL = (
@@ -33,8 +32,6 @@ literature, and the file and the line where it is defined. Shapes use the same l
 time (tokens), ``C`` channels, ``H`` heads, ``D`` head size, ``V`` vocabulary. A gradient of ``x`` is called ``dx``.
 
 .. automodule:: minigpt2
-
-What ``import minigpt2`` offers at once:
 """
 PICTURES = (".png", ".svg", ".jpg", ".gif")
 LONG = 8  # lines of a cell that mostly imports, from which on it is folded
@@ -62,7 +59,7 @@ def write(pages, root, notebooks):
     site.places |= api | {root / "README.md": "index.md", root / "notebooks/en": "index.md"}
     site.places |= {root / "notebooks/exercises/student": "exercises/index.md", root / "notebooks": "index.md"}
     contents = {"NOTEBOOKS": notebooks, "EXERCISES": exercises, "MANUAL": manual}
-    site.convert({name: "\n".join(site.places[path].rpartition(".")[0] for path in paths) for name, paths in contents.items()})
+    site.convert({name: [site.places[path].rpartition(".")[0] for path in paths] for name, paths in contents.items()})
 
 
 class _Site:
@@ -97,7 +94,7 @@ class _Site:
                 continue
             text = self.linked(path.read_text(encoding="utf-8"), path)
             for name, lines in contents.items():
-                text = re.sub(rf"^{name}$", lines, text, flags=re.MULTILINE)
+                text = re.sub(rf"^{name}$", "\n".join(lines), text, flags=re.MULTILINE)
             if self.places[path].startswith("files/"):
                 text = "---\norphan: true\n---\n" + text
             target.write_text(text, encoding="utf-8")
@@ -105,7 +102,8 @@ class _Site:
     def linked(self, text, path):
         """Markdown whose links to files lead to pages."""
         parts = CODE.split(text)
-        parts[::2] = [LINK.sub(lambda match: match["before"] + self.link(match["url"], path), part) for part in parts[::2]]
+        for index in range(0, len(parts), 2):
+            parts[index] = LINK.sub(lambda match: match["before"] + self.link(match["url"], path), parts[index])
         return "".join(parts)
 
     def link(self, url, path):
@@ -120,7 +118,8 @@ class _Site:
             self._add_file(target)
         place = self.places[target]
         keeps = anchor and place.endswith((".md", ".ipynb")) and place != "index.md"
-        return os.path.relpath(place, Path(self.places[path]).parent).replace(os.sep, "/") + (f"#{anchor}" if keeps else "")
+        relative = os.path.relpath(place, Path(self.places[path]).parent).replace(os.sep, "/")
+        return f"{relative}#{anchor}" if keeps else relative
 
     def _add_file(self, path):
         """A page for a file that has none: Markdown as such, pictures as they are, everything else as code."""
@@ -180,9 +179,9 @@ def _api(root, pages):
 
 
 def _write_module(pages, name, submodules, first_lines):
-    parts = [_title(name.removeprefix("minigpt2.")), f".. automodule:: {name}\n   :members:\n   :undoc-members:\n"]
+    parts = [_title(name.removeprefix("minigpt2.")), f".. automodule:: {name}\n"]
     if submodules:
-        parts += [_table(submodules, first_lines), _toctree(submodules)]
+        parts += [*_offers(name), _table(submodules, first_lines), _toctree(submodules)]
     (pages / f"api/{name}.rst").write_text("\n".join(parts), encoding="utf-8")
 
 
@@ -193,32 +192,37 @@ def _write_index(pages, packages, top, first_lines):
     packages = sorted(set(top) & packages, key=lambda name: (name != "minigpt2.components", name))
     listed = {name for names in groups.values() for name in names} | set(packages)
     groups["Others"] = [name for name in top if name not in listed]
-    parts = [_title("API reference"), INTRODUCTION, _public_names()]
+    parts = [_title("API reference"), INTRODUCTION, *_offers("minigpt2")]
     for title, names in {"The components": packages[:1], **groups, "The other packages": packages[1:]}.items():
         if names:
             parts += [f"{title}\n{'-' * len(title)}\n", _table(names, first_lines), _toctree(names)]
     (pages / "api/index.rst").write_text("\n".join(parts), encoding="utf-8")
 
 
-def _public_names():
-    """What ``import minigpt2`` offers: links to where each is defined."""
+def _offers(package):
+    """What ``import package`` offers at once: links to where each is defined."""
+    module = importlib.import_module(package)
     lines = []
-    for name in sorted((name for name in minigpt2.__all__ if name[0] != "_"), key=str.lower):
-        member = getattr(minigpt2, name)
-        meaning = inline(inspect.getdoc(member).split("\n\n")[0])
-        lines.append(f":py:obj:`minigpt2.{name} <{member.__module__}.{name}>`\n    {meaning}\n")
-    return "\n".join(lines)
+    for name in sorted(getattr(module, "__all__", ()), key=str.lower):
+        member = getattr(module, name)
+        if (inspect.isclass(member) or inspect.isfunction(member)) and member.__module__ != package:
+            meaning = inline(inspect.getdoc(member).split("\n\n")[0], member.__module__)
+            lines.append(f":py:obj:`{package}.{name} <{member.__module__}.{name}>`\n    {meaning}\n")
+    return [f"What ``import {package}`` offers at once:\n", *lines] if lines else []
 
 
 def _table(names, first_lines):
     """Modules and what each is about."""
-    return "\n".join(
-        f":doc:`{name.removeprefix('minigpt2.')} <{name}>`\n    {inline(' '.join(first_lines[name].split()), name)}\n" for name in names
-    )
+    lines = []
+    for name in names:
+        meaning = inline(" ".join(first_lines[name].split()), name)
+        lines.append(f":doc:`{name.removeprefix('minigpt2.')} <{name}>`\n    {meaning}\n")
+    return "\n".join(lines)
 
 
 def _toctree(names):
-    return "\n".join([".. toctree::", "   :hidden:", "", *(f"   {name.rpartition('.')[2]} <{name}>" for name in names), ""])
+    entries = [f"   {name.rpartition('.')[2]} <{name}>" for name in names]
+    return "\n".join([".. toctree::", "   :hidden:", "", *entries, ""])
 
 
 def _title(text):
