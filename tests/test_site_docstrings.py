@@ -104,4 +104,11 @@ def test_names_lead_to_what_they_mean():
     assert docstrings.resolve("minigpt2.trace") == "minigpt2.verification.trace.trace"
     assert docstrings.resolve("AdamW.step") == "minigpt2.components.optimizer.AdamW.step"
     assert docstrings.resolve("layer_norm_forward") == "minigpt2.components.layer_norm.layer_norm_forward"
+    assert docstrings.resolve("encode", "minigpt2.tokenizer.Tokenizer.explain") == "minigpt2.tokenizer.Tokenizer.encode"
     assert docstrings.resolve("rng") is None
+    assert docstrings.restructured("Of ``text``.", {"text"}, "minigpt2.data.text.load_text")[0] == "Of ``text``."
+
+
+def test_lists():
+    lines = docstrings.restructured("Do:\n\n1. this,\n   then\n2. that\n- or\nnothing.")
+    assert [line for line in lines if line] == ["Do:", "#. this, then", "#. that", "- or", "nothing."]

@@ -23,7 +23,7 @@ FIELDS = {
     "returns": "Returns", "yields": "Yields", "raises": "Raises", "Source": "Source", "Sources": "Sources",
     "Shapes": "Shapes",
 }  # fmt: skip
-TEXT = {"text": [""], "bullet": ["- "], "later": [".. rst-class:: later", "", ""]}  # what stands before them
+TEXT = {"text": [""], "bullet": ["- "], "number": ["#. "], "later": [".. rst-class:: later", "", ""]}  # what stands before them
 FIELD = re.compile(rf"({'|'.join(FIELDS)})\b:?\s+(.*)")
 ARGUMENT = re.compile(r"(\*{0,2}\w+(?:, \*{0,2}\w+)*):\s+(.*)")
 SHAPE = re.compile(r"\((?:\.\.\.|[\w +*-]+)(?:, ?[\w +*-]+)*,?\)")
@@ -44,21 +44,22 @@ def _skip(app, what, name, member, skip, options):
 
 
 def _process(app, what, name, member, options, lines):
-    module = member.__name__ if what == "module" else getattr(member, "__module__", None)
+    names = arguments(member)
     text = "\n".join(lines)
     if what == "class" and "__init__" in vars(member) and vars(member)["__init__"].__doc__:
         text += "\n\n" + inspect.getdoc(vars(member)["__init__"])
     heading = "Fields" if dataclasses.is_dataclass(member) else "Arguments"
-    lines[:] = restructured(text, arguments(member), module, heading) + _defined_in(what, member)
+    lines[:] = restructured(text, names, name, heading) + _defined_in(what, member)
 
 
-def restructured(text, names=(), module=None, heading="Arguments"):
+def restructured(text, names=(), scope="minigpt2", heading="Arguments"):
     """The lines of a docstring as reStructuredText.
 
     names: of the arguments, or of the fields of a dataclass; heading: what these are called
-    module: where links look first
+    scope: the full name of what it is about, where links look first
     """
-    lines, fields = [], []
+    lines, fields, names = [], [], set(names)
+    own = {name for name in names if f"{scope}.{name}" not in index()}  # these lead nowhere
     for paragraph in re.split(r"\n(?:[ \t]*\n)+", text.strip("\n")):
         rows = paragraph.split("\n")
         if rows[0].startswith(">>>"):
@@ -74,10 +75,10 @@ def restructured(text, names=(), module=None, heading="Arguments"):
                 continue
             kind, content = block
             if kind in TEXT:
-                lines += [*_field_list(fields, heading), *TEXT[kind][:-1], TEXT[kind][-1] + inline(content, module), ""]
+                lines += [*_field_list(fields, heading), *TEXT[kind][:-1], TEXT[kind][-1] + inline(content, scope, own), ""]
                 fields = []
             else:
-                fields.append((kind, inline(content, module)))
+                fields.append((kind, inline(content, scope, own)))
     return lines + _field_list(fields, heading)
 
 
@@ -93,38 +94,39 @@ def formula(rows):
     for row in parts:
         line = "|"
         for is_formula, text in row:
-            near = line == "|" or (line.endswith(",`") and not is_formula)
+            near = line == "|" or (line.endswith((",`", ",")) and not is_formula)
             line += " " if near else " " + "\N{EM SPACE}" * 2
             line += rf":math:`\displaystyle {text}`" if is_formula else _escaped(text)
         lines.append(line)
     return lines
 
 
-def inline(text, module=None):
-    """A run of text: code and shapes as code, names as links, everything else as it is."""
+def inline(text, scope="minigpt2", names=()):
+    """A run of text: code and shapes as code, names as links but for ``names``, everything else as it is."""
     result = []
     for part in re.split(r"(``[^`\s].*?``|(?<!`)`[^`\s][^`]*`)", text):
         if part.startswith("`") and len(part) > 2:
             code = part.strip("`")
-            target = resolve(code, module)
+            target = None if code in names else resolve(code, scope)
             result.append(f":py:obj:`{code} <{target}>`" if target else f"``{code}``")
             continue
         position = 0
         for match in re.finditer(f"{SHAPE.pattern}|{CLASS.pattern}", part):
             result.append(_escaped(part[position : match.start()]))
             position = match.end()
-            result.append(_code(match[0], module))
+            result.append(_code(match[0], scope))
         result.append(_escaped(part[position:]))
     return "".join(result).replace("``\\ ``", "")
 
 
-def resolve(text, module=None):
-    """The full name of what a name in a docstring means, or None."""
+def resolve(text, scope="minigpt2"):
+    """The full name of what a name means in the docstring of ``scope``, or None: looked for from there outwards."""
     names = index()
-    for candidate in (f"{module}.{text}", text, f"minigpt2.{text}"):
-        if "." in candidate and candidate in names:
-            return names[candidate]
-    return names.get("." + text.rpartition("minigpt2.")[2])
+    while scope:
+        if f"{scope}.{text}" in names:
+            return names[f"{scope}.{text}"]
+        scope = scope.rpartition(".")[0]
+    return names.get(text) or names.get("." + text.rpartition("minigpt2.")[2])
 
 
 @functools.cache
@@ -191,9 +193,9 @@ def _items(rows, names):
                     items.append([("Arguments", one[1]), one[2]])
                 else:
                     items[-1][1] += "; " + part
-        elif row.startswith("- "):
-            items.append(["bullet", row[2:]])
-        elif not items or (items[-1][0] == "bullet" and not row.startswith(" ")):
+        elif entry := re.match(r"(- |\d+\. )", row):
+            items.append(["bullet" if entry[0] == "- " else "number", row[entry.end() :]])
+        elif not items or (items[-1][0] in ("bullet", "number") and not row.startswith(" ")):
             items.append(["later" if row.startswith("Not for a first reading:") else "text", row])
         else:
             items[-1][1] += " " + row.strip()
@@ -240,9 +242,9 @@ def _is_shape(text):
     return ("," in text or "..." in text) and all(map(LETTERS.fullmatch, re.findall(r"\w+", text)))
 
 
-def _code(text, module):
+def _code(text, scope):
     """A shape, an error or a class as code; what only looks like one as it is."""
-    target = None if text.startswith("(") else resolve(text, module)
+    target = None if text.startswith("(") else resolve(text, scope)
     if target:
         return f"\\ :py:obj:`{text} <{target}>`\\ "
     is_code = _is_shape(text) if text.startswith("(") else isinstance(getattr(builtins, text, None), type)

@@ -24,7 +24,7 @@ MANUAL = (
 MODULES = {
     "The textbook": "config model parameters backend parallel gradcheck plain",
     "Text in, text out": "tokenizer char_tokenizer vocabulary generation sampling",
-    "Training and evaluation": "settings training run_folder fine_tuning evaluation measures report",
+    "Training and evaluation": "settings training run_folder fine_tuning evaluation measures report loss_curve",
 }
 INTRODUCTION = """\
 Made from the docstrings: each entry has its formula, the shape of every argument, the errors, the source in the
@@ -181,7 +181,7 @@ def _api(root, pages):
 def _write_module(pages, name, submodules, first_lines):
     parts = [_title(name.removeprefix("minigpt2.")), f".. automodule:: {name}\n"]
     if submodules:
-        parts += [*_offers(name), _table(submodules, first_lines), _toctree(submodules)]
+        parts += [*_offers(name), ".. rubric:: Modules\n", _table(submodules, first_lines), _toctree(submodules)]
     (pages / f"api/{name}.rst").write_text("\n".join(parts), encoding="utf-8")
 
 
