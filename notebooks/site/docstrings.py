@@ -23,7 +23,7 @@ FIELDS = {
     "returns": "Returns", "yields": "Yields", "raises": "Raises", "Source": "Source", "Sources": "Sources",
     "Shapes": "Shapes",
 }  # fmt: skip
-TEXT = {"text": [""], "bullet": ["- "], "number": ["#. "], "later": [".. rst-class:: later", "", ""]}  # what stands before them
+TEXT = {"text": "", "bullet": "- ", "number": "#. ", "later": ""}  # what stands before such a paragraph
 FIELD = re.compile(rf"({'|'.join(FIELDS)})\b:?\s+(.*)")
 ARGUMENT = re.compile(r"(\*{0,2}\w+(?:, \*{0,2}\w+)*):\s+(.*)")
 SHAPE = re.compile(r"\((?:\.\.\.|[\w +*-]+)(?:, ?[\w +*-]+)*,?\)")
@@ -75,7 +75,9 @@ def restructured(text, names=(), scope="minigpt2", heading="Arguments"):
                 continue
             kind, content = block
             if kind in TEXT:
-                lines += [*_field_list(fields, heading), *TEXT[kind][:-1], TEXT[kind][-1] + inline(content, scope, own), ""]
+                lines += _field_list(fields, heading)
+                lines += [".. rst-class:: later", ""] if kind == "later" else []
+                lines += [TEXT[kind] + inline(content, scope, own), ""]
                 fields = []
             else:
                 fields.append((kind, inline(content, scope, own)))
