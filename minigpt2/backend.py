@@ -30,7 +30,7 @@ def module_of(device):
     """The module whose arrays live on a device.
 
     device: "numpy", the host, or "cupy", the current CUDA device
-    raises: ValueError for another name, and where CuPy or a CUDA device is missing.
+    raises: ValueError for any other name, and when CuPy or a CUDA device is missing.
     """
     if device == "numpy":
         return np
@@ -40,7 +40,7 @@ def module_of(device):
         cupy = importlib.import_module("cupy")
     except ImportError as error:
         raise ValueError(
-            f"device 'cupy' needs CuPy, which cannot be imported ({error}): pip install 'minigpt2[cupy]'"
+            f"device 'cupy' needs CuPy, which cannot be imported ({error}): pip install -e '.[cupy]'"
         ) from None
     if not cupy.is_available():
         raise ValueError("device 'cupy' needs a CUDA device and its driver, and CuPy finds none; use 'numpy'")
@@ -48,15 +48,15 @@ def module_of(device):
 
 
 def to_host(x):
-    """``x`` as NumPy's: copied from the device if it is there, itself if not."""
+    """``x`` as a NumPy array: a copy if it is on the device, ``x`` itself if not."""
     return x if on_host(x) else x.get()
 
 
 def device_generator(rng, xp):
     """A random generator that draws where the arrays of ``xp`` live.
 
-    For NumPy that is ``rng`` itself. For CuPy it is a new generator, seeded with a number that is drawn from ``rng``:
-    whoever keeps the state of ``rng`` can draw everything on the device again.
+    For NumPy that is ``rng`` itself. For CuPy it is a new generator, seeded with a number drawn from ``rng``: the
+    state of ``rng`` is enough to repeat every draw on the device.
 
     rng: numpy.random.Generator, or None, which stays None
     """
@@ -71,9 +71,9 @@ def address(x):
 
 
 def at_a_time(x, cached):
-    """How many elements of x to work on at a time: on the host ``cached``, so many that they fit into its cache.
+    """How many elements of x to process at a time: on the host ``cached``, a number that fits into its cache.
 
-    On a device many more, where each call costs the same for few as for many.
+    On a device many more, since a call there costs the same for few as for many.
     """
     return cached if on_host(x) else max(cached, DEVICE_CHUNK)
 
@@ -81,7 +81,7 @@ def at_a_time(x, cached):
 def add_rows(table, ids, rows):
     """``table[ids] += rows`` in place, except that an id that occurs twice counts twice.
 
-    On a device they are added in any order, so that the last digits differ from one call to the next.
+    On a device the rows are added in no fixed order, so the last digits differ from one call to the next.
 
     table: (V, C); ids: (N,) integers; rows: (N, C)
     """
@@ -96,7 +96,7 @@ def masked_mean(x, mask):
     """The mean of the elements of x (N,) where mask (N,) holds."""
     if on_host(x):
         return x[mask].mean()
-    total = array_module(x).where(mask, x, 0).sum()  # x[mask] would wait until its size is known
+    total = array_module(x).where(mask, x, 0).sum()  # x[mask] would have to wait until its size is known
     return total / mask.sum().astype(x.dtype)
 
 
@@ -108,7 +108,7 @@ def keep_freed_memory():
     fault on first touch; a training step of pure functions that return fresh arrays spends up to a
     third of its time there. All three settings are needed: the first lets arrays up to 1 GiB come from
     the heap, the second keeps the heap from shrinking, the third lets threads share it. The first model calls
-    this, unless the environment says MINIGPT2_MALLOPT=0. Has no effect where there is no glibc.
+    this, unless the environment says MINIGPT2_MALLOPT=0. Without glibc it has no effect.
     """
     if os.environ.get("MINIGPT2_MALLOPT") == "0":
         return

@@ -1,4 +1,4 @@
-"""The numbers that make one GPT-2 differ from another, under Hugging Face's names."""
+"""The numbers that distinguish one GPT-2 from another, under Hugging Face's names."""
 
 import dataclasses
 import os
@@ -19,7 +19,7 @@ PRESETS = {  # the four released sizes, under their names on the hub
     "gpt2-xl": {"n_layer": 48, "n_head": 25, "n_embd": 1600},
 }
 
-# Variations that Hugging Face's configuration can describe but that GPT-2 as released does not have.
+# Variations that Hugging Face's configuration can describe but GPT-2 as released does not have.
 FIXED_BY_GPT2 = {
     "activation_function": "gelu_new",
     "scale_attn_weights": True,
@@ -27,7 +27,7 @@ FIXED_BY_GPT2 = {
     "add_cross_attention": False,
 }
 
-MAX_SIZE = 2**31 - 1  # of anything: what is above is no size, but a fault in a file
+MAX_SIZE = 2**31 - 1  # for any size; a larger number is a fault in the file
 
 
 @dataclass(frozen=True)
@@ -37,21 +37,21 @@ class GPT2Config:
     raises: TypeError or ValueError when a number is of the wrong kind or out of range.
     """
 
-    vocab_size: int = 50257  # V, tokens that there are
-    n_positions: int = 1024  # P, the most tokens it can look at
-    n_embd: int = 768  # C, channels: the numbers that stand for a token
-    n_layer: int = 12  # blocks
+    vocab_size: int = 50257  # V, tokens in the vocabulary
+    n_positions: int = 1024  # P, the most tokens the model can look at
+    n_embd: int = 768  # C, channels: numbers per token
+    n_layer: int = 12  # number of blocks
     n_head: int = 12  # H, attention heads, a divisor of n_embd
     n_inner: int | None = None  # F, width of the feed-forward network; None: 4 C
-    embd_pdrop: float = 0.1  # while training: of dropping a number of the embeddings,
+    embd_pdrop: float = 0.1  # while training, the probability of dropping a number of the embeddings,
     attn_pdrop: float = 0.1  # an attention probability,
-    resid_pdrop: float = 0.1  # a number that a sub-layer adds to the stream
+    resid_pdrop: float = 0.1  # a number in a sub-layer's output
     layer_norm_epsilon: float = 1e-5  # eps of every layer norm
     initializer_range: float = 0.02  # standard deviation of new weights
     tie_word_embeddings: bool = True  # whether the output layer is the token embedding
-    head_layers: int = 1  # above 1: an output layer of so many; GPT-2 as released has one
-    bos_token_id: int | None = None  # <|endoftext|>, which begins ...
-    eos_token_id: int | None = None  # ... and ends a document, if there is one
+    head_layers: int = 1  # layers of the output layer; GPT-2 as released has one, above 1 it is a deep head
+    bos_token_id: int | None = None  # <|endoftext|>, if there is one: it begins ...
+    eos_token_id: int | None = None  # ... and ends a document
 
     def __post_init__(self):
         for check, names in CHECKS.items():
@@ -72,9 +72,9 @@ class GPT2Config:
 
     @classmethod
     def from_dict(cls, values: dict) -> "GPT2Config":
-        """Read the content of a Hugging Face config.json; keys that do not change the model are passed over.
+        """Read the contents of a Hugging Face config.json; keys that do not change the model are ignored.
 
-        raises: ValueError when a value is of the wrong kind or out of range, or asks for what GPT-2 does not have.
+        raises: ValueError when a value is of the wrong kind or out of range, or asks for something GPT-2 does not have.
         """
         for name, wanted in FIXED_BY_GPT2.items():
             if values.get(name, wanted) != wanted:
@@ -89,7 +89,7 @@ class GPT2Config:
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike) -> "GPT2Config":
-        """Read a folder's config.json; errors as ``from_dict``, naming the file, and FileNotFoundError."""
+        """Read a folder's config.json; raises as ``from_dict``, naming the file, and FileNotFoundError."""
         values = checkpoint.read_config(folder)
         try:
             return cls.from_dict(values)
@@ -97,9 +97,9 @@ class GPT2Config:
             raise ValueError(f"{Path(folder) / checkpoint.CONFIG}: {error}") from None
 
     def to_dict(self) -> dict:
-        """The content of a config.json that Hugging Face's transformers understands.
+        """The contents of a config.json that Hugging Face's transformers understands.
 
-        Unless head_layers is above 1: that model is not one of theirs, and is not called so.
+        A model with head_layers above 1 is not one of theirs, and is not labelled as one.
         """
         values = {
             "architectures": ["GPT2LMHeadModel"],
@@ -117,7 +117,7 @@ class GPT2Config:
         return dict(self.iter_shapes())
 
     def iter_shapes(self):
-        """Yield the pairs of ``parameter_shapes`` one by one, of which a hostile config.json can ask for any number."""
+        """Yield the pairs of ``parameter_shapes`` one by one: a hostile config.json can ask for any number of them."""
         V, P, C, F = self.vocab_size, self.n_positions, self.n_embd, self.n_inner or 4 * self.n_embd
         yield "wte.weight", (V, C)
         yield "wpe.weight", (P, C)
@@ -140,7 +140,7 @@ class GPT2Config:
 
 
 def _size(name, value):
-    """At least one, and not beyond what a file could hold."""
+    """Check that a value is an integer of at least 1, and not beyond the size of any real file."""
     _integer(name, value)
     if value < 1:
         raise ValueError(f"GPT2Config: {name} must be at least 1, got {reprlib.repr(value)}")
@@ -186,7 +186,7 @@ def _flag(name, value):
         raise TypeError(f"GPT2Config: {name} must be true or false, got {reprlib.repr(value)}")
 
 
-CHECKS = {  # of each field
+CHECKS = {  # and the fields each applies to
     _size: ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "head_layers"),
     _size_or_none: ("n_inner",),
     _probability: ("embd_pdrop", "attn_pdrop", "resid_pdrop"),

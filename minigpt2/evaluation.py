@@ -16,7 +16,7 @@ from minigpt2.data.token_file import encode_documents
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The loss of a model on a text, in nats, with what it is an average over.
+    """The loss of a model on a text, in nats, and the counts to average it over.
 
     nats: sum of -log p over the predicted tokens; tokens, characters: how many were predicted
     """
@@ -32,7 +32,7 @@ class Evaluation:
 
     @property
     def loss_per_character(self):
-        """Nats per character, with which models of different vocabularies can be compared."""
+        """Nats per character, by which models with different vocabularies can be compared."""
         return self.nats / self.characters
 
     @property
@@ -61,15 +61,15 @@ def evaluate(model, tokenizer, text, stride=None, progress=False):
     texts = [text] if isinstance(text, str) else text
     ids = np.asarray(encode_documents(tokenizer, texts))
     nats = total_nats(model, ids, stride, progress=progress)
-    # Every character but those of the first token, which nothing predicts.
+    # All characters but those of the first token, which nothing predicts.
     return Evaluation(nats, ids.size - 1, max(sum(map(len, texts)) - len(tokenizer.decode(ids[:1])), 1))
 
 
 def total_nats(model, ids, stride=None, context=None, progress=False):
     """-log p of every token but the first, summed.
 
-    Windows of ``context`` tokens begin every ``stride`` tokens; in each only those tokens count that
-    the window before has not predicted. A small stride gives every token a long context and costs
+    Windows of ``context`` tokens begin every ``stride`` tokens; in each, only the tokens count that
+    the previous window has not predicted. A small stride gives every token a long context and costs
     context / stride passes over the text.
 
     ids: (N,) integers
@@ -82,7 +82,7 @@ def total_nats(model, ids, stride=None, context=None, progress=False):
     P = model.config.n_positions
     ids = np.asarray(ids)
     if ids.size < 2:
-        raise ValueError(f"evaluate: the text has {ids.size} tokens, at least 2 are needed: the first is given")
+        raise ValueError(f"evaluate: the text has {ids.size} tokens, but at least 2 are needed: the first is given")
     context = P if context is None else context
     if not 1 <= context <= P:
         raise ValueError(f"evaluate: context must be 1 ... {P} tokens, got {context}")
@@ -106,8 +106,8 @@ def total_nats(model, ids, stride=None, context=None, progress=False):
 def masked_loss(model, ids, mask_id, seed=0, progress=False):
     """How well a masked language model guesses hidden tokens: mean -log p, in nats per hidden token.
 
-    Windows of n_positions tokens that do not overlap, without the tokens that are left over; the same seed hides the
-    same tokens.
+    Windows of n_positions tokens do not overlap, and the tokens left over at the end are not used; the same seed
+    hides the same tokens.
 
     ids: (N,) integers; mask_id, seed: as in ``minigpt2.data.mask_tokens``
     raises: ValueError when there is no token.

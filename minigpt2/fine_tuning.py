@@ -1,4 +1,4 @@
-"""Fine-tuning (section 3.3): which parameters of a trained model change, all, some, or low-rank adapters.
+"""Fine-tuning (notebook 3.3): the parameters of a trained model that change: all, some, or low-rank adapters.
 
 Shapes: I inputs and O outputs of a weight, r rank.
 """
@@ -15,12 +15,12 @@ TARGETS = ("attn.c_attn", "attn.c_proj")  # the weights that get an adapter, in 
 
 
 def trainable(params, freeze):
-    """The parameters that are left when some are frozen.
+    """The parameters left to train when some are frozen.
 
     params: nested dict of arrays
-    freeze: names, of a parameter or of a part with all that is in it: "wte", "h.0", "h.1.attn", "ln_f.bias"
-    returns dict from dotted name to array, the very same arrays, for an optimizer.
-    raises: ValueError for a name that fits nothing, and when nothing is left.
+    freeze: names of parameters, or of parts with everything in them: "wte", "h.0", "h.1.attn", "ln_f.bias"
+    returns dict from dotted name to array, not a copy, for an optimizer.
+    raises: ValueError for a name that matches nothing, and when nothing is left.
     """
     leaves = flatten(params)
     left = dict(leaves)
@@ -37,9 +37,9 @@ def trainable(params, freeze):
 
 
 class LoRA:
-    """Low-rank adapters beside the weights of attention: the only thing that is trained.
+    """Low-rank adapters beside the weights of attention; nothing else is trained.
 
-    ``lora.params`` are the adapters, nested dict; ``model.params`` always hold the merged weights.
+    ``lora.params`` are the adapters, a nested dict; ``model.params`` always hold the merged weights.
     Source: Hu et al. 2022, "LoRA: Low-Rank Adaptation of Large Language Models", section 4.
     """
 
@@ -48,8 +48,8 @@ class LoRA:
 
             A ~ normal(0, 1 / sqrt(I)),  B = 0
 
-        model: GPT2, whose present weights are frozen; rank: r, 1 or more; alpha: see ``lora_forward``
-        seed:  of A
+        model: GPT2, whose current weights are frozen; rank: r, 1 or more; alpha: see ``lora_forward``
+        seed:  for A
         raises: ValueError when the rank is not below the number of channels.
         """
         C = model.config.n_embd
@@ -78,7 +78,7 @@ class LoRA:
         self.merge()
 
     def merge(self):
-        """Write W + (alpha / r) A B into the model, after each change of the adapters."""
+        """Write W + (alpha / r) A B into the model; needed after each change of the adapters."""
         self._caches = {}
         adapters = flatten(self.params)
         for name, weight in self._merged.items():
@@ -86,12 +86,12 @@ class LoRA:
             weight[...], self._caches[name] = lora_forward(self.frozen[name], *pair, self.alpha)
 
     def state(self):
-        """What ``restore`` needs, dict from name to array: frozen weights and adapters."""
+        """The arrays that ``restore`` needs, a dict by name: frozen weights and adapters."""
         frozen = {f"frozen.{name}": weight for name, weight in self.frozen.items()}
         return frozen | {f"adapter.{name}": adapter for name, adapter in flatten(self.params).items()}
 
     def restore(self, tensors):
-        """Take up frozen weights and adapters that ``state`` gave, and merge them."""
+        """Restore the frozen weights and adapters that ``state`` returned, and merge them."""
         for name, array in self.state().items():
             array[...] = array_module(array).asarray(tensors[name])
         self.merge()

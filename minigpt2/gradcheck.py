@@ -12,16 +12,16 @@ import numpy as np
 from minigpt2.parameters import flatten, shapes_of
 
 # Below this size a gradient is compared absolutely: the difference quotient itself is off by about
-# 1e-16 |f| / step = 1e-10, which is noise beside 1e-3 * tolerance but not beside a gradient that is zero.
+# 1e-16 |f| / step = 1e-10, which is little beside 1e-3 * tolerance but not beside a gradient that is zero.
 SMALL = 1e-3
 
 
 @dataclass(frozen=True)
 class InputCheck:
-    """One input's gradient where the two disagree most.
+    """One input's gradient, at the element where backward pass and differences disagree most.
 
     error: largest |analytic - numeric| over the input, relative to its largest gradient
-    index, analytic, numeric: that element and its two gradients
+    index, analytic, numeric: the element and its two gradients
     """
 
     name: str
@@ -34,7 +34,7 @@ class InputCheck:
 
 @dataclass(frozen=True)
 class GradientReport:
-    """What ``gradient_check`` found: true in a condition when it passed, a table when printed."""
+    """The result of ``gradient_check``: true in a condition if it passed, a table when printed."""
 
     checks: list
     tolerance: float
@@ -76,11 +76,11 @@ def gradient_check(
     whose backward returns zeros would pass.
 
     forward:   (*inputs) -> (y, cache); must give the same y each time, so seed dropout inside
-    backward:  (dy, cache) -> the gradients of the float inputs, in their order; one gradient may come alone
+    backward:  (dy, cache) -> the gradients of the float inputs, in their order; a single one need not be in a tuple
     inputs:    the arguments of forward: a sequence, or a dict of keywords. Arrays of float64 and nested
-               dicts or lists of them are checked; everything else (ids, numbers) is passed on as it is.
+               dicts or lists of them are checked; everything else (ids, numbers) is passed on unchanged.
     tolerance: bound on the error relative to each input's largest gradient
-    step:      h; seed: of dy
+    step:      h; seed: for dy
     returns GradientReport.
     raises: TypeError when a float input is not float64; ValueError when there is nothing to check or the
         number or shape of the gradients is wrong.

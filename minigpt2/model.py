@@ -42,14 +42,14 @@ def block_forward(x, params, config, causal=True, rng=None, *, past=None, keep=T
     config: GPT2Config
     causal: False lets every token see all others, as in BERT
     rng:    numpy.random.Generator for dropout while training; None: no dropout
-    returns y (B, T, C) and the cache for ``block_backward``; in it resid_mid and resid_post (B, T, C) are
+    returns y (B, T, C) and the cache for ``block_backward``, in which resid_mid and resid_post (B, T, C) are
         the residual stream after each sub-layer.
     Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.3.
 
     Not for a first reading: past and keep are those of ``attention_forward``.
     """
     H, eps = config.n_head, config.layer_norm_epsilon
-    y, ln_1 = layer_norm_forward(x, **params["ln_1"], eps=eps)  # (B, T, C), and all below
+    y, ln_1 = layer_norm_forward(x, **params["ln_1"], eps=eps)  # (B, T, C), like everything below
     y, attn = attention_forward(y, params["attn"], H, causal, config.attn_pdrop, rng, past=past, keep=keep)
     y, attn_dropout = dropout_forward(y, config.resid_pdrop, rng)
     mid, _ = residual_forward(x, y)
@@ -67,7 +67,7 @@ def block_forward(x, params, config, causal=True, rng=None, *, past=None, keep=T
 def block_backward(dy, cache, *, out=None, dcache=None):
     """Gradients of ``block_forward``, in reverse order.
 
-    Stream and branch both read x, so that their gradients add.
+    Stream and branch both read x, so their gradients add.
 
     dy: (B, T, C) gradient of the output
     returns dx (B, T, C) and grads, nested like ``params``.
@@ -102,19 +102,19 @@ def gpt2_forward(ids, params, config, causal=True, rng=None, *, past=None, posit
 
         x = dropout(wte[ids] + wpe[0 ... T-1])
         x = block(x)                for each of n_layer blocks
-        logits = layer_norm(x) wte^T        or another output layer, where the model has one
+        logits = layer_norm(x) wte^T        or the model's own output layer, if it has one
 
     ids:    (B, T) integers
     params: nested dict with the names of the released checkpoints
     config, causal, rng: as in ``block_forward``
     returns logits (B, T, V) and the cache for ``gpt2_backward``; ``cache["h"][3]["attn"]["probs"]``
         are the attention maps (B, H, T, S) of block 3, counted from 0.
-    raises: ValueError when ids are not (B, T), or empty; as the components.
+    raises: ValueError when ids are not (B, T), or empty; and as the components.
     Source: Radford et al. 2018, eq. 2; Radford et al. 2019, section 2.3.
 
-    Not for a first reading: past are KeyValueCaches, whose tokens ids continue; positions is a slice of the T
-    positions whose logits are wanted; keep=False lets go of each block's cache at once, where no backward pass
-    follows.
+    Not for a first reading: past is the KeyValueCaches of the tokens that ids continue; positions is a slice:
+    logits are computed for these of the T positions only; keep=False drops each block's cache at once, for when no
+    backward pass follows.
     """
     if ids.ndim != 2 or 0 in ids.shape:
         raise ValueError(f"ids must be (B, T), at least one token each, got shape {ids.shape}")
@@ -133,7 +133,7 @@ def gpt2_forward(ids, params, config, causal=True, rng=None, *, past=None, posit
 def gpt2_backward(dlogits, cache, *, out=None, dcache=None):
     """Gradients of ``gpt2_forward`` (without ``past``, with ``keep`` and all positions), in reverse order.
 
-    Where the output layer is the token embedding, its matrix collects the gradient of both uses.
+    If the output layer is the token embedding, its matrix collects the gradients of both uses.
 
     dlogits: (B, T, V) gradient of the logits
     returns dx (B, T, C), the gradient of the sum of the embeddings, and grads, nested like ``params``.
@@ -155,7 +155,7 @@ def gpt2_backward(dlogits, cache, *, out=None, dcache=None):
     dx = dropout_backward(dx, cache["embd_dropout"])
     dx, dweight = position_backward(dx, cache["wpe"], out=out["wpe"])
     wpe = {"weight": dweight}
-    tied = "wte" in output  # then the output layer's share of its gradient is there already
+    tied = "wte" in output  # then this array already holds the output layer's share
     share = output["wte"]["weight"] if tied else None
     wte = {"weight": embedding_backward(dx, cache["wte"], out=out["wte"], add_to=share)}
     return dx, {"wte": wte, "wpe": wpe, "h": h, "ln_f": ln_f} | ({} if tied else output)
@@ -167,13 +167,13 @@ class GPT2:
     def __init__(self, config: GPT2Config, seed: int = 0, dtype: str = "float32"):
         """A new model, initialised as in section 2.3 of the paper.
 
-            weights ~ normal(0, 0.02), those that end a residual branch (c_proj) / sqrt(2 n_layer)
+            weights ~ normal(0, 0.02); the last of each residual branch (c_proj) is divided by sqrt(2 n_layer)
             biases 0, gains of layer norms 1
 
-        That is transformers' way; OpenAI's code begins with normal(0, 0.01) for wpe. Hidden layers of a deep head,
-        around which no residual stream leads, are normal(0, sqrt(2 / C)).
+        This is what transformers does; OpenAI's code starts wpe at normal(0, 0.01). Hidden layers of a deep head, which
+        no residual connection bypasses, are normal(0, sqrt(2 / C)).
 
-        config: GPT2Config; seed: of the random weights; dtype: "float32" or "float64"
+        config: GPT2Config; seed: for the random weights; dtype: "float32" or "float64"
         Sources: Radford et al. 2019, section 2.3, for the scaling of residual layers; He et al. 2015, "Delving
             Deep into Rectifiers", eq. 10, for the head.
         """
@@ -195,13 +195,13 @@ class GPT2:
         """Load trained weights.
 
         name_or_path: a folder in Hugging Face's layout (config.json, model.safetensors); "shakespeare",
-            the small model inside this package; or a released one, downloaded once into a cache:
+            the small model inside this package; or a released model, downloaded once into a cache:
             "gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl", "distilgpt2"
         dtype: "float32" or "float64", to compute in; files may hold float16 or bfloat16 as well
-        raises: ValueError when the name is unknown, a file is damaged or they do not fit, naming the tensors;
-            FileNotFoundError. Nothing that config.json asks for gets memory before the weights are there.
+        raises: ValueError when the name is unknown, a file is damaged or the files do not match, naming the tensors;
+            FileNotFoundError. No memory is allocated for config.json before the weights are known to fit it.
         """
-        from minigpt2.storage import hub  # imports requests, which takes longer than the rest together
+        from minigpt2.storage import hub  # imports requests, which takes longer than everything else together
 
         folder = hub.locate(name_or_path)
         model = cls.__new__(cls)
@@ -219,11 +219,11 @@ class GPT2:
     def to(self, device: str) -> "GPT2":
         """Move the parameters to a device, in place and in one transfer.
 
-        What was made for the parameters as they were, an optimizer or adapters, is to be made anew.
+        An optimizer or adapters made for the old arrays must be created again.
 
         device: "numpy", the host, or "cupy", the current CUDA device
         returns the model itself.
-        raises: ValueError for another name, and where CuPy or a CUDA device is missing.
+        raises: ValueError for any other name, and when CuPy or a CUDA device is missing.
         """
         self.params = moved(self.params, module_of(device))
         return self
@@ -231,10 +231,10 @@ class GPT2:
     def with_head(self, layers: int, seed: int = 0) -> "GPT2":
         """A copy of this model whose output layer is replaced by ``layers`` new ones; everything else is kept.
 
-        The conversion that the document describes in section 3.1, with four, from a masked to a causal model.
+        With four, this is the conversion from a masked to a causal model that the document describes in section 3.1.
 
-        layers: fully-connected layers with a GELU between, see ``head_forward``; 1 for a new matrix (V, C)
-        seed:   of their random weights
+        layers: fully-connected layers with GELUs between them, see ``head_forward``; 1 for a new matrix (V, C)
+        seed:   for their random weights
         """
         config = dataclasses.replace(self.config, head_layers=layers, tie_word_embeddings=False)
         model = GPT2(config, seed, self.params["wte"]["weight"].dtype).to(self.device)
@@ -245,10 +245,10 @@ class GPT2:
         return model
 
     def save_pretrained(self, folder: str | os.PathLike, dtype: str = "float32") -> None:
-        """Write config.json and model.safetensors, which transformers' GPT2LMHeadModel opens as well (without a
-        deep head).
+        """Write config.json and model.safetensors, which transformers' GPT2LMHeadModel can open too (unless there is
+        a deep head).
 
-        dtype: "float32", "float16" or "bfloat16", on disk
+        dtype: on disk: "float32", "float16" or "bfloat16"
         """
         parameters = flatten(moved(self.params, np))
         checkpoint.write_checkpoint(folder, self.config.to_dict(), parameters, dtype)
@@ -263,7 +263,7 @@ class GPT2:
 
     @property
     def num_parameters(self) -> int:
-        """How many numbers there are to learn; 124,439,808 for "gpt2"."""
+        """The number of trainable parameters; 124,439,808 for "gpt2"."""
         return sum(parameter.size for parameter in flatten(self.params).values())
 
     def forward(self, ids, rng=None, causal=True, *, past=None, positions=slice(None), keep=True):
@@ -287,7 +287,7 @@ class GPT2:
     def loss(
         self, ids: np.ndarray | list, targets: np.ndarray | list, label_smoothing: float = 0.0, causal: bool = True
     ) -> float:  # fmt: skip
-        """Mean cross-entropy in nats per counted target, without gradients; arguments as ``loss_and_grads``."""
+        """Mean cross-entropy in nats per counted target, without gradients; arguments as in ``loss_and_grads``."""
         targets = self._array(targets, "targets", check_targets)
         logits, _ = self.forward(ids, causal=causal, keep=False)
         return float(cross_entropy_forward(logits, targets, label_smoothing)[0])
@@ -299,16 +299,16 @@ class GPT2:
         """Mean cross-entropy and its gradient with respect to every parameter.
 
         ids:     (B, T) tokens
-        targets: (B, T) the token that should follow each, i.e. ids moved by one; -100 where none counts
+        targets: (B, T) the token that should follow each, i.e. ids shifted by one; -100 where none counts
         label_smoothing: see ``cross_entropy_forward``
-        rng:     numpy.random.Generator, switches the config's dropout on; on a device it gives the seed of the masks
+        rng:     numpy.random.Generator, switches the config's dropout on; on a device it seeds the masks
         causal:  False for masked language modelling
         returns loss, a float in nats per counted target, and grads, nested like ``model.params``.
         """
         targets = self._array(targets, "targets", check_targets)
         logits, cache = self.forward(ids, causal=causal, rng=rng)
         loss, loss_cache = cross_entropy_forward(logits, targets, label_smoothing)
-        dlogits = cross_entropy_backward(1.0, loss_cache, out=logits)  # nobody needs the logits any more
+        dlogits = cross_entropy_backward(1.0, loss_cache, out=logits)  # the logits are no longer needed
         _, grads = gpt2_backward(dlogits, cache, out=allocate_like(self.params))
         return float(loss), grads
 
@@ -337,9 +337,9 @@ class GPT2:
         )  # fmt: skip
 
     def key_value_cache(self, B: int, max_tokens: int | None = None) -> KeyValueCaches:
-        """An empty key/value cache for B sequences: what ``forward(ids, past=...)`` continues.
+        """An empty key/value cache for B sequences, to pass to ``forward(ids, past=...)``.
 
-        max_tokens: room to make, n_positions by default
+        max_tokens: capacity for each sequence, n_positions by default
         """
         config, weight = self.config, self.params["wte"]["weight"]
         size = (B, config.n_head, max_tokens or config.n_positions, config.n_embd // config.n_head)
@@ -347,9 +347,9 @@ class GPT2:
         return KeyValueCaches([KeyValueCache(*size, weight.dtype, xp) for _ in range(config.n_layer)])
 
     def _array(self, values, name, check):
-        """Token ids as an integer array beside the parameters; lists are welcome.
+        """Token ids as an integer array on the parameters' device; lists are welcome.
 
-        check: of the component that takes them, which can look at them on the host only
+        check: the check of the component that takes them; it can read values on the host only
         """
         array, xp = token_array(values, name), array_module(self.params["wte"]["weight"])
         if xp is np:

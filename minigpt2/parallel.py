@@ -1,11 +1,11 @@
 """Work on every core: one mechanism for products, rows of numbers, attention's heads and an optimizer's chunks.
 
-A call is cut into parts, and each core takes the next part when it is done with one. Meanwhile BLAS, which NumPy calls
-for its products, is held at one thread for each of ours. Ours sleep when there is nothing to do, while BLAS's own go on
-looking for work for up to 25 milliseconds after a product, on cores that others could use. And ours take along what is
-no product: GELU, softmax, layer norm.
+A call is cut into parts, and each core takes the next part when it has finished one. Meanwhile BLAS, which NumPy calls
+for its products, is limited to one thread for each of ours. Our threads sleep when there is nothing to do, while BLAS's
+own keep looking for work for up to 25 milliseconds after a product, on cores that others could use. And ours also run
+the operations that are not products: GELU, softmax, layer norm.
 
-How a call is cut depends on shapes alone, never on the number of threads: the same bits on one core and on many.
+How a call is cut depends on shapes alone, never on the number of threads: the bits are the same on one core as on many.
 """
 
 import functools
@@ -20,21 +20,21 @@ from threadpoolctl import ThreadpoolController
 
 from minigpt2.backend import array_module, on_host
 
-CHUNK = 1 << 17  # elements of an array that are worked on at a time: they stay in a core's cache
-FEW_ROWS = 16  # so few are multiplied by a weight as fast as the weight is read
-SMALL_PRODUCT = 1 << 23  # multiplications: a tenth of a millisecond; to wake a thread takes a third of that
-BLOCK = 512, 1024  # rows and columns of a large product that one thread computes
-ALIGNED = 64  # they are cut at multiples of this, which every kernel's width divides
+CHUNK = 1 << 17  # elements of an array processed at a time: they stay in a core's cache
+FEW_ROWS = 16  # fewer are multiplied by a weight in the time it takes to read the weight
+SMALL_PRODUCT = 1 << 23  # multiplications: a tenth of a millisecond; waking a thread takes a third of that
+BLOCK = 512, 1024  # rows and columns of a large product computed by one thread
+ALIGNED = 64  # blocks are cut at multiples of this, which every kernel's width divides
 
 
 def in_parallel(work, parts, xp=np):
-    """Call ``work(part)`` for every part, on as many threads as BLAS may use, this one among them.
+    """Call ``work(part)`` for every part, on as many threads as BLAS may use, this one included.
 
-    What ``work`` itself gives to ``in_parallel`` stays on its thread.
+    A call of ``in_parallel`` from within ``work`` stays on its thread.
 
-    parts: sequence. No part may write to what another one reads.
-    xp:    the module that does the work; on a device parts come one after the other, since it is parallel itself
-    raises: what ``work`` raises; then no further part is begun.
+    parts: sequence; no part may write where another one reads
+    xp:    the module that does the work; on a device parts run one after another, since it is parallel itself
+    raises: whatever ``work`` raises; no further part is started then.
     """
     if xp is not np:
         for part in parts:
@@ -45,10 +45,10 @@ def in_parallel(work, parts, xp=np):
 
         def share():
             try:
-                for part in remaining:  # one iterator for all threads: whoever is free takes the next part
+                for part in remaining:  # one iterator for all threads: a free thread takes the next part
                     work(part)
             finally:
-                for _ in remaining:  # after an error nothing more is begun
+                for _ in remaining:  # after an error nothing more is started
                     pass
 
         helpers = [_pool().submit(share) for _ in range(min(threads, len(parts)) - 1)]
@@ -56,7 +56,7 @@ def in_parallel(work, parts, xp=np):
             share()
         finally:
             for helper in helpers:
-                if not helper.cancel():  # it has woken up by now
+                if not helper.cancel():  # it is already awake
                     helper.result()
 
 
@@ -66,7 +66,7 @@ def matmul(x, y, out=None, plus=None):
     x: (N, I); y: (I, O); plus: (O,), added to every row; out: (N, O) array to write to, a new one by default
     """
     xp, (N, I), O = array_module(x), x.shape, y.shape[1]
-    if xp is not np or N < FEW_ROWS:  # BLAS's own threads, which are awake sooner, read a weight for a few rows
+    if xp is not np or N < FEW_ROWS:  # for a few rows, BLAS's own threads read the weight: they wake sooner
         out = xp.matmul(x, y, out=out)
         if plus is not None:
             out += plus
@@ -87,16 +87,16 @@ def matmul(x, y, out=None, plus=None):
 
 
 def by_rows(formula, *arrays):
-    """``formula(*arrays)``, a few rows at a time, for a formula that treats each row alone.
+    """``formula(*arrays)``, a few rows at a time, for a formula that treats each row separately.
 
-    The rows of a part are in the cache from the first operation to the last.
+    The rows of a part stay in the cache from the first operation to the last.
 
-    arrays: (..., C) each, alike in all but the last dimension
-    formula: returns an array, or a tuple of arrays, with a row for each row
+    arrays: (..., C) each, equal in all but the last dimension
+    formula: returns an array, or a tuple of arrays, with one row for each row given
     returns what the formula returns.
     """
     x = arrays[0]
-    if not on_host(x) or x.size <= CHUNK:  # in the cache as a whole: a second thread would be awake too late
+    if not on_host(x) or x.size <= CHUNK:  # fits into the cache whole: a second thread would wake too late
         return formula(*arrays)
     tables = [array.reshape(-1, array.shape[-1]) for array in arrays]
     N, parts = len(tables[0]), 2 * -(-x.size // (2 * CHUNK))  # an even number, for two cores
@@ -117,9 +117,9 @@ def by_rows(formula, *arrays):
 
 
 def _blocks(N, O):
-    """Pairs of slices that cover an (N, O) product: blocks of about BLOCK, an even number of them.
+    """Pairs of slices that cover an (N, O) product: an even number of blocks, each of about BLOCK.
 
-    A thread packs both factors of its block anew, which costs the more, the smaller the block.
+    A thread packs both factors again for each block: the smaller the block, the higher the cost.
     """
     down, across = -(-N // BLOCK[0]), -(-O // BLOCK[1])
     if down * across % 2:
@@ -128,14 +128,14 @@ def _blocks(N, O):
 
 
 def _cuts(length, parts, aligned=ALIGNED):
-    """Slices of about equal length, multiples of ``aligned`` but the last, that cover so many rows or columns."""
+    """Slices of about equal length that cover ``length`` rows or columns; all but the last are cut at ``aligned``."""
     bounds = [min(length, -(-length * i // parts // aligned) * aligned) for i in range(parts)] + [length]
     return [slice(start, stop) for start, stop in pairwise(bounds) if start < stop]
 
 
 @contextmanager
 def _blas_at_one_thread():
-    """Hold BLAS at one thread; gives how many it had, which is 1 where somebody holds it already."""
+    """Limit BLAS to one thread; yields the number it had, which is 1 if it was limited already."""
     threads = _threads()
     held = [(library, library.get_num_threads()) for library in _blas()] if threads > 1 else []
     for library, _ in held:
@@ -148,13 +148,13 @@ def _blas_at_one_thread():
 
 
 def _threads():
-    """As many as BLAS may use: who limits the one means the other too."""
+    """As many as BLAS may use: a limit on the one is meant for the other too."""
     return _blas()[0].get_num_threads() if _blas() else _cores()
 
 
 @functools.cache
 def _blas():
-    """The BLAS libraries whose threads can be set; none where NumPy came with one that threadpoolctl does not know."""
+    """The BLAS libraries whose threads can be set; none if NumPy came with one unknown to threadpoolctl."""
     return [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
 
 

@@ -2,7 +2,7 @@
 
 ``params["h"][3]["attn"]["c_attn"]["weight"]`` and the checkpoint's ``h.3.attn.c_attn.weight`` are the
 same array, and that array is a view into one flat buffer that holds every parameter: the matrices
-first, then the vectors. The gradients and the optimizer's moments are laid out alike, so that an
+first, then the vectors. The gradients and the optimizer's moments have the same layout, so an
 optimizer walks four long rows of numbers and need not know that a model exists.
 """
 
@@ -17,7 +17,7 @@ def flatten(tree: dict | list, prefix: str = "") -> dict:
     """Dotted names of a nested tree: ``{"h": [{"ln_1": {"bias": b}}]}`` -> ``{"h.0.ln_1.bias": b}``.
 
     tree: dicts and lists, nested as you like, with anything else as leaves.
-    returns: dict from name to leaf, the very same objects, in the tree's order.
+    returns: dict from name to leaf, not a copy, in the tree's order.
     """
     items = tree.items() if isinstance(tree, dict) else enumerate(tree)
     leaves = {}
@@ -49,10 +49,10 @@ def unflatten(leaves: dict) -> dict:
 
 
 def layout(shapes):
-    """Where each parameter lies in the flat buffer: matrices first, then vectors.
+    """The place of each parameter in the flat buffer: matrices first, then vectors.
 
     shapes: dict from dotted name to shape.
-    returns: (dict from name to slice, number of elements in matrices, number of all elements).
+    returns: (dict from name to slice, number of elements in matrices, number of elements in all).
     """
     slices, start, matrix_end = {}, 0, 0
     for name in sorted(shapes, key=lambda name: len(shapes[name]) < 2):  # stable: keeps the tree's order
@@ -74,14 +74,14 @@ def allocate(shapes, dtype, xp):
 
 
 def allocate_like(params):
-    """An uninitialised tree of the same names, shapes, dtype and array module as ``params``."""
+    """An uninitialised tree with the same names, shapes, dtype and array module as ``params``."""
     leaves = flatten(params)
     first = next(iter(leaves.values()))
     return allocate(shapes_of(leaves), first.dtype, array_module(first))
 
 
 def moved(params, xp):
-    """The tree as arrays of ``xp``: ``params`` itself if it is there; else its flat buffer crosses in one transfer."""
+    """The tree as arrays of ``xp``: ``params`` itself if it is one already, else a copy, moved in one transfer."""
     leaves = flatten(params)
     if array_module(next(iter(leaves.values()))) is xp:
         return params
@@ -95,7 +95,7 @@ def shapes_of(leaves):
 
 
 def flat_view(leaves):
-    """The flat buffer under a tree that ``allocate`` made, or a packed copy of any other tree.
+    """The flat buffer under a tree made by ``allocate``, or a packed copy of any other tree.
 
     leaves: dict from dotted name to array, as ``flatten`` gives it.
     returns: (flat, shared): a 1-D array in the order of ``layout``, and whether writing to it

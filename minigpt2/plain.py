@@ -1,9 +1,9 @@
 # fmt: off
 """GPT-2 on one page, gradient included: every component as its formula and its gradient, the model, its training.
 
-`_backward` takes the gradient of the `_forward`'s result, and the cache (of softmax: the result). Input is not checked.
+`_backward` takes the gradient of the `_forward`'s result, and the cache (softmax: the result). Input is not checked.
 `params` and `grads` are trees, named as in Hugging Face's files; 2.5.x are the notebooks. Shapes: B batch, T time
-(tokens), S = T keys, C channels, H heads, D = C / H, F = 4 C, V vocabulary, P positions; I in, O out, N all in front.
+(tokens), S = T keys, C channels, H heads, D = C / H, F = 4 C, V vocabulary, P positions; I in, O out, N all leading.
 """
 import numpy as np
 
@@ -17,7 +17,7 @@ def embedding_backward(dy, cache):
     np.add.at(dweight, ids, dy)  # dweight[ids] += dy would count a token that occurs twice only once
     return dweight  # (V, C)
 
-def unembedding_forward(x, weight):  # the output layer; weight is the embedding's where they are tied
+def unembedding_forward(x, weight):  # the output layer; weight is the embedding's if they are tied
     return x @ weight.T, (x, weight)  # (N, C) @ (C, V) -> (N, V)
 def unembedding_backward(dlogits, cache):
     x, weight = cache
@@ -109,7 +109,7 @@ def layer_norm_backward(dy, cache):
     return rstd * (dx_hat - along_1 - x_hat * along_x_hat), rows(dy * x_hat).sum(axis=0), rows(dy).sum(axis=0)
 
 def dropout_forward(x, p, rng):  # not in the model below: GPT-2's released code has none
-    mask = (rng.random(x.shape, dtype=np.float32) >= p).astype(x.dtype) / (1 - p)  # / (1 - p): the mean stays
+    mask = (rng.random(x.shape, dtype=np.float32) >= p).astype(x.dtype) / (1 - p)  # / (1 - p) keeps the mean
     return x * mask, mask
 def dropout_backward(dy, mask):
     return dy * mask
@@ -201,7 +201,7 @@ def rows(x):
     return x.reshape(-1, x.shape[-1])  # (..., C) -> (N, C)
 def named(dweight, dbias):
     return {"weight": dweight, "bias": dbias}
-def leaves(tree):  # the arrays of a tree: of a dict by name, of a list by index
+def leaves(tree):  # the arrays of a tree: a dict's by name, a list's by index
     if isinstance(tree, np.ndarray):
         return [tree]
     return [leaf for i in (sorted(tree) if isinstance(tree, dict) else range(len(tree))) for leaf in leaves(tree[i])]

@@ -1,10 +1,10 @@
-"""The evaluation report: what models write, domain by domain, and how good it is, with a number for each claim.
+"""The evaluation report: the quality of models and of their texts, domain by domain, a number for each claim.
 
     quality     how well a model predicts a text that it was not trained on, in bits per character
-    coherence   how much the far context helps it to do so, and how seldom its own texts repeat themselves
+    coherence   how much the far context helps it to do so, and how rarely its own texts repeat themselves
     diversity   how much its texts differ within and from one another
 
-Every measure of a model's text stands beside that of the text which a human wrote in the same place.
+Every measure of a model's text is shown beside the same measure of the human text in that place.
 Shapes: B samples, T tokens.
 """
 
@@ -22,7 +22,7 @@ from minigpt2.measures import distinct_n, repeated_n_grams, self_bleu
 from minigpt2.storage.files import atomic_write, write_json
 
 PROMPT_TOKENS = 16
-NEAR_TOKENS = 8  # what counts as near context: about two words for characters, half a line for a large vocabulary
+NEAR_TOKENS = 8  # the near context: about two words for characters, half a line for a large vocabulary
 FIRST_CHARACTERS = regex.compile(r"(?m)^[^\S\n]*\S")  # up to the first visible character of a line
 COLOURS = "#0b559f", "#d9730d", "#2f8f5b", "#9b4fb0", "#b5342c", "#6b6b6b"
 
@@ -36,20 +36,20 @@ def evaluation_report(
         coherence = (-log2 p(text | NEAR_TOKENS tokens) + log2 p(text | all that fit)) / characters
 
     The full context moves on by half of n_positions at a time, so that a token is predicted from at least that
-    many; the near context by one token, so that it is always NEAR_TOKENS (for the first ones: all there are). In
-    tokens read, that costs two passes over the text and NEAR_TOKENS more.
+    many; the near context by one token, so that it is always NEAR_TOKENS (for the first tokens: all there are). In
+    tokens read, that costs two passes over the text, and another NEAR_TOKENS passes.
 
     The text is cut into ``samples`` equal parts. The first PROMPT_TOKENS tokens after the first line start of each
-    are a prompt, and the ``length`` tokens after them are what a human wrote there. A model continues all prompts
+    are a prompt, and the ``length`` tokens after them are the human text. A model continues all prompts
     together, once per temperature; a sample ends before <|endoftext|> if that comes first. Prompts are cut in a
-    model's own tokens, so that models of different vocabularies begin in the same places, with as many tokens but
-    not as many characters.
+    model's own tokens, so models with different vocabularies start in the same places, with the same number of
+    tokens but not of characters.
 
     models: {name: (GPT2, its Tokenizer or CharTokenizer)}; domains: {name: str, a text that no model has seen}
     temperatures: of the samples, each once; 0 is greedy
     samples: texts per model, domain and temperature, 2 or more; length: tokens in each, 1 or more
     top_k: as in ``minigpt2.generation.stream``
-    seed: of the draws, the same for each model, domain and temperature: none depends on what else is reported
+    seed: for the draws, the same for each model, domain and temperature: none depends on what else is reported
     progress: True shows bars on standard error
     returns a dict that JSON can hold: "settings"; "losses", a dict per domain and model, in nats and bits;
         "texts", a dict per domain, writer and temperature (None for the human) with the measures of
@@ -96,9 +96,9 @@ def evaluation_report(
 def write_report(folder, report, command=None):
     """Write what ``evaluation_report`` returned as report.md to read, report.png and report.json.
 
-    folder: made if it is not there; files of the same names are replaced
-    command: the line that makes this report again, if there is one
-    returns the path of report.md. The picture is left out when matplotlib is not installed.
+    folder: made if it does not exist; files of the same names are replaced
+    command: the command line that reproduces this report, if there is one
+    returns the path of report.md. The picture is omitted when matplotlib is not installed.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -157,7 +157,7 @@ def plot_report(path, report):
         bits = [row["bits_per_character"] for row in report["losses"] if row["model"] == name]
         places = np.arange(len(domains)) + (n - (len(models) - 1) / 2) * width
         bars = axes["bits"].bar(places, bits, 0.92 * width, color=COLOURS[n % len(COLOURS)])
-        if len(models) * len(domains) <= 12:  # more would write one number over the next
+        if len(models) * len(domains) <= 12:  # with more, the numbers would overlap
             axes["bits"].bar_label(bars, fmt="%.2f", padding=2, fontsize=9)
         drawn.append(bars)
         labels.append(_label(name, f"model {n + 1}"))
@@ -206,7 +206,7 @@ def _check(models, domains, temperatures, samples, length):
             f"{len(temperatures)}"
         )
     if len(set(temperatures)) < len(temperatures):
-        raise ValueError(f"report: each temperature once, got {' '.join(map(str, temperatures))}")
+        raise ValueError(f"report: give each temperature once, got {' '.join(map(str, temperatures))}")
     if samples < 2:
         raise ValueError(f"report: at least 2 samples are needed to compare one with another, got {samples}")
     if length < 1:
@@ -214,7 +214,7 @@ def _check(models, domains, temperatures, samples, length):
 
 
 def _passages(domain, text, name, tokenizer, samples, length):
-    """Prompts and what a human wrote after them: tokens (B, PROMPT_TOKENS + length) from evenly spaced lines."""
+    """Prompts and the human text after them: tokens (B, PROMPT_TOKENS + length) from evenly spaced lines."""
     try:
         tokenizer.encode(text)
     except ValueError as error:
@@ -248,8 +248,8 @@ def _losses(model, tokenizer, text, progress):
 
 
 def _human_texts(domain, passages, models):
-    """A row for what the human wrote, or several where vocabularies cut it in different places."""
-    writers = {}  # (prompts, continuations) -> names of the models that are given these
+    """A row for the human text, or several if the vocabularies cut it in different places."""
+    writers = {}  # (prompts, continuations) -> names of the models that get these
     for name, ids in passages.items():
         parts = ids[:, :PROMPT_TOKENS], ids[:, PROMPT_TOKENS:]
         prompts, continuations = (tuple(_decode(models[name][1], part)) for part in parts)
@@ -293,7 +293,7 @@ def _mean_over_domains(report, writer, temperature, measure):
 
 
 def _label(name, otherwise):
-    """A name as a picture can show it: the font has Latin letters, and a $ would begin a formula."""
+    """A name that a picture can show: the font has Latin letters only, and a $ would start a formula."""
     if not name.isprintable() or any(character > "\u024f" for character in name):
         return otherwise
     return (name if len(name) <= 28 else f"{name[:27]}…").replace("$", r"\$")
@@ -304,7 +304,7 @@ def _number(value, form):
 
 
 def _table(header, rows):
-    """A Markdown table that is readable as it stands: names to the left, numbers to the right."""
+    """A Markdown table that is readable as plain text: names to the left, numbers to the right."""
     rows = [[cell.replace("|", r"\|") for cell in row] for row in rows]
     columns = []
     for n, column in enumerate(zip(header, *rows, strict=True)):
@@ -327,16 +327,16 @@ def _markdown(report, picture, command):
     parts = [
         "# Evaluation report: quality, coherence, diversity\n",
         models + domains,
-        "## Quality, and what the far context is worth\n",
+        "## Quality, and the value of the far context\n",
         loss_table(report),
         "## The samples: repetition and diversity\n",
         measure_table(report),
         *(["![Bits per character; repetition and diversity over temperature](report.png)\n"] if picture else []),
-        "## What the columns are\n",
+        "## The columns\n",
         _protocol(settings),
         *(["## The command\n", f"```\n{command}\n```\n"] if command else []),
         "## Samples\n",
-        "Of each model, domain and temperature the first sample; report.json holds them all.\n",
+        "The first sample of each model, domain and temperature; report.json holds them all.\n",
         *_samples(report),
     ]
     return "\n".join(parts)
@@ -349,30 +349,30 @@ def _protocol(settings):
     return f"""\
 Quality and context, measured on all of a domain's text:
 
-- **tokens**: how many were predicted, all but the first.
+- **tokens**: the number predicted, all but the first.
 - **loss**: mean of -log p over these tokens, in nats; **perplexity**: exp(loss). Both depend on the vocabulary:
-  compare them between models of the same vocabulary only. A token is predicted from at least half of the model's
-  positions, wherever the text has as many tokens before it.
+  compare them only between models with the same one. A token is predicted from at least half of the model's
+  positions, wherever the text has that many tokens before it.
 - **bits per character**: the same sum in bits, divided by the number of characters. This is the quality; it can
-  be compared between vocabularies (Radford et al. 2019, section 3.1). Lower is better.
+  be compared across vocabularies (Radford et al. 2019, section 3.1). Lower is better.
 - **from {near} tokens**: bits per character when a token is predicted from the {near} tokens before it and no others.
-- **saved**: the difference, bits per character that the far context saves: a first number for coherence. A model
-  that knows no more than the nearest words saves nothing. {near} tokens of a large vocabulary are more text than {near}
-  of a small one: compare it between models of the same vocabulary only.
+- **saved**: the difference, the bits per character that the far context saves: a first number for coherence. A model
+  that uses only the nearest words saves nothing. {near} tokens of a large vocabulary are more text than {near}
+  of a small one: compare it only between models with the same vocabulary.
 
 The samples: a domain's text is cut into {samples} equal parts. The first {prompt} tokens after the first line start of
 each are a prompt, and the model continues each with {length} tokens, drawn{top_k} with seed {seed}, up to <|endoftext|>
-if that comes first. Only the continuation is measured. **human text** is what stands after the same prompts, as many
-tokens of it: the numbers that a model should have, neither higher nor lower. Words are in lower case and without
+if that comes first. Only the continuation is measured. **human text** is the text that follows the same prompts, the
+same number of tokens: a model's numbers should be neither higher nor lower. Words are in lower case and without
 punctuation; a Chinese character counts as a word.
 
 - **temperature**: below 1 the likely tokens are drawn more often than the model predicts, above 1 less often.
-- **words**: in all {samples} continuations together. Distinct-n falls as texts get longer, so compare only what is
-  about equally long.
+- **words**: in all {samples} continuations together. Distinct-n falls as texts get longer, so compare only texts
+  of about the same length.
 - **repeated 4-grams**: share of a text's runs of four words that occurred earlier in the same text, averaged over the
   texts; the second number for coherence (seq-rep-4; Welleck et al. 2020, "Neural Text Generation with Unlikelihood
   Training").
-- **distinct-1, -2, -3**: different words, pairs and triples of words, divided by all of them (Li et al. 2016, "A
+- **distinct-1, -2, -3**: distinct words, pairs and triples of words, divided by all of them (Li et al. 2016, "A
   Diversity-Promoting Objective Function for Neural Conversation Models").
 - **self-BLEU**: mean BLEU-4 of each text with the others as references, 0 to 100; high when the texts are alike (Zhu
   et al. 2018, "Texygen"; computed with sacrebleu, smoothing "floor" 0.1).
@@ -380,7 +380,7 @@ punctuation; a Chinese character counts as a word.
 
 
 def _samples(report):
-    """The first prompt of each domain and what everybody made of it, as Markdown."""
+    """The first prompt of each domain and every writer's continuation of it, as Markdown."""
     by_prompt = {}  # vocabularies may cut the prompt in different places
     for row in report["texts"]:
         by_prompt.setdefault((row["domain"], row["prompts"][0]), []).append(row)
@@ -392,7 +392,7 @@ def _samples(report):
 
 
 def _fenced(text):
-    """A text as a block that ends where it should: without control characters, in a fence that it does not hold."""
+    """A text as a block that ends where it should: without control characters, in a fence that it does not contain."""
     text = regex.sub(r"[^\P{C}\n\t]", "\ufffd", text)
     fence = "`" * max(3, 1 + max(map(len, regex.findall("`+", text)), default=0))
     return f"{fence}text\n{text}\n{fence}\n"

@@ -1,16 +1,16 @@
-"""The folder of a training run: one process at a time, whole checkpoints, and what the run began with.
+"""The folder of a training run: one process at a time, whole checkpoints, and the origin of the run.
 
 A run folder holds
-    settings.json       what was asked for; written last, so that a folder holds a run as soon as it holds this file
+    settings.json       the TrainingSettings; written last: a folder holds a run as soon as it holds this file
     metrics.jsonl       a line per logged step and per evaluation
-    loss.png            the same as a picture (needs matplotlib)
+    loss.png            the same as a picture (if matplotlib is installed)
     model.safetensors, config.json and the tokenizer's files: the best model so far, in Hugging Face's layout
-    checkpoint-000500/  everything that is needed to resume after step 500; the one before it is kept as well
-    .lock               locked while a process trains here; holds its number
+    checkpoint-000500/  everything needed to resume after step 500; the one before it is kept as well
+    .lock               locked while a process trains here; holds its process id
 
-A checkpoint gets its name when all of it is on the disk, and loses it before any of it is removed, so that a process
-that is killed leaves no part of one under that name. It is the last thing that is written for its step: what a killed
-process had written since is written again, the same to the last bit.
+A checkpoint gets its name when all of it is on the disk, and loses it before any of it is removed, so a process that
+is killed leaves no part of one under that name. It is the last thing written for its step: whatever a killed process
+wrote after it is written again, the same to the last bit.
 """
 
 import dataclasses
@@ -38,10 +38,10 @@ from minigpt2.storage.files import (
     write_json,
 )
 
-KEPT = 2  # checkpoints: the last one, and the one before in case that the last is damaged
-STATE = "training_state.safetensors"  # of a checkpoint: moments, adapters, random state, counters
+KEPT = 2  # checkpoints: the last one, and the one before it in case the last is damaged
+STATE = "training_state.safetensors"  # in a checkpoint: moments, adapters, random state, counters
 CHECKSUMS = "checksums.json"
-# What a killed process may leave in a run folder; the eight characters are those of ``files.atomic_write``.
+# Temporary names that a killed process may leave; the eight characters come from ``files.atomic_write``.
 LEFT_OVER = re.compile(
     r"\.(checkpoint-\d+|(settings\.json|metrics\.jsonl|loss\.png|model\.safetensors|config\.json|vocab\.json|merges\.txt"
     r"|tokenizer_config\.json)\.[a-z0-9_]{8})\.tmp"
@@ -51,7 +51,7 @@ LEFT_OVER = re.compile(
 class RunFolder:
     """A folder in which one run is trained, by one process at a time.
 
-    path: of the folder, which need not exist yet
+    path: the folder's, which need not exist yet
     """
 
     def __init__(self, path):
@@ -62,11 +62,11 @@ class RunFolder:
         """Make the folder of a new run, with its first checkpoint, and keep it locked.
 
         run: Trainer
-        raises: FileExistsError when it holds a run; BlockingIOError when another process trains there.
+        raises: FileExistsError when it holds a run; BlockingIOError when another process is training there.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         sync_folder(self.path.parent)
-        self.refuse_a_second_run()  # which began in the meantime
+        self.refuse_a_second_run()  # one may have started in the meantime
         with self.locked():
             tidy_up(self.path, run.saved)
             run.tokenizer.save_pretrained(self.path)
@@ -76,7 +76,7 @@ class RunFolder:
             write_json(self.path / "settings.json", dataclasses.asdict(run.settings))
 
     def read_settings(self, device=None):
-        """The TrainingSettings of the run, with ``device`` in the place of its own if one is given.
+        """The TrainingSettings of the run, with ``device`` in place of their own if one is given.
 
         raises: FileNotFoundError when the folder holds no run; ValueError, naming the file, when it is malformed.
         """
@@ -101,7 +101,7 @@ class RunFolder:
     # One process at a time.
 
     def refuse_a_second_run(self):
-        """Raise FileExistsError where the folder holds a run, of which steps may have been taken."""
+        """Raise FileExistsError if the folder holds a run, or a checkpoint of one that has taken steps."""
         if self.path.exists() and not self.path.is_dir():
             raise FileExistsError(f"{self.path} is a file: choose another --out, a folder for the run")
         if (self.path / "settings.json").exists() or any(map(step_of, checkpoints(self.path))):
@@ -139,10 +139,10 @@ class RunFolder:
         """Let another process train here."""
         self._lock.close()
 
-    # The state of a run, out and in.
+    # Saving the state of a run, and restoring it.
 
     def save(self, run):
-        """Write a checkpoint, which holds everything that is needed to resume; then drop those that are too old."""
+        """Write a checkpoint with everything needed to resume; then remove those that are too old."""
         state = {
             "step": run.step, "best_loss": run.best_loss if run.best_loss < math.inf else None, "stale": run.stale,
             "t": run.optimizer.t, "rng": run.rng.bit_generator.state, "origin": run.origin,
@@ -161,9 +161,9 @@ class RunFolder:
         tidy_up(self.path, run.saved)
 
     def restore(self, run, checkpoint):
-        """Put a run, made as if it began, into the state of a checkpoint, and forget what was logged after it.
+        """Put a newly made run into the state of a checkpoint, and drop the lines that were logged after it.
 
-        raises: ValueError when the state is damaged, or settings, tokenizer or data are not what they were.
+        raises: ValueError when the state is damaged, or settings, tokenizer or data have changed.
         """
         path = checkpoint / STATE
         tensors, metadata = read_tensors(path)
@@ -183,31 +183,31 @@ class RunFolder:
             origin = state["origin"]
             pieces = origin["settings"].items(), origin["vocabulary"], origin["corpora"].items()
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise ValueError(f"{path} is not the state of such a run: {error!r:.200}") from None
+            raise ValueError(f"{path} is not the state of a run with these settings: {error!r:.200}") from None
         self._compare_origin(run.origin, *pieces)
         with atomic_write(self.path / "metrics.jsonl") as file:
             file.write((checkpoint / "metrics.jsonl").read_bytes())
         tidy_up(self.path, run.saved)
 
     def _compare_origin(self, now, settings, vocabulary, corpora):
-        """Raise ValueError where what the run began with, and no checkpoint holds, has changed since."""
+        """Raise ValueError if anything the run started with, and no checkpoint holds, has changed since."""
         now = json.loads(json.dumps(now))
-        undo = f"undo that, or begin a new run with --init-from {self.path}"
+        undo = f"undo that, or start a new run with --init-from {self.path}"
         for name, value in settings:
             if name not in now["settings"] or now["settings"][name] != value:
                 present = reprlib.repr(now["settings"].get(name))
                 raise ValueError(
-                    f"{self.path / 'settings.json'}: {name:.50} was {reprlib.repr(value)} when the run began and is "
+                    f"{self.path / 'settings.json'}: {name:.50} was {reprlib.repr(value)} when the run started and is "
                     f"now {present}; {undo}"
                 )
         if now["vocabulary"] != vocabulary:
-            raise ValueError(f"the tokenizer in {self.path} is not the one with which the run began; {undo}")
+            raise ValueError(f"the tokenizer in {self.path} is not the one that the run started with; {undo}")
         for name, checksum in corpora:
             if now["corpora"].get(name) != checksum:
-                raise ValueError(f"{self.path}: {name:.200} has changed since the run began; {undo}")
+                raise ValueError(f"{self.path}: {name:.200} has changed since the run started; {undo}")
 
 
-# The checkpoints, each a folder in the run's.
+# The checkpoints, each a folder inside the run folder.
 
 
 def checkpoints(folder):
@@ -216,15 +216,15 @@ def checkpoints(folder):
 
 
 def step_of(checkpoint):
-    """How many steps had been taken."""
+    """The number of steps taken before a checkpoint was written."""
     return int(checkpoint.name.removeprefix("checkpoint-"))
 
 
 def write_checkpoint_folder(folder, step, write):
     """Make ``checkpoint-<step>`` in a run folder; one of that name is replaced.
 
-    write: (folder) -> None, writes the files into a folder that it makes
-    raises: OSError when something cannot be written; then nothing of it is left.
+    write: (folder) -> None, makes the folder and writes the files into it
+    raises: OSError when something cannot be written; nothing of it is left then.
     """
     target = folder / f"checkpoint-{step:06d}"
     temporary = _temporary(target)
@@ -242,7 +242,7 @@ def write_checkpoint_folder(folder, step, write):
 
 
 def newest_whole(folder):
-    """The newest checkpoint that holds what was written; damaged ones after it are named on standard error.
+    """The newest whole checkpoint; newer ones that are damaged are named on standard error.
 
     raises: ValueError when there is none.
     """
@@ -251,7 +251,7 @@ def newest_whole(folder):
         try:
             expected, found = read_json(checkpoint / CHECKSUMS), checksums(checkpoint)
             if wrong := sorted(name for name in expected | found if expected.get(name) != found.get(name)):
-                raise ValueError(f"{wrong[0]} is missing or not what was written")
+                raise ValueError(f"{wrong[0]} is missing or has changed")
         except (OSError, ValueError) as error:
             faults.append(f"{checkpoint} is damaged ({error})")
             continue
@@ -259,13 +259,13 @@ def newest_whole(folder):
             print(f"warning: {fault}; resuming from {checkpoint.name} instead", file=sys.stderr)
         return checkpoint
     raise ValueError(
-        f"{folder} holds no checkpoint that is whole: {'; '.join(faults) or 'there is none at all'}; nothing has been "
+        f"{folder} holds no whole checkpoint: {'; '.join(faults) or 'there is none at all'}; nothing has been "
         "changed; start a new run with another --out"
     )
 
 
 def checksums(checkpoint):
-    """The SHA-256 of each file in a checkpoint, but for checksums.json itself: dict from name to hexadecimal digits."""
+    """The SHA-256 of each file in a checkpoint except checksums.json itself: dict from name to hexadecimal digits."""
     digests = {}
     for path in sorted(checkpoint.iterdir()):
         if path.name != CHECKSUMS:
@@ -275,7 +275,7 @@ def checksums(checkpoint):
 
 
 def tidy_up(folder, step):
-    """Remove what killed processes left, and all checkpoints but the last ones up to ``step``."""
+    """Remove the leftovers of killed processes, and all checkpoints but the last ``KEPT`` up to ``step``."""
     found = checkpoints(folder)
     usable = [checkpoint for checkpoint in found if step_of(checkpoint) <= step]
     for checkpoint in found:
@@ -295,12 +295,12 @@ def remove(checkpoint):
 
 
 def _temporary(checkpoint):
-    """The name that a checkpoint has before it is whole and after it is needed."""
+    """The name of a checkpoint before it is whole, and once it is no longer needed."""
     return checkpoint.with_name(f".{checkpoint.name}.tmp")
 
 
 def read_metrics(folder):
-    """The lines of a run's metrics.jsonl as dicts; a last line that was cut off is ignored."""
+    """The lines of a run's metrics.jsonl as dicts, up to the first malformed one, such as a last line cut off."""
     path = Path(folder) / "metrics.jsonl"
     lines = []
     for line in path.read_bytes().splitlines() if path.exists() else []:

@@ -1,4 +1,4 @@
-"""What decides how a training run ends: its settings, and the two runs that have a name."""
+"""The settings of a training run, and the two runs that have a name."""
 
 import dataclasses
 import math
@@ -12,24 +12,24 @@ def _setting(default, meaning):
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Everything that decides how a run ends; the command line's flags are made from these fields.
+    """Everything that decides the outcome of a run; the command line's flags are made from these fields.
 
-    raises: TypeError for a value of another kind; ValueError when a number or name is out of its range.
+    raises: TypeError when a value has the wrong type; ValueError when a number or name is out of its range.
     """
 
     data: tuple[str, ...] = _setting(
-        ("shakespeare",), "corpora: text, .jsonl or .tokens files, or 'shakespeare' for a download; FILE:0.7 gives a "
-        "weight in the mixture, FILE:0 only evaluates"
+        ("shakespeare",), "corpora: text, .jsonl or .tokens files, or 'shakespeare' for a download; FILE:0.7 sets a "
+        "weight in the mixture, FILE:0 is only evaluated"
     )  # fmt: skip
     objective: str = _setting("causal", "'causal', predict the next token, or 'mlm', guess masked ones as BERT does")
-    init_from: str = _setting("", "a trained model to begin with, a run or a name; it brings its sizes and tokenizer")
-    head_layers: int = _setting(0, "with init_from: so many new layers in place of the output layer; 0: keep it")
+    init_from: str = _setting("", "a trained model to start from, a run or a name; sizes and tokenizer are its own")
+    head_layers: int = _setting(0, "with init_from: this many new layers in place of the output layer; 0: keep it")
     freeze: tuple[str, ...] = _setting((), "parts that are not trained: wte, wpe, h.0, h.1.attn, ln_f, ...")
     lora_rank: int = _setting(0, "train only adapters of this rank beside attention's weights; 0: no adapters")
     lora_alpha: float = _setting(16.0, "scale of the adapters, alpha / rank")
-    patience: int = _setting(0, "stop after so many evaluations without a lower loss; 0: never")
+    patience: int = _setting(0, "stop after this many evaluations without a lower loss; 0: never")
     tokenizer: str = _setting(
-        "bpe", "'bpe', trained on the training split; 'char', one token a character; or a folder, or a model's name"
+        "bpe", "'bpe', trained on the training split; 'char', one token per character; or a folder, or a model's name"
     )
     vocab_size: int = _setting(1024, "tokens in the bpe vocabulary")
     n_layer: int = _setting(4, "blocks")
@@ -40,16 +40,16 @@ class TrainingSettings:
     grad_accumulation: int = _setting(1, "batches whose gradients are averaged for one step")
     steps: int = _setting(4000, "optimizer steps")
     lr: float = _setting(1e-3, "highest learning rate, reached after the warm-up")
-    min_lr: float = _setting(1e-4, "learning rate of the last step")
+    min_lr: float = _setting(1e-4, "learning rate at the end of the cosine decay")
     warmup_steps: int = _setting(100, "steps of linear warm-up")
     beta1: float = _setting(0.9, "AdamW: decay rate of the first moment")
     beta2: float = _setting(0.99, "AdamW: decay rate of the second moment")
     weight_decay: float = _setting(0.1, "AdamW: share of a weight, times lr, taken off in each step")
-    max_norm: float = _setting(1.0, "length to which the gradient is clipped")
+    max_norm: float = _setting(1.0, "global norm to which the gradient is clipped")
     dropout: float = _setting(0.3, "probability of dropping an activation, in all three places")
     eval_every: int = _setting(250, "steps between evaluations, each followed by a checkpoint")
-    seed: int = _setting(1337, "of the weights, the windows and the dropout")
-    device: str = _setting("numpy", "'numpy', or 'cupy' for a CUDA device; --resume may go on with another one")
+    seed: int = _setting(1337, "for the weights, the windows and the dropout")
+    device: str = _setting("numpy", "'numpy', or 'cupy' for a CUDA device; --resume may continue on another one")
 
     def __post_init__(self):
         for setting in dataclasses.fields(self):
@@ -80,7 +80,7 @@ class TrainingSettings:
 
     @property
     def tokens_per_step(self):
-        """How many tokens an optimizer step reads."""
+        """The number of tokens that an optimizer step reads."""
         return self.batch_size * self.grad_accumulation * self.block_size
 
 
@@ -88,7 +88,7 @@ class TrainingSettings:
 RUNS = {
     # The model that ships with the package.
     "shakespeare": TrainingSettings(),
-    # nanoGPT's setting for a CPU, README.md and config/train_shakespeare_char.py; it reports a loss of 1.88.
+    # nanoGPT's settings for a CPU, README.md and config/train_shakespeare_char.py; it reports a loss of 1.88.
     "nanogpt-cpu": TrainingSettings(
         tokenizer="char", n_layer=4, n_head=4, n_embd=128, block_size=64, batch_size=12, steps=2000, dropout=0.0
     ),

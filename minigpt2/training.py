@@ -1,7 +1,7 @@
 """Training: random windows, accumulated gradients, AdamW, evaluations, and a run that can be resumed.
 
-From scratch or from a trained model, to predict the next token or masked ones, on one corpus or a mixture. What lies
-on the disk, and when, is the subject of ``run_folder``.
+From scratch or from a trained model, to predict the next token or masked ones, on one corpus or a mixture. The
+files on the disk are the subject of ``run_folder``.
 """
 
 import dataclasses
@@ -37,22 +37,22 @@ from minigpt2.vocabulary import END_OF_TEXT
 class Trainer:
     """One run: model, optimizer, data and random state, all of which a checkpoint restores.
 
-    ``Trainer(settings, folder)`` begins a run, ``Trainer.resume(folder)`` takes one up again.
+    ``Trainer(settings, folder)`` starts a run, ``Trainer.resume(folder)`` resumes one.
     """
 
     def run(self):
-        """Train to the last step, or until patience is at an end.
+        """Train to the last step, or until patience runs out.
 
-        Ctrl-C, or the signal SIGTERM, lets the present step end and saves it; a second one stops at once.
+        Ctrl-C, or the signal SIGTERM, lets the current step finish and saves it; a second one stops at once.
 
-        returns the lowest validation loss: in nats per character, or with masks per hidden token.
-        raises: KeyboardInterrupt after Ctrl-C; OSError, saying how to resume, when something cannot be written. What
-            was saved before is whole in any case, and ``Trainer.resume`` continues from there.
+        returns the lowest validation loss: in nats per character, or per hidden token with objective "mlm".
+        raises: KeyboardInterrupt after Ctrl-C; OSError, saying how to resume, when something cannot be written. Either
+            way everything saved before is whole, and ``Trainer.resume`` continues from there.
         """
         settings = self.settings
         with self._to_the_end(), _signals() as asked_to_stop, self._bar() as bar:
             if settings.init_from and not self.step:
-                self._evaluate()  # what the model knew before
+                self._evaluate()  # what the model knows before it is trained
             while self.step < settings.steps and not self.out_of_patience and not asked_to_stop:
                 loss, norm = self._train_step()
                 self.step += 1
@@ -96,7 +96,7 @@ class Trainer:
         return total, self.optimizer.step(grads, max_norm=settings.max_norm)
 
     def _evaluate(self):
-        """The loss on the validation split of each corpus; the best model so far is kept in the run folder."""
+        """Measure the loss on each corpus's validation split; save the model to the run folder if it is the best."""
         settings, per_token, losses = self.settings, {}, {}
         for corpus in self.mixture.corpora:
             if settings.objective == "mlm":
@@ -124,40 +124,40 @@ class Trainer:
 
     @staticmethod
     def _criterion(line):
-        """What decides which model is the best: the loss per character, which does not depend on the vocabulary."""
+        """The loss that decides which model is best: per character if there is one, independent of the vocabulary."""
         return line.get("val_loss_per_character", line["val_loss"])
 
     @property
     def out_of_patience(self):
-        """Whether so many evaluations in a row brought no lower loss that the run stops."""
+        """Whether ``patience`` evaluations in a row brought no lower loss, so that the run stops."""
         return bool(self.settings.patience) and self.stale >= self.settings.patience
 
     @property
     def unit(self):
-        """What the validation loss is measured in."""
+        """The unit of the validation loss."""
         return "nats per hidden token" if self.settings.objective == "mlm" else "nats per character"
 
     def changes(self):
-        """(corpus, its loss before the first step or at the first evaluation, its loss in the best model) of each.
+        """A list of (corpus, its loss before the first step or at the first evaluation, its loss in the best model).
 
-        Losses as ``run`` returns them. A corpus of weight 0 that got worse is what was forgotten.
+        Losses as ``run`` returns them. If a corpus of weight 0 got worse, the model has forgotten some of it.
         """
         lines = [line for line in read_metrics(self.folder) if "val_loss" in line]
         first, best = lines[0], min(lines, key=self._criterion)
         return [(name, first["corpora"][name], best["corpora"][name]) for name in first["corpora"]]
 
-    # How a run begins, and how it is taken up again.
+    # Starting a run, and resuming one.
 
     def __init__(self, settings, folder):
         """A new run in ``folder``, which must not hold one already, and is locked from now until ``run`` ends.
 
-        Where a process was killed before the folder held a run, the same call starts again.
+        If a process was killed before the folder held a run, the same call starts again.
 
         settings: TrainingSettings; folder: path
-        raises: FileExistsError when it holds one; BlockingIOError when another process trains there; ValueError when
-            the data do not fit the settings, or there is no such device.
+        raises: FileExistsError when it holds one; BlockingIOError when another process is training there; ValueError
+            when the data do not fit the settings, or there is no such device.
         """
-        module_of(settings.device)  # which may be missing: say so before anything takes long
+        module_of(settings.device)  # it may be missing: say so before any long work
         self.run_folder = RunFolder(folder)
         self.run_folder.refuse_a_second_run()
         sources = read_corpora(settings.data)
@@ -172,20 +172,20 @@ class Trainer:
 
     @classmethod
     def resume(cls, folder, device=None):
-        """The run in ``folder`` at its latest checkpoint that is whole; damaged ones are named on standard error.
+        """The run in ``folder`` at its latest whole checkpoint; damaged ones are named on standard error.
 
         The folder is locked from now until ``run`` ends.
 
-        device: where to continue, that of the settings by default
-        raises: FileNotFoundError when it holds no run; BlockingIOError when another process trains there; ValueError
-            when no checkpoint is whole, or settings, tokenizer or data are not what they were.
+        device: where to continue; by default as in the settings
+        raises: FileNotFoundError when it holds no run; BlockingIOError when another process is training there;
+            ValueError when no checkpoint is whole, or settings, tokenizer or data have changed.
         """
         run = cls.__new__(cls)
         run.run_folder, folder = RunFolder(folder), Path(folder)
         if not (folder / "settings.json").exists():
             raise FileNotFoundError(
-                f"{folder} holds no run (settings.json is missing); if it was stopped while it began, give the command "
-                "that began it again"
+                f"{folder} holds no run (settings.json is missing); if it was stopped while it started, repeat "
+                "the command that started it"
             )
         with run.run_folder.locked():
             checkpoint = newest_whole(folder)
@@ -195,7 +195,7 @@ class Trainer:
             run.model = GPT2.from_pretrained(checkpoint).to(run.settings.device)
             try:
                 run._start()
-            except ValueError as error:  # of what the settings ask for
+            except ValueError as error:  # something that the settings ask for
                 raise ValueError(f"{folder / 'settings.json'}: {error}") from None
             run.run_folder.restore(run, checkpoint)
         return run
@@ -246,7 +246,7 @@ class Trainer:
 
     @contextmanager
     def _to_the_end(self):
-        """Within the block the folder is this run's; an OSError is told with how to resume; then the lock is freed."""
+        """Hold the folder's lock to the end of the block, and add to an OSError how to resume."""
         if not self.run_folder.is_locked:
             raise ValueError(f"this run has ended or was stopped; resume it with: Trainer.resume({str(self.folder)!r})")
         try:
@@ -255,7 +255,7 @@ class Trainer:
             raise OSError(
                 error.errno,
                 f"stopped at step {self.step}: {error}; step {self.saved} is saved: remove the cause (if the disk "
-                f"is full: make room) and resume with: minigpt2 train --resume {self.folder}",
+                f"is full, make room) and resume with: minigpt2 train --resume {self.folder}",
             ) from error
         finally:
             self.run_folder.unlock()
@@ -263,19 +263,19 @@ class Trainer:
 
 @contextmanager
 def _signals():
-    """Within the block Ctrl-C and SIGTERM only fill the list that is yielded; a second one is a KeyboardInterrupt."""
+    """Within the block Ctrl-C and SIGTERM only add to the yielded list; a second one raises KeyboardInterrupt."""
     asked_to_stop, before = [], {}
 
     def ask(number, _):
         if asked_to_stop:
             raise KeyboardInterrupt
         asked_to_stop.append(number)
-        with suppress(OSError):  # and no print, which may have been interrupted itself
+        with suppress(OSError):  # not print, which the signal may have interrupted
             os.write(2, b"\nthis step will be saved; a second Ctrl-C stops at once, without saving\n")
 
-    if threading.current_thread() is threading.main_thread():  # no other thread may do this
+    if threading.current_thread() is threading.main_thread():  # no other thread may set handlers
         for number in (signal.SIGINT, signal.SIGTERM):
-            if signal.getsignal(number) not in (signal.SIG_IGN, None):  # None: not Python's
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):  # None: a handler not set by Python
                 before[number] = signal.signal(number, ask)
     try:
         yield asked_to_stop
@@ -285,10 +285,10 @@ def _signals():
 
 
 def _tokenizer(settings, sources):
-    """A new tokenizer, one for all languages of the corpora, or one that is there already."""
+    """A new tokenizer, one for the languages of all corpora, or an existing one."""
     if settings.tokenizer not in ("bpe", "char"):
         return Tokenizer.from_pretrained(settings.tokenizer)
-    if settings.tokenizer == "char":  # characters are counted on all of the text, as nanoGPT does
+    if settings.tokenizer == "char":  # its vocabulary is all characters of the text, validation included, as in nanoGPT
         return CharTokenizer.train([text for source in sources for text in source.texts()])
     texts = [text for source in sources if source.weight != 0 for text in source.train_texts()]
     special = (END_OF_TEXT, MASK) if settings.objective == "mlm" else (END_OF_TEXT,)
@@ -296,14 +296,14 @@ def _tokenizer(settings, sources):
 
 
 def _mask_id(tokenizer):
-    """The id of <|mask|>. Random tokens are drawn from those with lower ids: as it is made last, from all others."""
+    """The id of <|mask|>. Random tokens are drawn from those with lower ids: it is made last, so from all others."""
     if MASK not in getattr(tokenizer, "special_tokens", ()):
         raise ValueError(f"training: objective 'mlm' needs a tokenizer with the token {MASK}, such as a new 'bpe'")
     return tokenizer.vocab[MASK]
 
 
 def _with_sizes_of(config, settings):
-    """The settings with a trained model's sizes in the place of those of a new one."""
+    """The settings with the sizes of a trained model in place of a new one's."""
     return dataclasses.replace(
         settings, n_layer=config.n_layer, n_head=config.n_head, n_embd=config.n_embd, vocab_size=config.vocab_size,
         block_size=min(settings.block_size, config.n_positions), tokenizer=settings.init_from,

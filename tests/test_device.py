@@ -678,4 +678,4 @@ def test_the_script_for_a_gpu_says_that_there_is_none():
     script = Path(__file__).parent / "tools/gpu.py"
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1 and done.stdout == ""
-    assert done.stderr.count("\n") == 1 and "pip install 'minigpt2[cupy]'" in done.stderr
+    assert done.stderr.count("\n") == 1 and "pip install -e '.[cupy]'" in done.stderr

@@ -214,7 +214,7 @@ def test_without_matplotlib_there_is_no_picture(report, tmp_path, monkeypatch):
         (VERSE, {"length": 0}, "length must be at least 1 token, got 0"),
         (VERSE, {"samples": 1}, "at least 2 samples are needed .* got 1"),
         (VERSE, {"temperatures": []}, "at least one model, domain and temperature"),
-        (VERSE, {"temperatures": [1, 0.5, 1.0]}, "each temperature once, got 1 0.5 1.0"),
+        (VERSE, {"temperatures": [1, 0.5, 1.0]}, "give each temperature once, got 1 0.5 1.0"),
         (VERSE + "é\n", {}, r"model 'characters' cannot read domain 'd': character 'é'"),
     ],
 )

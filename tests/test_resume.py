@@ -129,7 +129,7 @@ def test_without_a_whole_checkpoint_nothing_is_changed(settings, tmp_path):
     flip(folder / "checkpoint-000004")
     (folder / ".loss.png.abcd_123.tmp").touch()
     before = files_of(folder)
-    with pytest.raises(ValueError, match=r"no checkpoint that is whole: .*000008 is damaged .*; .*000004 is damaged"):
+    with pytest.raises(ValueError, match=r"no whole checkpoint: .*000008 is damaged .*; .*000004 is damaged"):
         Trainer.resume(folder)
     assert files_of(folder) == before
 
@@ -232,7 +232,7 @@ def test_what_a_run_began_with_must_not_change(settings, reference, tmp_path):
     folder = tmp_path / "run"
     interrupt(Trainer(settings, folder), 2)
     for path, old, new, message in (
-        (texts[0], "7 little", "7 LITTLE", r"bottles\.txt has changed since the run began; undo that, or begin"),
+        (texts[0], "7 little", "7 LITTLE", r"bottles\.txt has changed since the run started; undo that, or start"),
         (texts[1], "59th", "58th", r"verses\.txt has changed"),  # in the part to validate on
         (folder / "settings.json", '"lr": 0.01', '"lr": 0.02', r"settings\.json: lr was 0.01 .* and is now 0.02"),
         (folder / "merges.txt", "l i", "i l", r"tokenizer in .* is not the one|merges\.txt"),

@@ -493,7 +493,7 @@ GOOD = {
     ("bad", "message"),
     [
         ([1], r"expected a JSON object \{\.\.\.\}, got list"),
-        ({"version": "1.0"}, r": there is no field 'data', which CoQA has, only 'version'"),
+        ({"version": "1.0"}, r": there is no field 'data' as in CoQA, only 'version'"),
         ({"data": {}}, r"\.data: expected list as in CoQA, got dict"),
         ({"data": ["text"]}, r": data\[0\]: expected a JSON object \{\.\.\.\} as in CoQA, got str"),
         ({"data": []}, "there is no example"),
@@ -518,7 +518,7 @@ GOOD = {
         ),
         (
             {"data": [GOOD["data"][0] | {"answers": [{"input_text": "he", "turn_id": 1}] * 2}]},
-            r"data\[0\]\.answers\[1\]: turn_id 1 is there twice",
+            r"data\[0\]\.answers\[1\]: turn_id 1 occurs twice",
         ),
     ],
 )

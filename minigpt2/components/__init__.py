@@ -1,1 +1,1 @@
-"""The components of GPT-2, section 2.5 of the document: a file each, every forward above its backward."""
+"""The components of GPT-2, notebook 2.5: one file each, every forward pass above its backward pass."""

@@ -1,4 +1,4 @@
-"""Section 2.5.3, causal multi-head self-attention: every token looks at itself and at those before it.
+"""Notebook 2.5.3, causal multi-head self-attention: every token looks at itself and at those before it.
 
 Shapes: B batch, T time (tokens), C channels (n_embd), H heads, D = C / H head size, and S keys: the T
 tokens themselves plus those that a key/value cache remembers.
@@ -15,7 +15,7 @@ from minigpt2.components.linear import linear_backward, linear_forward
 from minigpt2.components.softmax import softmax_backward, softmax_forward
 from minigpt2.parallel import CHUNK, in_parallel
 
-QUERY_BLOCK = 128  # queries at a time, where there are more than twice as many
+QUERY_BLOCK = 128  # queries in a block, once there are more than twice as many
 
 
 def attention_forward(x, params, n_head, causal=True, dropout=0.0, rng=None, *, past=None, keep=True):
@@ -34,13 +34,13 @@ def attention_forward(x, params, n_head, causal=True, dropout=0.0, rng=None, *, 
     dropout: probability of dropping an attention probability, if ``rng`` is given
     returns y (B, T, C) and the cache for ``attention_backward``, with
         q (B, H, T, D), k, v (B, H, S, D), probs (B, H, T, S), heads (B, T, C) the merged heads, out (B, T, C)
-        y itself; mask, shaped like probs, is what dropout multiplied them with, or None.
+        y itself; mask, shaped like probs, is the dropout mask that multiplied them, or None.
     raises: ValueError when x is not (B, T, C), or C is not a multiple of H.
     Source: Vaswani et al. 2017, section 3.2, eq. 1, and 3.2.3 for the mask.
 
-    Not for a first reading: past is the KeyValueCache of this block, whose tokens are attended to as well and
-    which receives the new ones; keep=False leaves probs out of the cache (None), where nobody will look at them and
-    no ``rng`` says that a backward pass follows.
+    Not for a first reading: past is the KeyValueCache of this block; its tokens are attended to as well, and the new
+    ones are appended to it. keep=False leaves probs out of the cache (None) to save memory; ``rng`` overrides it,
+    since a backward pass will need them.
     """
     if x.ndim != 3 or x.shape[-1] % n_head:
         raise ValueError(f"attention: x must be (B, T, C) with C a multiple of {n_head} heads, got {x.shape}")
@@ -58,11 +58,11 @@ def attention_forward(x, params, n_head, causal=True, dropout=0.0, rng=None, *, 
     scaled_q = q / math.sqrt(D)
     heads = xp.empty((B, T, H, D), x.dtype).swapaxes(1, 2)  # (B, H, T, D), (B, T, H, D) in memory: merged
 
-    def attend(some_heads):  # as one product, without blocks: queries, keys and pairs are all of them
+    def attend(some_heads):  # without blocks, queries, keys and pairs would each select everything
         for queries, keys, pairs, future in _blocks(some_heads, T, S, causal, x.dtype, xp):
             scores = scaled_q[queries] @ k[keys].swapaxes(-1, -2)  # (B, H, T, D) @ (B, H, D, S)
             scores += future
-            p = softmax_forward(scores, out=scores)  # that, += and out= below earn 2 to 4 % of a prefill
+            p = softmax_forward(scores, out=scores)  # this, += and out= below save 2 to 4 % of a prefill
             if keep:
                 probs[pairs] = p
             dropped = p if mask is None else p * mask[pairs]
@@ -86,7 +86,7 @@ def attention_backward(dy, cache, *, out=None, dcache=None):
     returns dx (B, T, C) and grads, nested like ``params``.
 
     Not for a first reading: out is a nested dict like ``params`` to write the parameters' gradients into; dcache
-    is a dict that receives the gradients of q, k, v, heads and out, for those who want to look at them.
+    is a dict that receives the gradients of q, k, v, heads and out, for inspection.
     """
     q, k, v, probs, mask = (cache[name] for name in ("q", "k", "v", "probs", "mask"))
     xp, (B, H, T, D) = array_module(dy), q.shape
@@ -97,7 +97,7 @@ def attention_backward(dy, cache, *, out=None, dcache=None):
     dheads = dmerged.reshape(B, T, H, D).swapaxes(1, 2)  # (B, H, T, D)
     scaled_q = q / math.sqrt(D)
     dqkv = xp.zeros((B, T, 3, H, D), dy.dtype)
-    dq, dk, dv = dqkv.transpose(2, 0, 3, 1, 4)  # (B, H, T, D) each, views: what is written to them is in dqkv
+    dq, dk, dv = dqkv.transpose(2, 0, 3, 1, 4)  # (B, H, T, D) each, views: writing to them fills dqkv
 
     def attend_backward(some_heads):
         for queries, keys, pairs, _ in _blocks(some_heads, T, T, cache["causal"], dy.dtype, xp):
@@ -120,7 +120,7 @@ def attention_backward(dy, cache, *, out=None, dcache=None):
 
 
 def _some_heads(B, H, T, S, xp):
-    """Index pairs (sequences, heads) that cover (B, H) arrays: few enough heads each for the processor's cache."""
+    """Index pairs (sequences, heads) that cover (B, H) arrays, each with so few heads that they fit into the cache."""
     heads = max(1, CHUNK // (min(T, 2 * QUERY_BLOCK) * S))
     if xp is not np or heads >= B * H:
         return [(slice(None), slice(None))]

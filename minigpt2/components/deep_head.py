@@ -1,4 +1,4 @@
-"""Section 3.1, a deep output layer: what the document puts where a pre-trained model's last layers were.
+"""Notebook 3.1, a deep output layer: the document puts it in place of a pre-trained model's last layers.
 
 GPT-2 as released has a single output layer, the token embedding; this one is for the experiment.
 
@@ -16,7 +16,7 @@ def head_forward(x, params):
 
     x:      (B, T, C) activation after the last layer normalisation
     params: list of L {"weight", "bias"}: (C, C) and (C,), the last one (C, V) and (V,)
-    returns logits (B, T, V) and the cache for ``head_backward``; in it x is the input.
+    returns logits (B, T, V) and the cache for ``head_backward``, in which x is the input.
     Source: section 3.1 of the document. (BERT's released code has L = 2, with a layer norm after the GELU.)
     """
     cache = {"x": x, "layers": [], "gelus": []}

@@ -1,15 +1,15 @@
-"""Section 2.5.6, dropout: while training, set random activations to zero so that none is relied upon.
+"""Notebook 2.5.6, dropout: while training, set random activations to zero so that the model relies on none.
 
-GPT-2 as transformers has it does so in three places: after the embeddings are summed, on the attention
+GPT-2 in transformers does so in three places: after the embeddings are summed, on the attention
 probabilities, and on the output of each sub-layer before it joins the residual stream. OpenAI's released code, which
-does not train, has no dropout.
+cannot train, has no dropout.
 """
 
 from minigpt2.backend import array_module
 
 
 def dropout_forward(x, p, rng=None):
-    """Zero each element with probability p and scale the others up, so that the mean stays ("inverted").
+    """Zero each element with probability p and scale the others up, so that the mean stays the same ("inverted").
 
         y = x * mask,   mask = 0 with probability p, else 1 / (1 - p)
 
@@ -30,7 +30,7 @@ def dropout_forward(x, p, rng=None):
 
 
 def dropout_backward(dy, cache):
-    """Gradient of ``dropout_forward``: what was dropped gets none.
+    """Gradient of ``dropout_forward``: a dropped element gets none.
 
         dx = dy * mask
 
@@ -41,7 +41,7 @@ def dropout_backward(dy, cache):
 
 
 def dropout_mask(x, p, rng=None):
-    """The mask that ``dropout_forward`` multiplies x with: shape and dtype of x; None when nothing drops."""
+    """The mask by which ``dropout_forward`` multiplies x, with the shape and dtype of x; None when nothing drops."""
     if not 0 <= p < 1:
         raise ValueError(f"dropout: p must be in [0, 1), got {p}")
     if p == 0 or rng is None:

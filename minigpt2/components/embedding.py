@@ -1,4 +1,4 @@
-"""Section 2.5.1, token embedding: a matrix with a row for each token; its transpose is the output layer.
+"""Notebook 2.5.1, token embedding: a matrix with a row for each token; its transpose is the output layer.
 
 Shapes: B batch, T time (tokens), C channels (n_embd), V vocabulary.
 """
@@ -37,8 +37,8 @@ def embedding_backward(dy, cache, *, out=None, add_to=None):
     dy: (B, T, C) gradient of the output
     returns dweight (V, C). Integers have no gradient, so there is no dids.
 
-    Not for a first reading: out is {"weight"}, an array to write dweight into. add_to is an array that the gradient
-    is added to: where the output layer is this matrix too, its share is there already.
+    Not for a first reading: out is {"weight"}, an array to write dweight into. add_to is an array to add
+    the gradient to: if the output layer is this matrix too, it already holds the output layer's share.
 
     >>> embedding_backward(np.array([[[1, 2], [3, 4]]]), {"ids": np.array([[2, 2]]), "weight": np.zeros((3, 2))})
     array([[0., 0.],
@@ -55,13 +55,13 @@ def embedding_backward(dy, cache, *, out=None, add_to=None):
 
 
 def check_ids(ids, V):
-    """Make sure that ids are tokens of a vocabulary of V.
+    """Check that ids are tokens of a vocabulary of V.
 
     On a device only their dtype is checked and not their range, since reading values would force a synchronisation:
-    check them before they go there.
+    check them before moving them there.
 
     raises: TypeError when ids are not integers, ValueError when one is out of range (NumPy would silently read a
-        negative one from the end of the table, and CuPy reads some other memory).
+        negative one from the end of the table; CuPy wraps any of them around to some row).
     """
     if ids.dtype.kind not in "iu":
         raise TypeError(f"embedding: ids must be integers, got {ids.dtype}; encode text with a Tokenizer")

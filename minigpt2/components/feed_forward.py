@@ -1,4 +1,4 @@
-"""Section 2.5.4, feed-forward network: two linear layers with a GELU between, applied to each token separately.
+"""Notebook 2.5.4, feed-forward network: two linear layers with a GELU between them, applied to each token separately.
 
 Shapes: B batch, T time (tokens), C channels (n_embd), F inner channels (4 C in GPT-2).
 """
@@ -47,7 +47,7 @@ def gelu_backward(dy, cache):
     """
 
     def gelu_gradient(dy, x, tanh):
-        dx = x * x  # becomes the formula from the inside, in place: 2.7 % of a small model's training step
+        dx = x * x  # grows into the formula, in place: saves 2.7 % of a small model's training step
         dx *= 3.0 * CUBIC * SQRT_2_OVER_PI
         dx += SQRT_2_OVER_PI  # du/dx
         dx *= x
@@ -68,7 +68,7 @@ def feed_forward_forward(x, params):
 
     x:      (B, T, C) input, already normalised
     params: {"c_fc": {"weight" (C, F), "bias" (F,)}, "c_proj": {"weight" (F, C), "bias" (C,)}}
-    returns y (B, T, C) and the cache for ``feed_forward_backward``; in it out (B, T, C) is y itself.
+    returns y (B, T, C) and the cache for ``feed_forward_backward``, in which out (B, T, C) is y itself.
     Source: Vaswani et al. 2017, section 3.3 eq. 2, with GELU in place of ReLU (Radford et al. 2018).
     """
     h, c_fc = linear_forward(x, **params["c_fc"])  # (B, T, C) -> (B, T, F)
@@ -80,13 +80,13 @@ def feed_forward_forward(x, params):
 def feed_forward_backward(dy, cache, *, out=None, dcache=None):
     """Gradients of ``feed_forward_forward``, in reverse order.
 
-        dgelu = dy W_proj^T     dfc = gelu_backward(dgelu)     dx = dfc W_fc^T     and those of the two linear layers
+        dgelu = dy W_proj^T     dfc = gelu_backward(dgelu)     dx = dfc W_fc^T     dW and db as in ``linear_backward``
 
     dy: (B, T, C) gradient of the output
     returns dx (B, T, C) and grads, nested like ``params``.
 
     Not for a first reading: out is a nested dict like ``params`` to write the parameters' gradients into; dcache is
-    a dict that receives the gradients before and after the GELU (fc, gelu) and of out.
+    a dict that receives the gradients of the GELU's input and output (fc, gelu) and of out.
     """
     out = out or {"c_fc": None, "c_proj": None}
     dgelu, dweight, dbias = linear_backward(dy, cache["c_proj"], out=out["c_proj"])

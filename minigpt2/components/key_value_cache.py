@@ -1,4 +1,4 @@
-"""The key/value cache: what attention has computed of earlier tokens, so that a new token costs one row.
+"""The key/value cache: keys and values of earlier tokens, kept so that a new token costs one row of attention.
 
 Shapes: B batch, H heads, T new tokens, S all tokens so far, D head size.
 """
@@ -9,7 +9,7 @@ from minigpt2.backend import array_module
 class KeyValueCache:
     """The keys and values of the tokens that one block has already seen.
 
-    Room for all of them is made at the start; ``append`` fills it in place.
+    Memory for all of them is allocated at the start; ``append`` fills it in place.
     """
 
     def __init__(self, B, n_head, max_tokens, D, dtype, xp):
@@ -42,7 +42,7 @@ class KeyValueCaches:
     """The caches of all blocks of a model: ``caches[3]`` is the ``KeyValueCache`` of block 3."""
 
     def __init__(self, blocks):
-        """blocks: a KeyValueCache for each."""
+        """blocks: a list with the KeyValueCache of each block."""
         self.blocks = blocks
 
     def __getitem__(self, layer):
@@ -50,11 +50,11 @@ class KeyValueCaches:
 
     @property
     def length(self):
-        """How many tokens are in there, S."""
+        """The number of tokens held, S."""
         return self.blocks[0].length
 
     def select(self, rows):
-        """As ``KeyValueCache.select``, in every block."""
+        """``KeyValueCache.select`` in every block."""
         rows = array_module(self.blocks[0].keys).asarray(rows)
         for block in self.blocks:
             block.select(rows)

@@ -1,6 +1,6 @@
-"""Section 2.5.5, layer normalisation: give every token's vector mean 0 and variance 1, then rescale.
+"""Notebook 2.5.5, layer normalisation: give every token's vector mean 0 and variance 1, then rescale.
 
-GPT-2 normalises the *input* of each sub-layer ("pre-norm") and once more after the last block.
+GPT-2 normalises the *input* of each sub-layer ("pre-norm") and again after the last block.
 Shapes: ... any leading dimensions, usually B batch and T time; C channels.
 """
 
@@ -47,8 +47,8 @@ def layer_norm_backward(dy, cache, *, out=None):
         dx = rstd * (dx_hat - mean_c(dx_hat) - x_hat * mean_c(dx_hat * x_hat))
         dweight = sum_n dy_n * x_hat_n     dbias = sum_n dy_n
 
-    The two means are there because x also acts through ``mean`` and through ``rstd``: the gradient
-    loses its component along (1, ..., 1) and, but for eps, its component along x_hat.
+    The two means appear because x also acts through ``mean`` and through ``rstd``: they take from the gradient
+    its component along (1, ..., 1) and, but for eps, its component along x_hat.
 
     dy: (..., C) gradient of the output
     returns dx (..., C), dweight (C,), dbias (C,).
@@ -70,9 +70,9 @@ def layer_norm_backward(dy, cache, *, out=None):
 
 
 def _mean(x):
-    """Of the last dimension, which stays with length 1.
+    """The mean over the last dimension, which stays with length 1.
 
-    As a product; ``x.mean(axis=-1, keepdims=True)`` is the same and costs 3 % of a small model's training step.
+    As a product: ``x.mean(axis=-1, keepdims=True)`` gives the same and adds 3 % to a small model's training step.
     """
     C = x.shape[-1]
     return (x @ array_module(x).full(C, 1.0 / C, x.dtype))[..., None]

@@ -1,24 +1,24 @@
-"""Section 3.3, low-rank adaptation (LoRA): fine-tuning that changes a weight by a product of two thin matrices.
+"""Notebook 3.3, low-rank adaptation (LoRA): fine-tuning that changes a weight by a product of two thin matrices.
 
 Shapes: I inputs and O outputs of the weight, r rank, much smaller than both.
 """
 
 
 def lora_forward(weight, a, b, alpha):
-    """Merge an adapter into the frozen weight that it belongs to.
+    """Merge an adapter into its frozen weight.
 
         W' = W + (alpha / r) A B        so that   x W' = x W + (alpha / r) (x A) B
 
-    The right-hand side is how LoRA is usually drawn; the two are the same. A model of merged weights is an
-    ordinary GPT-2, which trains, evaluates and generates with the code that is there already.
+    The right-hand side is how LoRA is usually drawn; the two are the same. A model with merged weights is an
+    ordinary GPT-2, which trains, evaluates and generates with the code of any other.
 
-    weight: (I, O) pre-trained, which stays as it is
-    a, b:   (I, r) and (r, O); b begins as zeros, so that W' begins as W
-    alpha:  scale of the change, about as good as a factor on the learning rate
+    weight: (I, O) pre-trained, left unchanged
+    a, b:   (I, r) and (r, O); b starts as zeros, so that W' starts as W
+    alpha:  scale of the change; acts much like a factor on the learning rate
     returns W' (I, O) and the cache for ``lora_backward``.
-    raises: ValueError when the shapes do not fit.
+    raises: ValueError when the shapes do not fit together.
     Source: Hu et al. 2022, "LoRA: Low-Rank Adaptation of Large Language Models", section 4.1, eq. 3, where
-        B A stands for our A B, since weights are stored (in, out) here.
+        B A is our A B, since weights are stored (in, out) here.
 
     >>> lora_forward(np.eye(2), a=np.array([[1.0], [0]]), b=np.array([[0.0, 1]]), alpha=3)[0]
     array([[1., 3.],

@@ -1,14 +1,14 @@
-"""Sections 2.5.7 and 2.5.8, label smoothing and cross-entropy: how wrong the predictions are, in nats.
+"""Notebooks 2.5.7 and 2.5.8, label smoothing and cross-entropy: how wrong the predictions are, in nats.
 
-Shapes: N positions (usually B * T), V vocabulary. Smoothing is a change of the target distribution, so the
-two sections are one pair of functions.
+Shapes: N positions (usually B * T), V vocabulary. Smoothing only changes the target distribution, so one
+pair of functions covers both.
 """
 
 from minigpt2.backend import array_module, at_a_time, masked_mean, on_host
 from minigpt2.parallel import in_parallel
 
 IGNORED = -100  # marks a position without a target, as PyTorch's ignore_index does
-CHUNK = 1 << 18  # elements of the logits that are worked on at a time: they fit into the processor's cache
+CHUNK = 1 << 18  # elements of the logits processed at a time: they fit into the processor's cache
 
 
 def cross_entropy_forward(logits, targets, label_smoothing=0.0, ignore_index=IGNORED):
@@ -42,7 +42,7 @@ def cross_entropy_forward(logits, targets, label_smoothing=0.0, ignore_index=IGN
     log_sum_exp = xp.empty(len(rows), logits.dtype)
 
     def sum_up(chunk):
-        highest = rows[chunk].max(axis=-1)  # taken off so that exp cannot overflow
+        highest = rows[chunk].max(axis=-1)  # subtracted so that exp cannot overflow
         log_sum_exp[chunk] = highest + xp.log(xp.exp(rows[chunk] - highest[:, None]).sum(axis=-1))
 
     in_parallel(sum_up, _chunks(rows), xp)
@@ -56,7 +56,7 @@ def cross_entropy_forward(logits, targets, label_smoothing=0.0, ignore_index=IGN
 
 
 def cross_entropy_backward(dloss, cache, *, out=None):
-    """Gradient of ``cross_entropy_forward``: what was predicted minus what should have been.
+    """Gradient of ``cross_entropy_forward``: the predicted distribution minus the target distribution.
 
         dlogits = dloss (p - q) / (number of positions that count), 0 where the target is ignored
 
@@ -75,10 +75,10 @@ def cross_entropy_backward(dloss, cache, *, out=None):
     xp = array_module(logits)
     V, e = logits.shape[-1], cache["label_smoothing"]
     dlogits = xp.empty(logits.shape, logits.dtype) if out is None else out
-    if not dlogits.flags.c_contiguous:  # its rows would be a copy
+    if not dlogits.flags.c_contiguous:  # drows below would be a copy
         raise ValueError("cross_entropy: out must be C-contiguous; omit it for a new array")
     rows, drows = logits.reshape(-1, V), dlogits.reshape(-1, V)
-    share = (counted * (dloss / counted.sum())).astype(logits.dtype)  # of each position in the mean
+    share = (counted * (dloss / counted.sum())).astype(logits.dtype)  # each position's share of the mean
 
     def differ(chunk):
         p_minus_q = xp.exp(rows[chunk] - cache["log_sum_exp"][chunk, None])  # p
@@ -91,11 +91,11 @@ def cross_entropy_backward(dloss, cache, *, out=None):
 
 
 def check_targets(targets, V, ignore_index=IGNORED):
-    """Make sure that targets are tokens of a vocabulary of V or ignored, and that there is something to predict.
+    """Check that targets are tokens of a vocabulary of V or ignored, and that there is something to predict.
 
-    On a device only their kind is checked, as ``check_ids`` does.
+    On a device only their dtype is checked, as in ``check_ids``.
 
-    raises: TypeError when targets are not integers; ValueError when one is out of range or every one is ignored.
+    raises: TypeError when targets are not integers; ValueError when one is out of range or all are ignored.
     """
     if targets.dtype.kind not in "iu":
         raise TypeError(f"cross_entropy: targets must be integers, got {targets.dtype}")

@@ -1,4 +1,4 @@
-"""Section 2.5.9, optimizer: AdamW with gradient clipping, warm-up and cosine decay; plain SGD beside it.
+"""Notebook 2.5.9, optimizer: AdamW with gradient clipping, warm-up and cosine decay; SGD as the baseline.
 
 Both walk flat buffers (see parameters.py) in chunks that fit into the processor's cache: one step reads
 and writes each number once, instead of once for every term of the formula. The chunks are shared among the cores.
@@ -10,7 +10,7 @@ from minigpt2.backend import array_module, at_a_time
 from minigpt2.parallel import in_parallel
 from minigpt2.parameters import flat_view, flatten, layout, shapes_of, unpack
 
-CHUNK = 1 << 17  # elements
+CHUNK = 1 << 17  # elements of a buffer updated at a time
 
 
 class AdamW:
@@ -30,11 +30,11 @@ class AdamW:
         self, params: dict, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
         weight_decay: float = 0.01,
     ):  # fmt: skip
-        """An optimizer of ``params``, nested dict of arrays, which ``step`` changes in place.
+        """An optimizer for ``params``, a nested dict of arrays that ``step`` changes in place.
 
         lr: learning rate, may be changed between steps (``optimizer.lr = ...``)
         betas: decay rates of the two moments, each in [0, 1); eps: keeps the quotient finite
-        weight_decay: share of a weight, times lr, that is taken off in each step
+        weight_decay: each step takes the share lr * weight_decay off a weight
         raises: ValueError when a number is out of its range.
         """
         if not (lr >= 0 and eps >= 0 and weight_decay >= 0 and all(0 <= beta < 1 for beta in betas)):
@@ -60,7 +60,7 @@ class AdamW:
         max_norm: the gradient is scaled down to this global norm if it is longer; None: never
         returns the global norm before clipping.
         raises: ValueError when names or shapes differ from the parameters', the norm is not finite, or
-            max_norm is not above 0; then nothing has changed.
+            max_norm is not above 0; nothing has changed then.
         """
         leaves = flatten(self.params)
         w, shared = flat_view(leaves)
@@ -83,11 +83,11 @@ class AdamW:
 def adamw_chunk(w, g, m, v, *, t, scale, lr, betas, eps, weight_decay):
     """The formula of ``AdamW`` on one chunk; ``scale`` multiplies the gradient.
 
-    In place, line by line: as one expression a line of the formula it is 7 to 9 % of a training step slower.
+    In place, one operation a line: an expression per line of the formula would add 7 to 9 % to a training step.
 
     >>> w, g, m, v = np.array([[1.0, 2.0], [0.5, -3.0], [0, 0], [0, 0]])
     >>> adamw_chunk(w, g, m, v, t=1, scale=1.0, lr=0.1, betas=(0.9, 0.99), eps=0.0, weight_decay=0.5)
-    >>> w  # each by 0.1 against its gradient's sign, after 5 % were taken off
+    >>> w  # each lost 5 %, then moved by 0.1 against the sign of its gradient
     array([0.85, 2.  ])
     """
     xp, (beta1, beta2) = array_module(w), betas
@@ -116,7 +116,7 @@ class SGD:
     """
 
     def __init__(self, params: dict, lr: float = 0.1, momentum: float = 0.0):
-        """An optimizer of ``params``, nested dict of arrays; lr as in AdamW, momentum in [0, 1)."""
+        """An optimizer for ``params``, a nested dict of arrays; lr as in AdamW, momentum in [0, 1)."""
         if not (lr >= 0 and 0 <= momentum < 1):
             raise ValueError(f"SGD: lr must be >= 0 and momentum in [0, 1), got lr={lr}, momentum={momentum}")
         self.params, self.lr, self.momentum = params, lr, momentum
@@ -179,7 +179,7 @@ def norm_and_scale(grads, leaves, max_norm):
         raise ValueError(f"optimizer: grads must have the parameters' names and shapes; these differ: {odd[:4]}")
     g, _ = flat_view({name: grads[name] for name in leaves})
     xp = array_module(g)
-    # Chunk by chunk and summed in float64: one float32 sum over 124 million squares would be off.
+    # By chunks, whose sums are added in float64: a single float32 sum over 124 million squares would be inexact.
     chunks = _chunks(g, g.size)
     squares = xp.empty(len(chunks), xp.float64)
 
@@ -194,7 +194,7 @@ def norm_and_scale(grads, leaves, max_norm):
 
 
 def _chunks(flat, boundary):
-    """Slices that cover a flat buffer, of at most ``CHUNK`` elements on the host, and do not straddle ``boundary``."""
+    """Slices that cover a flat buffer, on the host of at most ``CHUNK`` elements; none straddles ``boundary``."""
     length = at_a_time(flat, CHUNK)
     return [
         slice(begin, min(begin + length, stop))

@@ -1,6 +1,6 @@
 """The output layer: from the last activation to a score for every token of the vocabulary.
 
-In GPT-2 it is the token embedding, used a second time ("tied"); a model can have a matrix of its own, or a deep head.
+In GPT-2 it is the token embedding, used a second time ("tied"); a model may also have a separate matrix or a deep head.
 Shapes: B batch, T time (tokens), C channels (n_embd), V vocabulary.
 """
 
@@ -9,12 +9,12 @@ from minigpt2.components.embedding import unembedding_backward, unembedding_forw
 
 
 def output_forward(x, params):
-    """Score the vocabulary with the layer that the model has.
+    """Score the vocabulary with the model's output layer.
 
-        logits = x W^T        W: wte where there is neither lm_head nor head
+        logits = x W^T        W: lm_head if there is one, else wte; a head instead scores as in ``head_forward``
 
     x:      (B, T, C) activation after the last layer normalisation
-    params: those of the model; the output layer is "head" or "lm_head" where it is there, else "wte"
+    params: the model's; the output layer is "head" or "lm_head" if there is one, else "wte"
     returns logits (B, T, V) and the cache for ``output_backward``.
     """
     if "head" in params:

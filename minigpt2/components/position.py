@@ -1,6 +1,6 @@
-"""Section 2.5.2, position encoding: without it, attention sees its input as a set without order.
+"""Notebook 2.5.2, position encoding: without it, attention sees its input as a set without order.
 
-GPT-2 learns one vector per position. The 2017 Transformer computes them; both are added to the tokens'.
+GPT-2 learns one vector per position. The 2017 Transformer computes them. Either kind is added to the tokens' vectors.
 Shapes: B batch, T time (tokens), C channels (n_embd), P positions (n_positions).
 """
 
@@ -37,7 +37,7 @@ def position_forward(x, weight, start=0):
 def position_backward(dy, cache, *, out=None):
     """Gradients of ``position_forward``.
 
-        dx = dy     dW[start + t] = sum_b dy_bt, zero for the positions that were not used
+        dx = dy     dW[start + t] = sum_b dy_bt, zero for unused positions
 
     dy: (B, T, C) gradient of the output
     returns dx (B, T, C), dweight (P, C).
@@ -60,7 +60,7 @@ def sinusoidal_positions(P, C, dtype="float32"):
         W[p, 2i] = sin(p / 10000^(2i/C))     W[p, 2i+1] = cos(p / 10000^(2i/C))
 
     P: number of positions; C: channels, even or odd; dtype: of the result
-    returns (P, C). It is a constant: there is nothing to learn, so it has no backward.
+    returns (P, C). It is a constant: there is nothing to learn, so it has no backward pass.
     Source: Vaswani et al. 2017, "Attention Is All You Need", section 3.5.
 
     >>> sinusoidal_positions(2, 2).round(2)

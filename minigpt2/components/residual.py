@@ -1,6 +1,6 @@
-"""Section 2.5.5, residual connection: a sub-layer adds to its input instead of replacing it.
+"""Notebook 2.5.5, residual connection: a sub-layer adds to its input instead of replacing it.
 
-Shapes: x and y are alike, usually (B, T, C).
+Shapes: x and y have the same, usually (B, T, C).
 """
 
 
@@ -9,7 +9,7 @@ def residual_forward(x, y):
 
         z = x + y
 
-    x: (B, T, C) the residual stream; y: (B, T, C) what the sub-layer made of it
+    x: (B, T, C) the residual stream; y: (B, T, C) the sub-layer's output
     returns z (B, T, C) and the (empty) cache for ``residual_backward``.
     raises: ValueError when the shapes differ (NumPy would silently broadcast them).
     Source: He et al. 2016, "Deep Residual Learning for Image Recognition", eq. 1.
@@ -18,12 +18,12 @@ def residual_forward(x, y):
     (array([11, 22]), {})
     """
     if x.shape != y.shape:
-        raise ValueError(f"residual: the sub-layer turned {x.shape} into {y.shape}; both must be alike")
+        raise ValueError(f"residual: the sub-layer turned {x.shape} into {y.shape}; they must have the same shape")
     return x + y, {}
 
 
 def residual_backward(dz, cache):
-    """Gradients of ``residual_forward``: both branches receive all of it.
+    """Gradients of ``residual_forward``: both branches receive the whole of it.
 
         dx = dz     dy = dz
 

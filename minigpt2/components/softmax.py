@@ -1,6 +1,6 @@
-"""Softmax, which turns scores into probabilities: in attention (section 2.5.3), and of the next token.
+"""Softmax, which turns scores into probabilities: in attention (notebook 2.5.3), and for the next token.
 
-Shapes: ... any leading dimensions, S scores a row, whose probabilities sum to 1.
+Shapes: ... any leading dimensions, S scores per row, whose probabilities sum to 1.
 """
 
 from minigpt2.backend import array_module
@@ -12,7 +12,7 @@ def softmax_forward(scores, *, out=None):
         p = exp(s - max s) / sum exp(s - max s)        along the last axis; the maximum keeps exp finite
 
     scores: (..., S), -inf where nothing may be seen
-    returns probs (..., S), each row sums to 1. They are all that ``softmax_backward`` needs.
+    returns probs (..., S), which are all that ``softmax_backward`` needs; each row sums to 1.
 
     Not for a first reading: out is an array to write to, ``scores`` itself if they are not needed again.
 
@@ -22,7 +22,7 @@ def softmax_forward(scores, *, out=None):
     xp = array_module(scores)
     probs = xp.subtract(scores, scores.max(axis=-1, keepdims=True), out=out)
     xp.exp(probs, out=probs)
-    probs /= (probs @ xp.ones(probs.shape[-1], probs.dtype))[..., None]  # a sum by BLAS, for 2 % of a prefill
+    probs /= (probs @ xp.ones(probs.shape[-1], probs.dtype))[..., None]  # sums by BLAS: saves 2 % of a prefill
     return probs
 
 
@@ -31,7 +31,7 @@ def softmax_backward(dprobs, probs):
 
         dscores = probs * (dprobs - sum_s(dprobs * probs))        zero wherever probs is zero
 
-    Each row of dscores sums to 0: adding a number to all scores changes no probability.
+    Each row of dscores sums to 0: adding the same number to all scores changes no probability.
 
     dprobs, probs: (..., S)
     returns dscores (..., S).

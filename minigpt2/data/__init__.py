@@ -1,4 +1,4 @@
-"""From text to batches: text files, windows of tokens, corpora with weights, on the disk, without duplicates."""
+"""From text to batches: text files, windows of tokens, weighted mixtures, token files, and cleaning."""
 
 from minigpt2.data.batches import mask_tokens, random_windows, split_documents
 from minigpt2.data.text import document_parts, documents, load_text, locate, read_jsonl, read_lines, words

@@ -7,14 +7,14 @@ import numpy as np
 
 from minigpt2.components.loss import IGNORED
 
-MASK = "<|mask|>"  # the special token that stands for a hidden one
+MASK = "<|mask|>"  # the special token in place of a hidden one
 
 
 def split_documents(texts, train_share=0.9):
-    """The first 90 % of the characters to train on, the last 10 % to validate on; one document may be cut in two.
+    """The first 90 % of the characters for training, the last 10 % for validation; one document may be cut in two.
 
     texts: list of str; a single one is cut where nanoGPT cuts it
-    returns two lists of str, no text of which is empty.
+    returns two lists of str, in which no text is empty.
     """
     left = int(train_share * sum(map(len, texts)))
     train, validation = [], []
@@ -28,11 +28,11 @@ def split_documents(texts, train_share=0.9):
 
 
 def random_windows(tokens, B, T, rng):
-    """A batch of B runs of T tokens from random places, and the tokens that follow each of theirs.
+    """A batch of B runs of T tokens from random places, and the token that follows each token in them.
 
     tokens: (N,) integer array; rng: numpy.random.Generator
-    returns ids (B, T) and targets (B, T): ids moved on by one.
-    raises: ValueError when there are not T + 1 tokens.
+    returns ids (B, T) and targets (B, T): ids shifted by one.
+    raises: ValueError when there are fewer than T + 1 tokens.
     """
     if len(tokens) < T + 1:
         raise ValueError(
@@ -45,13 +45,13 @@ def random_windows(tokens, B, T, rng):
 
 
 def mask_tokens(ids, mask_id, rng, share=0.15):
-    """Hide some tokens, for a model that is to guess them from both sides (section 3.1).
+    """Hide some tokens, for a model to guess from both sides (notebook 3.1).
 
-    Of the chosen tokens 80 % become the mask token, 10 % a random token (at times the same), and 10 % stay: later
-    there are no mask tokens, and the model must not rely on what it is given to be right.
+    Of the chosen tokens 80 % become the mask token, 10 % a random token (at times the same), and 10 % stay: in later
+    use there are no mask tokens, and the model must not rely on its input being right.
 
     ids:     (B, T) integers
-    mask_id: the token <|mask|>; random tokens are those with lower ids
+    mask_id: the token <|mask|>; random tokens are drawn from the lower ids
     rng:     numpy.random.Generator
     share:   probability with which a token is chosen; at least one is
     returns inputs (B, T) and targets (B, T), -100 where the token was not chosen.

@@ -1,17 +1,17 @@
-"""Cleaning a corpus: documents that occur twice, nearly twice, or in the text on which a model is to be judged.
+"""Cleaning a corpus: documents that occur twice, nearly twice, or in the text on which a model is evaluated.
 
-WebText was freed from duplicates, and the overlap of its 8-grams with each evaluation text measured (Radford et al.
-2019, sections 2.1 and 4; how they found duplicates they do not say). An n-gram is a run of n words of one document;
+WebText was cleared of duplicates, and the overlap of its 8-grams with each evaluation text was measured (Radford et
+al. 2019, sections 2.1 and 4; they do not say how they found duplicates). An n-gram is a run of n words of one document;
 ``minigpt2.data.words`` says what a word is. A document of fewer than n words has no n-gram: it can be an exact
-duplicate, but not a near one, and no overlap counts it.
+duplicate, but not a near one, and it adds nothing to an overlap.
 
-An n-gram is known by a hash of 64 bits, which is the same in every process:
+An n-gram is represented by a hash of 64 bits, which is the same in every process:
 
     hash(w_1 ... w_n) = (BLAKE2b(w_1) P^(n-1) + BLAKE2b(w_2) P^(n-2) + ... + BLAKE2b(w_n))  mod 2^64
 
 Two different n-grams have the same hash with a probability of 2^-64, unless they consist of the same words; two
-8-grams that do, with 2^-55 at most: this is why P is what it is, other odd numbers are worse. An n-gram that is not
-among a billion others is thus taken for one of them with a probability of about 10^9 / 2^64 = 5e-11; the Bloom
+8-grams that do, with 2^-55 at most: this is the reason for this P; other odd numbers are worse. An n-gram that is not
+among a billion others is thus mistaken for one of them with a probability of about 10^9 / 2^64 = 5e-11; the Bloom
 filters of the paper allowed 1e-8.
 """
 
@@ -29,11 +29,11 @@ P = 6364136223846793005  # Knuth's multiplier for MMIX
 
 @dataclass(frozen=True)
 class CorpusReport:
-    """What there is in a corpus.
+    """Statistics of a corpus.
 
     bytes, characters: of the text, bytes in UTF-8
-    tokens: of the documents, without what separates them
-    exact_duplicates, near_duplicates: documents that ``deduplicate`` would remove; None: nobody looked for them
+    tokens: of the documents, without the separators between them
+    exact_duplicates, near_duplicates: documents that ``deduplicate`` would remove; None: not counted
     """
 
     name: str
@@ -69,23 +69,23 @@ def corpus_table(reports):
 
 @dataclass(frozen=True)
 class Duplicates:
-    """What ``deduplicate`` removed: the positions of the documents, from 0 on."""
+    """The documents that ``deduplicate`` removed, by position, from 0 on."""
 
     exact: list[int]
     near: list[int]
 
 
 class Seen:
-    """The documents and the n-grams that were met so far, in one corpus or in several."""
+    """The documents and the n-grams met so far, in one corpus or several."""
 
     def __init__(self):
         self.texts, self.grams = set(), HashSet()
 
 
 def describe(name, documents, tokenizer, n=8, threshold=0.5, seen=None, progress=False):
-    """Count what there is in a corpus; documents, n and threshold as in ``deduplicate``.
+    """Gather the statistics of a corpus; documents, n and threshold as in ``deduplicate``.
 
-    name: what the report is to call it
+    name: its name in the report
     tokenizer: Tokenizer or CharTokenizer
     seen: as in ``mark_duplicates``
     progress: True shows a bar on standard error
@@ -134,9 +134,9 @@ def deduplicate(documents, n=8, threshold=0.5):
 def mark_duplicates(documents, n=8, threshold=0.5, seen=None):
     """Yield (document, None, "exact" or "near") for each document: as ``deduplicate``, one at a time.
 
-    Remembered are 8 bytes per n-gram kept and 16 per document, not the text.
+    It remembers 8 bytes per n-gram kept and 16 per document, but not the text.
 
-    seen: a Seen that other corpora have filled, so that what they have counts as earlier; a new one by default
+    seen: a Seen filled by other corpora, so that their documents count as earlier ones; a new one by default
     """
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold must be a share of the n-grams, 0 ... 1, got {threshold}")
@@ -158,7 +158,7 @@ def mark_duplicates(documents, n=8, threshold=0.5, seen=None):
 def overlap(train_documents, evaluation_documents, n=8, progress=False):
     """The share of a text's n-grams that also occur in a training corpus.
 
-        overlap = |{i : g_i in G}| / N,   g_1 ... g_N the n-grams of the evaluation text, G the set of the corpus's
+        overlap = |{i : g_i in G}| / N,   g_1 ... g_N the n-grams of the evaluation text, G those of the corpus
 
     An n-gram that occurs twice in the evaluation text counts twice. The corpus is read once and not remembered.
 
@@ -171,7 +171,7 @@ def overlap(train_documents, evaluation_documents, n=8, progress=False):
     wanted = [ngram_hashes(word_hashes(document), n) for document in evaluation_documents]
     wanted, counts = np.unique(np.concatenate([np.zeros(0, np.uint64), *wanted]), return_counts=True)
     if not wanted.size:
-        raise ValueError(f"the evaluation text has no document of {n} words or more, so that no overlap is defined")
+        raise ValueError(f"the evaluation text has no document of {n} words or more, so no overlap is defined")
     found = np.zeros(wanted.size, bool)
     for document in tqdm(
         train_documents, "looking for overlap", unit=" documents", leave=False, disable=None if progress else True
@@ -207,9 +207,9 @@ def ngram_hashes(hashes, n):
 
 
 class HashSet:
-    """A growing set of 64-bit hashes, in sorted arrays each of which is more than twice as long as the next.
+    """A growing set of 64-bit hashes, in sorted arrays, each more than twice as long as the next.
 
-    So there are few of them, and a hash is merged as often as the array that it is in doubles.
+    So there are few of them, and among N hashes one is merged about log2 N times.
     """
 
     def __init__(self):
@@ -224,10 +224,10 @@ class HashSet:
         return found
 
     def add(self, hashes):
-        """Put hashes (N,) in."""
+        """Add hashes (N,)."""
         run = np.sort(hashes)
         while self._runs and self._runs[-1].size <= 2 * run.size:
-            run = np.sort(np.concatenate([self._runs.pop(), run]), kind="stable")  # merges what is sorted already
+            run = np.sort(np.concatenate([self._runs.pop(), run]), kind="stable")  # merges two sorted arrays
         if run.size:
             self._runs.append(run)
 

@@ -1,4 +1,4 @@
-"""Corpora that are mixed with weights (section 3.2), each split into a part to train on and one to validate on.
+"""A weighted mixture of corpora (notebook 3.2), each split into a training part and a validation part.
 
 Shapes: B batch, T time (tokens).
 """
@@ -15,8 +15,8 @@ from minigpt2.data.batches import random_windows, split_documents
 from minigpt2.data.text import documents, locate
 from minigpt2.data.token_file import encode_documents, open_tokens
 
-CHUNK = 1 << 22  # tokens that a checksum takes at a time
-VALIDATION_TOKENS = 1_000_000  # of a token file, at most: enough for four digits of the loss
+CHUNK = 1 << 22  # tokens added to a checksum at a time
+VALIDATION_TOKENS = 1_000_000  # at most, from a token file: enough for four digits of the loss
 
 
 @dataclass
@@ -31,13 +31,13 @@ class Source:
         """Every document."""
         if self.documents is None:
             raise ValueError(
-                f"{self.name} holds tokens and no text: give --tokenizer, whose vocabulary they are of "
-                "(for objective 'mlm' that of a masked run: minigpt2 data TEXT --model RUN --out FOLDER)"
+                f"{self.name} holds tokens and no text: give the --tokenizer that they were made with "
+                "(for objective 'mlm' the one of a masked run: minigpt2 data TEXT --model RUN --out FOLDER)"
             )
         return self.documents
 
     def train_texts(self):
-        """What there is to train on, without the last tenth."""
+        """The texts to train on: all but the last tenth."""
         return split_documents(self.texts())[0]
 
 
@@ -45,9 +45,9 @@ class Source:
 class Corpus:
     """A corpus as tokens.
 
-    weight: its share of the windows, all weights together are 1
-    train_ids, validation_ids: (N,) integers, the first perhaps on the disk
-    validation_characters: of the validation text, without the first token, which nothing predicts
+    weight: its share of the windows; all weights sum to 1
+    train_ids, validation_ids: (N,) integers; the first may be on the disk
+    validation_characters: in the validation text, without the first token, which nothing predicts
     """
 
     name: str
@@ -57,7 +57,7 @@ class Corpus:
     validation_characters: int
 
     def checksum(self):
-        """The SHA-256 of its tokens, in hexadecimal digits; a progress bar shows where it takes long."""
+        """The SHA-256 of its tokens, in hexadecimal digits; a progress bar shows, since it may take long."""
         digest, parts = hashlib.sha256(), (self.train_ids, self.validation_ids)
         bar = tqdm(
             total=sum(map(len, parts)), desc=f"checking {self.name}", unit="token", unit_scale=True, disable=None,
@@ -73,11 +73,11 @@ class Corpus:
 
 
 def read_corpora(sources):
-    """Read what ``--data`` names.
+    """Read the corpora that ``--data`` names.
 
     sources: "file", or "file:weight"; .jsonl and text files as ``minigpt2.data.documents`` reads them, .tokens files
         as ``minigpt2.data.token_file`` writes them. A text is split at nine tenths of its characters and a token
-        file at nine tenths of its tokens: use one of the two from the first stage to the last.
+        file at nine tenths of its tokens: use the same one of the two from the first stage to the last.
     returns list of Source.
     raises: ValueError when a source is given twice, some have weights and others have none, a weight is negative, or
         all are 0; FileNotFoundError and ValueError as ``minigpt2.data.read_lines``.
@@ -91,18 +91,18 @@ def read_corpora(sources):
     if weights and len(weights) < len(pairs):
         raise ValueError("data: give every corpus a weight (file:0.7), or none")
     if weights and not 0 < sum(weights) < math.inf:
-        raise ValueError(f"data: the weights sum to {sum(weights):g}, which leaves nothing to draw by")
+        raise ValueError(f"data: the weights sum to {sum(weights):g}, so that no window can be drawn")
     return [Source(name, weight, None if _has_tokens(name) else list(documents(name))) for name, weight in pairs]
 
 
 class Mixture:
-    """Corpora as tokens, from which a batch is drawn by their weights."""
+    """Corpora as tokens, from which batches are drawn according to their weights."""
 
     def __init__(self, sources, tokenizer, block_size):
         """Encode the corpora.
 
-        sources: what ``read_corpora`` returned
-        tokenizer: whose vocabulary token files must have; block_size: tokens in a window
+        sources: the list from ``read_corpora``
+        tokenizer: token files must have been written with it; block_size: tokens in a window
         raises: ValueError, naming the corpus, when one is too short or a token file has another vocabulary.
         """
         self.corpora = [self._encode(source, tokenizer, block_size) for source in sources]
@@ -114,13 +114,13 @@ class Mixture:
 
     @property
     def train_tokens(self):
-        """How many tokens there are to train on."""
+        """The number of tokens to train on."""
         return sum(len(corpus.train_ids) for corpus in self._drawn)
 
     def windows(self, B, T, rng):
         """B windows of T tokens from random places of random corpora; see ``minigpt2.data.random_windows``.
 
-        raises: ValueError, naming the corpus, where a token file holds an id that the vocabulary does not have.
+        raises: ValueError, naming the corpus, when a token file holds an id beyond the vocabulary.
         """
         if len(self._drawn) == 1:
             return self._windows(self._drawn[0], B, T, rng)
@@ -139,7 +139,7 @@ class Mixture:
         return ids, targets
 
     def mean(self, losses):
-        """The mean of a loss per corpus, by their weights. losses: dict from name to number."""
+        """The mean of a loss per corpus, weighted as the corpora are. losses: dict from name to number."""
         return sum(corpus.weight * losses[corpus.name] for corpus in self._drawn)
 
     @staticmethod
@@ -167,7 +167,7 @@ class Mixture:
         if weight and len(train_ids) < block_size + 1:
             raise ValueError(
                 f"{source.name}: {len(train_ids)} tokens are left to train on, but a window and the token after it "
-                f"take {block_size + 1}; use a longer text or a smaller block size"
+                f"need {block_size + 1}; use a longer text or a smaller block size"
             )
         return Corpus(source.name, weight, train_ids, validation_ids, max(characters, 1))
 

@@ -1,7 +1,4 @@
-"""Text in, batches out: reading files, splitting them, and cutting random windows.
-
-Shapes: B batch, T time (tokens).
-"""
+"""Reading text: its lines, its documents, its words."""
 
 import re
 from itertools import groupby
@@ -12,7 +9,7 @@ import regex
 from minigpt2.storage.files import parse_json
 from minigpt2.vocabulary import END_OF_TEXT
 
-MAX_LINE = 10_000_000  # bytes; a line above is a broken or binary file, and would not fit into memory thrice
+MAX_LINE = 10_000_000  # bytes; a longer line means a broken or binary file, and three copies might not fit in memory
 WORDS = regex.compile(r"\p{Han}|[[\p{L}\p{M}\p{N}]--\p{Han}]+", regex.V1)
 
 
@@ -53,10 +50,10 @@ def read_lines(source):
 
 
 def read_jsonl(source, fields):
-    """Yield (line number, dict) of a file that holds a JSON object per line; blank lines are passed over.
+    """Yield (line number, dict) of a file that holds a JSON object per line; blank lines are skipped.
 
     fields: names that each object must have
-    raises: as ``read_lines``, and ValueError, naming file and line, where a line is no JSON object or lacks a field.
+    raises: as ``read_lines``, and ValueError, naming file and line, when a line is not a JSON object or lacks a field.
     """
     for number, line in enumerate(read_lines(source), 1):
         if not line.strip():
@@ -70,15 +67,15 @@ def read_jsonl(source, fields):
 
 
 def documents(source):
-    """Yield the documents of a source, a str each.
+    """Yield the documents of a source, each a str.
 
     A file whose name ends in .jsonl holds one per line, in the field "text". Any other text file is cut at the text
-    <|endoftext|>; a line end right before or after this marker goes with it. A file without the marker is one
-    document, unchanged. Empty documents are passed over.
+    <|endoftext|>; a line end right before or after this marker is removed with it. A file without the marker is one
+    document, unchanged. Empty documents are skipped.
 
     source: path; "shakespeare" stands for tiny Shakespeare, downloaded once
-    raises: as ``read_lines`` and ``read_jsonl``; ValueError, naming file and line, where "text" is not a text, and
-        naming the file where all documents are empty.
+    raises: as ``read_lines`` and ``read_jsonl``; ValueError, naming file and line, when "text" is not a text, and
+        naming the file when all documents are empty.
     """
     for parts in document_parts(source):
         yield "".join(parts)
@@ -87,7 +84,7 @@ def documents(source):
 def document_parts(source):
     """Yield each document of a source as an iterator over its lines, for documents that do not fit into memory.
 
-    As with ``itertools.groupby``, asking for the next document ends the one before; ``documents`` says the rest.
+    As with ``itertools.groupby``, asking for the next document ends the one before; the rest is as in ``documents``.
     """
     found = False
     lines = _lines_of_jsonl(source) if Path(source).suffix == ".jsonl" else _lines_of_text(source)

@@ -1,4 +1,4 @@
-"""A corpus as token ids on the disk: written in a stream, read through a memory map, so that it may exceed the memory.
+"""A corpus as token ids on the disk: written as a stream, read through a memory map, so it may exceed the memory.
 
 A file is a header of 128 bytes, little-endian, and the ids after it, 2 or 4 bytes each:
 
@@ -6,9 +6,9 @@ A file is a header of 128 bytes, little-endian, and the ids after it, 2 or 4 byt
     4, 4       version of the format (1); bytes per id: 2 if the vocabulary has at most 65,536 tokens, else 4
     5 x 8      number of ids, documents, UTF-8 bytes and characters of the text; size of the vocabulary
     32         ``vocabulary_hash`` of the tokenizer
-    32         SHA-256 of the 96 bytes before
+    32         SHA-256 of the 96 bytes before it
 
-Between two documents stands <|endoftext|>, as GPT-2 was trained (Radford et al. 2019, section 2).
+<|endoftext|> separates two documents, as in GPT-2's training (Radford et al. 2019, section 2).
 """
 
 import hashlib
@@ -29,8 +29,8 @@ MAGIC, VERSION = b"minigpt2 tokens\n", 1
 FIELDS = struct.Struct("<16sII5Q32s")
 HEADER_BYTES = FIELDS.size + hashlib.sha256().digest_size
 
-PART = 2**20  # characters that are encoded at a time
-# White space after something else: no token reaches across, see CHUNKS in tokenizer.py, and no word does.
+PART = 2**20  # characters encoded at a time
+# White space after something else: no token crosses it, see CHUNKS in tokenizer.py, and no word does.
 CUT = re.compile(r"(?<=[\S\x1c-\x1f])[^\S\x1c-\x1f]")
 
 
@@ -38,8 +38,8 @@ CUT = re.compile(r"(?<=[\S\x1c-\x1f])[^\S\x1c-\x1f]")
 class TokenFile:
     """A corpus on the disk.
 
-    ids: (N,) read-only memory map, uint16 or uint32; the disk is read where it is looked at
-    documents, bytes, characters: of the text, bytes in UTF-8; what stands between documents does not count
+    ids: (N,) read-only memory map, uint16 or uint32; the disk is read only as ids are used
+    documents, bytes, characters: of the text, bytes in UTF-8; the separators between documents do not count
     """
 
     ids: np.memmap
@@ -66,11 +66,11 @@ def encode_documents(tokenizer, documents):
 def write_tokens(path, tokenizer, sources, progress=False):
     """Write the ids of ``encode_documents`` to a file, a part at a time: memory does not grow with the text.
 
-    (Only a run of nothing but white space is held as a whole, as it is one word to the tokenizer.)
+    (Only a run of nothing but white space is held as a whole, since it is one word to the tokenizer.)
 
-    path: the file to write; it is either whole or not there
+    path: the file to write; it is either whole or absent
     tokenizer: Tokenizer or CharTokenizer
-    sources: list; each entry a path or "shakespeare", see ``minigpt2.data.documents``, or an iterable of documents
+    sources: list, each entry a path or "shakespeare", see ``minigpt2.data.documents``, or an iterable of documents
     progress: True shows a bar on standard error
     returns TokenFile.
     raises: as ``documents`` and ``encode_documents``; ValueError when there is nothing to write, or an id above 2**32.
@@ -86,7 +86,7 @@ def write_tokens(path, tokenizer, sources, progress=False):
         disable=None if progress else True,
     )  # fmt: skip
     with atomic_write(path) as file, bar:
-        file.write(bytes(HEADER_BYTES))  # room for what is known at the end only
+        file.write(bytes(HEADER_BYTES))  # room for numbers that are known only at the end
         for source in sources:
             name = source if _is_path(source) else "the corpus"
             for parts in document_parts(source) if _is_path(source) else ([text] for text in source if text):
@@ -119,9 +119,9 @@ def write_tokens(path, tokenizer, sources, progress=False):
 
 
 def open_tokens(path, tokenizer=None):
-    """Open what ``write_tokens`` wrote; no id is read, nor held against the vocabulary, before it is looked at.
+    """Open a file from ``write_tokens``; no id is read, nor checked against the vocabulary, before it is used.
 
-    tokenizer: if given, it must be the one with which the file was written
+    tokenizer: if given, it must be the one the file was written with
     returns TokenFile.
     raises: FileNotFoundError when it is missing; ValueError, naming it, when it is not such a file, is cut off or
         damaged, or was written with another tokenizer.
@@ -142,7 +142,7 @@ def open_tokens(path, tokenizer=None):
     if version != VERSION:
         raise ValueError(f"{path} has version {version} of the format, expected {VERSION}; {again}")
     if hashlib.sha256(fields).digest() != checksum:
-        raise ValueError(f"{path}: the header is damaged (its checksum does not fit); {again}")
+        raise ValueError(f"{path}: the header is damaged (its checksum does not match); {again}")
     right_width = id_bytes == (2 if vocabulary_size <= 2**16 else 4)
     if not (right_width and 1 <= documents <= characters <= size <= 4 * characters and 2 * documents - 1 <= tokens):
         raise ValueError(f"{path}: the numbers in the header contradict each other; {again}")
@@ -158,7 +158,7 @@ def open_tokens(path, tokenizer=None):
 
 
 def vocabulary_hash(tokenizer):
-    """The SHA-256, in hexadecimal, of all that decides which ids a text gets: vocabulary, merges, special tokens.
+    """The SHA-256, in hexadecimal, of everything that determines a text's ids: vocabulary, merges, special tokens.
 
     tokenizer: Tokenizer or CharTokenizer
     """
@@ -169,9 +169,9 @@ def vocabulary_hash(tokenizer):
 
 
 def in_parts(texts):
-    """Yield one text in parts of about a million characters, cut where no token and no word reaches across.
+    """Yield one text in parts of about a million characters, cut where no token and no word is cut in two.
 
-    So that the ids of the parts, one after another, are those of the text, and its words are theirs.
+    So the ids of the parts, one after another, are those of the text, and so are the words.
 
     texts: iterable of str, the text cut anywhere
     """
@@ -186,13 +186,13 @@ def in_parts(texts):
             yield text[start : place.start()]
             start = place.start()
         held, length = [text[start:]], len(text) - start
-        enough = max(PART, 2 * length)  # twice as long each time: in linear time even where there is no place to cut
+        enough = max(PART, 2 * length)  # twice as long each time, for linear time even when there is no place to cut
     if length:
         yield "".join(held)
 
 
 def _separator(tokenizer):
-    """The id of <|endoftext|>; ValueError where there is none."""
+    """The id of <|endoftext|>; ValueError if there is none."""
     if tokenizer.eos_id is None:
         raise ValueError(
             "there are several documents, but this tokenizer has no <|endoftext|> to put between them; "

@@ -1,11 +1,11 @@
-"""What an independent implementation, PyTorch's autograd, says about every component and the whole model.
+"""Reference values for every component and the whole model, from an independent implementation: PyTorch's autograd.
 
-``CASES`` names, once, what is compared: how inputs are drawn, and the torch expression of the forward pass;
-the backward pass is autograd's. ``record.py`` writes what ``calculate`` finds to ``<case>.npz`` beside this
-file, and ``recorded`` reads it, so that the comparison can be made without torch as well: by
-``minigpt2 verify``, and by the tests.
+``CASES`` lists every comparison once: how inputs are drawn, and the torch expression of the forward pass; the
+backward pass is autograd's. ``record.py`` writes the results of ``calculate`` to ``<case>.npz`` beside this file, and
+``recorded`` reads them, so that the comparison can be made without torch as well: by ``minigpt2 verify``, and by the
+tests.
 
-Inputs are float64 numbers that float32 can represent: both precisions are held against one reference.
+Inputs are float64 numbers that float32 can represent: both precisions are checked against one reference.
 Shape letters as everywhere: B batch, T time, C channels, H heads, V vocabulary.
 """
 
@@ -31,7 +31,7 @@ class Case:
     inputs:  (rng, B, T, C, H) -> dict of its array arguments
     forward: the same in torch: (**tensors, **options) -> y
     options: its other arguments
-    sizes:   B, T, C, H of what is recorded
+    sizes:   B, T, C, H of the recorded values
     """
 
     inputs: Callable
@@ -41,7 +41,7 @@ class Case:
 
 
 def numbers(rng, *shape, scale=1.0, mean=0.0):
-    """Normal random numbers, float64 but with the digits of float32."""
+    """Normal random numbers in float64, rounded to float32."""
     return rng.normal(mean, scale, shape).astype(np.float32).astype(np.float64)
 
 
@@ -75,7 +75,7 @@ def _ids(rng, V, *shape):
 
 
 def _targets(rng, V, B, T):
-    """Random targets, every third of which does not count."""
+    """Random targets, every third of them ignored."""
     targets = _ids(rng, V, B, T)
     targets.flat[1::3] = IGNORED
     return targets
@@ -139,7 +139,7 @@ def _dropout(x, p, seed):
 
 
 def _drop(x, p, rng):
-    """x with the mask that NumPy's generator gives; torch's own generator draws others."""
+    """Apply a mask from NumPy's generator to x; torch's own would draw another."""
     import torch
 
     return x * torch.from_numpy(rng.random(x.shape, dtype=np.float32) >= p) / (1 - p)
@@ -155,7 +155,7 @@ def transformers_gpt2(ids, params, config, seed=None, seen=None):
     """Logits of Hugging Face's GPT2LMHeadModel.
 
     ids: (B, T) tensor; params: nested dict of tensors; config: dict with Hugging Face's names
-    seed: drop out, with the masks that NumPy's generator of this seed gives; None: no dropout
+    seed: apply dropout, with masks from NumPy's generator of this seed; None: no dropout
     seen: dict that receives the activations under the names of ``minigpt2.trace``, as tensors that keep
         their gradients
     """
@@ -215,7 +215,7 @@ def _observed(model, seen):
     output_of(model.transformer.ln_f, "ln_f")
     output_of(model.lm_head, "logits")
 
-    attention, matmul = modeling_gpt2.eager_attention_forward, torch.matmul  # functions: no hook fits them
+    attention, matmul = modeling_gpt2.eager_attention_forward, torch.matmul  # functions: hooks are for modules only
 
     def observed_attention(module, query, key, value, mask, **options):
         name = f"h.{module.layer_idx}.attn"
@@ -226,7 +226,7 @@ def _observed(model, seen):
         def product(a, b):
             if a is not query:
                 return matmul(a, b)
-            scores = matmul(a, b) * module.scaling  # which is why the scaling that follows becomes 1
+            scores = matmul(a, b) * module.scaling  # so the scaling that follows is set to 1
             keep(f"{name}.scores", scores)
             return scores
 
@@ -266,7 +266,7 @@ def _gpt2_inputs(config):
 
 
 TINY = {"vocab_size": 11, "n_positions": 8, "n_embd": 6, "n_layer": 2, "n_head": 2}
-DROPOUT = {"embd_pdrop": 0.1, "attn_pdrop": 0.2, "resid_pdrop": 0.3}  # differ: none can stand for another
+DROPOUT = {"embd_pdrop": 0.1, "attn_pdrop": 0.2, "resid_pdrop": 0.3}  # all different, so that mixing them up shows
 UNTIED = TINY | {"tie_word_embeddings": False, "n_inner": 10, "layer_norm_epsilon": 1e-3}
 
 CASES = {
@@ -344,15 +344,15 @@ LEARNING_RATES = (0.01, 0.03, 0.02, 0.02, 0.005)
 MAX_NORM, LABEL_SMOOTHING = 4.5, 0.05  # the norm clips some of the steps
 
 DOCUMENT_IDS = [15496, 11, 616, 3290, 318, 13779]  # "Hello, my dog is cute"
-DOCUMENT_LOGITS = slice(None, None, 997)  # those that are recorded, of 50,257
+DOCUMENT_LOGITS = slice(None, None, 997)  # the recorded ones, of 50,257
 
 RECORDS = [*CASES, *TRAINING, "trace", "document_example"]
 
 
 def calculate(name, seed=0):
-    """What torch finds, a nested dict: {"inputs", "dy", "y", "gradients"} for a case; dy is random.
+    """The results of torch, a nested dict: {"inputs", "dy", "y", "gradients"} for a case; dy is random.
 
-    seed: of the inputs; those of 0 are recorded
+    seed: for the inputs; those of seed 0 are recorded
     """
     import torch
 
@@ -373,17 +373,17 @@ def calculate(name, seed=0):
 
 
 def recorded(name):
-    """What ``calculate(name)`` found when ``record.py`` ran."""
+    """The result of ``calculate(name)`` when ``record.py`` ran."""
     with np.load(FOLDER / f"{name}.npz") as file:
         return unflatten(dict(file))
 
 
 def relative_error(actual, expected):
-    """The largest difference of two trees of arrays, each relative to the size of the reference.
+    """The largest difference between two trees of arrays, relative to the size of the reference.
 
-        max |actual - expected| / max |expected|        for every array; the worst of them, NaN above all
+        max |actual - expected| / max |expected|        for every array; the worst of them, NaN being worst
 
-    returns (error, dotted name of the array where it is).
+    returns (error, dotted name of the array that has it).
     raises: ValueError, naming the arrays, when names or shapes differ.
     """
     actual, expected = _leaves(actual), _leaves(expected)
@@ -401,7 +401,7 @@ def relative_error(actual, expected):
 
 
 def _leaves(tree):
-    """Dotted name -> leaf, also for an array that is no tree."""
+    """Dotted name -> leaf, also for a single array."""
     return {name.removeprefix("."): leaf for name, leaf in flatten({"": tree}).items()}
 
 
@@ -452,7 +452,7 @@ def _trace(rng):
 
 
 def transformers_trace(ids, targets, params, config, label_smoothing=0.0):
-    """What ``minigpt2.trace`` finds, by transformers and hooks on its modules.
+    """The tensors of ``minigpt2.trace``, from transformers and hooks on its modules.
 
     returns {"activations", "gradients": {"activations", "params"}}, each a dict by the names of our trace.
     """
@@ -471,7 +471,7 @@ def transformers_trace(ids, targets, params, config, label_smoothing=0.0):
 
 
 def _document_example():
-    """{"loss", "logits", "argmax"} that transformers computes in float32 from a new 124M GPT-2 of ours."""
+    """{"loss", "logits", "argmax"} computed by transformers in float32 from a new 124M GPT-2 of ours."""
     import torch
 
     import minigpt2

@@ -1,4 +1,4 @@
-"""Write what torch finds to the .npz files beside this one: ``python -m minigpt2.reference.record``."""
+"""Write torch's results to the .npz files beside this one: ``python -m minigpt2.reference.record``."""
 
 import numpy as np
 

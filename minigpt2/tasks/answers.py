@@ -1,4 +1,4 @@
-"""What the tasks that generate text share: their first examples, and an answer to each of many prompts.
+"""Shared by the tasks: the first examples of a data set, and answers to many prompts at once.
 
 Shapes: B prompts at a time, T tokens in a prompt, P positions (n_positions).
 """
@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from minigpt2.generation import generate
 
-TOKENS_AT_A_TIME = 4096  # of prompts that are read together; decoding them reads the weights once for all
+TOKENS_AT_A_TIME = 4096  # in prompts read together; decoding reads the weights once for all of them
 
 
 def first_examples(examples, limit, data):
@@ -28,7 +28,7 @@ def first_examples(examples, limit, data):
 
 
 def prompt_room(model, needed, max_new_tokens):
-    """How many tokens of a prompt fit in front of max_new_tokens, P - max_new_tokens.
+    """The number of prompt tokens that fit in front of max_new_tokens, P - max_new_tokens.
 
     needed: tokens that the prompt must have room for
     raises: ValueError when they do not fit.
@@ -43,15 +43,15 @@ def prompt_room(model, needed, max_new_tokens):
 
 
 def greedy_lines(model, tokenizer, prompts, max_new_tokens, progress=False):
-    """The rest of the line that each prompt begins, by greedy decoding.
+    """The rest of the line that each prompt starts, by greedy decoding.
 
     Prompts of equal length are continued together.
 
-    model: GPT2; tokenizer: the Tokenizer that belongs to it
+    model: GPT2; tokenizer: its Tokenizer
     prompts: list of lists of token ids, T of each >= 1 and T + max_new_tokens <= P
-    max_new_tokens: how many to add at most; an end of line or <|endoftext|> ends an answer before
+    max_new_tokens: how many to add at most; a line end or <|endoftext|> ends an answer earlier
     progress: True shows a bar on standard error
-    returns list of str in the order of the prompts, without the end of line and white space around.
+    returns list of str in the order of the prompts, without the line end and the white space around it.
     """
     ends = [i for i in tokenizer.vocab.values() if b"\n" in tokenizer.decode_bytes([i])]
     stop = ends if tokenizer.eos_id is None else [*ends, tokenizer.eos_id]
@@ -62,11 +62,11 @@ def greedy_lines(model, tokenizer, prompts, max_new_tokens, progress=False):
 def sampled_texts(model, tokenizer, prompts, max_new_tokens, top_k, seed=0, progress=False):
     """A continuation of each prompt, drawn from the top_k likeliest tokens at each step (temperature 1).
 
-    Each prompt has a random generator of its own, of (seed, its place in the list): what it draws does not depend on
+    Each prompt has a random generator of its own, seeded by (seed, its place in the list): its draws do not depend on
     how many others there are. Prompts of equal length are continued together.
 
     top_k: as in ``minigpt2.sampling.keep_top_k``; seed: integer, 0 or more; the others as in ``greedy_lines``
-    returns list of str, up to <|endoftext|> where the model writes it.
+    returns list of str, up to <|endoftext|> if the model writes it.
     raises: ValueError when seed is below 0.
     """
     if seed < 0:
@@ -80,7 +80,7 @@ def sampled_texts(model, tokenizer, prompts, max_new_tokens, top_k, seed=0, prog
 
 
 def _continuations(model, tokenizer, prompts, max_new_tokens, progress, options):
-    """The text that follows each prompt. options: from a list of prompts' numbers to arguments of ``generate``."""
+    """The text that follows each prompt. options: (list of prompts' numbers) -> arguments of ``generate``."""
     by_length = {}
     for number, prompt in enumerate(prompts):
         by_length.setdefault(len(prompt), []).append(number)

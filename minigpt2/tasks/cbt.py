@@ -1,4 +1,4 @@
-"""The Children's Book Test: twenty sentences of a book, and ten words to choose from for a gap in the next.
+"""The Children's Book Test: twenty sentences of a book, and ten words to choose from for a gap in the next one.
 
 Source: Hill et al. 2016, "The Goldilocks Principle: Reading Children's Books with Explicit Memory Representations";
 Radford et al. 2019, section 3.2, who choose by the probability of the candidate and of the rest of its sentence.
@@ -20,7 +20,7 @@ SENTENCES = 20
 
 @dataclass(frozen=True)
 class Cloze:
-    """An example: the text before the blank and after it, the candidates and which of them is right."""
+    """An example: the text before and after the blank, the candidates and the right one among them."""
 
     before: str
     after: str
@@ -33,14 +33,14 @@ def cbt(model, tokenizer, data, task="cbt_cn", score="rest", detokenize=True, li
 
         argmax_c  log p(c | before) + log p(after | before, c)
 
-    model: GPT2; tokenizer: the one that belongs to it
+    model: GPT2; tokenizer: its own
     data:  paths of files in the format of cbtest_CN_test_2500ex.txt
     task:  "cbt_cn" (common nouns) or "cbt_ne" (named entities): the name of the result
-    score: "rest" as above, as in the paper; "candidate" leaves the second term out
+    score: "rest" as above, as in the paper; "candidate" omits the second term
     detokenize: False keeps the spaces and symbols of the file
-    limit: how many examples, the first; None: all
+    limit: how many examples, from the first on; None: all
     progress: True shows a bar on standard error
-    returns Result. Of equally likely candidates the first is chosen.
+    returns Result. On ties the first candidate is chosen.
     raises: FileNotFoundError or ValueError, naming file and line, for bad data; ValueError for an unknown score.
     """
     if score not in ("rest", "candidate"):
@@ -57,7 +57,7 @@ def cbt(model, tokenizer, data, task="cbt_cn", score="rest", detokenize=True, li
             after = [[] for _ in candidates]
         prefix = tokenizer.encode(before)
         continuations = [a + b for a, b in zip(candidates, after, strict=True)]
-        cut += len(prefix) + max(map(len, continuations)) > P + 1  # the last token is predicted and not read
+        cut += len(prefix) + max(map(len, continuations)) > P + 1  # the last token is predicted, not read
         scores = shared_prefix_log_probs(model, prefix, continuations)
         totals = [float(log_probs.sum()) for log_probs, _ in scores]
         right += example.candidates[totals.index(max(totals))] == example.answer
@@ -76,7 +76,7 @@ def load(data, detokenize=True):
     """Yield a Cloze for each example.
 
     data, detokenize: as in ``cbt``
-    raises: FileNotFoundError; ValueError, naming file and line, where an example does not have the format.
+    raises: FileNotFoundError; ValueError, naming file and line, when an example does not have the format.
     """
     spell = childrens_book_test if detokenize else identity
     for path in data:
@@ -85,7 +85,7 @@ def load(data, detokenize=True):
             if not line.strip():
                 if sentences:
                     raise ValueError(f"{path}, line {number}: the example ends after {len(sentences)} sentences, "
-                                     f"of {SENTENCES} and the question")  # fmt: skip
+                                     f"expected {SENTENCES} and the question")  # fmt: skip
                 continue
             count, _, sentence = line.strip().partition(" ")
             if count != str(len(sentences) + 1):
@@ -100,11 +100,11 @@ def load(data, detokenize=True):
             sentences = []
         if sentences:
             raise ValueError(f"{path}, line {number}: the file ends after {len(sentences)} sentences of an example, "
-                             f"of {SENTENCES} and the question")  # fmt: skip
+                             f"expected {SENTENCES} and the question")  # fmt: skip
 
 
 def _question(path, number, sentence):
-    """The question with its blank, the answer and the candidates, which are parted by tabs."""
+    """The question with its blank, the answer and the candidates, which are separated by tabs."""
     fields = [field.strip() for field in sentence.split("\t")]
     candidates = [candidate for candidate in fields[-1].split("|") if candidate]
     if len(fields) != 4 or BLANK not in fields[0] or len(candidates) < 2:

@@ -1,11 +1,11 @@
 """From the tokenised text of the benchmarks back to text as people write it.
 
 The benchmarks come with spaces around punctuation, contractions cut in two and symbols of their own, none of which
-GPT-2 has seen. A de-tokeniser takes them out; the log-probability of the result is then divided by the number of
+GPT-2 has seen. A de-tokeniser removes them; the log-probability of the result is then divided by the number of
 tokens of the original (Radford et al. 2019, section 3.1: "invertible de-tokenizers", worth 2.5 to 5 in perplexity).
 
-All work line by line and keep line ends. Words are what spaces separate: each is spelled anew if it is a symbol, and
-then joined to the word before it or after it or kept apart; none is dropped, moved or split. The paper's own
+All work line by line and keep line ends. Spaces separate the words: each is respelled if it is a symbol, and then
+joined to the word before or after it, or kept apart; none is dropped, moved or split. The paper's own
 de-tokenisers were not released: these are ours, and figures depend on them.
 """
 
@@ -26,11 +26,12 @@ def wikitext(text):
     - between two words, "@-@" is a hyphen, "@,@" and "@.@" are the comma and the point of a number: 1 @,@ 000 is 1,000
     - , . ; : ! ? % ) ] } follow their word, ( [ { $ £ € # precede theirs, without a space
     - 's 't 're 've 'll 'm 'd and n't follow their word: didn 't is didn't, Valkyria 's is Valkyria's
-    - " and ' come in pairs, of which the first precedes its word and the second follows it; a ' after a word in s
-      where none is open is a possessive, and so is a last one without a partner: the dogs ' bowl is the dogs' bowl
+    - " and ' come in pairs, of which the first precedes its word and the second follows it; a ' after a word that
+      ends in s, where none is open, is a possessive, and so is a last one without a partner: the dogs ' bowl is the
+      dogs' bowl
     - a heading, = = Career = =, is written as in a wiki: == Career ==
     - <unk> stays
-    The space at both ends of a line goes.
+    Spaces at both ends of a line are removed.
 
     text: str; returns str.
     """
@@ -38,13 +39,13 @@ def wikitext(text):
 
 
 def penn_treebank(text):
-    """The Penn Treebank as prepared by Mikolov: lower case, no punctuation between words, a sentence a line.
+    """The Penn Treebank as prepared by Mikolov: lower case, no punctuation between words, one sentence per line.
 
     - 's 'm 'd 're 've 'll and n't follow their word, and so does the ' of a plural: traders ' is traders'
     - $ and # (pounds) precede their number, % follows it: $ N is $N
     - -lrb- is ( and -rrb- is ), likewise -lsb- [ and -lcb- {; `` and '' are quotation marks; \\/ is /, \\* is *
-    - <unk> (a rare word) and N (a number) stay: any one word or number in their place would be another text
-    The space at both ends of a line goes.
+    - <unk> (a rare word) and N (a number) stay: any particular word or number in their place would make another text
+    Spaces at both ends of a line are removed.
 
     text: str; returns str.
     """
@@ -52,13 +53,13 @@ def penn_treebank(text):
 
 
 def one_billion_words(text):
-    """The One Billion Word Benchmark, a sentence a line.
+    """The One Billion Word Benchmark, one sentence per line.
 
     - , . ; : ! ? % ) ] } follow their word, ( [ { $ £ € # precede theirs, without a space
     - 's 't 're 've 'll 'm 'd and n't follow their word: don 't is don't
     - " comes in pairs, of which the first precedes its word and the second follows it; ' follows its word
     - -- stays apart
-    The space at both ends of a line goes.
+    Spaces at both ends of a line are removed.
 
     text: str; returns str.
     """
@@ -70,9 +71,9 @@ def childrens_book_test(text):
 
     - , . ; : ! ? % ) ] } follow their word, ( [ { $ £ € # precede theirs, without a space
     - 's 'm 'd 're 've 'll and n't follow their word: ca n't is can't
-    - `` begins a quotation, '' ends it, both become "; ` is the single one that begins, written '; ' follows its word
+    - `` opens a quotation, '' closes it, both become "; ` opens one in single quotes and becomes '; ' follows its word
     - -LRB- is ( and -RRB- is ), likewise -LSB- [ and -LCB- {; \\/ is /, \\* is *
-    The space at both ends of a line goes.
+    Spaces at both ends of a line are removed.
 
     text: str; returns str.
     """
@@ -85,7 +86,7 @@ def identity(text):
 
 
 def _by_line(text, join):
-    """The text with the words of each line joined anew."""
+    """The text with the words of each line joined again."""
     return "\n".join(join([word for word in line.split(" ") if word]) for line in text.split("\n"))
 
 
@@ -98,15 +99,15 @@ def _wikitext_line(words):
 
 def _treebank_line(words):
     words = [word.replace("\\/", "/").replace("\\*", "*") for word in words]
-    return _join(words, TREEBANK, CONTRACTIONS - {"'t"})  # 't was: there it is the beginning of a word
+    return _join(words, TREEBANK, CONTRACTIONS - {"'t"})  # 't was: here it is the start of a word
 
 
 def _join(words, spelled=None, contractions=CONTRACTIONS, quotes=(), inner=()):
-    """One line of its words.
+    """Join the words of one line.
 
     spelled: {symbol in lower case: what it stands for}
-    contractions: words, in lower case, that belong to the one before them
-    quotes: characters that open when they are met and close when they are met again
+    contractions: words, in lower case, that belong to the word before them
+    quotes: characters that open a quotation at the first occurrence and close it at the next
     inner:  symbols such as @-@, between two words without spaces
     """
     line, joined, opened = "", True, set()  # joined: whether the next word follows without a space
@@ -127,5 +128,5 @@ def _join(words, spelled=None, contractions=CONTRACTIONS, quotes=(), inner=()):
 
 
 def _is_possessive(words, n):
-    """Whether the ' that is word n belongs to the word before it, and opens no quotation."""
+    """Whether the ' that is word n belongs to the word before it, and does not open a quotation."""
     return (n > 0 and words[n - 1].endswith("s")) or "'" not in words[n + 1 :]

@@ -1,10 +1,10 @@
 """LAMBADA: the last word of a passage, which people guess only if they have read more than the last sentence.
 
-Published accuracies of one and the same model differ by a third, because what counts as the last word does: all of its
-tokens, or only the last of them, with which others came close to the figures of GPT-2's paper. The paper does not say;
-it does say that words such as "the" are no answer in its best figure.
-Source: Paperno et al. 2016, "The LAMBADA dataset"; Radford et al. 2019, section 3.3; the preparation of the text is
-told by OpenAI in issue 131 of their repository gpt-2.
+Published accuracies of the same model differ by a third, because they disagree on what to predict: all tokens of the
+last word, or only the final one, with which others came close to the figures of GPT-2's paper. The paper does not say
+which; it does say that words such as "the" are not accepted as answers in its best figure.
+Source: Paperno et al. 2016, "The LAMBADA dataset"; Radford et al. 2019, section 3.3; OpenAI describe how they prepared
+the text in issue 131 of their repository gpt-2.
 """
 
 import re
@@ -33,16 +33,16 @@ def lambada(
     """Predict the last word of each passage.
 
     A prediction is right if every token of the target is the greedy choice after all tokens before it. Passages are
-    read from their first token on, without <|endoftext|>; of a long one the last n_positions tokens are.
+    read from their first token on, without <|endoftext|>; of one that is too long, only the last n_positions tokens.
 
-    model: GPT2; tokenizer: the one that belongs to it
-    data:       paths: .jsonl with {"text": passage} in a line, else plain text with a passage in a line
+    model: GPT2; tokenizer: its own
+    data:       paths: .jsonl with {"text": passage} on each line, else plain text with a passage on each line
     target:     "word": all tokens of the last word, the space before it included; "token": only the last of them,
         given those before
-    stop_words: True forbids the tokens that spell a word of STOP_WORDS as the first one of the target; they change
-        the accuracy, and no perplexity
-    preprocess: curly double quotes become straight, white space at both ends goes, and a line feed comes first
-    limit:      how many passages, the first; None: all
+    stop_words: True forbids the tokens that spell a word of STOP_WORDS as the first one of the target; this changes
+        the accuracy, but no perplexity
+    preprocess: curly double quotes become straight, white space at both ends is removed, and a line feed is put first
+    limit:      how many passages, from the first on; None: all
     progress:   True shows a bar on standard error
     returns Result.
     raises: FileNotFoundError or ValueError, naming file and line, for bad data; ValueError for an unknown target.
@@ -70,11 +70,11 @@ def lambada(
     P = model.config.n_positions
     cut = sum(len(context) + len(word) > P + 1 for context, word in zip(contexts, words, strict=True))
     protocol = {
-        "scored by": "greedy choice, against likelihood for the perplexity",
+        "scored by": "greedy choice; for the perplexity, likelihood",
         "target": "all tokens of the last word" if target == "word" else "the last token of the last word",
-        "stop words": f"{len(STOP_WORDS)} words are no answer" if stop_words else "are possible answers",
+        "stop words": f"{len(STOP_WORDS)} words are ruled out" if stop_words else "allowed as answers",
         "text": "quotes straight, stripped, after a line feed" if preprocess else "as it is in the file",
-        "context": f"the whole passage; of {cut:,} passages {P:,} tokens before the last",
+        "context": f"the whole passage; of {cut:,} longer ones the {P:,} tokens before the last",
         "target tokens": f"{tokens:,} of {len(scores):,} words",
     }
     return Result("lambada", len(scores), figures, protocol)
@@ -84,7 +84,7 @@ def load(data, preprocess=True):
     """Yield (context, last word) of each passage; the word begins with the white space before it.
 
     data, preprocess: as in ``lambada``
-    raises: FileNotFoundError; ValueError, naming file and line, also where a passage has less than two words.
+    raises: FileNotFoundError; ValueError, naming file and line, also when a passage has fewer than two words.
     """
     for path in data:
         if Path(path).suffix == ".jsonl":

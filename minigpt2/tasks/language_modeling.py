@@ -1,7 +1,7 @@
 """Language modelling: how well a model predicts a corpus, word by word, without having been trained on it.
 
 The corpora come tokenised, each in its own way, and their published perplexities are per token *of the corpus*. GPT-2
-reads plain text in tokens of its own, so that -log p of the whole text is divided by what the figure is named after.
+reads plain text in tokens of its own, so -log p of the whole text is divided by the number of units in a figure's name.
 Source: Radford et al. 2019, section 3.1 and table 3.
 """
 
@@ -23,8 +23,8 @@ CORPORA = {
     "text8": (detokenizers.identity, False, "bits per character"),
     "enwik8": (detokenizers.identity, False, "bits per byte"),
 }
-BENCHMARK_BYTES = 100_000_000  # of the whole text8 and the whole enwik8
-TEST_BYTES = 5_000_000  # their last ones are the test part
+BENCHMARK_BYTES = 100_000_000  # in all of text8, and in all of enwik8
+TEST_BYTES = 5_000_000  # the last ones, which are the test part
 
 
 def language_modeling(
@@ -34,7 +34,7 @@ def language_modeling(
 
         perplexity per original word = exp(-sum_t log p(x_t | x_<t) / number of words of the original text)
 
-    model: GPT2; tokenizer: the one that belongs to it
+    model: GPT2; tokenizer: its own
     data:    paths of files in the corpus's own format, e.g. wiki.test.tokens, ptb.test.txt, news.en.heldout-...,
         text8, enwik8
     task:    one of CORPORA
@@ -43,8 +43,8 @@ def language_modeling(
     detokenize: False scores the text as it is in the file
     by_line: True scores each line alone, False all as one stream; by default True for 1bw, whose sentences are
         shuffled, else False
-    limit:   text8 and enwik8: how many tokens at most, the first; else whole lines from the first on, until they
-        have so many tokens
+    limit:   text8 and enwik8: how many tokens at most, from the first on; else whole lines from the first on, until
+        they have that many tokens
     progress: True shows a bar on standard error
     returns Result; its examples are the tokens that were predicted.
     raises: FileNotFoundError or ValueError, naming file and line, for bad data; ValueError for a number out of range.
@@ -71,7 +71,7 @@ def language_modeling(
         lines = [line for path in data for line in read_lines(path)]
         if limit:
             lines = _first_lines(lines, limit, lambda line: len(tokenizer.encode(detokenizer(line))))
-            part = f"the first {len(lines):,} lines, as many as {limit:,} tokens need"
+            part = f"the first {len(lines):,} lines, enough for {limit:,} tokens"
     else:
         text, part = load_bytes(data)
         ids = tokenizer.encode(text)
@@ -82,7 +82,7 @@ def language_modeling(
     original = "".join(lines)
     words = sum(len(line.split()) + counts_line_ends for line in lines)
     if not words:
-        raise ValueError(f"{', '.join(map(str, data))}: there is no word in it")
+        raise ValueError(f"{', '.join(map(str, data))}: it contains no words")
 
     if by_line:
         sequences = [eos + tokenizer.encode(detokenizer(line)) for line in lines]
@@ -104,24 +104,24 @@ def language_modeling(
         "loss per token (nats)": nats / tokens,
     }
     protocol = {
-        "scored by": "likelihood of the text given",
+        "scored by": "likelihood of the given text",
         "part": part,
         "text": _description(detokenizer),
         "read as": "each line alone" if by_line else "one stream",
         "context": f"{context:,} tokens, a window every {stride:,}",
         "first token": "predicted from <|endoftext|>" if eos else "given, as the tokenizer has no <|endoftext|>",
         "original words": f"{words:,}, separated by white space"
-        + (f", {len(lines):,} ends of lines among them" if counts_line_ends else ""),
-        "tokens": f"{tokens:,} predicted, ends of lines among them",
-        "bytes, characters": f"{size:,} and {characters:,} of the original text, ends of lines among them",
+        + (f", {len(lines):,} line ends among them" if counts_line_ends else ""),
+        "tokens": f"{tokens:,} predicted, line ends included",
+        "bytes, characters": f"{size:,} and {characters:,} of the original text, line ends included",
     }
     return Result(task, tokens, {main_figure: figures.pop(main_figure)} | figures, protocol)
 
 
 def load_bytes(data):
-    """The text of files that are one long line or no lines at all, and which part of them it is.
+    """The text of files that are not read by lines, and a description of the part it is.
 
-    Of a file of exactly 100 million bytes, the size of text8 and of enwik8, only the last 5 million are taken, from
+    Of a file of exactly 100 million bytes, the size of text8 and of enwik8, only the last 5 million are read, from
     the first whole character on.
 
     data: paths
@@ -160,7 +160,7 @@ def _first_lines(lines, limit, count):
 
 
 def _nats_of_lines(model, sequences, context, stride, progress):
-    """-log p of all tokens of all sequences but their first, summed; those above the context are read in windows."""
+    """Summed -log p of every token but the first of each sequence; sequences above the context are read in windows."""
     short = [ids for ids in sequences if len(ids) <= context]
     nats = sum(total_nats(model, ids, stride, context) for ids in sequences if len(ids) > context)
     scores = continuation_log_probs(model, short, [1] * len(short), progress=progress)
@@ -174,7 +174,7 @@ def _description(detokenizer):
 
 
 def _whole_characters(tokenizer, ids):
-    """The ids without those at the end that are part of a character, and the text that they spell."""
+    """The ids without an incomplete character at the end, and the text that they spell."""
     while True:
         try:
             return ids, tokenizer.decode_bytes(ids).decode("utf-8")

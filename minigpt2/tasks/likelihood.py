@@ -12,7 +12,7 @@ from minigpt2.backend import array_module, at_a_time, to_host
 from minigpt2.parallel import in_parallel
 
 TOKENS_AT_A_TIME = 4096
-CHUNK = 1 << 18  # logits that are worked on at a time: they fit into the processor's cache
+CHUNK = 1 << 18  # logits processed at a time: they fit into the processor's cache
 
 
 def continuation_log_probs(model, sequences, starts, excluded=(), progress=False):
@@ -20,17 +20,17 @@ def continuation_log_probs(model, sequences, starts, excluded=(), progress=False
 
         log p(x_t | x_0 ... x_{t-1}),   t = start ... L - 1
 
-    Sequences are sorted by length and read in batches, padded at their ends, which a causal model never sees. Of a
+    Sequences are sorted by length and read in batches, padded at their ends, where no token before sees it. Of a
     sequence of more than P + 1 tokens the last P + 1 are kept: the last one is predicted and not read.
 
     model:     GPT2
-    sequences: integers each, (L,) lists or arrays of any lengths
+    sequences: lists or arrays of integers (L,), of any lengths
     starts:    for each sequence the position of the first token to score, 1 ... L - 1
-    excluded:  token ids that are no choice for the first scored token; they change what is greedy, not log p
+    excluded:  token ids ruled out as the greedy choice of the first scored token; log p stays the same
     progress:  True shows a bar on standard error
     returns a list of (log_probs, greedy) in the order of the sequences: float64 (L - start,) in nats, and bool
-        (L - start,), whether the token is the most likely one (of equals the one with the lowest id).
-    raises: ValueError when a start is out of range, also because the tokens to score do not fit into P.
+        (L - start,), whether the token is the most likely one (on ties, the one with the lowest id).
+    raises: ValueError when a start is out of range, or the tokens to score do not fit into P.
     """
     P = model.config.n_positions
     kept = [np.asarray(sequence)[-P - 1 :] for sequence in sequences]
@@ -63,11 +63,11 @@ def continuation_log_probs(model, sequences, starts, excluded=(), progress=False
 def shared_prefix_log_probs(model, prefix, continuations):
     """log p of each token of several continuations of one prefix, which is read only once.
 
-    The same as ``continuation_log_probs`` of prefix + continuation, from the prefix's end on; but where not all of
-    them fit into P tokens, the prefix loses its beginning, and as much of it for each continuation.
+    The same as ``continuation_log_probs`` of prefix + continuation, from the prefix's end on; but if not all of
+    them fit into P tokens, the prefix loses its beginning, the same amount for each continuation.
 
-    prefix: (L,) integers, at least one; continuations: integers each, lists or arrays of at least one token
-    returns a list of (log_probs, greedy) as ``continuation_log_probs``.
+    prefix: (L,) integers, at least one; continuations: lists or arrays of integers, at least one each
+    returns a list of (log_probs, greedy) as ``continuation_log_probs`` does.
     raises: ValueError when the longest continuation leaves no room for a token of the prefix, or one is empty.
     """
     P = model.config.n_positions
@@ -90,12 +90,12 @@ def shared_prefix_log_probs(model, prefix, continuations):
 
 
 def exponential(x):
-    """exp(x), infinite where that is no float64: the perplexity of x nats."""
+    """exp(x), or infinity if that exceeds float64: the perplexity of x nats."""
     return math.exp(x) if x < 709 else math.inf
 
 
 def _batches(lengths):
-    """Indices of sequences that are read together, the longest first: about TOKENS_AT_A_TIME tokens each."""
+    """Indices of sequences to read together, the longest first: about TOKENS_AT_A_TIME tokens each."""
     order = np.argsort([-length for length in lengths], kind="stable")
     done = 0
     while done < len(order):
@@ -105,7 +105,7 @@ def _batches(lengths):
 
 
 def _pad(rows):
-    """The rows as one array (B, T), zeros at their ends, and where it holds a token of theirs."""
+    """The rows as one array (B, T), padded with zeros at their ends, and a mask of the tokens in it."""
     lengths = np.asarray([len(row) for row in rows])
     real = np.arange(lengths.max()) < lengths[:, None]
     ids = np.zeros(real.shape, "int64")
@@ -124,7 +124,7 @@ def _score(logits, targets, wanted, excluded=()):
     targets = targets.ravel()[where]
     counts = wanted.sum(axis=1)
     is_first = np.zeros(len(where), bool)
-    is_first[counts.cumsum() - counts] = True  # of each row
+    is_first[counts.cumsum() - counts] = True  # the first of each row
     excluded = xp.asarray(list(excluded), "int64")
 
     places, ids = xp.asarray(where), xp.asarray(targets)

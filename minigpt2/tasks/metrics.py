@@ -1,6 +1,6 @@
 """How close a generated text comes to a reference: ROUGE for summaries, F1 and exact match for answers, BLEU.
 
-Each is 0 ... 1 for one text, but BLEU, which is 0 ... 100 for a whole corpus.
+Each is 0 ... 1 for one text, except BLEU, which is 0 ... 100 for a whole corpus.
 """
 
 import re
@@ -34,7 +34,7 @@ def rouge(text, reference):
 
 
 def exact_match(answer, references):
-    """Whether the answer equals one of the references, both as ``normalize`` writes them.
+    """Whether the answer equals one of the references, both after ``normalize``.
 
     answer: str; references: list of str
     returns bool.
@@ -44,7 +44,7 @@ def exact_match(answer, references):
 
 
 def token_f1(answer, reference):
-    """F1 of the words that answer and reference share, both as ``normalize`` writes them.
+    """F1 of the words that answer and reference share, both after ``normalize``.
 
         P = shared / n(answer),   R = shared / n(reference),   F1 = 2 P R / (P + R)
 
@@ -57,7 +57,7 @@ def token_f1(answer, reference):
 
 
 def coqa_f1(answer, references):
-    """The best ``token_f1`` with one of n references, as CoQA counts it.
+    """The best ``token_f1`` with one of n references, computed as in CoQA.
 
         F1 = (1 / n) sum_i max_{j != i} token_f1(answer, reference_j),   token_f1(answer, reference_1) for n = 1
 
@@ -120,9 +120,9 @@ def _f1(matches, n, m):
 
 
 def _longest_common_subsequence(a, b):
-    """The length of the longest list that is left of both a and b when words are struck out."""
+    """The length of the longest list that striking out words can leave of both a and b."""
     b = np.array(b, dtype=object)
-    lengths = np.zeros(len(b) + 1, int)  # of the words of a so far with each beginning of b
+    lengths = np.zeros(len(b) + 1, int)  # for the words of a so far and each prefix of b
     for word in a:
         lengths[1:] = np.maximum.accumulate(np.maximum(lengths[1:], lengths[:-1] + (b == word)))
     return int(lengths[-1])

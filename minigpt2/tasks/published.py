@@ -1,6 +1,6 @@
-"""The figures of the GPT-2 paper, beside which ours are printed.
+"""The figures of the GPT-2 paper, printed beside ours.
 
-Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", table 3 unless a note says more.
+Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", table 3 unless noted.
 """
 
 # The models under their names on the hub, and the numbers of parameters that the paper gives them; OpenAI corrected
@@ -54,9 +54,9 @@ def published(model, task, hint=True, direction="en-fr"):
 
     model: "gpt2", "gpt2-medium", "gpt2-large" or "gpt2-xl"
     task:  one of ``minigpt2.tasks.TASKS``
-    hint:  of summarization: whether "TL;DR:" asked for it; direction: of translation, "en-fr" or "fr-en"
-    returns {beginning of the figure's name: number}; it is empty where the paper has no figure.
-    raises: ValueError for another model or task.
+    hint:  for summarization: whether "TL;DR:" asked for it; direction: for translation, "en-fr" or "fr-en"
+    returns {beginning of the figure's name: number}; it is empty if the paper has no figure.
+    raises: ValueError for any other model or task.
     """
     if model not in SIZES:
         raise ValueError(f"model must be one of {', '.join(SIZES)}, got {model!r}")

@@ -6,7 +6,7 @@ from minigpt2.tasks.answers import first_examples, greedy_lines, prompt_room
 from minigpt2.tasks.metrics import coqa_f1, exact_match
 from minigpt2.tasks.result import Result
 
-# Written as Natural Questions writes them: they were typed into a search box.
+# Written like those of Natural Questions, which were typed into a search box.
 SHOWN = (
     ("what is the capital of france", "Paris"),
     ("how many days are there in a week", "seven"),
@@ -14,24 +14,24 @@ SHOWN = (
     ("in which year did the first world war begin", "1914"),
     ("what is the largest ocean on earth", "the Pacific Ocean"),
 )
-FACT_TOKENS = 20  # at most for an answer from memory
-TOKENS = 50  # at most for an answer about a text
+FACT_TOKENS = 20  # in an answer from memory, at most
+TOKENS = 50  # in an answer about a text, at most
 NORMALISATION = "lower case, no ASCII punctuation, no a, an, the, single spaces (SQuAD)"
-ANSWER = "up to the first end of line or <|endoftext|>, without white space around"
+ANSWER = "up to the first line end or <|endoftext|>, without white space around it"
 
 
 def natural_questions(model, tokenizer, data, limit=None, progress=False):
-    """How many questions a model answers from memory exactly as one of the given answers.
+    """The share of questions to which a model, from memory, gives exactly one of the accepted answers.
 
-    model: GPT2; tokenizer: the Tokenizer that belongs to it
+    model: GPT2; tokenizer: its Tokenizer
     data: list of paths of JSONL files of {"question": "...", "answer": ["...", ...]}, as NQ-open has them
     limit: how many questions at most, from the first on; None: all
     progress: True shows a bar on standard error
     returns Result.
     raises: FileNotFoundError or ValueError, naming file and line, for bad data; ValueError when the model has
         not enough positions.
-    Source: Radford et al. 2019, section 3.8; Kwiatkowski et al. 2019, "Natural Questions"; open without the
-        document: Lee et al. 2019, "Latent Retrieval for Weakly Supervised Open Domain Question Answering".
+    Source: Radford et al. 2019, section 3.8; Kwiatkowski et al. 2019, "Natural Questions"; without the
+        document, open: Lee et al. 2019, "Latent Retrieval for Weakly Supervised Open Domain Question Answering".
     """
     examples = first_examples(_facts(data), limit, data)
     shown = "".join(f"Q: {question}\nA: {answer}\n" for question, answer in SHOWN)
@@ -59,7 +59,7 @@ def natural_questions(model, tokenizer, data, limit=None, progress=False):
 def coqa(model, tokenizer, data, limit=None, progress=False):
     """F1 of a model's answers in conversations about a text.
 
-    model: GPT2; tokenizer: the Tokenizer that belongs to it
+    model: GPT2; tokenizer: its Tokenizer
     data: list of paths of JSON files like coqa-dev-v1.0.json
     limit: how many questions at most, from the first on; None: all
     progress: True shows a bar on standard error
@@ -92,7 +92,7 @@ def coqa(model, tokenizer, data, limit=None, progress=False):
             "tokens": f"{TOKENS} at most",
             "answer": ANSWER,
             "normalisation": NORMALISATION,
-            "F1": "the best of the references, of which each is left out once where there are several (CoQA's script)",
+            "F1": "the best of the references; if there are several, each is left out once (CoQA's script)",
             "denominator": "mean over all questions",
         },
     )
@@ -144,17 +144,17 @@ def _texts(value, name, place):
         here = f"{place}.{name}[{number}]"
         turn = _field(entry, "turn_id", int, here)
         if turn in texts:
-            raise ValueError(f"{here}: turn_id {turn} is there twice")
+            raise ValueError(f"{here}: turn_id {turn} occurs twice")
         texts[turn] = _field(entry, "input_text", str, here).strip()
     return texts
 
 
 def _field(value, name, kind, place):
-    """value[name], or an error that says where what is missing."""
+    """value[name], or an error that says what is missing and where."""
     if not isinstance(value, dict):
         raise ValueError(f"{place}: expected a JSON object {{...}} as in CoQA, got {type(value).__name__}")
     if name not in value:
-        raise ValueError(f"{place}: there is no field {name!r}, which CoQA has, only {', '.join(map(repr, value))}")
+        raise ValueError(f"{place}: there is no field {name!r} as in CoQA, only {', '.join(map(repr, value))}")
     if not isinstance(value[name], kind):
         raise ValueError(f"{place}.{name}: expected {kind.__name__} as in CoQA, got {type(value[name]).__name__}")
     return value[name]

@@ -1,4 +1,4 @@
-"""What every task returns: its figures, and the protocol without which they mean nothing."""
+"""The result of a task: its figures, and the protocol without which they mean nothing."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 class Result:
     """The outcome of a task.
 
-    task:     its name, as the command line knows it
+    task:     its name on the command line
     examples: how many were scored
     figures:  name with unit -> number, in the order in which they are printed, the paper's own first
-    protocol: what was done -> how, e.g. {"context": "1,024 tokens", "decoding": "greedy"}
+    protocol: a step -> how it was done, e.g. {"context": "1,024 tokens", "decoding": "greedy"}
     """
 
     task: str

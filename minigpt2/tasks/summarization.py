@@ -14,20 +14,20 @@ TOKENS = 100
 TOP_K = 2
 SENTENCES = 3
 
-# A full stop after a title or a single capital letter (U.S., J. Smith) ends no sentence.
+# A full stop after a title or a single capital letter (U.S., J. Smith) does not end a sentence.
 END_OF_SENTENCE = regex.compile(
     r"""(?: (?<! \b(?:Mr|Mrs|Ms|Dr|St|\p{Lu}) ) \. | [!?] ) [.!?]* ["'”’)\]]* (?: \s+ | $ ) | \s*\n\s*""", regex.X
 )
 
 
 def summarization(model, tokenizer, data, limit=None, hint=True, seed=0, progress=False):
-    """ROUGE of the summaries that a model writes of news articles.
+    """ROUGE of a model's summaries of news articles.
 
-    model: GPT2; tokenizer: the Tokenizer that belongs to it
+    model: GPT2; tokenizer: its Tokenizer
     data: list of paths of JSONL files with the fields "article" and "highlights", as CNN/Daily Mail has them
     limit: how many articles at most, from the first on; None: all
-    hint: False leaves "TL;DR:" away, which shows how much the model understood by it
-    seed: integer, of the drawing; each article has its own, so that ``limit`` changes no summary
+    hint: False omits "TL;DR:", to show how much of the result is due to it
+    seed: integer, for the draws; each article has a generator of its own, so ``limit`` changes no summary
     progress: True shows a bar on standard error
     returns Result.
     raises: FileNotFoundError or ValueError, naming file and line, for bad data; ValueError when the model has
@@ -60,7 +60,7 @@ def summarization(model, tokenizer, data, limit=None, hint=True, seed=0, progres
             "too long": f"articles are cut at their end to {room:,} tokens, "
             f"{sum(len(ids) > room for ids in articles):,} of {len(examples):,} were",
             "decoding": f"drawn from the {TOP_K} likeliest tokens, temperature 1; generator of (seed {seed}, article)",
-            "tokens": f"{TOKENS}, fewer where <|endoftext|> comes before",
+            "tokens": f"{TOKENS}, fewer if <|endoftext|> comes first",
             "summary": f"the first {SENTENCES} sentences; one ends at . ! ? before white space, but not after "
             "Mr, Mrs, Ms, Dr, St or a single capital, and at an end of line",
             "normalisation": "lower case, runs of a-z and 0-9, no stemming; ROUGE-L on the whole text",
@@ -70,9 +70,9 @@ def summarization(model, tokenizer, data, limit=None, hint=True, seed=0, progres
 
 
 def first_sentences(text, n):
-    """The first n sentences of a text, all of it where there are fewer; see ``END_OF_SENTENCE``.
+    """The first n sentences of a text, all of it if there are fewer; see ``END_OF_SENTENCE``.
 
-    returns str without white space around.
+    returns str without white space around it.
     """
     text = text.strip()
     ends = [match.end() for match in END_OF_SENTENCE.finditer(text)]

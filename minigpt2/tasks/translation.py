@@ -1,4 +1,4 @@
-"""Translation without training: example pairs "english sentence = french sentence", and one that is left open."""
+"""Translation without training: example pairs "english sentence = french sentence", and one left open."""
 
 from minigpt2.data import read_jsonl, read_lines
 from minigpt2.tasks.answers import first_examples, greedy_lines, prompt_room
@@ -6,23 +6,23 @@ from minigpt2.tasks.metrics import bleu, sacrebleu
 from minigpt2.tasks.result import Result
 
 DIRECTIONS = ("en-fr", "fr-en")
-PAIRS = 5  # that are shown
-SHORT = 15  # words at most in a sentence that is shown
-TOKENS = 200  # at most for a translation
+PAIRS = 5  # shown to the model as examples
+SHORT = 15  # words in a sentence shown, at most
+TOKENS = 200  # in a translation, at most
 
 
 def translation(model, tokenizer, data, direction="en-fr", limit=None, progress=False):
-    """BLEU of the translations that a model writes.
+    """BLEU of a model's translations.
 
-    model: GPT2; tokenizer: the Tokenizer that belongs to it
+    model: GPT2; tokenizer: its Tokenizer
     data: list of one path, of a JSONL file of {"translation": {"en": "...", "fr": "..."}}; or of two, of text
         files with a sentence per line: the sentences to translate and their translations
-    direction: "en-fr" or "fr-en", from - to
-    limit: how many sentences at most, from the first on; None: all. Those that are shown do not count
+    direction: "en-fr" or "fr-en", from-to
+    limit: how many sentences at most, from the first on; None: all. The pairs shown do not count
     progress: True shows a bar on standard error
     returns Result.
     raises: FileNotFoundError or ValueError, naming file and line, for bad data; ValueError for another direction,
-        where sacrebleu is not installed, or where there are no short pairs to show.
+        when sacrebleu is not installed, or when there are too few short pairs to show.
     Source: Radford et al. 2019, section 3.7.
     """
     if direction not in DIRECTIONS:
@@ -51,12 +51,12 @@ def translation(model, tokenizer, data, direction="en-fr", limit=None, progress=
         protocol={
             "direction": direction,
             "prompt": f"{PAIRS} lines 'sentence = translation', then 'sentence ='",
-            "examples shown": f"the first {PAIRS} pairs of the data with at most {SHORT} words a sentence, "
+            "examples shown": f"the first {PAIRS} pairs of the data with at most {SHORT} words per sentence, "
             f"number {', '.join(str(number + 1) for number in shown)}; they are not scored",
             "too long": f"prompts keep their last {room:,} tokens, {cut:,} of {len(texts):,} were cut",
             "decoding": "greedy",
             "tokens": f"{new} at most",
-            "translation": "up to the first end of line or <|endoftext|>, without white space around",
+            "translation": "up to the first line end or <|endoftext|>, without white space around it",
             "normalisation": f"none; sacrebleu {version}, its own settings: 13a tokens, case kept, "
             "exponential smoothing, one reference",
             "denominator": "one BLEU for all sentences together",
@@ -65,7 +65,7 @@ def translation(model, tokenizer, data, direction="en-fr", limit=None, progress=
 
 
 def _read_pairs(data, direction):
-    """All (sentence, translation) of one JSONL file or two parallel text files, without white space around."""
+    """All (sentence, translation) of one JSONL file or two parallel text files, without white space around them."""
     if len(data) == 1:
         return list(_read_translations(data[0], *direction.split("-")))
     if len(data) != 2:

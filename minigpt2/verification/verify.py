@@ -263,7 +263,7 @@ def debug_state_checks(folder, config, path):
 def _need(*packages):
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
-        raise Skipped(f"not installed: {', '.join(missing)} (pip install 'minigpt2[reference]')")
+        raise Skipped(f"not installed: {', '.join(missing)} (pip install -e '.[reference]')")
 
 
 def _released():

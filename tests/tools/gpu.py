@@ -95,7 +95,7 @@ def race(cupy, repeats):
         import torch
         import transformers
     except ImportError as error:
-        print(f"no race: {error}; pip install 'minigpt2[reference]'")
+        print(f"no race: {error}; pip install -e '.[reference]'")
         return
     if not torch.cuda.is_available():
         print("no race: this PyTorch has no CUDA")
