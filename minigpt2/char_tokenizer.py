@@ -10,7 +10,7 @@ from minigpt2.vocabulary import check_text, look_up
 class CharTokenizer:
     """A vocabulary of characters, with the interface of ``Tokenizer`` and no special tokens.
 
-    characters: str or list of characters, no two alike; the position of each is its id.
+    characters: str or list of characters, no two alike; the position of each is its id
     raises: ValueError when it is empty, names a character twice, or an entry is not one character.
 
     ``len(tokenizer)`` is the vocabulary size.
@@ -31,12 +31,15 @@ class CharTokenizer:
     def __len__(self):
         return len(self._characters)
 
+    def __repr__(self):
+        return f"CharTokenizer({len(self):,} characters: {reprlib.repr(''.join(self.vocab))})"
+
     def encode(self, text, allow_special=False):
         """The ids of the characters of ``text``.
 
-        text: str.
-        allow_special: without effect, as there are no special tokens.
-        returns: list of ids, one per character.
+        text: str
+        allow_special: no effect, as there are no special tokens
+        returns list of ids, one per character.
         raises: TypeError when ``text`` is not a str; ValueError for a character that has no id.
         """
         check_text(text)
@@ -53,7 +56,7 @@ class CharTokenizer:
     def decode(self, ids):
         """The text of ``ids``.
 
-        ids: integers, as list, array, generator, ...
+        ids: integers, as a list, an array, a generator, ...
         raises: TypeError when an id is not an integer; ValueError when no character has it.
         """
         return "".join(look_up(ids, self._characters))
@@ -64,9 +67,9 @@ class CharTokenizer:
 
     @classmethod
     def train(cls, text):
-        """Take every character that occurs, in the order of their code points.
+        """Take every character that occurs, in the order of code points.
 
-        text: str, or an iterable of str.
+        text: str, or an iterable of str
         raises: TypeError for what is not text; ValueError when there is none.
         """
         characters = set()
@@ -79,7 +82,7 @@ class CharTokenizer:
 
     @classmethod
     def from_pretrained(cls, folder):
-        """Read what ``save_pretrained`` wrote.
+        """Read the files that ``save_pretrained`` wrote.
 
         raises: FileNotFoundError when vocab.json is missing; ValueError, naming it, when it is malformed.
         """
@@ -93,9 +96,9 @@ class CharTokenizer:
             raise ValueError(f"{path}: {error}") from None
 
     def save_pretrained(self, folder):
-        """Write vocab.json and tokenizer_config.json, which ``Tokenizer.from_pretrained`` opens too.
+        """Write vocab.json and tokenizer_config.json, which ``Tokenizer.from_pretrained`` can read too.
 
-        folder: made if it is not there.
+        folder: made if it is not there
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)

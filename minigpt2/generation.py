@@ -1,46 +1,39 @@
 """Generation: GPT-2 predicts the next token, the token is appended, and GPT-2 predicts the one after.
 
-Tokens are on the host, where they are read, and scores are where the model is: at each step the new tokens go there,
-and what was chosen comes back, with word of scores that are not finite.
+Tokens are on the host, where they are read, and scores are where the model is: at each step the new tokens go to the
+model, and the chosen ones come back with a flag for scores that are not finite.
 
 Shapes: B sequences of L tokens so far, V vocabulary, P positions (n_positions).
 """
 
 import codecs
-import math
+import dataclasses
 from collections.abc import Iterable
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 from tqdm import tqdm
 
 from minigpt2.backend import array_module, to_host
 from minigpt2.components.embedding import token_array
-from minigpt2.sampling import apply_repetition_penalty, draw, next_token_probs
+from minigpt2.sampling import Sampling, apply_repetition_penalty, check_option
 
 
-def generate(model, ids, max_new_tokens=20, **options):
+def generate(model, ids, max_new_tokens=20, *, stop=None, use_cache=True, **options):
     """Continue token ids.
 
-    model: GPT2
-    ids:   (T,) or (B, T) integers, one prompt or B prompts of equal length; lists are welcome
-    max_new_tokens, options: named and explained in ``stream``, on which this is built
+    model, ids, max_new_tokens, stop, use_cache, options: as in ``stream``
     returns the prompt and its n new tokens, (T + n,) or (B, T + n), int64. n is max_new_tokens, or less if
-        every sequence stopped before; one that stopped before the others repeats its stop token. With
+        all sequences stop earlier; one that stops before the others repeats its stop token. With
         num_samples > 1 the shape is (B num_samples, T + n), samples of the same prompt side by side.
     raises: as ``stream``.
     """
-    columns = list(stream(model, ids, max_new_tokens, **options))
-    ids = token_array(ids, "ids")
-    rows = np.repeat(_prompts(model, ids), options.get("num_samples", 1), axis=0)
-    rows = np.concatenate([rows, *(np.asarray(tokens).reshape(-1, 1) for tokens in columns)], axis=1)
-    return rows[0] if ids.ndim == 1 and len(rows) == 1 else rows
+    prompts, one, columns = _begin(model, ids, max_new_tokens, _as_list(stop), use_cache, options)
+    rows = np.concatenate([prompts, *(tokens[:, None] for tokens in columns)], axis=1)
+    return rows[0] if one else rows
 
 
-def stream(
-    model, ids, max_new_tokens=20, temperature=0.0, top_k=None, top_p=None, seed=0,
-    repetition_penalty=1.0, stop=None, num_samples=1, beams=1, use_cache=True,
-):  # fmt: skip
+def stream(model, ids, max_new_tokens=20, *, stop=None, use_cache=True, **options):
     """Continue token ids, one token at a time.
 
         x_L ~ p(x_L | x_0 ... x_{L-1}),   L = T, T + 1, ...
@@ -52,78 +45,70 @@ def stream(
     model:          GPT2
     ids:            (T,) or (B, T) integers, one prompt or B prompts of equal length; lists are welcome
     max_new_tokens: how many tokens to add at most
-    temperature:    0 takes the best token each time (greedy), of equals that with the lowest id;
-                    above 0 draws one from ``next_token_probs``, 1 as the model predicts
-    top_k, top_p:   what may be drawn, see ``keep_top_k`` and ``keep_top_p``; None: every token
-    seed:           integer; the same seed draws the same tokens. Or a numpy.random.Generator, or a list of them, one
-                    for each row of tokens: what a row draws then does not depend on the others
-    repetition_penalty: above 1 makes tokens that occurred less likely, see ``apply_repetition_penalty``
     stop:           a token id, or several, that end a sequence
-    num_samples:    continuations of each prompt; they can differ where the temperature is above 0
-    beams:          above 1 looks for the likeliest continuation with ``beam_search``, without drawing
     use_cache:      False reads everything again at each step: the same tokens, only slower
+    options:        the fields of ``Sampling``: temperature, top_k, top_p, repetition_penalty, seed, num_samples, beams
     returns a generator of the new tokens: an int at a time for one sequence, else (B num_samples,) NumPy arrays.
         It ends when every sequence has stopped; one that stops before the others repeats its stop token.
         From beam search all tokens come at the end, as none of them is certain before.
     raises: TypeError or ValueError for arguments of the wrong kind or out of range; at once, not only when
-        the first token is asked for.
+        the first token is asked for. Later, ValueError for a model whose scores are not finite.
     Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2, eq. 1.
     """
-    ids = token_array(ids, "ids")
-    prompts = _prompts(model, ids)
-    _check("max_new_tokens", max_new_tokens, Integral, lambda n: n >= 0, "an integer, 0 or more")
-    _check("temperature", temperature, Real, lambda t: 0 <= t < math.inf, "a number, 0 (greedy) or above")
-    if top_k is not None:
-        _check("top_k", top_k, Integral, lambda k: k >= 1, "an integer, 1 or more; None keeps all tokens")
-    if top_p is not None:
-        _check("top_p", top_p, Real, lambda p: 0 < p <= 1, "a number in (0, 1]; None keeps all tokens")
-    _check("repetition_penalty", repetition_penalty, Real, lambda r: 0 < r < math.inf, "a number above 0")
-    _check("num_samples", num_samples, Integral, lambda n: n >= 1, "an integer, 1 or more")
-    _check("beams", beams, Integral, lambda n: n >= 1, "an integer, 1 or more")
-    V = model.config.vocab_size
-    stop = _as_list(stop)
-    for token in stop:
-        _check("stop", token, Integral, lambda i: 0 <= i < V, f"a token id in 0 ... {V - 1}, or several")
-
-    if beams > 1:
-        if temperature > 0 or top_k is not None or top_p is not None or num_samples > 1:
-            raise ValueError(
-                f"beams={beams} looks for the likeliest text, while temperature, top_k, top_p and "
-                "num_samples are for drawing; leave them out, or use beams=1"
-            )
-        columns = _beam_columns(model, prompts, max_new_tokens, beams, stop, repetition_penalty, use_cache)
-    else:
-        rng = _RowGenerators(seed) if isinstance(seed, list) else np.random.default_rng(seed)
-
-        def choose(scores):
-            if temperature == 0:
-                return scores.argmax(axis=-1)
-            return draw(next_token_probs(scores, temperature, top_k, top_p), rng)
-
-        columns = _columns(model, prompts, max_new_tokens, num_samples, stop, repetition_penalty, use_cache, choose)
-    one = ids.ndim == 1 and num_samples == 1
-    return (int(tokens[0]) for tokens in columns) if one else columns
+    _, one, columns = _begin(model, ids, max_new_tokens, _as_list(stop), use_cache, options)
+    return _integers(columns) if one else columns
 
 
-def stream_text(model, tokenizer, prompt, max_new_tokens=20, stop=None, **options):
+def stream_text(model, tokenizer, prompt, max_new_tokens=20, *, stop=None, use_cache=True, **options):
     """Continue a text, piece by piece.
 
     A token may end within a character; its last bytes are then held back until the character is whole.
 
     model: GPT2; tokenizer: the Tokenizer or CharTokenizer that belongs to it
     prompt: str, at least one character
-    max_new_tokens, stop, options: as in ``stream``, for one sample
+    max_new_tokens, stop, use_cache, options: as in ``stream``, for one sample
     returns a generator of str, none empty. Joined they are the text of the new tokens up to the stop token,
         which is not part of the text.
     raises: as ``stream``.
     """
     if options.get("num_samples", 1) != 1:
         raise ValueError("stream_text writes one text; for several call it with several seeds")
-    tokens = stream(model, tokenizer.encode(prompt), max_new_tokens, stop=stop, **options)
-    return _pieces(tokens, tokenizer, _as_list(stop))
+    stop = _as_list(stop)
+    _, _, columns = _begin(model, tokenizer.encode(prompt), max_new_tokens, stop, use_cache, options)
+    return _pieces(_integers(columns), tokenizer, stop)
+
+
+def _begin(model, ids, max_new_tokens, stop, use_cache, options):
+    """Check the arguments of ``stream`` (``stop`` a list, ``options`` a dict) and prepare what they ask for.
+
+    returns the prompts (B num_samples, T), each as often as it is continued; whether there is only one sequence, whose
+        prompt was given as (T,); and a generator of the next tokens of all, arrays (B num_samples,).
+    """
+    names = [field.name for field in dataclasses.fields(Sampling)]
+    if unknown := [name for name in options if name not in names]:
+        raise TypeError(f"unknown option {unknown[0]!r}; the options are {', '.join(names)}, stop and use_cache")
+    ids = token_array(ids, "ids")
+    V = model.config.vocab_size
+    prompts = _prompts(ids, V)
+    check_option("max_new_tokens", max_new_tokens, Integral, lambda n: n >= 0, "an integer, 0 or more")
+    for token in stop:
+        check_option("stop", token, Integral, lambda i: 0 <= i < V, f"a token id in 0 ... {V - 1}, or several")
+    sampling = Sampling(**options)
+    rng, n = sampling.generator(), sampling.num_samples
+    if sampling.beams > 1:
+        columns = _beam_columns(model, prompts, max_new_tokens, sampling, stop, use_cache)
+    else:
+        columns = next_tokens(model, prompts, max_new_tokens, sampling, rng, stop, use_cache)
+    return np.repeat(prompts, n, axis=0), ids.ndim == n == 1, columns
+
+
+def _integers(columns):
+    """The tokens of one sequence as int, from arrays (1,)."""
+    return (int(tokens[0]) for tokens in columns)
 
 
 def _pieces(tokens, tokenizer, stop):
+    """Yield the text of tokens before the first one in ``stop``, whole characters at a time."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     for token in tokens:
         if token in stop:
@@ -134,7 +119,37 @@ def _pieces(tokens, tokenizer, stop):
         yield piece
 
 
-# What turns the model's scores into a choice, in the order in which it is applied.
+def next_tokens(model, ids, max_new_tokens, sampling, rng, stop=(), use_cache=True):
+    """Yield the next tokens of all sequences, step by step, until all of them have stopped.
+
+    model: GPT2; ids: (B, T) int64, the prompts; max_new_tokens: steps at most
+    sampling: Sampling, with beams=1; rng: from ``sampling.generator``
+    stop, use_cache: as in ``stream``, stop as a list
+    yields arrays (B num_samples,) on the host; samples of the same prompt are side by side.
+    """
+    P, n, penalty = model.config.n_positions, sampling.num_samples, sampling.repetition_penalty
+    stopped = np.zeros(len(ids) * n, bool)
+    past = _key_value_cache(model, ids, max_new_tokens) if use_cache else None
+    for step in range(max_new_tokens):
+        scores = logits = _next_logits(model, ids, past)  # (B, V)
+        xp = array_module(logits)
+        if step == 0 and n > 1:  # the prompt has been read once, and each sample continues from there
+            samples = np.repeat(np.arange(len(ids)), n)
+            ids, scores = ids[samples], xp.repeat(logits, n, axis=0)
+            if past:
+                past.select(samples)
+        with np.errstate(invalid="ignore"):  # _chosen finds scores that are not finite
+            if penalty != 1:
+                scores = apply_repetition_penalty(scores, xp.asarray(ids), penalty)
+            tokens = sampling.choose(scores, rng)
+        tokens = np.where(stopped, ids[:, -1], _chosen(tokens, logits))
+        ids = np.concatenate([ids, tokens[:, None]], axis=1)
+        if penalty == 1:  # otherwise tokens that the model no longer reads are still needed
+            ids = ids[:, -P - 1 :]
+        stopped |= np.isin(tokens, stop)
+        yield tokens
+        if stopped.all():
+            return
 
 
 def beam_search(model, ids, max_new_tokens, beams, stop=(), repetition_penalty=1.0, use_cache=True):
@@ -144,7 +159,7 @@ def beam_search(model, ids, max_new_tokens, beams, stop=(), repetition_penalty=1
 
     Each step extends every beam by every token and ranks the results by the sum of their log p. Those among
     the first ``beams`` that end (with a stop token, or with the last step) are finished; the best ones that
-    do not end go on. The search is over when ``beams`` have finished and the best running one scores no
+    do not end continue. The search is over when ``beams`` have finished and the best running one scores no
     better than the worst of them: a heuristic, since a later token may still raise a mean. Without the
     division by n, short texts would win.
 
@@ -163,12 +178,12 @@ def beam_search(model, ids, max_new_tokens, beams, stop=(), repetition_penalty=1
     for n in tqdm(range(1, max_new_tokens + 1), "beam search", delay=2, disable=None, leave=False):
         logits = _next_logits(model, running, past)
         xp = array_module(logits)
-        with np.errstate(invalid="ignore"):  # of scores that are not finite, which _chosen finds
+        with np.errstate(invalid="ignore"):  # _chosen finds scores that are not finite
             log_probs = _log_softmax(logits)
             if repetition_penalty != 1:
                 log_probs = apply_repetition_penalty(log_probs, xp.asarray(running), repetition_penalty)
             sums = (xp.asarray(totals)[:, None] + log_probs).ravel()
-            # So many that ``beams`` of them go on even if each beam can end with every stop token.
+            # Enough that ``beams`` of them continue even if each beam can end with every stop token.
             best = _indices_of_largest(sums, (1 + len(stop)) * beams)
         sums, best = to_host(sums[best]), _chosen(best, logits)
         parents, tokens = np.divmod(best, log_probs.shape[1])
@@ -188,66 +203,28 @@ def beam_search(model, ids, max_new_tokens, beams, stop=(), repetition_penalty=1
     return finished[0][1][T:] if finished else ids[:0]
 
 
-def _columns(model, ids, max_new_tokens, num_samples, stop, repetition_penalty, use_cache, choose):
-    """Yield the (B num_samples,) next tokens of all sequences until they have stopped."""
-    P = model.config.n_positions
-    stopped = np.zeros(len(ids) * num_samples, bool)
-    past = _key_value_cache(model, ids, max_new_tokens) if use_cache else None
-    for step in range(max_new_tokens):
-        scores = logits = _next_logits(model, ids, past)
-        xp = array_module(logits)
-        if step == 0 and num_samples > 1:  # the prompt has been read once, and each sample goes on from there
-            samples = np.repeat(np.arange(len(ids)), num_samples)
-            ids, scores = ids[samples], xp.repeat(logits, num_samples, axis=0)
-            if past:
-                past.select(samples)
-        with np.errstate(invalid="ignore"):  # of scores that are not finite, which _chosen finds
-            if repetition_penalty != 1:
-                scores = apply_repetition_penalty(scores, xp.asarray(ids), repetition_penalty)
-            tokens = choose(scores)
-        tokens = np.where(stopped, ids[:, -1], _chosen(tokens, logits))
-        ids = np.concatenate([ids, tokens[:, None]], axis=1)
-        if repetition_penalty == 1:  # which alone asks for tokens that the model no longer reads
-            ids = ids[:, -P - 1 :]
-        stopped |= np.isin(tokens, stop)
-        yield tokens
-        if stopped.all():
-            return
-
-
-class _RowGenerators:
-    """A numpy.random.Generator for each row, which together draw like one."""
-
-    def __init__(self, generators):
-        self.generators = generators
-
-    def random(self, n):
-        if n != len(self.generators):
-            raise ValueError(f"seed: there are {len(self.generators)} generators, but {n} rows of tokens")
-        return np.array([generator.random() for generator in self.generators])
-
-
-def _beam_columns(model, prompts, max_new_tokens, *options):
+def _beam_columns(model, prompts, max_new_tokens, sampling, stop, use_cache):
     """Yield the (B,) next tokens of the sequences that beam search finds, one prompt after the other."""
-    found = [beam_search(model, ids, max_new_tokens, *options) for ids in prompts]
+    options = max_new_tokens, sampling.beams, stop, sampling.repetition_penalty, use_cache
+    found = [beam_search(model, ids, *options) for ids in prompts]
     for step in range(max(len(tokens) for tokens in found)):
         yield np.stack([tokens[min(step, len(tokens) - 1)] for tokens in found])
 
 
 def _next_logits(model, ids, past):
-    """The scores (B, V) of what may follow ids (B, L), from the last P of them."""
+    """The scores (B, V) of each token as the next one after ids (B, L), from the last P of them."""
     P = model.config.n_positions
     if past is None or ids.shape[1] > P:
         ids, past = ids[:, -P:], None
     else:
-        ids = ids[:, past.length :]  # what has not been read yet: the prompt, then a token each time
+        ids = ids[:, past.length :]  # those not read yet: the prompt, then one token at each step
     return model.forward(ids, past=past, positions=slice(-1, None), keep=False)[0][:, 0]
 
 
 def _chosen(indices, logits):
-    """What was chosen by these logits, on the host; ValueError where they are not finite.
+    """The choice made from these logits, brought to the host; ValueError where the logits are not finite.
 
-    Both are learned from one transfer: where they are not, -1 was chosen.
+    One transfer brings both: -1 instead of the choice says that they are not.
     """
     xp = array_module(logits)
     indices = to_host(xp.where(xp.isfinite(logits).all(), indices, -1))
@@ -257,7 +234,7 @@ def _chosen(indices, logits):
 
 
 def _key_value_cache(model, ids, max_new_tokens):
-    """An empty cache with room for all that will ever be in it, which is at most P tokens."""
+    """An empty cache with room for all tokens that it will ever hold, at most P."""
     return model.key_value_cache(len(ids), min(ids.shape[1] + max_new_tokens, model.config.n_positions))
 
 
@@ -276,14 +253,14 @@ def _indices_of_largest(x, k):
     return indices[xp.argsort(-x[indices])]
 
 
-def _prompts(model, ids):
-    """The prompts as (B, T) int64, or an error that says what is wrong with them."""
+def _prompts(ids, V):
+    """The prompts as (B, T) int64; ValueError where they have no token, or one that is not in the vocabulary."""
     if ids.ndim not in (1, 2) or 0 in ids.shape:
         raise ValueError(
             f"ids must be (T,) or (B, T) with at least one token to continue, got shape {ids.shape}; "
             "where there is no prompt, begin with the token <|endoftext|>"
         )
-    low, high, V = int(ids.min()), int(ids.max()), model.config.vocab_size
+    low, high = int(ids.min()), int(ids.max())
     if low < 0 or high >= V:
         raise ValueError(
             f"ids must lie in 0 ... {V - 1}, got {low} ... {high}; does the tokenizer belong to this model?"
@@ -295,10 +272,3 @@ def _as_list(stop):
     if stop is None:
         return []
     return list(stop) if isinstance(stop, Iterable) else [stop]
-
-
-def _check(name, value, kind, valid, wanted):
-    if isinstance(value, bool) or not isinstance(value, kind):
-        raise TypeError(f"{name} must be {wanted}, got {value!r}")
-    if not valid(value):
-        raise ValueError(f"{name} must be {wanted}, got {value}")

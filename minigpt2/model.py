@@ -266,15 +266,23 @@ class GPT2:
         """The number of trainable parameters; 124,439,808 for "gpt2"."""
         return sum(parameter.size for parameter in flatten(self.params).values())
 
-    def forward(self, ids, rng=None, **options):
-        """Logits (B, T, V) of token ids (B, T), and the cache; see ``gpt2_forward`` for the options.
+    def forward(self, ids, rng=None, causal=True, *, past=None, positions=slice(None), keep=True):
+        """Score every token of the vocabulary as the one that follows each token.
 
-        logits[b, t] scores every candidate for the token *after* ids[b, t].
+        ids:    (B, T) integers; lists are welcome
+        rng:    numpy.random.Generator, switches the config's dropout on; on a device it gives the seed of the masks
+        causal: False lets every token see all others, as in BERT
+        returns logits (B, T, V), where logits[b, t] scores every candidate for the token *after* ids[b, t], and the
+            cache of ``gpt2_forward``.
+        raises: TypeError or ValueError when ids are not (B, T) tokens of the vocabulary.
+
+        Not for a first reading: past, positions and keep are those of ``gpt2_forward``.
         """
         config = self.config
         drops = config.embd_pdrop or config.attn_pdrop or config.resid_pdrop
         rng = device_generator(rng, array_module(self.params["wte"]["weight"])) if drops else None
-        return gpt2_forward(self._array(ids, "ids", check_ids), self.params, config, rng=rng, **options)
+        ids = self._array(ids, "ids", check_ids)
+        return gpt2_forward(ids, self.params, config, causal, rng, past=past, positions=positions, keep=keep)
 
     def loss(
         self, ids: np.ndarray | list, targets: np.ndarray | list, label_smoothing: float = 0.0, causal: bool = True
@@ -304,14 +312,29 @@ class GPT2:
         _, grads = gpt2_backward(dlogits, cache, out=allocate_like(self.params))
         return float(loss), grads
 
-    def generate(self, ids, max_new_tokens=20, temperature=0.0, top_k=None, top_p=None, seed=0, **options):
-        """Continue token ids; see ``minigpt2.generation.stream`` for the arguments.
+    def generate(
+        self, ids, max_new_tokens=20, temperature=0.0, top_k=None, top_p=None, seed=0, *,
+        repetition_penalty=1.0, stop=None, num_samples=1, beams=1, use_cache=True,
+    ):  # fmt: skip
+        """Continue token ids; see ``minigpt2.sampling.Sampling`` for more about the options.
 
-        ids: (T,) or (B, T); returns them with the new tokens, (T + n,) or (B, T + n), int64.
+        ids:            (T,) or (B, T) integers, one prompt or B prompts of equal length; lists are welcome
+        max_new_tokens: how many tokens to add at most
+        temperature:    0 takes the best token each time (greedy); above 0 draws one, 1 as the model predicts
+        top_k, top_p:   draw from the k best tokens, from the fewest that have a probability of p together
+        seed:           integer; the same seed draws the same tokens
+        repetition_penalty: above 1 makes tokens that occurred before less likely
+        stop:           a token id, or several, that end a sequence
+        num_samples:    continuations of each prompt
+        beams:          above 1 looks for the likeliest continuation by beam search
+        use_cache:      False reads everything again at each step: the same tokens, only slower
+        returns the prompt and its n new tokens, (T + n,) or (B num_samples, T + n), int64.
+        raises: TypeError or ValueError for arguments of the wrong kind or out of range.
         """
         return generation.generate(
-            self, ids, max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, **options
-        )
+            self, ids, max_new_tokens, stop=stop, use_cache=use_cache, temperature=temperature, top_k=top_k,
+            top_p=top_p, seed=seed, repetition_penalty=repetition_penalty, num_samples=num_samples, beams=beams,
+        )  # fmt: skip
 
     def key_value_cache(self, B: int, max_tokens: int | None = None) -> KeyValueCaches:
         """An empty key/value cache for B sequences, to pass to ``forward(ids, past=...)``.

@@ -641,5 +641,5 @@ plt.show()
 #    backpropagation.*
 # 4. Make the symbols come twice in *reverse* order the second time. Which of the two finds this easier than before?
 #    Change one line of `repeated` and see. *Hint: how far back is the symbol that is wanted now?*
-# 5. Add `top_p` (not used so far; see `keep_top_p` in `minigpt2/generation.py`) to the last picture. Where do you
+# 5. Add `top_p` (not used so far; see `keep_top_p` in `minigpt2/sampling.py`) to the last picture. Where do you
 #    expect the points? *Hint: it keeps few tokens where the model is sure, and many where it is not.*

@@ -59,7 +59,7 @@ example:
   python notebooks/build.py build 2_5_5        execute the source, write notebooks/en/2_5_5_....ipynb
   python notebooks/build.py check              do all sources and notebooks agree? (no kernel, at once)
   python notebooks/build.py run                execute everything afresh, compare with what is committed
-  python notebooks/build.py site               build/site/index.html, the book, to be read without a network
+  python notebooks/build.py site               build/site/index.html, the manual, to be read without a network
 """
 
 
@@ -131,10 +131,13 @@ def run(names, folder=FOLDER):
 
 
 def site(folder=FOLDER, out=ROOT / "build"):
-    """Build the book as static pages that fetch nothing: out/site/index.html.
+    """Build the manual as static pages that fetch nothing: out/site/index.html.
 
-    raises: ValueError when a notebook is not built, npm is not there or Sphinx fails.
+    raises: ValueError when a notebook is not built, npm is not there, a link leads nowhere or Sphinx fails.
     """
+    sys.path.insert(0, str(FOLDER / "site"))
+    from pages import write as write_pages
+
     for path in sources(folder):
         if not notebook_path(path, "en").exists():
             raise ValueError(f"there is no en/{path.stem}.ipynb: python notebooks/build.py build {path.stem}")
@@ -143,15 +146,12 @@ def site(folder=FOLDER, out=ROOT / "build"):
     shutil.rmtree(pages, ignore_errors=True)
     shutil.rmtree(out / "site", ignore_errors=True)
     (pages / "_static").mkdir(parents=True)
-    shutil.copy(mathjax, pages / "_static")
-    chapters = []
-    for path in sources(folder):
-        shutil.copy(notebook_path(path, "en"), pages)
-        chapters.append(path.stem)
-    index = (folder / "site/index.md").read_text(encoding="utf-8")
-    (pages / "index.md").write_text(index.replace("CHAPTERS", "\n".join(chapters)), encoding="utf-8")
-    options = ["-q", "-W", "-b", "html", "-c", folder / "site", "-D", f"html_static_path={pages / '_static'}"]
-    if subprocess.run([sys.executable, "-m", "sphinx", *options, pages, out / "site"]).returncode:
+    for path in (mathjax, folder / "site/site.css"):
+        shutil.copy(path, pages / "_static")
+    write_pages(pages, folder.parent, [notebook_path(path, "en") for path in sources(folder)])
+    settings = ["-c", folder / "site", "-D", f"html_static_path={pages / '_static'}"]
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "-j", "auto", "-b", "html", *settings, pages, out / "site"]
+    if subprocess.run(command).returncode:
         raise ValueError("sphinx failed, see above; it needs pip install -e '.[docs]'")
     print(out / "site/index.html")
 
@@ -337,7 +337,7 @@ def main(arguments=None):
         ("build", "execute sources and write their notebooks"),
         ("check", "do sources and notebooks agree? without executing anything"),
         ("run", f"execute sources and compare with their notebooks; at most {LIMIT:.0f} s each"),
-        ("site", "the book as static pages in build/site"),
+        ("site", "the manual as static pages in build/site"),
     ):
         subparser = commands.add_parser(command, help=purpose, description=purpose)
         if command in ("build", "run"):

@@ -12,6 +12,14 @@ GPT2_VOCABULARY = {  # sha256 of the files as OpenAI released them
 }
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m looks
+def pytest_collection_modifyitems(items):
+    """Every test that is not marked slow is quick, so that only the few slow ones need a mark."""
+    for item in items:
+        if item.get_closest_marker("slow") is None:
+            item.add_marker("quick")
+
+
 @pytest.fixture(scope="session")
 def gpt2_vocab():
     """The folder with GPT-2's encoder.json and vocab.bpe, byte for byte as released."""

@@ -127,6 +127,7 @@ def test_every_bar_is_of_a_contestant(benchmark, gpt2_vocab):
         assert any(against in workloads[name].contestants for name in (workloads if workload == "any" else [workload]))
 
 
+@pytest.mark.slow
 def test_numpy_is_told_of_features_that_it_has(benchmark):
     kernels = benchmark("kernels")
     assert kernels.settings(["X86_V4", "AVX512_ICL"])["NPY_DISABLE_CPU_FEATURES"] == "X86_V4 AVX512_ICL"

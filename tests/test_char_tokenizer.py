@@ -23,6 +23,12 @@ def test_ids_are_the_sorted_characters():
     assert tokenizer.eos_id is None
 
 
+def test_repr_is_one_line_that_describes():
+    assert repr(CharTokenizer.train("hello\n")) == r"CharTokenizer(5 characters: '\nehlo')"
+    many = repr(CharTokenizer(map(chr, range(32, 2032))))
+    assert many.startswith("CharTokenizer(2,000 characters: ") and "..." in many and len(many) < 80
+
+
 @settings(max_examples=200, deadline=None)
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
 def test_round_trip(text):

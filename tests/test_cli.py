@@ -9,7 +9,9 @@ import sys
 import pytest
 
 from minigpt2 import GPT2, GPT2Config, Tokenizer
-from minigpt2.cli import _name_and_model, main
+from minigpt2.cli import main, make_parser
+from minigpt2.cli.report import name_and_model
+from minigpt2.cli.reproduce import command_line
 from minigpt2.data import documents
 from minigpt2.data.token_file import encode_documents, open_tokens
 from minigpt2.evaluation import evaluate
@@ -54,6 +56,28 @@ def test_help_shows_an_example(command, capsys):
     out = capsys.readouterr().out
     assert exit.value.code == 0
     assert re.search(rf"example:\n  minigpt2 {' '.join(command)}", out)
+
+
+HELPS = """
+import contextlib, io, sys
+from minigpt2.cli import main
+for command in ["", *"generate train eval report data tokenize trace compare verify".split()]:
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+        main([*command.split(), "--help"])
+    print([command, *{"requests", "minigpt2.training"} & set(sys.modules)])
+"""
+
+
+def test_help_does_not_wait_for_requests_or_training(folder, tmp_path):
+    """Nor does ``compare``, whatever it is told."""
+    done = subprocess.run([sys.executable, "-c", HELPS], capture_output=True, text=True, timeout=120)
+    assert done.stderr == "" and re.fullmatch(r"(\['\w*'\]\n){10}", done.stdout), done.stdout
+    path = str(tmp_path / "ours.safetensors")
+    assert main(["trace", "--model", str(folder), "--ids", "1,2,3", "-o", path]) == 0
+    code = "import sys; from minigpt2.cli import main; print(main(sys.argv[1:]), 'requests' in sys.modules)"
+    command = [sys.executable, "-c", code, "compare", path, path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines()[-1] == "0 False", done.stderr
 
 
 def test_generate_writes_prompt_and_continuation(folder, capsys):
@@ -136,9 +160,9 @@ def test_report_names(folder, tmp_path, capsys):
     assert "is a file; give a folder" in fails(capsys, "report", *data[:2], "--out", tmp_path / "text.txt")
     assert "is too short" in fails(capsys, "report", "--model", folder, *data)
     assert not (tmp_path / "out").exists()
-    assert _name_and_model("nano=runs/lr=1") == ("nano", "runs/lr=1")
+    assert name_and_model("nano=runs/lr=1") == ("nano", "runs/lr=1")
     (tmp_path / "lr=1").mkdir()
-    assert _name_and_model(f"{tmp_path}/lr=1/") == ("lr=1", f"{tmp_path}/lr=1/")
+    assert name_and_model(f"{tmp_path}/lr=1/") == ("lr=1", f"{tmp_path}/lr=1/")
 
 
 def reproduced(capsys, out):
@@ -187,6 +211,69 @@ def test_eval_of_a_released_model_has_the_papers_figure_beside_ours(folder, tmp_
 def test_plain_eval_can_be_repeated(folder, capsys):
     out = run(capsys, "eval", "--model", folder, "--data", folder / "text.txt", "--split", "train")[1]
     assert "--split train --stride 32" in out and reproduced(capsys, out) == out
+
+
+SIZES = ["--n-layer", "1", "--n-head", "1", "--n-embd", "8", "--block-size", "8", "--vocab-size", "270"]
+PRINTING = {  # calls that give all that their reproduce line gives, with MODEL and OUT for paths
+    "eval": ["--model", "MODEL", "--data", "a b.txt", "it's.txt", "--split", "train", "--stride", "5"],
+    "eval of lambada": ["--task", "lambada", "--model", "MODEL", "--data", "a b.txt", "--target", "token",
+                        "--stop-words", "--no-preprocess", "--limit", "3"],
+    "eval of ptb": ["--task", "ptb", "--model", "MODEL", "--data", "a b.txt", "--context", "9", "--stride", "5",
+                    "--no-by-line", "--no-detokenizer", "--limit", "30"],
+    "eval of 1bw": ["--task", "1bw", "--model", "MODEL", "--data", "a b.txt", "--context", "9", "--stride", "9",
+                    "--by-line", "--limit", "30"],
+    "report": ["--model", "my $model=MODEL", "--model=-x=MODEL", "--data", "a b.txt", "it's.txt", "--out", "OUT",
+               "--split", "all", "--samples", "2", "--length", "7", "--temperatures", "0.9", "1", "--top-k", "3",
+               "--seed", "4"],
+    "data": ["a b.txt", "it's.txt", "--model", "MODEL", "--against", "it's.txt", "--deduplicate", "--ngram", "3",
+             "--threshold", "0.25", "--out", "OUT"],
+    "data and its vocabulary": ["a b.txt", "--vocab-size", "270", "--no-duplicates", "--out", "OUT"],
+    "train": ["--out", "OUT", "--data", "a b.txt:2", "it's.txt:0", *SIZES, "--steps", "2", "--min-lr=-1e-05"],
+    "train further": ["--out", "OUT", "--data", "a b.txt", "--init-from", "MODEL", "--freeze", "wte", "h.0.attn",
+                      "--block-size", "8", "--steps", "2", "--patience", "1"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PRINTING)
+def test_the_printed_command_gives_the_same_options(name, folder, tmp_path, capsys, monkeypatch):
+    if name == "report":
+        pytest.importorskip("sacrebleu", reason="it comes with the extra [evaluation]")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a b.txt").write_text(TEXT)
+    (tmp_path / "it's.txt").write_text(TEXT[::-1])
+    words = [word.replace("MODEL", str(folder)).replace("OUT", "my $out") for word in PRINTING[name]]
+    call = [name.split()[0], *words]
+    code, out, _ = run(capsys, *call)
+    last = out.splitlines()[-1]
+    assert code == 0 and last.startswith(f"reproduce: minigpt2 {call[0]} ")
+    parse = make_parser().parse_args
+    assert comparable(parse(shlex.split(last)[2:])) == comparable(parse(call))
+
+
+def comparable(options):
+    """The values of options, without the parser, of which each has its own."""
+    return {name: value for name, value in vars(options).items() if name != "parser"}
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ["generate", "--prompt", "-a b\n'$HOME'", "--temperature", "0", "--top-p", "1e-05", "--device", "cupy"],
+        ["generate", "--prompt=--model", "--repetition-penalty", "1.25", "--beams", "2", "--seed=-1"],
+        ["eval", "--data", "x", "--task", "cbt_cn", "--score", "candidate", "--no-hint", "--direction", "fr-en"],
+        ["tokenize", "--train", "a", "b c", "--vocab-size", "300", "--out=-o"],
+        ["tokenize", "--ids=-1,2", "--explain", "--allow-special"],
+        ["trace", "--ids", "1,2", "--targets=-100,4", "--backward", "--dtype", "float64", "-o", "x.safetensors"],
+        ["compare", "a b", "c", "--rtol", "1e-07", "--atol", "0", "--map", "llm.c"],
+        ["verify", "--model", "gpt2", "--json"],
+        ["train", "--resume", "a b", "--device", "cupy"],
+    ],
+)
+def test_a_command_line_is_made_of_any_options(call):
+    options = make_parser().parse_args(call)
+    again = shlex.split(command_line(options, vars(options)))
+    assert again[:2] == ["minigpt2", call[0]]
+    assert comparable(make_parser().parse_args(again[1:])) == comparable(options)
 
 
 def test_tokenize_there_and_back(folder, capsys):
@@ -279,7 +366,7 @@ def test_train_in_two_stages(folder, tmp_path, capsys):
     general = ["--data", folder / "text.txt", "--objective", "mlm", *sizes, *common, "--out", tmp_path / "general"]
     code, out, _ = run(capsys, "train", *general)
     assert code == 0 and "nats per hidden token" in out
-    assert f"go on with: minigpt2 train --init-from {tmp_path / 'general'} --objective causal --head-layers 4" in out
+    assert f"continue with: minigpt2 train --init-from {tmp_path / 'general'} --objective causal --head-layers 4" in out
     call = ["train", "--init-from", tmp_path / "general", "--head-layers", 4, *common, "--out", tmp_path / "domain"]
     call += ["--data", f"{tmp_path / 'domain.txt'}:1", f"{folder / 'text.txt'}:0", "--freeze", "wte", "h.0.attn"]
     assert "--init-from brings its own sizes" in fails(capsys, *call, "--n-layer", 2)
@@ -385,6 +472,11 @@ def test_a_users_error_is_one_line(call, message, folder, tmp_path, capsys, monk
         call = [*call, "--model", folder]
     assert re.search(message, fails(capsys, *call))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_help_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "minigpt2", "--help"], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("usage: minigpt2 ")
 
 
 def test_as_a_module_without_a_terminal(folder):

@@ -81,6 +81,7 @@ SYMBOLS = [*SPELLED, "-LRB-", '"', "'", "@-@", "@,@", "'s", "n't", ",", ".", "("
 WORDS = st.one_of(st.sampled_from(SYMBOLS), st.text("aszB's=,é日\t", min_size=1, max_size=4))
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(WORDS, max_size=12), min_size=1, max_size=3))
 @settings(max_examples=300, deadline=None)
 @pytest.mark.parametrize("name", ["wikitext", "penn_treebank", "one_billion_words", "childrens_book_test"])

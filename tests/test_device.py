@@ -599,6 +599,7 @@ def interrupted(run, step):
         run.run()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [{}, {"dropout": 0.2}, {"lora_rank": 2, "init_from": "first"}, {"freeze": ("wte",)}, {"objective": "mlm"}],

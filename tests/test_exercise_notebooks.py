@@ -76,6 +76,7 @@ def by_name(path):
     return path.stem
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SOURCES, ids=by_name)
 def test_the_solution_has_full_marks(path):
     assert points(make.annotated(path)) == (10, 10)
@@ -174,6 +175,7 @@ def test_grading_without_nbgrader(tmp_path):
     assert make.main(["grade", str(tmp_path / "missing.ipynb")]) == 1
 
 
+@pytest.mark.slow
 def test_adapters_are_tests_of_somebodys_own_functions(tmp_path):
     for file in (FOLDER / "adapters").glob("*.py"):
         shutil.copy(file, tmp_path)
@@ -188,6 +190,7 @@ def test_adapters_are_tests_of_somebodys_own_functions(tmp_path):
     assert "2 passed" in pytest_of("layer_norm")
 
 
+@pytest.mark.slow
 def test_points_are_numbers_that_nbgrader_can_read():
     for path in SOURCES:
         for value, _ in run(make.annotated(path)).values():

@@ -38,6 +38,7 @@ def test_our_own_solution_has_full_marks(name):
     assert report.text == str(report) and f"{name}: " in report.text and not report.remarks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", RIGHT, ids=label)
 def test_right_solutions_in_other_styles_are_accepted(entry):
     name, function = entry
@@ -45,6 +46,7 @@ def test_right_solutions_in_other_styles_are_accepted(entry):
     assert report.passed and report.score == 1.0, str(report)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", WRONG, ids=label)
 def test_a_known_mistake_is_rejected_and_told(entry):
     name, function, words = entry
@@ -54,6 +56,7 @@ def test_a_known_mistake_is_rejected_and_told(entry):
     assert " ".join(report.hint.split()) in " ".join(report.text.split())
 
 
+@pytest.mark.slow
 def test_every_exercise_has_six_wrong_solutions_and_every_hint_is_given_by_one():
     for exercise, module in zip(EXERCISES, SOLUTIONS, strict=True):
         assert len({function for _, function, _ in module.WRONG}) >= 6, exercise

@@ -185,6 +185,7 @@ def test_ranks_out_of_range_are_refused():
             LoRA(GPT2(CONFIG), rank, 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [5, 15])
 def test_a_resumed_lora_run_ends_in_the_same_bits(settings, tmp_path, stop):
     settings = dataclasses.replace(settings, lora_rank=2)

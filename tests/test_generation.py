@@ -1,5 +1,7 @@
 """Generation: against the definition, against transformers, and against itself without the cache."""
 
+import dataclasses
+import inspect
 import itertools
 import math
 
@@ -12,7 +14,14 @@ from hypothesis.extra import numpy as hnp
 from minigpt2 import GPT2, GPT2Config, Tokenizer
 from minigpt2.char_tokenizer import CharTokenizer
 from minigpt2.generation import beam_search, generate, stream, stream_text
-from minigpt2.sampling import apply_repetition_penalty, draw, keep_top_k, keep_top_p, next_token_probs
+from minigpt2.sampling import (
+    Sampling,
+    apply_repetition_penalty,
+    draw,
+    keep_top_k,
+    keep_top_p,
+    next_token_probs,
+)
 
 V, P = 50, 16
 PROMPT = [7, 3, 42, 3]
@@ -419,7 +428,7 @@ def test_text_ends_before_the_stop_token():
     model = tiny(3, len(tokenizer))
     whole = "".join(stream_text(model, tokenizer, "Sein", 30))
     stop = whole[10]
-    for ids in (tokenizer.encode(stop)[0], tokenizer.encode(stop)):
+    for ids in (tokenizer.encode(stop)[0], tokenizer.encode(stop), iter(tokenizer.encode(stop))):
         assert "".join(stream_text(model, tokenizer, "Sein", 30, stop=ids)) == whole[: whole.index(stop)]
 
 
@@ -492,9 +501,57 @@ def test_beams_do_not_draw(model, options):
         generate(model, PROMPT, beams=2, **options)
 
 
-def test_unknown_options_are_refused(model):
+def test_unknown_options_are_refused_and_the_known_ones_named(model):
+    known = "temperature, top_k, top_p, repetition_penalty, seed, num_samples, beams, stop and use_cache$"
+    for function in (generate, stream):
+        with pytest.raises(TypeError, match=f"'top_q'; the options are {known}"):
+            function(model, PROMPT, top_q=1)
+    with pytest.raises(TypeError, match=f"'top_q'; the options are {known}"):
+        stream_text(model, CharTokenizer("ab"), "a", top_q=1)
     with pytest.raises(TypeError, match="top_q"):
-        generate(model, PROMPT, top_q=1)
+        model.generate(PROMPT, top_q=1)
+
+
+def test_options_of_the_method_are_those_of_the_function():
+    """They are written out there for help() and completion, with the same defaults, and all are passed on."""
+    method = {name: p.default for name, p in inspect.signature(GPT2.generate).parameters.items()}
+    function = {name: p.default for name, p in inspect.signature(generate).parameters.items() if name != "options"}
+    sampling = {field.name: field.default for field in dataclasses.fields(Sampling)}
+    assert list(method)[:7] == ["self", "ids", "max_new_tokens", "temperature", "top_k", "top_p", "seed"]
+    del method["self"], function["model"]
+    assert method == function | sampling
+
+
+@pytest.mark.parametrize("options", [
+    {"temperature": 1.0, "seed": 7}, {"temperature": 1.0, "top_k": 3}, {"temperature": 1.0, "top_p": 0.4},
+    {"repetition_penalty": 2.0}, {"stop": 5}, {"temperature": 1.0, "num_samples": 3}, {"beams": 3},
+    {"use_cache": False},
+], ids=str)  # fmt: skip
+def test_the_method_passes_each_option_on(model, options, monkeypatch):
+    from minigpt2 import generation
+
+    expected, seen = generate(model, PROMPT, 12, **options), {}
+    monkeypatch.setattr(generation, "generate", lambda m, ids, n, **o: seen.update(o) or generate(m, ids, n, **o))
+    assert np.array_equal(model.generate(PROMPT, 12, **options), expected)
+    assert {name: seen[name] for name in options} == options
+
+
+def test_sampling_is_checked_once_and_cannot_change():
+    sampling = Sampling(temperature=0.5, top_k=3)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        sampling.top_k = -1
+    with pytest.raises(ValueError, match=r"^top_k must be an integer, 1 or more; None keeps all tokens, got 0$"):
+        dataclasses.replace(sampling, top_k=0)
+    scores = np.array([[0.0, 1.0, 3.0, 2.0], [3.0, 0.0, 3.0, 1.0]])
+    assert Sampling().choose(scores, None).tolist() == [2, 0]
+    assert set(Sampling(temperature=1.0, top_k=1).choose(np.repeat(scores[:1], 50, 0), sampling.generator())) == {2}
+
+
+def test_everything_after_the_number_of_tokens_is_named(model):
+    """A temperature in fourth place would otherwise be taken for a stop token."""
+    for function in (generate, stream):
+        with pytest.raises(TypeError, match="positional"):
+            function(model, PROMPT, 5, 1)
 
 
 def test_one_text_at_a_time(model):
@@ -542,6 +599,7 @@ def theirs(twin, prompts, n, **options):
     return twin.generate(ids, attention_mask=torch.ones_like(ids), **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", [1.0, 1.3, 0.7])
 @pytest.mark.parametrize("seed", range(4))
 def test_greedy_as_transformers(twin, seed, penalty):
@@ -550,6 +608,7 @@ def test_greedy_as_transformers(twin, seed, penalty):
     assert np.array_equal(generate(model, PROMPTS, 50, repetition_penalty=penalty), expected)
 
 
+@pytest.mark.slow
 def test_beam_search_as_transformers(twin):
     compared = stopped = differs = 0
     for seed in range(5):

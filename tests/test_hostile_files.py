@@ -61,6 +61,7 @@ def test_a_valid_file_is_read(sandbox, name):
         assert outcome.verdict == "read", outcome.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", fuzz.kinds())
 def test_random_changes_are_read_or_refused(sandbox, name):
     @settings(deadline=None, max_examples=150, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
@@ -91,6 +92,7 @@ NAME = st.sampled_from(["wte.weight", "transformer.wte.weight", "h.0.attn.bias",
 HEADER = st.dictionaries(NAME | st.text(), ENTRY | JSON, max_size=4)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
 @given(HEADER, st.integers(0, 40))
 def test_any_header_is_read_as_the_library_reads_it_or_refused(sandbox, header, size):
@@ -180,32 +182,34 @@ def test_a_config_that_asks_for_something_else_is_refused(sandbox, changes, word
 
 X = tensor()
 TWICE = '{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
-HEADERS = {
+HEADERS = {  # with the words of our message, or of safetensors': those of 0.8, and after the bar those of 0.4.3
     "a length beyond the file": (b"\xff" * 8 + b"{}", "its header would have 18,446,744,073,709,551,615 bytes"),
     "a length of 2^63": ((2**63).to_bytes(8, "little") + b"{}", "its header would have"),
     "a length that is cut off": (b"\x02\0\0", "cut short"),
-    "not UTF-8": (raw(b'{"\xff": 1}'), "invalid UTF-8"),
+    "not UTF-8": (raw(b'{"\xff": 1}'), r"invalid UTF-8|InvalidHeader\b"),
     "deep": (raw(DEEP.encode()), "cut short, damaged"),
     "a tensor twice": (raw(TWICE.encode(), bytes(8)), "the key 'a' occurs twice"),
-    "a field twice": (raw(TWICE.replace('},"a":{', ",").encode(), bytes(8)), "duplicate field"),
-    "overlapping": (raw({"a": X, "b": tensor(offsets=(4, 12))}, bytes(12)), "invalid offset"),
-    "one upon the other": (raw({"a": X, "b": X}, bytes(8)), "invalid offset"),
-    "a gap": (raw({"a": X, "b": tensor(offsets=(12, 20))}, bytes(20)), "invalid offset"),
-    "bytes left over": (raw({"a": X}, bytes(9)), "not fully covered"),
+    "a field twice": (raw(TWICE.replace('},"a":{', ",").encode(), bytes(8)), "duplicate field|InvalidHeaderDes"),
+    "overlapping": (raw({"a": X, "b": tensor(offsets=(4, 12))}, bytes(12)), "invalid offset|InvalidOffset"),
+    "one upon the other": (raw({"a": X, "b": X}, bytes(8)), "invalid offset|InvalidOffset"),
+    "a gap": (raw({"a": X, "b": tensor(offsets=(12, 20))}, bytes(20)), "invalid offset|InvalidOffset"),
+    "bytes left over": (raw({"a": X}, bytes(9)), "not fully covered|MetadataIncomplete"),
     "offsets beyond the file": (raw({"a": tensor(shape=(2**40,), offsets=(0, 2**42))}, bytes(8)), "cut short"),
     "offsets of 2^64": (raw({"a": tensor(offsets=(0, 2**64))}, bytes(8)), "cut short"),
     "offsets backwards": (raw({"a": tensor(offsets=(8, 0))}, bytes(8)), "cut short"),
     "a negative offset": (raw({"a": tensor(offsets=(-8, 0))}, bytes(8)), "cut short"),
-    "a product that overflows": (raw({"a": tensor(shape=(2**40, 2**40), offsets=(0, 0))}), "overflow"),
+    "a product that overflows": (raw({"a": tensor(shape=(2**40, 2**40), offsets=(0, 0))}), "overflow|Overflow"),
     "a negative dimension": (raw({"a": tensor(shape=(-2,))}, bytes(8)), "cut short"),
     "a fraction as dimension": (raw({"a": tensor(shape=(2.0,))}, bytes(8)), "cut short"),
     "nothing, 2^63 times": (raw({"a": tensor(shape=(0, 2**63), offsets=(0, 0))}), "beyond NumPy's"),
     "33 dimensions": (raw({"a": tensor(shape=(1,) * 33, offsets=(0, 4))}, bytes(4)), "beyond NumPy's"),
     "another size than the dtype's": (raw({"a": tensor("F64")}, bytes(8)), "cut short"),
-    "a dtype of half bytes": (raw({"a": tensor("F4", offsets=(0, 1))}, bytes(1)), "an unsupported dtype, F4"),
-    "an unknown dtype": (raw({"a": tensor("F31")}, bytes(8)), "unknown variant"),
+    "a dtype of half bytes": (
+        raw({"a": tensor("F4", offsets=(0, 1))}, bytes(1)), "unsupported dtype, F4|InvalidHeaderDes"
+    ),
+    "an unknown dtype": (raw({"a": tensor("F31")}, bytes(8)), "unknown variant|InvalidHeaderDes"),
     "entries as lists": (raw({"a": ["F32", [2], [0, 8]]}, bytes(8)), "not a JSON object of objects"),
-    "metadata that is no text": (raw({"a": X, "__metadata__": {"a": 1}}, bytes(8)), "expected a string"),
+    "metadata that is no text": (raw({"a": X, "__metadata__": {"a": 1}}, bytes(8)), "a string|InvalidHeaderDes"),
     "half a character": (raw(b'{"\\ud800":' + json.dumps(X).encode() + b"}", bytes(8)), "cut short"),
 }  # fmt: skip
 
@@ -217,7 +221,7 @@ HEADERS = {
 def test_a_hostile_safetensors_header_is_refused(sandbox, name, file, content, words):
     outcome = sandbox.run(name, file, content)
     assert outcome.verdict == "ValueError" and file in outcome.reason
-    assert words in outcome.reason
+    assert re.search(words, outcome.reason)
 
 
 def test_a_header_of_control_characters_does_not_reach_the_terminal(sandbox):
@@ -247,7 +251,7 @@ def special(**contents):
 MERGES = fuzz.kinds()["tokenizer"].files["merges.txt"]
 TOKENIZERS = {
     "an id of 2^63": ("vocab.json", vocabulary(a=2**63), "the id of 'a' must be below"),
-    "a negative id": ("vocab.json", vocabulary(a=-1), "the id of 'a' must be an integer from 0 on, got -1"),
+    "a negative id": ("vocab.json", vocabulary(a=-1), "the id of 'a' must be an integer, 0 or more, got -1"),
     "an id that is a fraction": ("vocab.json", vocabulary(a=5.0), "must be an integer"),
     "an id that is true": ("vocab.json", vocabulary(a=True), "must be an integer"),
     "an id that is null": ("vocab.json", vocabulary(a=None), "must be an integer"),
@@ -261,10 +265,10 @@ TOKENIZERS = {
     "an endless line": ("merges.txt", MERGES + b"x " * 10**6, "expected two tokens"),
     "an empty line": ("merges.txt", MERGES + b"\n\na b\n", "expected two tokens"),
     "the same merge again": ("merges.txt", MERGES + MERGES.split(b"\n")[1], "the same pair as merge 1"),
-    "NUL bytes": ("merges.txt", MERGES + b"\0 \0", "is no ordinary token"),
+    "NUL bytes": ("merges.txt", MERGES + b"\0 \0", "is not an ordinary token"),
     "merges that are not UTF-8": ("merges.txt", b"\xff \xfe", "is not UTF-8 text"),
     "a special token's id as a word": ("tokenizer_config.json", special(x="a"), "expected"),
-    "a special token's negative id": ("tokenizer_config.json", special(**{"-1": "<x>"}), "integer from 0 on, got -1"),
+    "a special token's negative id": ("tokenizer_config.json", special(**{"-1": "<x>"}), "integer, 0 or more, got -1"),
     "a special token without text": ("tokenizer_config.json", special(**{"9": []}), "expected"),
     "a special token that is a number": ("tokenizer_config.json", special(**{"9": 5}), "expected a text"),
     "special tokens in a list": ("tokenizer_config.json", b'{"added_tokens_decoder": [[]]}', "expected"),
@@ -407,6 +411,7 @@ def test_an_encrypted_archive_is_refused(sandbox):
     assert outcome.verdict == "ValueError" and "is encrypted" in outcome.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("copies", [1, 5])
 def test_a_bomb_of_zeros_is_refused(sandbox, copies):
     """A third of a gigabyte in 330 KB; or in a fifth of it, as five names for the same bytes."""
@@ -688,6 +693,7 @@ def test_json_that_everybody_reads_alike_is_read():
     assert parse_json(text, "x") == json.loads(text)
 
 
+@pytest.mark.slow
 def test_the_script_repeats_and_finds_the_same(tmp_path):
     """The table, and a kept case that is read once more."""
     script = Path(__file__).parent / "tools" / "fuzz.py"

@@ -560,6 +560,7 @@ def hostile(monkeypatch, tmp_path):
         yield server
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", [True, False], ids=["known", "unknown"])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_whatever_the_server_does(hostile, tmp_path, monkeypatch, fault, known):
@@ -740,6 +741,7 @@ def process(server, path):
     return subprocess.Popen([sys.executable, "-c", DOWNLOAD, server.url, path, str(N), sha256(CONTENT)])
 
 
+@pytest.mark.slow
 def test_several_processes_at_once_ask_a_slow_server_once(hostile, tmp_path):
     def slow(connection, server):
         connection.sendall(answer(200, HALF, Content_Length=N))

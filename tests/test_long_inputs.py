@@ -75,7 +75,7 @@ def tokenizer(request):
 
 def fresh(tokenizer):
     """The tokenizer, with nothing remembered."""
-    for cache in (tokenizer._chunks, tokenizer._pieces, tokenizer._windows):
+    for cache in (tokenizer._fast.chunks, tokenizer._fast.pieces, tokenizer._fast.windows):
         cache.clear()
         cache.size = 0
     return tokenizer
@@ -99,7 +99,7 @@ def by_definition(tokenizer, piece):
 class Work:
     """Counts the heap operations of the tokenizer, and the bytes that it merges without a heap, a few at a time."""
 
-    def __init__(self, monkeypatch):
+    def __init__(self, monkeypatch, tokenizer=None):
         self.operations = 0
 
         def counted(function):
@@ -109,13 +109,13 @@ class Work:
 
             return call
 
-        def counted_merge(tokenizer, piece, trace=None):
-            assert len(piece) <= SHORT  # for it takes the square of it
+        def counted_merge(piece):
+            assert len(piece) <= SHORT  # because it takes the square of it
             self.operations += len(piece)
-            return merge(tokenizer, piece, trace)
+            return tokenizer._merge(piece)
 
-        merge = Tokenizer._merge
-        monkeypatch.setattr(Tokenizer, "_merge", counted_merge)
+        if tokenizer:
+            monkeypatch.setattr(tokenizer._fast, "merge", counted_merge)
         functions = {name: counted(getattr(heapq, name)) for name in ("heapify", "heappush", "heappop")}
         monkeypatch.setattr("minigpt2.tokenizer.heapq", SimpleNamespace(**functions))
 
@@ -131,7 +131,7 @@ class Work:
 @parametrize_texts
 def test_encoding_is_linear(tokenizer, text, monkeypatch):
     """Four operations per byte at most, however long the text; twice the text is at most twice the work."""
-    work = Work(monkeypatch)
+    work = Work(monkeypatch, tokenizer)
     short, long = text(10_000), text(20_000)
     once, twice = work.of(fresh(tokenizer).encode, short), work.of(fresh(tokenizer).encode, long)
     assert twice <= 4 * len(long.encode())
@@ -145,6 +145,7 @@ def test_long_texts_are_encoded_by_definition(shakespeare, text):
     assert fresh(shakespeare).encode(text) == expected
 
 
+@pytest.mark.slow
 @parametrize_texts
 def test_round_trip_in_bounded_memory(shakespeare, text):
     """The text comes back, and ids, remembered words and all take 64 bytes per byte at most."""
@@ -176,6 +177,7 @@ def test_parts_of_a_long_text_are_the_text(shakespeare, text, monkeypatch, tmp_p
     assert written.ids.tolist() == tokenizer.encode(text)
 
 
+@pytest.mark.slow
 @parametrize_texts
 def test_training_is_linear(text, monkeypatch):
     """The heap is asked for as often as merges change counts, which is no more than a few times per byte."""
@@ -208,6 +210,7 @@ def model():
     return GPT2(GPT2Config(vocab_size=30, n_positions=P, **size), seed=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_generation_far_beyond_the_window(model, temperature):
     """The same tokens as a loop that reads the last n_positions tokens, each time anew."""
@@ -223,6 +226,7 @@ def test_generation_far_beyond_the_window(model, temperature):
     assert found.tolist() == expected
 
 
+@pytest.mark.slow
 def test_each_token_far_beyond_costs_the_same(model, monkeypatch):
     """The model reads P tokens each time, and memory does not grow by more than the tokens themselves."""
     read = []
@@ -257,6 +261,7 @@ def test_a_penalty_far_beyond(model):
         assert found[length] == logits.argmax()
 
 
+@pytest.mark.slow
 def test_streaming_text_far_beyond(model):
     tokenizer = CharTokenizer("abcdefghijklmnopqrstuvwxyzäöü好")
     text = "".join(stream_text(model, tokenizer, "hello", P + FAR, temperature=1.0))

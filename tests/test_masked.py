@@ -128,6 +128,7 @@ def test_masked_training_sees_both_sides_and_causal_training_does_not(settings, 
     assert options["causal"] is False and (ids == run.tokenizer.vocab[MASK]).any() and (targets == -100).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [5, 30])
 def test_a_resumed_masked_run_ends_in_the_same_bits(settings, tmp_path, stop):
     whole = Trainer(settings, tmp_path / "whole")

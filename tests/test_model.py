@@ -3,6 +3,7 @@
 Its logits, gradients and training steps are held against transformers in test_components and test_optimizer.
 """
 
+import inspect
 import math
 
 import numpy as np
@@ -231,6 +232,12 @@ def test_key_value_cache_has_its_limits(ids):
     model.forward(ids, past=past)
     with pytest.raises(ValueError, match="9 tokens, but the model has 8 positions"):
         model.forward(ids[:, :3], past=past)
+
+
+def test_options_of_forward_are_those_of_the_function():
+    method, function = (inspect.signature(f).parameters for f in (GPT2.forward, gpt2_forward))
+    theirs = {name: (p.kind, p.default) for name, p in function.items() if name not in ("params", "config")}
+    assert theirs == {name: (p.kind, p.default) for name, p in method.items() if name != "self"}
 
 
 def test_generate_is_greedy_adds_20_tokens_and_has_seed_0():

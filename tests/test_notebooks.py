@@ -132,6 +132,7 @@ def test_a_notebook_is_light_and_its_pictures_are_small(name):
                 assert output.data["text/plain"].startswith("<Figure"), cell.id
 
 
+@pytest.mark.slow
 def test_prose_goes_where_its_tag_says_and_code_everywhere(built):
     english, chinese = (nbformat.read(built / language / "9_title.ipynb", as_version=4) for language in ("en", "zh"))
     assert [cell.id for cell in english.cells] == ["9_title-0", "9_title-2", "9_title-3"]
@@ -152,6 +153,7 @@ def test_a_language_without_prose_is_not_built(tmp_path):
     assert build.check(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_rebuild_gives_the_same_bytes(copy):
     paths = [copy / "en/9_title.ipynb", copy / "zh/9_title.ipynb"]
     before = [path.read_bytes() for path in paths]
@@ -240,6 +242,7 @@ def test_prose_needs_one_language(tmp_path, tags):
         build.check(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "message"),
     [
@@ -257,6 +260,7 @@ def test_build_writes_nothing_that_check_would_refuse(copy, code, message):
     assert (copy / "en/9_title.ipynb").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_notebook_that_takes_too_long_is_stopped(copy, monkeypatch):
     monkeypatch.setattr(build, "LIMIT", 1.0)
     (copy / "9_title.py").write_text('# %% [markdown] tags=["en"]\n# a\n\n# %%\nimport time; time.sleep(60)\n')
@@ -265,6 +269,7 @@ def test_a_notebook_that_takes_too_long_is_stopped(copy, monkeypatch):
     assert any("more than 1 s" in problem for problem in build.run([], copy))
 
 
+@pytest.mark.slow
 def test_run_accepts_rounding_and_another_picture_and_nothing_else(copy, capsys):
     def rounding(notebook):
         notebook["cells"][1]["outputs"][0]["text"] = "loss 3.7039891\n"

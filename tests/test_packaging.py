@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 
 import minigpt2
+import minigpt2.version
+from minigpt2.reference import CASES
 
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT, TOOL = PYPROJECT["project"], PYPROJECT["tool"]
 EXTRAS = PROJECT["optional-dependencies"]
 
 
@@ -36,6 +39,16 @@ def test_environment_yml_asks_for_what_pyproject_asks_for():
     assert environment["channels"] == ["conda-forge"]
 
 
+def test_the_version_stands_in_one_place():
+    yaml = pytest.importorskip("yaml", reason="pyyaml is in the extra 'test'")
+    assert TOOL["setuptools"]["dynamic"] == {"version": {"attr": "minigpt2.version.__version__"}}
+    assert "version" not in PROJECT and PROJECT["dynamic"] == ["version"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == minigpt2.__version__ == minigpt2.version.__version__
+    assert citation["license"] == PROJECT["license"]
+    assert f"\n## {minigpt2.__version__}" in (ROOT / "notebooks/site/changelog.md").read_text(encoding="utf-8")
+
+
 def test_readme_begins_with_the_main_job_and_the_tests():
     blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.M | re.S)
     main_job, tests = blocks[:2]
@@ -44,10 +57,24 @@ def test_readme_begins_with_the_main_job_and_the_tests():
     assert "pytest" in tests and "[test]" in tests
 
 
+def test_quick_tests_hold_every_component_and_the_model_against_differences_and_pytorch():
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "-m", "quick"]
+    files = [f"tests/test_{name}.py" for name in ("components", "model", "long_inputs")]
+    done = subprocess.run([*command, *files], cwd=ROOT, capture_output=True, text=True, check=True)
+    quick = set(done.stdout.splitlines())
+    for name in CASES:
+        assert f"tests/test_components.py::test_agrees_with_torch_in_float64[{name}]" in quick
+        small = not name.startswith("gpt2") and not name.endswith("_long")
+        assert (f"tests/test_components.py::test_gradients_are_the_differences[{name}]" in quick) == small
+    assert any("test_model.py::test_gradient_of_every_parameter_is_the_difference[" in test for test in quick)
+    assert any("test_long_inputs.py::test_encoding_is_linear[" in test for test in quick)
+    assert not any("test_long_inputs.py::test_training_is_linear" in test for test in quick), "it is slow"
+
+
 def test_top_level_holds_only_what_the_design_names():
     allowed = {
         "notebooks", "minigpt2", "tests", "environment.yml", "README.md", "pyproject.toml", "LICENSE",
-        ".gitignore", ".gitattributes", ".ci", ".git",
+        "CITATION.cff", ".gitignore", ".gitattributes", ".ci", ".github", ".git",
     }  # fmt: skip
     ignored = {line.strip("/\n") for line in (ROOT / ".gitignore").read_text().splitlines()}
     found = {path.name for path in ROOT.iterdir()}

@@ -140,6 +140,7 @@ def copied(tree):
     return scaled(tree, 1)
 
 
+@pytest.mark.slow
 def test_it_trains_and_generates_as_the_library_does():
     model = GPT2.from_pretrained("shakespeare", dtype="float64")
     n_head, ids = model.config.n_head, np.array([[10, 20, 30, 40, 50], [1, 2, 3, 4, 5]])
@@ -181,6 +182,7 @@ def test_it_has_every_pair_of_its_components():
             assert hasattr(plain, f"{name.removesuffix('_forward')}_backward"), name
 
 
+@pytest.mark.slow
 def test_as_a_script_it_prints_a_text_and_the_loss_of_a_step():
     run = subprocess.run([sys.executable, "-m", "minigpt2.plain", "JULIET:"], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

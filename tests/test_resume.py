@@ -23,6 +23,14 @@ from minigpt2.parameters import flatten
 from minigpt2.training import Trainer
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """Ctrl-C works as in a terminal, also where the shell that started the tests has told them to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory):
     return settings_of(tmp_path_factory.mktemp("texts"))
@@ -99,6 +107,7 @@ def change_metrics(checkpoint):
 DAMAGES = [truncate, flip, lose("config.json"), lose("metrics.jsonl"), lose("checksums.json"), change_metrics]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(settings, reference, tmp_path, damage, capsys):
     folder = tmp_path / "run"
@@ -136,6 +145,7 @@ def test_checkpoints_are_ordered_by_number(settings, tmp_path):
 # Ctrl-C.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "number"), [(0, signal.SIGINT), (5, signal.SIGTERM), (7, signal.SIGINT), (11, signal.SIGINT)]
 )
@@ -175,13 +185,14 @@ def test_ctrl_c_on_the_command_line(settings, tmp_path, monkeypatch, capsys):
     sizes = ["--n-layer", "1", "--n-head", "1", "--n-embd", "8", "--block-size", "8", "--batch-size", "2"]
     call = ["train", "--data", settings.data[0], *sizes, "--vocab-size", "260", "--steps", "5"]
     assert main([*call, "--out", str(tmp_path / "run")]) == 130
-    assert f"step 3 is saved; go on with: minigpt2 train --resume {tmp_path / 'run'}" in capsys.readouterr().err
+    assert f"step 3 is saved; resume with: minigpt2 train --resume {tmp_path / 'run'}" in capsys.readouterr().err
     assert main(["train", "--resume", str(tmp_path / "run")]) == 0
 
 
 # Everything that a run can have.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -286,6 +297,7 @@ def test_a_failed_start_frees_the_lock(settings, tmp_path, monkeypatch):
 # A full disk.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", range(0, 42, 6))  # without matplotlib there are a few calls less
 def test_a_full_disk_stops_the_run_and_leaves_the_last_checkpoint(settings, reference, tmp_path, monkeypatch, at):
     """The system's own call fails, in whichever file it is: the best model, the picture, any part of a checkpoint."""

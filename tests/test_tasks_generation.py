@@ -109,6 +109,7 @@ BEGINNINGS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_greedy_lines_are_those_of_transformers(model, tokenizer, their_line):
     prompts = [tokenizer.encode(text) for text in BEGINNINGS]
     assert len({len(prompt) for prompt in prompts}) > 3 < max(map([*map(len, prompts)].count, range(1, 9)))
@@ -217,6 +218,7 @@ def articles(tmp_path):
     return write_jsonl(tmp_path / "cnn.jsonl", ARTICLES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hint", [True, False])
 def test_summarization_as_transformers(model, tokenizer, their_sample, articles, hint):
     ending = tokenizer.encode("\nTL;DR:" if hint else "\n")
@@ -297,6 +299,7 @@ def sacrebleu():
     return pytest.importorskip("sacrebleu", reason="BLEU is computed by sacrebleu (extra: evaluation)")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", ["en-fr", "fr-en"])
 def test_translation_as_transformers(model, tokenizer, their_line, sacrebleu, tmp_path, prompts_seen, direction):
     pairs = SENTENCES if direction == "en-fr" else [pair[::-1] for pair in SENTENCES]

@@ -75,6 +75,7 @@ def nats_in_windows(log_probs_of, ids, context, stride):
 # ------------------------------------------------------------------------------------ likelihood
 
 
+@pytest.mark.slow
 def test_continuations_equal_transformers_one_at_a_time(model, log_probs_of):
     rng = np.random.default_rng(0)
     lengths = [2, 300, 7, 256, 120, 40, 40, 3, 257, 90, *rng.integers(2, 120, 12)]
@@ -155,6 +156,7 @@ CORPORA = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", CORPORA)
 @pytest.mark.parametrize("by_line", [False, True])
 @pytest.mark.parametrize("detokenize", [False, True])
@@ -289,6 +291,7 @@ def lambada_files(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["word", "token"])
 @pytest.mark.parametrize("stop_words", [False, True])
 @pytest.mark.parametrize("preprocess", [False, True])
@@ -390,6 +393,7 @@ def write_cbt(path, sentences=SENTENCES, questions=QUESTIONS):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("score", ["rest", "candidate"])
 @pytest.mark.parametrize("sentences", [["A king ."] * 20, SENTENCES])  # the second is too long for the model
 def test_cbt_equals_transformers(score, sentences, model, tokenizer, log_probs_of, tmp_path):
@@ -411,6 +415,7 @@ def test_cbt_equals_transformers(score, sentences, model, tokenizer, log_probs_o
     assert (result.task, result.examples) == ("cbt_ne", 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("score", ["rest", "candidate"])
 def test_cbt_chooses_what_transformers_finds_likeliest(score, model, tokenizer, log_probs_of, tmp_path):
     """Every candidate once as the answer: of these examples only the one with the candidate chosen is right."""

@@ -285,6 +285,7 @@ print(file.documents, file.bytes, peak() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/status")
 def test_memory_does_not_grow_with_the_document(tmp_path):
     rng = np.random.default_rng(0)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigpt2.char_tokenizer import CharTokenizer
-from minigpt2.tokenizer import ASCII_PIECES, CHUNKS, PIECES, Tokenizer, learn_merges
+from minigpt2.tokenizer import ASCII_PIECES, CHUNKS, PIECES, FastEncoder, Tokenizer, learn_merges
 from minigpt2.vocabulary import PRINTABLE
 
 SAMPLE = (
@@ -50,15 +50,22 @@ def merge_pair(ids, pair, new_id):
     return merged
 
 
-class Counting(Tokenizer):
+class Counting(FastEncoder):
     """Counts the bytes of long pieces that are merged, and remembers the longest run of them."""
 
     work = longest = 0
 
-    def _merge_long(self, piece):
+    def merge_long(self, piece):
         self.work += len(piece)
         self.longest = max(self.longest, len(piece))
-        return super()._merge_long(piece)
+        return super().merge_long(piece)
+
+
+def counting(merges, special_tokens):
+    tokenizer = small(merges, special_tokens)
+    fast = tokenizer._fast
+    tokenizer._fast = Counting(fast.merge, fast.byte_ids, fast.ranks, fast.merged, fast.bytes_of)
+    return tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +145,7 @@ def test_same_ids_on_random_text(gpt2, tiktoken_gpt2, transformers_gpt2, text):
     assert gpt2.decode(ids) == text
 
 
+@pytest.mark.slow
 def test_same_ids_on_every_assigned_character(gpt2, tiktoken_gpt2):
     everything = map(chr, range(sys.maxunicode + 1))
     # but for private use (Co), 137,468 code points that no table says anything about
@@ -229,8 +237,9 @@ def test_any_allowed_merges_give_the_ids_of_the_definition(tokenizer, texts):
     """Also for the texts of tokens: some come out as that token, others as several."""
     for text in ["bab", *map("".join, tokenizer.merges), *texts]:
         ids = by_definition(tokenizer, text)
-        assert tokenizer.encode(text) == tokenizer._merge(text.encode()) == tokenizer._merge_long(text.encode()) == ids
-        assert (text.encode() in tokenizer._whole) == (len(ids) == 1)
+        assert tokenizer.encode(text) == tokenizer._merge(text.encode()) == ids
+        assert tokenizer._fast.merge_long(text.encode()) == ids
+        assert (text.encode() in tokenizer._fast.whole) == (len(ids) == 1)
 
 
 @pytest.mark.parametrize("merges, text, tokens", [
@@ -258,8 +267,8 @@ def test_a_token_that_no_merge_makes_is_not_used():
 
 
 def test_all_words_of_gpt2_need_no_merging(gpt2):
-    assert len(gpt2._whole) == 50256
-    for token, i in gpt2._whole.items():
+    assert len(gpt2._fast.whole) == 50256
+    for token, i in gpt2._fast.whole.items():
         assert gpt2._merge(token) == [i]
 
 
@@ -268,11 +277,11 @@ def test_long_words_take_linear_time():
     rng = np.random.default_rng(0)
     letters = "".join(rng.choice(list("aehinort"), 40_000))
     for word, allowance in ((letters, 2.0), ("a" * 40_000, 0.2), ("the" * 13_000, 0.2)):
-        tokenizer = Counting(small().vocab, MERGES)
-        ids = tokenizer.encode(word)
-        assert tokenizer.work < allowance * len(word)
-        assert tokenizer.longest <= tokenizer._window
-        assert ids == tokenizer._merge_long(word.encode())
+        tokenizer = counting(MERGES, ())
+        ids, fast = tokenizer.encode(word), tokenizer._fast
+        assert 0 < fast.work < allowance * len(word)
+        assert fast.longest <= fast.window
+        assert ids == fast.merge_long(word.encode())
 
 
 def test_windows_that_disagree_fall_back_to_the_whole_word(monkeypatch):
@@ -280,12 +289,12 @@ def test_windows_that_disagree_fall_back_to_the_whole_word(monkeypatch):
     monkeypatch.setattr("minigpt2.tokenizer.SHORT", 0)
     letters = string.ascii_letters
     merges = list(pairwise(letters))[::-1]
-    tokenizer = Counting(small(merges, ()).vocab, merges, ())
+    tokenizer = counting(merges, ())
     odd = letters[:51]
     expected = [odd[0], *(odd[i : i + 2] for i in range(1, 51, 2))]
-    assert tokenizer._window == 32 and len(odd) == 51
+    assert tokenizer._fast.window == 32 and len(odd) == 51
     assert tokenizer.encode(odd) == [tokenizer.vocab[token] for token in expected]
-    assert tokenizer.longest == 51
+    assert tokenizer._fast.longest == 51
 
 
 @given(st.text(st.one_of(st.sampled_from(" 's!\n\t\x1c\x1f\x85\xa0\u2003abc1"), ASSIGNED), max_size=40))
@@ -310,8 +319,32 @@ def test_the_cache_stays_small(monkeypatch):
     tokenizer = small()
     text = " ".join(f"word{n}" for n in range(5000))
     assert tokenizer.decode(tokenizer.encode(text)) == text
-    for cache in (tokenizer._chunks, tokenizer._pieces, tokenizer._windows):
-        assert sum(map(len, cache)) <= 1000 + tokenizer._window
+    fast = tokenizer._fast
+    for cache in (fast.chunks, fast.pieces, fast.windows):
+        assert sum(map(len, cache)) <= 1000 + fast.window
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=WORDY)
+def test_encode_is_the_formula_of_its_docstring(gpt2, text):
+    ids = []
+    for piece in PIECES.findall(text):
+        ids += gpt2._merge(piece.encode())
+    assert gpt2.encode(text) == ids
+
+
+@pytest.mark.parametrize("special_tokens, described", [
+    ((), "263 tokens: 256 bytes, 7 merges"),
+    (("<|endoftext|>",), "264 tokens: 256 bytes, 7 merges, special <|endoftext|>"),
+    (("a\nb", "x" * 99), r"265 tokens: 256 bytes, 7 merges, special a\nb, xxxxxxxxxxxx...xxxxxxxxxxxxx"),
+    ([f"<|{n}|>" for n in range(9)], "272 tokens: 256 bytes, 7 merges, special <|0|>, <|1|>, <|2|> and 6 more"),
+])  # fmt: skip
+def test_repr_is_one_line_that_describes(special_tokens, described):
+    assert repr(small(special_tokens=special_tokens)) == f"Tokenizer({described})"
+
+
+def test_repr_of_gpt2(gpt2):
+    assert repr(gpt2) == "Tokenizer(50,257 tokens: 256 bytes, 50,000 merges, special <|endoftext|>)"
 
 
 def test_a_tokenizer_can_be_sent_to_another_process():
@@ -601,12 +634,12 @@ def vocabulary(**entries):
     ("vocab.json", lambda text: "{}", r"vocab.json: the vocabulary lacks '!'"),
     ("vocab.json", vocabulary(Ā=...), r"vocab.json: the vocabulary lacks 'Ā', which stands for the byte 0"),
     ("vocab.json", vocabulary(a=5), r"vocab.json: the id 5 of 'a' is given twice"),
-    ("vocab.json", vocabulary(a="5"), r"vocab.json: the id of 'a' must be an integer from 0 on, got '5'"),
+    ("vocab.json", vocabulary(a="5"), r"vocab.json: the id of 'a' must be an integer, 0 or more, got '5'"),
     ("vocab.json", vocabulary(a=-1), r"vocab.json: the id of 'a' must be"),
     ("vocab.json", vocabulary(a=True), r"vocab.json: the id of 'a' must be"),
     ("vocab.json", vocabulary(a=1.5), r"vocab.json: the id of 'a' must be"),
     ("vocab.json", vocabulary(日本=999), r"vocab.json: '日本' \(id 999\) is neither"),
-    ("vocab.json", vocabulary(Ġthe=...), r"merges.txt, line 8: merge 7 .*'Ġthe' is no ordinary token"),
+    ("vocab.json", vocabulary(Ġthe=...), r"merges.txt, line 8: merge 7 .*'Ġthe' is not an ordinary token"),
     ("merges.txt", lambda text: text + "q\n", r"merges.txt, line 9: expected two tokens .* got 'q'"),
     ("merges.txt", lambda text: text + "q u e\n", r"merges.txt, line 9: expected two tokens"),
     ("merges.txt", lambda text: text.replace("h e", "h  e"), r"merges.txt, line 4: expected two tokens"),

@@ -67,6 +67,7 @@ def interrupt(run, step):
         run.run()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [3, 4, 10])
 def test_a_resumed_run_ends_in_the_same_bits(settings, tmp_path, stop):
     whole = Trainer(settings, tmp_path / "whole")

@@ -79,6 +79,7 @@ def verdicts(results):
 # All is well.
 
 
+@pytest.mark.slow
 def test_everything_is_as_its_reference_says(without_new_weights):
     results = {result.name: result for result in verify()}
     assert {name for name, result in results.items() if result.verdict == "FAILED"} == set()
@@ -93,6 +94,7 @@ def test_everything_is_as_its_reference_says(without_new_weights):
         assert result.verdict == "skipped" or 0 <= result.figure <= 0.2 * result.tolerance, result
 
 
+@pytest.mark.slow
 def test_124_million_new_weights_are_as_transformers_says():
     (check,) = [check for check in module.recorded_checks() if "124 million" in check.name]
     assert check.run().verdict == "ok"
@@ -148,6 +150,7 @@ def without_mask(future):
     return lambda *arguments: np.zeros_like(future(*arguments))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "name", "change", "failing"),
     [
@@ -166,6 +169,7 @@ def test_a_mistake_in_a_forward_pass_is_found(where, name, change, failing, with
     assert not found & {"recorded: linear", "recorded: residual", "recorded: cross_entropy"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(PAIRS) - {"gpt2"}))
 def test_a_backward_pass_that_is_off_is_found_both_ways(name, without_slow_checks, monkeypatch):
     forward, backward = PAIRS[name]
@@ -292,6 +296,7 @@ def test_another_model_has_no_published_answers(folder, without_slow_checks):
             assert result.verdict == "skipped" and "another model" in result.note
 
 
+@pytest.mark.slow
 def test_weights_in_the_cache_are_found_and_nothing_is_downloaded(folder, monkeypatch, without_slow_checks):
     cache = module.hub.cache_folder() / "models" / "gpt2"
     cache.parent.mkdir(parents=True)
@@ -406,6 +411,7 @@ def test_command_prints_a_line_per_check(without_slow_checks, capsys):
     assert summary.startswith(f"{len(lines)} checks: ") and ", 0 failed, " in summary
 
 
+@pytest.mark.slow
 def test_command_prints_json_and_fails_when_a_check_does(without_slow_checks, capsys, monkeypatch):
     assert main(["verify", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)

@@ -50,6 +50,23 @@ class CorpusReport:
         return self.bytes / self.tokens
 
 
+def corpus_table(reports):
+    """A line of headings and a line per CorpusReport, names to the left and figures to the right, as a str."""
+    rows = [
+        ("corpus", "bytes", "characters", "documents", "tokens", "bytes/token", "exact duplicates", "near duplicates")
+    ]
+    for report in reports:
+        counts = report.bytes, report.characters, report.documents, report.tokens
+        duplicates = report.exact_duplicates, report.near_duplicates
+        rows.append((
+            report.name, *(f"{count:,}" for count in counts), f"{report.bytes_per_token:.3f}",
+            *("-" if count is None else f"{count:,}" for count in duplicates),
+        ))  # fmt: skip
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ((name.ljust(widths[0]), *map(str.rjust, figures, widths[1:])) for name, *figures in rows)
+    return "\n".join("  ".join(line) for line in lines)
+
+
 @dataclass(frozen=True)
 class Duplicates:
     """The documents that ``deduplicate`` removed, by position, from 0 on."""

@@ -1,0 +1,89 @@
+"""What several commands share: the parser, the flags that are the same, and how models, texts and numbers are read."""
+
+import argparse
+from pathlib import Path
+
+from minigpt2 import GPT2, Tokenizer
+from minigpt2.data import documents, split_documents
+from minigpt2.storage.files import read_json
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a wrong call as one line and exit code 1, like every other error of the user's."""
+
+    def __init__(self, **options):
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
+
+    def error(self, message):
+        """Raise ValueError, where argparse would print the usage and exit with code 2."""
+        raise ValueError(f"{message} (see `{self.prog} --help`)")
+
+
+def add_command(commands, name, run, description, *examples):
+    """Add a command to the parser of all.
+
+    run: (options) -> exit code, or None for 0; description: a line; examples: lines, each a call
+    returns the command's own parser, to which it adds its flags.
+    """
+    epilog = "\n  ".join(["example:", *examples])
+    parser = commands.add_parser(name, help=description, description=description, epilog=epilog)
+    parser.set_defaults(run=run, parser=parser)
+    return parser
+
+
+def add_model(parser):
+    """Add the flag --model."""
+    parser.add_argument(
+        "--model", default="shakespeare", metavar="M",
+        help="'shakespeare' (built in, default), a folder, or gpt2, gpt2-medium, gpt2-large, gpt2-xl, distilgpt2",
+    )  # fmt: skip
+
+
+def add_device(parser):
+    """Add the flag --device."""
+    parser.add_argument(
+        "--device", choices=["numpy", "cupy"], default="numpy",
+        help="where to compute: numpy, the processor (default), or cupy, a CUDA device (pip install "
+        "-e '.[cupy]'); the last digits may differ",
+    )  # fmt: skip
+
+
+def load(name, device):
+    """A model that predicts the next token, and its tokenizer; ValueError for one that predicts masked tokens."""
+    settings = Path(name) / "settings.json"
+    if settings.is_file() and read_json(settings).get("objective") == "mlm":
+        raise ValueError(
+            f"{name} was trained to guess masked tokens, not the next one; convert it with: minigpt2 train "
+            f"--init-from {name} --objective causal --head-layers 4 --out NEW"
+        )
+    return GPT2.from_pretrained(name).to(device), Tokenizer.from_pretrained(name)
+
+
+def documents_of(source, part):
+    """The documents of a source: "all" of them, or the part on which ``train`` trains, or the one for "validation"."""
+    texts = list(documents(source))
+    return texts if part == "all" else split_documents(texts)[part == "validation"]
+
+
+def by_name(pairs, option, advice):
+    """A dict of (name, value) pairs; ValueError, with ``advice``, where a name is empty or occurs twice."""
+    named = {}
+    for name, value in pairs:
+        if not name or name in named:
+            raise ValueError(f"{option}: {f'two are called {name!r}' if name else f'{value!r} has no name'}; {advice}")
+        named[name] = value
+    return named
+
+
+def check_folder(path, content):
+    """Raise ValueError where --out names a file; ``content`` is what the folder is for."""
+    if Path(path).exists() and not Path(path).is_dir():
+        raise ValueError(f"--out: {path} is a file; give a folder for the {content}")
+
+
+def numbers(text, option="--ids"):
+    """The whole numbers in a text, which commas or spaces separate; ValueError for anything else."""
+    try:
+        return [int(number) for number in text.replace(",", " ").split()]
+    except ValueError:
+        raise ValueError(f"{option} takes whole numbers such as 15496,11,616; got {text!r}") from None
