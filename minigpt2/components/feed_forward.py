@@ -80,7 +80,7 @@ def feed_forward_forward(x, params):
 def feed_forward_backward(dy, cache, *, out=None, dcache=None):
     """Gradients of ``feed_forward_forward``, in reverse order.
 
-        dgelu = dy W_proj^T     dfc = gelu_backward(dgelu)     dx = dfc W_fc^T     dW and db as in ``linear_backward``
+        dgelu = dy W_proj^T     dfc = gelu_backward(dgelu)     dx = dfc W_fc^T     and dW, db of both linear layers
 
     dy: (B, T, C) gradient of the output
     returns dx (B, T, C) and grads, nested like ``params``.

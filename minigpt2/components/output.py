@@ -11,10 +11,10 @@ from minigpt2.components.embedding import unembedding_backward, unembedding_forw
 def output_forward(x, params):
     """Score the vocabulary with the model's output layer.
 
-        logits = x W^T        W: lm_head if there is one, else wte; a head instead scores as in ``head_forward``
+        logits = x W^T        W: lm_head if there is one, else wte
 
     x:      (B, T, C) activation after the last layer normalisation
-    params: the model's; the output layer is "head" or "lm_head" if there is one, else "wte"
+    params: the model's; the output layer is "head" (see ``head_forward``) or "lm_head" if there is one, else "wte"
     returns logits (B, T, V) and the cache for ``output_backward``.
     """
     if "head" in params:
