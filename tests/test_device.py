@@ -312,7 +312,7 @@ def test_a_device_that_is_missing_is_one_clear_error(monkeypatch, capsys):
     with pytest.raises(ValueError, match="device must be 'numpy' or 'cupy', got 'cuda'"):
         model.to("cuda")
     monkeypatch.setitem(sys.modules, "cupy", None)  # an import finds nothing
-    with pytest.raises(ValueError, match=r"pip install 'minigpt2\[cupy\]'"):
+    with pytest.raises(ValueError, match=r"pip install -e '\.\[cupy\]'"):
         model.to("cupy")
     assert main(["generate", "--device", "cupy"]) == 1
     assert capsys.readouterr().err.count("\n") == 1
