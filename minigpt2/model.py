@@ -6,6 +6,7 @@ Shapes: B batch, T time (tokens), C channels (n_embd), H heads, V vocabulary, P 
 import dataclasses
 import math
 import os
+from collections.abc import Callable
 
 import numpy as np
 
@@ -266,7 +267,10 @@ class GPT2:
         """The number of trainable parameters; 124,439,808 for "gpt2"."""
         return sum(parameter.size for parameter in flatten(self.params).values())
 
-    def forward(self, ids, rng=None, causal=True, *, past=None, positions=slice(None), keep=True):
+    def forward(
+        self, ids: np.ndarray | list, rng: np.random.Generator | None = None, causal: bool = True, *,
+        past: KeyValueCaches | None = None, positions: slice = slice(None), keep: bool = True,
+    ) -> tuple[np.ndarray, dict]:  # fmt: skip
         """Score every token of the vocabulary as the one that follows each token.
 
         ids:    (B, T) integers; lists are welcome
@@ -281,14 +285,14 @@ class GPT2:
         config = self.config
         drops = config.embd_pdrop or config.attn_pdrop or config.resid_pdrop
         rng = device_generator(rng, array_module(self.params["wte"]["weight"])) if drops else None
-        ids = self._array(ids, "ids", check_ids)
+        ids = self.array_of_ids(ids, "ids", check_ids)
         return gpt2_forward(ids, self.params, config, causal, rng, past=past, positions=positions, keep=keep)
 
     def loss(
         self, ids: np.ndarray | list, targets: np.ndarray | list, label_smoothing: float = 0.0, causal: bool = True
     ) -> float:  # fmt: skip
         """Mean cross-entropy in nats per counted target, without gradients; arguments as in ``loss_and_grads``."""
-        targets = self._array(targets, "targets", check_targets)
+        targets = self.array_of_ids(targets, "targets", check_targets)
         logits, _ = self.forward(ids, causal=causal, keep=False)
         return float(cross_entropy_forward(logits, targets, label_smoothing)[0])
 
@@ -305,7 +309,7 @@ class GPT2:
         causal:  False for masked language modelling
         returns loss, a float in nats per counted target, and grads, nested like ``model.params``.
         """
-        targets = self._array(targets, "targets", check_targets)
+        targets = self.array_of_ids(targets, "targets", check_targets)
         logits, cache = self.forward(ids, causal=causal, rng=rng)
         loss, loss_cache = cross_entropy_forward(logits, targets, label_smoothing)
         dlogits = cross_entropy_backward(1.0, loss_cache, out=logits)  # the logits are no longer needed
@@ -313,9 +317,10 @@ class GPT2:
         return float(loss), grads
 
     def generate(
-        self, ids, max_new_tokens=20, temperature=0.0, top_k=None, top_p=None, seed=0, *,
-        repetition_penalty=1.0, stop=None, num_samples=1, beams=1, use_cache=True,
-    ):  # fmt: skip
+        self, ids: np.ndarray | list, max_new_tokens: int = 20, temperature: float = 0.0, top_k: int | None = None,
+        top_p: float | None = None, seed: int | np.random.Generator | list = 0, *, repetition_penalty: float = 1.0,
+        stop: int | list | None = None, num_samples: int = 1, beams: int = 1, use_cache: bool = True,
+    ) -> np.ndarray:  # fmt: skip
         """Continue token ids; see ``minigpt2.sampling.Sampling`` for more about the options.
 
         ids:            (T,) or (B, T) integers, one prompt or B prompts of equal length; lists are welcome
@@ -346,7 +351,7 @@ class GPT2:
         xp = array_module(weight)
         return KeyValueCaches([KeyValueCache(*size, weight.dtype, xp) for _ in range(config.n_layer)])
 
-    def _array(self, values, name, check):
+    def array_of_ids(self, values: np.ndarray | list, name: str, check: Callable) -> np.ndarray:
         """Token ids as an integer array on the parameters' device; lists are welcome.
 
         check: the check of the component that takes them; it can read values on the host only

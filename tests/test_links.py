@@ -50,7 +50,9 @@ def test_links_and_pictures_lead_somewhere(path):
     assert broken(path) == []
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [path for path in PAGES if path.name != "changelog.md"], ids=lambda path: str(path.relative_to(ROOT))
+)  # the changelog names files as they were
 def test_files_that_are_named_exist(path):
     """In code: `tests/tools/fuzz.py`, `python notebooks/build.py build`, also in a block."""
     text = path.read_text(encoding="utf-8")

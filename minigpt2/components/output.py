@@ -11,7 +11,9 @@ from minigpt2.components.embedding import unembedding_backward, unembedding_forw
 def output_forward(x, params):
     """Score the vocabulary with the model's output layer.
 
-        logits = x W^T        W: lm_head if there is one, else wte
+        logits = x W^T
+
+    with W the matrix lm_head if there is one, else wte; a deep head scores as ``head_forward`` does.
 
     x:      (B, T, C) activation after the last layer normalisation
     params: the model's; the output layer is "head" (see ``head_forward``) or "lm_head" if there is one, else "wte"

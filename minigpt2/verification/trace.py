@@ -65,7 +65,8 @@ def trace(
     ids = _sequences(token_array(ids, "ids"))
     logits, cache = model.forward(ids)
     targets = _next(ids) if targets is None else _sequences(token_array(targets, "targets"))
-    loss, loss_cache = cross_entropy_forward(logits, model._array(targets, "targets", check_targets), label_smoothing)
+    beside = model.array_of_ids(targets, "targets", check_targets)  # where the logits are
+    loss, loss_cache = cross_entropy_forward(logits, beside, label_smoothing)
     xp = array_module(logits)
     activations = flatten({
         "embd": cache["embd"],
