@@ -69,7 +69,7 @@ for command in ["", *"generate train eval report data tokenize trace compare ver
 
 
 def test_help_does_not_wait_for_requests_or_training(folder, tmp_path):
-    """Nor does ``compare``, whatever it is told."""
+    """Nor does ``compare``, which reads two files and needs neither."""
     done = subprocess.run([sys.executable, "-c", HELPS], capture_output=True, text=True, timeout=120)
     assert done.stderr == "" and re.fullmatch(r"(\['\w*'\]\n){10}", done.stdout), done.stdout
     path = str(tmp_path / "ours.safetensors")
@@ -251,7 +251,7 @@ def test_the_printed_command_gives_the_same_options(name, folder, tmp_path, caps
 
 
 def comparable(options):
-    """The values of options, without the parser, of which each has its own."""
+    """The options without ``parser``, the object that each parser adds to them."""
     return {name: value for name, value in vars(options).items() if name != "parser"}
 
 

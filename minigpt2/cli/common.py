@@ -1,4 +1,4 @@
-"""What several commands share: the parser, the flags that are the same, and how models, texts and numbers are read."""
+"""Shared by the commands: the parser, common flags, and the reading of models, texts and numbers."""
 
 import argparse
 from pathlib import Path
@@ -76,7 +76,7 @@ def by_name(pairs, option, advice):
 
 
 def check_folder(path, content):
-    """Raise ValueError where --out names a file; ``content`` is what the folder is for."""
+    """Raise ValueError where --out names a file; ``content`` is a word for what goes into the folder."""
     if Path(path).exists() and not Path(path).is_dir():
         raise ValueError(f"--out: {path} is a file; give a folder for the {content}")
 

@@ -73,7 +73,7 @@ def run(options):
 
 
 def _sources_by_name(options):
-    """The sources under the names of their token files, {} without --out; ValueError where that does not do."""
+    """Dict from the name of a token file to its source, {} without --out; ValueError if that does not fit."""
     if not options.out:
         if options.vocab_size is not None or options.no_duplicates:
             flag = "--no-duplicates" if options.vocab_size is None else "--vocab-size"
@@ -110,6 +110,6 @@ def _write(options, tokenizer, named):
 
 
 def _report_of(source, file):
-    """The statistics that a token file holds, among which are no duplicates."""
+    """The statistics that a token file holds: all but the duplicates."""
     tokens = len(file.ids) - (file.documents - 1)  # without the separators of documents
     return CorpusReport(source, file.bytes, file.characters, file.documents, tokens, None, None)

@@ -17,9 +17,9 @@ OPTIONS = (
 
 
 def add_flags(parser):
-    """Add --task, and the flags that belong to tasks alone; None stands for what was not given."""
+    """Add --task, and the flags that belong to tasks alone; an option that is not given is None."""
     group = parser.add_argument_group(
-        "zero-shot tasks", "as in the GPT-2 paper; each takes only the options that are meant for it"
+        "zero-shot tasks", "as in the GPT-2 paper; each task takes only the options described for it"
     )
     add = group.add_argument
     add("--task", choices=TASKS, metavar="TASK", help="; ".join(f"{k}: {v}" for k, v in TASKS.items()))
@@ -39,7 +39,7 @@ def add_flags(parser):
     add("--score", choices=["rest", "candidate"],
         help="cbt: score the candidate and the rest of its sentence (default), or the candidate alone")  # fmt: skip
     add("--direction", choices=["en-fr", "fr-en"],
-        help="translation: from which language into which (default en-fr)")  # fmt: skip
+        help="translation: source and target language (default en-fr)")  # fmt: skip
     add("--no-hint", dest="hint", action="store_false", default=None,
         help="summarization: do not ask with 'TL;DR:'")  # fmt: skip
     add("--seed", type=int, metavar="N", help="summarization: the same seed gives the same summaries (default 0)")

@@ -19,7 +19,7 @@ def add_parser(commands):
         "(default 0.8, or 0 with --beams)")  # fmt: skip
     add("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens only")
     add("--top-p", type=float, metavar="P",
-        help="draw from the likeliest tokens only, as few as have the probability P together")  # fmt: skip
+        help="draw from the smallest set of likeliest tokens whose probabilities reach P")  # fmt: skip
     add("--repetition-penalty", type=float, default=1.0, metavar="X",
         help="above 1 makes tokens that have occurred less likely (default 1)")  # fmt: skip
     add("--beams", type=int, default=1, metavar="N", help="beam search with N beams, without sampling")

@@ -1,4 +1,4 @@
-"""``minigpt2 report``: measure what models write on several texts, and write it up in a folder."""
+"""``minigpt2 report``: measure models on several texts, and write a report with a picture."""
 
 from pathlib import Path
 
@@ -52,6 +52,6 @@ def run(options):
 
 
 def name_and_model(value):
-    """What --model NAME=M means; without NAME=, or if a folder is called so, the name is that of the folder."""
+    """What --model NAME=M means; without NAME=, or if the whole value is a folder, the name is that of the folder."""
     name, equals, path = value.partition("=")
     return (name, path) if equals and not Path(value).is_dir() else (Path(value).resolve().name, value)

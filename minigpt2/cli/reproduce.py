@@ -8,9 +8,8 @@ def command_line(options, values):
     """The command that sets options to the given values.
 
     options: as parsed, of the same command
-    values: dict from an option's name to its value, in the order of the command; what is no option of the command is
-        ignored. Omitted are None, empty lists, yes and no where that is what happens without a flag, and the device
-        on which everything runs unless told otherwise.
+    values: dict from an option's name to its value, in the order of the command; other names are ignored. None, an
+        empty list, a truth value that needs no flag and the device numpy, the default everywhere, are omitted.
     returns str, quoted for a shell.
     """
     actions = {action.dest: action for action in options.parser._actions}  # argparse has no public list of them
@@ -25,9 +24,9 @@ def flag_and_value(action, value):
     """The words on the command line that give an option its value.
 
     action: argparse.Action
-    returns list of str; empty for a value that no flag gives.
+    returns list of str; empty for a value that no flag stands for.
     """
-    flags = action.option_strings[-1:]  # the long one; none where the place says which it is
+    flags = action.option_strings[-1:]  # the long one; none for a positional argument
     if isinstance(action, argparse.BooleanOptionalAction):
         return [action.option_strings[0 if value else 1]]  # --x or --no-x
     if action.nargs == 0:

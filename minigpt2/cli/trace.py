@@ -20,7 +20,7 @@ def add_parser(commands):
     add = parser.add_argument
     add("--targets", metavar="IDS",
         help="ids of the tokens to predict, -100 where none counts: --targets=-100,7,8 "
-        "(default: each time the next token)")  # fmt: skip
+        "(default: the next token at each position)")  # fmt: skip
     add("--backward", action="store_true", help="write the gradients of all activations and parameters too")
     add("--dtype", choices=["float32", "float64"], default="float32",
         help="precision to compute in (default float32)")  # fmt: skip
