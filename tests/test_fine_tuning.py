@@ -25,8 +25,8 @@ CONFIG = GPT2Config(vocab_size=11, n_positions=8, n_embd=6, n_layer=2, n_head=2,
 def base(tmp_path_factory):
     """A trained model, and a text of the general corpus and one of the domain."""
     folder = tmp_path_factory.mktemp("base")
-    (folder / "general.txt").write_text(GENERAL)
-    (folder / "domain.txt").write_text(DOMAIN)
+    (folder / "general.txt").write_bytes(GENERAL.encode())
+    (folder / "domain.txt").write_bytes(DOMAIN.encode())
     settings = TrainingSettings(
         data=(str(folder / "general.txt"),), vocab_size=290, n_layer=2, n_head=2, n_embd=16, block_size=16,
         batch_size=8, steps=60, warmup_steps=2, eval_every=20, lr=1e-2, dropout=0.0,

@@ -279,9 +279,9 @@ def test_a_text_shorter_than_a_block(tmp_path, shakespeare, tokenizer, kind, len
     """One clear error that names the file, and nothing on the disk."""
     path, text = tmp_path / f"short.{kind}", ("abc\n" * 20)[:length]
     if kind == "txt":
-        path.write_text(text)
+        path.write_bytes(text.encode())
     elif kind == "jsonl":
-        path.write_text(json.dumps({"text": text}) + "\n")
+        path.write_bytes((json.dumps({"text": text}) + "\n").encode())
     elif not text:
         with pytest.raises(ValueError, match=r"short.tokens.*no document"):
             write_tokens(path, shakespeare, [[text]])
@@ -298,7 +298,7 @@ def test_a_text_shorter_than_a_block(tmp_path, shakespeare, tokenizer, kind, len
 
 
 def test_a_validation_part_shorter_than_a_window_is_enough(tmp_path):
-    (tmp_path / "a.txt").write_text("abcdefghij" * 9)
+    (tmp_path / "a.txt").write_bytes(("abcdefghij" * 9).encode())
     settings = TrainingSettings(
         data=(str(tmp_path / "a.txt"),), tokenizer="char", n_layer=1, n_head=2, n_embd=16, block_size=64, steps=1
     )

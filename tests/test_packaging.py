@@ -71,6 +71,26 @@ def test_quick_tests_hold_every_component_and_the_model_against_differences_and_
     assert not any("test_long_inputs.py::test_training_is_linear" in test for test in quick), "it is slow"
 
 
+def test_the_workflow_runs_everything_once_and_the_quick_tests_on_each_system_and_python():
+    yaml = pytest.importorskip("yaml", reason="pyyaml is in the extra 'test'")
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    everything, quick = workflow["jobs"]["everything"], workflow["jobs"]["quick"]
+    lines = [[step["run"] for step in job["steps"] if "run" in step] for job in (everything, quick)]
+    assert lines[0] == [".ci/run"] and everything["timeout-minutes"] == 90
+    assert lines[1][-2].count("pip install -e '.[test]'") == lines[1][-1].count("python -m pytest -m quick") == 1
+    matrix, language = quick["strategy"]["matrix"], "Programming Language :: Python :: "
+    assert matrix["os"] == ["ubuntu-latest", "macos-latest", "windows-latest"]
+    named = [line.removeprefix(language) for line in PROJECT["classifiers"] if line.startswith(language)]
+    assert matrix["python"] == named and PROJECT["requires-python"] == f">={named[0]}"
+
+
+def test_ci_tests_the_lowest_versions_that_pyproject_allows():
+    command = [sys.executable, ROOT / ".ci/lower_bounds.py"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert printed.split() == [requirement.replace(">=", "==") for requirement in PROJECT["dependencies"]]
+    assert ".ci/lower_bounds.py" in (ROOT / ".ci/run").read_text(encoding="utf-8")
+
+
 def test_top_level_holds_only_what_the_design_names():
     allowed = {
         "notebooks", "minigpt2", "tests", "environment.yml", "README.md", "pyproject.toml", "LICENSE",

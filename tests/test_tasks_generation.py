@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -343,7 +344,7 @@ def test_parallel_files_of_unequal_length(model, tokenizer, sacrebleu, tmp_path)
     a, b = tmp_path / "a.en", tmp_path / "b.fr"
     a.write_text("one\ntwo\nthree\n")
     b.write_text("un\ndeux")
-    with pytest.raises(ValueError, match=f"{a} has 3 lines, {b} has 2"):
+    with pytest.raises(ValueError, match=re.escape(f"{a} has 3 lines, {b} has 2")):
         translation(model, tokenizer, [a, b])
 
 
@@ -550,10 +551,10 @@ def test_a_limit_below_one_a_missing_and_an_empty_file(model, tokenizer, tmp_pat
         pytest.importorskip("sacrebleu", reason="BLEU needs sacrebleu, of the extra 'evaluation'")
     task, good = TASKS.get(name, (coqa, None))
     path = tmp_path / "data"
-    with pytest.raises(FileNotFoundError, match=str(path)):
+    with pytest.raises(FileNotFoundError, match=re.escape(str(path))):
         task(model, tokenizer, [path])
     path.write_text("")
-    with pytest.raises(ValueError, match=f"{path}"):
+    with pytest.raises(ValueError, match=re.escape(str(path))):
         task(model, tokenizer, [path])
     if good:
         write_jsonl(path, [good] * 6)

@@ -184,7 +184,7 @@ def test_language_modeling_equals_transformers(task, by_line, detokenize, model,
 
 
 def test_sentences_of_1bw_are_read_alone_unless_told_otherwise(model, tokenizer, tmp_path):
-    (tmp_path / "x").write_text("a king\nis here\n")
+    (tmp_path / "x").write_bytes(b"a king\nis here\n")
     run = language_modeling.language_modeling
     alone = run(model, tokenizer, [tmp_path / "x"], "1bw")
     assert alone == run(model, tokenizer, [tmp_path / "x"], "1bw", by_line=True)
@@ -195,8 +195,8 @@ def test_sentences_of_1bw_are_read_alone_unless_told_otherwise(model, tokenizer,
 def test_limit(model, tokenizer, tmp_path):
     """Whole lines of a corpus of lines, whole characters of the others."""
     run = language_modeling.language_modeling
-    (tmp_path / "lines").write_text("a king\nis here\nand there\n")
-    (tmp_path / "two").write_text("a king\nis here\n")
+    (tmp_path / "lines").write_bytes(b"a king\nis here\nand there\n")
+    (tmp_path / "two").write_bytes(b"a king\nis here\n")
     n = len(tokenizer.encode("a king\n"))
     limited = run(model, tokenizer, [tmp_path / "lines"], "ptb", limit=n + 1)
     assert limited.figures == run(model, tokenizer, [tmp_path / "two"], "ptb").figures
@@ -205,10 +205,10 @@ def test_limit(model, tokenizer, tmp_path):
     assert everything.figures == run(model, tokenizer, [tmp_path / "lines"], "ptb").figures
 
     text = "to be or 日本"  # six tokens at least spell the last two characters
-    (tmp_path / "bytes").write_text(text)
+    (tmp_path / "bytes").write_bytes(text.encode())
     length = len(tokenizer.encode("to be or "))
     limited = run(model, tokenizer, [tmp_path / "bytes"], "enwik8", limit=length + 1)
-    (tmp_path / "short").write_text("to be or ")
+    (tmp_path / "short").write_bytes(b"to be or ")
     assert limited.figures == run(model, tokenizer, [tmp_path / "short"], "enwik8").figures
     with pytest.raises(ValueError, match="limit must be 1"):
         run(model, tokenizer, [tmp_path / "bytes"], "enwik8", limit=0)
@@ -228,7 +228,7 @@ def test_of_the_whole_text8_the_end_is_the_test(model, tokenizer, tmp_path, monk
 
 def test_without_end_of_text_the_first_token_is_given(tmp_path):
     text = "日本 is far\nand near\n"
-    (tmp_path / "x").write_text(text)
+    (tmp_path / "x").write_bytes(text.encode())
     tokenizer = CharTokenizer.train(text)
     model = GPT2(GPT2Config(vocab_size=len(tokenizer), n_positions=8, n_embd=8, n_layer=1, n_head=1), seed=1)
     result = language_modeling.language_modeling(model, tokenizer, [tmp_path / "x"], "text8", stride=3)
@@ -243,7 +243,7 @@ def test_without_end_of_text_the_first_token_is_given(tmp_path):
 @pytest.mark.parametrize(("context", "stride"), [(0, None), (257, None), (16, 17), (None, 0)])
 @pytest.mark.parametrize("task", ["ptb", "1bw"])
 def test_context_and_stride_out_of_range(task, context, stride, model, tokenizer, tmp_path):
-    (tmp_path / "x").write_text("a\n")
+    (tmp_path / "x").write_bytes(b"a\n")
     with pytest.raises(ValueError, match=r"context must be 1 \.\.\. 256 tokens and stride 1"):
         language_modeling.language_modeling(model, tokenizer, [tmp_path / "x"], task, context, stride)
 
@@ -272,7 +272,7 @@ def test_bad_corpora(task, content, message, model, tokenizer, tmp_path, monkeyp
 
 def test_one_long_line_is_no_mistake_in_text8(model, tokenizer, tmp_path, monkeypatch):
     monkeypatch.setattr(minigpt2.data.text, "MAX_LINE", 100)
-    (tmp_path / "text8").write_text("the king " * 50)
+    (tmp_path / "text8").write_bytes(("the king " * 50).encode())
     assert language_modeling.language_modeling(model, tokenizer, [tmp_path / "text8"], "text8").examples > 100
 
 
@@ -286,8 +286,8 @@ PASSAGES = ["  “" + TEXT[:n].rsplit(" ", 1)[0] + "” " + word for n, word in 
 @pytest.fixture(scope="module")
 def lambada_files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lambada")
-    (folder / "lambada_test.jsonl").write_text("".join(json.dumps({"text": p}) + "\n" for p in PASSAGES))
-    (folder / "lambada_test.txt").write_text("".join(p.replace("\n", " ") + "\n" for p in PASSAGES))
+    (folder / "lambada_test.jsonl").write_bytes("".join(json.dumps({"text": p}) + "\n" for p in PASSAGES).encode())
+    (folder / "lambada_test.txt").write_bytes("".join(p.replace("\n", " ") + "\n" for p in PASSAGES).encode())
     return folder
 
 
@@ -334,7 +334,7 @@ def test_greedy_words_are_right_and_a_stop_word_filter_forbids_them(model, token
             passages.append(context + token)
     stops = sum(passage.split()[-1] in lambada.STOP_WORDS for passage in passages)
     assert 0 < stops < len(passages)
-    (tmp_path / "x.txt").write_text("\n".join(passages))
+    (tmp_path / "x.txt").write_bytes("\n".join(passages).encode())
     accuracy = "accuracy of the last word (%)"
     assert lambada.lambada(model, tokenizer, [tmp_path / "x.txt"]).figures[accuracy] == 100
     filtered = lambada.lambada(model, tokenizer, [tmp_path / "x.txt"], stop_words=True).figures[accuracy]
@@ -389,7 +389,7 @@ def write_cbt(path, sentences=SENTENCES, questions=QUESTIONS):
         + f"{len(sentences) + 1} {question}\t{answer}\t\t{'|'.join(candidates)}\n"
         for question, answer, candidates in questions
     ]
-    path.write_text("\n".join(examples) + "\n")
+    path.write_bytes(("\n".join(examples) + "\n").encode())
     return path
 
 
@@ -455,7 +455,7 @@ def test_malformed_cbt(model, tokenizer, tmp_path):
         (good + "\n" + good.replace("|", " "), "line 44: expected a sentence"),
         ("", "empty"),
     ]:
-        path.write_text(content)
+        path.write_bytes(content.encode())
         with pytest.raises(ValueError, match=message) as raised:
             cbt(model, tokenizer, [path])
         assert str(path) in str(raised.value) and "\n" not in str(raised.value)

@@ -18,7 +18,7 @@ TEXT = "".join(f"{n} little green bottles hanging on the wall, {n} little\n" for
 @pytest.fixture
 def settings(tmp_path):
     path = tmp_path / "bottles.txt"
-    path.write_text(TEXT)
+    path.write_bytes(TEXT.encode())
     return TrainingSettings(
         data=(str(path),), tokenizer="char", n_layer=1, n_head=2, n_embd=16, block_size=16, batch_size=4,
         steps=12, warmup_steps=2, eval_every=4, lr=1e-2, dropout=0.1,
@@ -176,7 +176,7 @@ def test_bad_settings(settings, tmp_path):
         Trainer(settings, tmp_path / "file")
     Trainer(settings, tmp_path / "run")
     values = json.loads((tmp_path / "run/settings.json").read_text()) | {"sead": 3}
-    (tmp_path / "run/settings.json").write_text(json.dumps(values))
+    (tmp_path / "run/settings.json").write_bytes(json.dumps(values).encode())
     with pytest.raises(ValueError, match=r"settings\.json: there is no setting 'sead'"):
         Trainer.resume(tmp_path / "run")
 
