@@ -6,6 +6,7 @@ Shapes: B batch, T time (tokens), C channels (n_embd), H heads, V vocabulary, P 
 import dataclasses
 import math
 import os
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -266,7 +267,10 @@ class GPT2:
         """The number of trainable parameters; 124,439,808 for "gpt2"."""
         return sum(parameter.size for parameter in flatten(self.params).values())
 
-    def forward(self, ids, rng=None, causal=True, *, past=None, positions=slice(None), keep=True):
+    def forward(
+        self, ids: np.ndarray | list, rng: np.random.Generator | None = None, causal: bool = True, *,
+        past: KeyValueCaches | None = None, positions: slice = slice(None), keep: bool = True,
+    ) -> tuple[np.ndarray, dict]:  # fmt: skip
         """Score every token of the vocabulary as the one that follows each token.
 
         ids:    (B, T) integers; lists are welcome
@@ -313,9 +317,10 @@ class GPT2:
         return float(loss), grads
 
     def generate(
-        self, ids, max_new_tokens=20, temperature=0.0, top_k=None, top_p=None, seed=0, *,
-        repetition_penalty=1.0, stop=None, num_samples=1, beams=1, use_cache=True,
-    ):  # fmt: skip
+        self, ids: np.ndarray | list, max_new_tokens: int = 20, temperature: float = 0.0, top_k: int | None = None,
+        top_p: float | None = None, seed: int | np.random.Generator | list = 0, *, repetition_penalty: float = 1.0,
+        stop: int | Iterable[int] | None = None, num_samples: int = 1, beams: int = 1, use_cache: bool = True,
+    ) -> np.ndarray:  # fmt: skip
         """Continue token ids; see ``minigpt2.sampling.Sampling`` for more about the options.
 
         ids:            (T,) or (B, T) integers, one prompt or B prompts of equal length; lists are welcome

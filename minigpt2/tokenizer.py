@@ -17,10 +17,12 @@ is in the second half of this file; it changes no id.
 
 import heapq
 import io
+import os
 import re
 import reprlib
 import warnings
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from numbers import Integral
@@ -59,7 +61,9 @@ class Tokenizer:
     ``len(tokenizer)`` is the vocabulary size: the largest id + 1.
     """
 
-    def __init__(self, vocab, merges, special_tokens=(END_OF_TEXT,)):
+    def __init__(
+        self, vocab: dict[str, int], merges: Iterable[tuple[str, str]], special_tokens: Iterable[str] = (END_OF_TEXT,)
+    ):
         self.vocab = dict(vocab)
         self.merges = [tuple(pair) for pair in merges]
         self.special_tokens = tuple(special_tokens)
@@ -82,11 +86,11 @@ class Tokenizer:
         return f"Tokenizer({len(self.vocab):,} tokens: {', '.join(parts)})"
 
     @property
-    def eos_id(self):
+    def eos_id(self) -> int | None:
         """The id of <|endoftext|>, or None where it is not a special token of this vocabulary."""
         return self.vocab[END_OF_TEXT] if END_OF_TEXT in self.special_tokens else None
 
-    def encode(self, text, allow_special=False):
+    def encode(self, text: str, allow_special: bool = False) -> list[int]:
         """The token ids of ``text``.
 
             ids = []
@@ -130,7 +134,7 @@ class Tokenizer:
                 trace.append((rank, ids[1:-1]))
         return ids[1:-1]
 
-    def explain(self, text):
+    def explain(self, text: str) -> list["Piece"]:
         """Every step from ``text`` to its ids, for readers.
 
         returns list of Piece, in the order of the text; print one to read it.
@@ -147,11 +151,11 @@ class Tokenizer:
             pieces.append(Piece(piece, piece.encode(), symbols, merges, [token_of[i] for i in ids], ids))
         return pieces
 
-    def decode(self, ids):
+    def decode(self, ids: Iterable[int]) -> str:
         """The text of ``ids``; bytes that are not UTF-8 become U+FFFD. See ``decode_bytes``."""
         return self.decode_bytes(ids).decode("utf-8", errors="replace")
 
-    def decode_bytes(self, ids):
+    def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """The bytes that ``ids`` spell.
 
         ids: integers, as a list, an array, a generator, ...
@@ -163,7 +167,10 @@ class Tokenizer:
         return joined.getvalue()
 
     @classmethod
-    def train(cls, text, vocab_size=1024, special_tokens=(END_OF_TEXT,), progress=None):
+    def train(
+        cls, text: str | Iterable[str], vocab_size: int = 1024, special_tokens: Iterable[str] = (END_OF_TEXT,),
+        progress: bool | None = None,
+    ) -> "Tokenizer":  # fmt: skip
         """Learn the merges from a corpus (Sennrich et al. 2016, algorithm 1, on bytes).
 
             count the adjacent pairs in all pieces;
@@ -210,7 +217,7 @@ class Tokenizer:
         return cls({token: i for i, token in enumerate(tokens)}, pairs, special_tokens)
 
     @classmethod
-    def from_pretrained(cls, name_or_path):
+    def from_pretrained(cls, name_or_path: str | os.PathLike) -> "Tokenizer | CharTokenizer":
         """Read a tokenizer from a folder, or by the name of a released or the built-in model.
 
         name_or_path: a folder that holds vocab.json and merges.txt, or encoder.json and vocab.bpe;
@@ -226,7 +233,7 @@ class Tokenizer:
             return CharTokenizer.from_pretrained(folder)
         return read_vocabulary(folder, config, make=cls)
 
-    def save_pretrained(self, folder):
+    def save_pretrained(self, folder: str | os.PathLike) -> None:
         """Write vocab.json, merges.txt and tokenizer_config.json, which transformers can read too.
 
         folder: made if it is not there
