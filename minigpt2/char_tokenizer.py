@@ -1,6 +1,8 @@
 """One token per character: the smallest tokenizer there is, and nanoGPT's setting for tiny Shakespeare."""
 
+import os
 import reprlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from minigpt2.storage import files
@@ -18,7 +20,7 @@ class CharTokenizer:
 
     eos_id = None
 
-    def __init__(self, characters):
+    def __init__(self, characters: Iterable[str]):
         self._characters = dict(enumerate(characters))  # id -> character
         for i, character in self._characters.items():
             check_text(character)
@@ -34,7 +36,7 @@ class CharTokenizer:
     def __repr__(self):
         return f"CharTokenizer({len(self):,} characters: {reprlib.repr(''.join(self.vocab))})"
 
-    def encode(self, text, allow_special=False):
+    def encode(self, text: str, allow_special: bool = False) -> list[int]:
         """The ids of the characters of ``text``.
 
         text: str
@@ -53,7 +55,7 @@ class CharTokenizer:
                 f"{len(self)} of this vocabulary; train on a text that has it, or use Tokenizer"
             ) from None
 
-    def decode(self, ids):
+    def decode(self, ids: Iterable[int]) -> str:
         """The text of ``ids``.
 
         ids: integers, as a list, an array, a generator, ...
@@ -61,12 +63,12 @@ class CharTokenizer:
         """
         return "".join(look_up(ids, self._characters))
 
-    def decode_bytes(self, ids):
+    def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """The text of ``ids`` in UTF-8."""
         return self.decode(ids).encode()
 
     @classmethod
-    def train(cls, text):
+    def train(cls, text: str | Iterable[str]) -> "CharTokenizer":
         """Take every character that occurs, in the order of code points.
 
         text: str, or an iterable of str
@@ -81,7 +83,7 @@ class CharTokenizer:
         return cls(sorted(characters))
 
     @classmethod
-    def from_pretrained(cls, folder):
+    def from_pretrained(cls, folder: str | os.PathLike) -> "CharTokenizer":
         """Read the files that ``save_pretrained`` wrote.
 
         raises: FileNotFoundError when vocab.json is missing; ValueError, naming it, when it is malformed.
@@ -95,7 +97,7 @@ class CharTokenizer:
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
-    def save_pretrained(self, folder):
+    def save_pretrained(self, folder: str | os.PathLike) -> None:
         """Write vocab.json and tokenizer_config.json, which ``Tokenizer.from_pretrained`` can read too.
 
         folder: made if it is not there

@@ -6,7 +6,7 @@ Shapes: B batch, T time (tokens), C channels (n_embd), H heads, V vocabulary, P 
 import dataclasses
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -319,7 +319,7 @@ class GPT2:
     def generate(
         self, ids: np.ndarray | list, max_new_tokens: int = 20, temperature: float = 0.0, top_k: int | None = None,
         top_p: float | None = None, seed: int | np.random.Generator | list = 0, *, repetition_penalty: float = 1.0,
-        stop: int | list | None = None, num_samples: int = 1, beams: int = 1, use_cache: bool = True,
+        stop: int | Iterable[int] | None = None, num_samples: int = 1, beams: int = 1, use_cache: bool = True,
     ) -> np.ndarray:  # fmt: skip
         """Continue token ids; see ``minigpt2.sampling.Sampling`` for more about the options.
 

@@ -61,7 +61,9 @@ class Tokenizer:
     ``len(tokenizer)`` is the vocabulary size: the largest id + 1.
     """
 
-    def __init__(self, vocab: dict[str, int], merges: Iterable, special_tokens: Iterable = (END_OF_TEXT,)):
+    def __init__(
+        self, vocab: dict[str, int], merges: Iterable[tuple[str, str]], special_tokens: Iterable[str] = (END_OF_TEXT,)
+    ):
         self.vocab = dict(vocab)
         self.merges = [tuple(pair) for pair in merges]
         self.special_tokens = tuple(special_tokens)
@@ -84,7 +86,7 @@ class Tokenizer:
         return f"Tokenizer({len(self.vocab):,} tokens: {', '.join(parts)})"
 
     @property
-    def eos_id(self):
+    def eos_id(self) -> int | None:
         """The id of <|endoftext|>, or None where it is not a special token of this vocabulary."""
         return self.vocab[END_OF_TEXT] if END_OF_TEXT in self.special_tokens else None
 
@@ -132,7 +134,7 @@ class Tokenizer:
                 trace.append((rank, ids[1:-1]))
         return ids[1:-1]
 
-    def explain(self, text: str) -> list:
+    def explain(self, text: str) -> list["Piece"]:
         """Every step from ``text`` to its ids, for readers.
 
         returns list of Piece, in the order of the text; print one to read it.
@@ -149,11 +151,11 @@ class Tokenizer:
             pieces.append(Piece(piece, piece.encode(), symbols, merges, [token_of[i] for i in ids], ids))
         return pieces
 
-    def decode(self, ids: Iterable) -> str:
+    def decode(self, ids: Iterable[int]) -> str:
         """The text of ``ids``; bytes that are not UTF-8 become U+FFFD. See ``decode_bytes``."""
         return self.decode_bytes(ids).decode("utf-8", errors="replace")
 
-    def decode_bytes(self, ids: Iterable) -> bytes:
+    def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """The bytes that ``ids`` spell.
 
         ids: integers, as a list, an array, a generator, ...
@@ -166,7 +168,7 @@ class Tokenizer:
 
     @classmethod
     def train(
-        cls, text: str | Iterable[str], vocab_size: int = 1024, special_tokens: Iterable = (END_OF_TEXT,),
+        cls, text: str | Iterable[str], vocab_size: int = 1024, special_tokens: Iterable[str] = (END_OF_TEXT,),
         progress: bool | None = None,
     ) -> "Tokenizer":  # fmt: skip
         """Learn the merges from a corpus (Sennrich et al. 2016, algorithm 1, on bytes).
@@ -215,7 +217,7 @@ class Tokenizer:
         return cls({token: i for i, token in enumerate(tokens)}, pairs, special_tokens)
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | os.PathLike) -> "Tokenizer":
+    def from_pretrained(cls, name_or_path: str | os.PathLike) -> "Tokenizer | CharTokenizer":
         """Read a tokenizer from a folder, or by the name of a released or the built-in model.
 
         name_or_path: a folder that holds vocab.json and merges.txt, or encoder.json and vocab.bpe;
