@@ -46,7 +46,7 @@ from minigpt2.tokenizer import learn_merges
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
 # In this section the document says what GPT-2 was trained on, and then describes three steps of training. The data are
 # known: the paper (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"; "GPT-2 paper" below)

@@ -43,7 +43,7 @@ from minigpt2.reference import CASES, TINY, recorded, relative_error
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
 # In the document this is the first component: the layer that turns a sequence of integers into vectors of a fixed
 # dimension, the embedding vectors. So it is. Then it adds that the *number* of these vectors is usually smaller than

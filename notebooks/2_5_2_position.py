@@ -40,7 +40,7 @@ from minigpt2.reference import CASES, TINY, recorded, relative_error
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
 # The document's entry says that positional encoding is a way to encode the embedding vectors by their position. It does
 # not say which way, and there are two famous ones:

@@ -39,7 +39,7 @@ from minigpt2.reference import CASES, recorded, relative_error
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
 # The document's entry is short: the component is multi-head self-attention, and it lets the model attend to several
 # positions at the same time. That is true. It leaves out the half that makes GPT-2 a GPT: *which* positions. In GPT-2 a

@@ -44,7 +44,7 @@ from minigpt2.reference import CASES, recorded, relative_error
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
 # The document's entry says that the feed-forward network is a neural network of several layers. That is true, and it
 # leaves open everything that one has to know to build it. In GPT-2 as released there are

@@ -44,7 +44,7 @@ from minigpt2.reference import CASES, recorded, relative_error
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
 # The document gives this subject one entry in its list of components. It names the two techniques, residual
 # connections and normalization layers, and says what they are for: they help to fit deeper models. That is true.

@@ -43,7 +43,7 @@ from minigpt2.reference import CASES, TINY, recorded, relative_error
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
 # The document calls dropout a method of regularization that prevents overfitting. (*Regularization* is the common name
 # for all that keeps a model from fitting its training text too closely.) That is right, but for the word "prevents", as

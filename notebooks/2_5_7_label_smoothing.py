@@ -36,7 +36,7 @@ from minigpt2.settings import TrainingSettings
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
 # The document lists label smoothing as the seventh component of GPT-2: a regularization that makes the model rely
 # less on its target values. (*Regularization* is whatever keeps a model from learning its training data too

@@ -36,7 +36,7 @@ from minigpt2.reference import CASES, LABEL_SMOOTHING, recorded, relative_error
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
 # The document gives this subject one sentence: a loss function measures how far the predictions of the model are from
 # the true values. That is right, and it leaves two questions open.

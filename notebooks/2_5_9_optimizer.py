@@ -36,7 +36,7 @@ from minigpt2.settings import TrainingSettings
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
 # The document says of the optimizer that it updates the parameters of the model. So it does. It does not say which
 # one, and the paper on GPT-2 does not either: it tells us the size of a batch (512 texts, section 2.3) and that the

@@ -48,7 +48,7 @@ from minigpt2.verification.verify import model_of
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
 # The document gives this section a list of nine parts, a sentence for each. The list is a good one. What it leaves open
 # is how the parts are put together; that is the subject of this notebook. And set beside GPT-2 as released (Radford et

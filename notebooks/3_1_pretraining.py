@@ -47,7 +47,7 @@ from minigpt2.training import Trainer
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
 # The document gives this section three sentences. GPT-2's pre-training, it says, consists in fine-tuning **BERT**, a
 # model of 2018 that fills gaps in texts. BERT's last two fully-connected layers are replaced by four, everything else

@@ -46,7 +46,7 @@ from minigpt2.reference import relative_error
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
 # The document says that GPT-2 learned from BERT's training data and from its own. Its own is said to come from WebText,
 # an open collection of web pages in English, Spanish, German, French, Russian and Chinese, from many fields.
