@@ -358,7 +358,7 @@ plt.show()
 
 # %%
 def recited(pupil, ids):
-        """The share of the 16 characters after each of 40 places in ids that the pupil gets right; and an example."""
+    """The share of the 16 characters after each of 40 places in ids that the pupil gets right; and an example."""
     places = np.linspace(0, min(len(ids), 4000) - 32, 40).astype(int)
     texts = ids[places[:, None] + np.arange(32)]
     continued = pupil.generate(texts[:, :16], max_new_tokens=16)

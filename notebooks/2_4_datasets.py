@@ -362,7 +362,7 @@ for i in removed.near:
     name = topic_names[i]
     inside = max((n for n in topic_names if n != name), key=lambda n: len(grams[n] & grams[name]))
     share = len(grams[inside] & grams[name]) / len(grams[name])
-        print(f"  {name:18} {share_seen[name]:4.0%} seen before, {share:.0%} of it is in {inside}")
+    print(f"  {name:18} {share_seen[name]:4.0%} seen before, {share:.0%} of it is in {inside}")
 
 # %%
 ordered = sorted(share_seen.values(), reverse=True)

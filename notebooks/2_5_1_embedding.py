@@ -286,7 +286,7 @@ style.show_check(minigpt2.gradient_check(unembedding_forward, unembedding_backwa
 
 
 def tied_forward(weight):
-        """Embed, and score at once: the smallest tied model, with nothing in between."""
+    """Embed, and score at once: the smallest tied model, with nothing in between."""
     y, bottom = embedding_forward(ids, weight)
     logits, top = unembedding_forward(y, weight)
     return logits, (bottom, top)

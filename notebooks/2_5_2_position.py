@@ -110,7 +110,7 @@ print("same tokens:", sorted(ids[0, :-1]) == sorted(ids[1, :-1]), "   same last 
 
 
 def differences(model, ids):
-        """How far apart the last token's vectors of two texts are after each block, relative to their size."""
+    """How far apart the last token's vectors of two texts are after each block, relative to their size."""
     activations = minigpt2.trace(model, ids)
     last = [activations[f"h.{i}.resid_post"][:, -1] for i in range(model.config.n_layer)]
     return [np.linalg.norm(one - two) / np.linalg.norm(one) for one, two in last]
@@ -295,7 +295,7 @@ style.show_check(minigpt2.gradient_check(position_forward, position_backward, in
 
 # %%
 def forgetful_backward(dy, cache):
-        """The backward pass by someone who believes that every text begins at position 0."""
+    """The backward pass by someone who believes that every text begins at position 0."""
     return position_backward(dy, cache | {"start": 0})
 
 
@@ -480,7 +480,7 @@ wpe[...] = original
 
 # %%
 def batch(rng, B=32, T=16):
-        """ids, targets (B, T): random digits, and for each the one three places earlier; -100 where there is none."""
+    """ids, targets (B, T): random digits, and for each the one three places earlier; -100 where there is none."""
     digits = rng.integers(0, 10, (B, T))
     targets = np.full((B, T), -100)
     targets[:, 3:] = digits[:, :-3]

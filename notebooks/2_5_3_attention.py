@@ -427,7 +427,7 @@ T, steps = 16, 120
 
 
 def losses_of(training_batch, steps, causal=True, n_embd=32, n_head=2, lr=3e-3, seed=0):
-        """The losses of a new model with two blocks, step by step; training_batch: rng -> ids, targets."""
+    """The losses of a new model with two blocks, step by step; training_batch: rng -> ids, targets."""
     config = minigpt2.GPT2Config(
         vocab_size=10, n_positions=16, n_embd=n_embd, n_layer=2, n_head=n_head, initializer_range=n_embd**-0.5
     )
@@ -508,7 +508,7 @@ for (scaled, D), (std, entropy, gradient, starved) in rows.items():
 
 # %%
 def copied_digits(rng):
-        """ids, targets (32, 16): eight random digits, twice, then the first again; -100 where none can be known."""
+    """ids, targets (32, 16): eight random digits, twice, then the first again; -100 where none can be known."""
     digits = rng.integers(0, 10, (32, 8))
     digits = np.concatenate([digits, digits, digits[:, :1]], axis=1)
     targets = digits[:, 1:].copy()

@@ -352,7 +352,7 @@ for name, (forward, backward) in functions.items():
 
 # %%
 def forgetful_gelu_backward(dy, cache):
-        """The GELU's backward pass by someone who thinks that the gate is a constant."""
+    """The GELU's backward pass by someone who thinks that the gate is a constant."""
     return dy * (1 + cache["tanh"]) / 2
 
 
@@ -478,7 +478,7 @@ for i in range(model.config.n_layer):
 
 
 def strongest(m):
-        """A GELU that keeps only the m numbers of every token that are furthest from 0."""
+    """A GELU that keeps only the m numbers of every token that are furthest from 0."""
 
     def forward(h):
         g, cache = gelu_forward(h)

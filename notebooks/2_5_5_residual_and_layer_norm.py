@@ -313,7 +313,7 @@ style.show_check(minigpt2.gradient_check(residual_forward, residual_backward, st
 
 # %%
 def forgetful_backward(dy, cache):
-        """Layer norm's backward pass by someone who thinks that mean and rstd are constants."""
+    """Layer norm's backward pass by someone who thinks that mean and rstd are constants."""
     _, dweight, dbias = layer_norm_backward(dy, cache)
     return dy * cache["weight"] * cache["rstd"], dweight, dbias
 
@@ -500,7 +500,7 @@ def batch(rng, B=16, T=16):
 
 
 def train(n_layer, wiring, steps=200, lr=3e-3):
-        """Train a new model; the mean loss of its last 20 steps."""
+    """Train a new model; the mean loss of its last 20 steps."""
     config = minigpt2.GPT2Config(
         vocab_size=10, n_positions=16, n_embd=C, n_layer=n_layer, n_head=n_head, initializer_range=C**-0.5
     )

@@ -257,7 +257,7 @@ style.show_check(minigpt2.gradient_check(seeded_forward, dropout_backward, input
 
 # %%
 def unscaled_backward(dy, cache):
-        """By someone who remembers which numbers were dropped, but not that the rest were scaled."""
+    """By someone who remembers which numbers were dropped, but not that the rest were scaled."""
     return dy * (cache["mask"] > 0)
 
 
@@ -330,7 +330,7 @@ rng = np.random.default_rng(0)
 
 
 def probabilities(rng=None):
-        """The probability that the model gives to each token that really follows; with dropout if there is an rng."""
+    """The probability that the model gives to each token that really follows; with dropout if there is an rng."""
     logits, _ = model.forward([ids[:-1]], rng=rng)
     return softmax_forward(logits)[0, places, following]
 

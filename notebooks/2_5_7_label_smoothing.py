@@ -258,7 +258,7 @@ style.show_check(minigpt2.gradient_check(cross_entropy_forward, cross_entropy_ba
 
 # %%
 def stingy_backward(dloss, cache):
-        """The gradient by someone who does not spread the share that was taken off the target."""
+    """The gradient by someone who does not spread the share that was taken off the target."""
     dlogits, e, counted = cross_entropy_backward(dloss, cache), cache["label_smoothing"], cache["counted"]
     share = (counted * dloss / counted.sum()).reshape(dlogits.shape[:-1])
     return dlogits + share[..., None] * e / dlogits.shape[-1]
@@ -363,7 +363,7 @@ def lines(rng, B, T=17):
 
 
 def train(e, data=None, steps=300):
-        """A new model, trained on lines (N, T) or, without them, on new lines in each step."""
+    """A new model, trained on lines (N, T) or, without them, on new lines in each step."""
     small = minigpt2.GPT2(config, seed=0)
     optimizer = minigpt2.AdamW(small.params, weight_decay=0.0)
     rng = np.random.default_rng(0)
@@ -379,7 +379,7 @@ truth = P[test]  # (B, T, V): the true probabilities of the next token, after ea
 
 
 def probabilities(model):
-        """A model's probabilities of the next token, after each token of the new lines, (B, T, V)."""
+    """A model's probabilities of the next token, after each token of the new lines, (B, T, V)."""
     logits = model.forward(test)[0].astype(np.float64)
     p = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return p / p.sum(axis=-1, keepdims=True)

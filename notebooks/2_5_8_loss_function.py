@@ -437,7 +437,7 @@ def token_losses(logits, targets):
 predicted = np.arange(65, len(ids))
 contexts, nats = [1, 2, 4, 8, 16, 32, 64], {}
 for context in contexts:
-        windows = ids[predicted[:, None] - context + np.arange(context)]  # the tokens before each one to predict
+    windows = ids[predicted[:, None] - context + np.arange(context)]  # the tokens before each one to predict
     # The logits at the last position of each window, the only ones that we need, for some windows at a time.
     last = [model.forward(some, positions=slice(-1, None), keep=False)[0][:, 0] for some in np.array_split(windows, 8)]
     nats[context] = token_losses(np.concatenate(last), ids[predicted])
@@ -450,7 +450,7 @@ for context in contexts:
 
 # %%
 def kind(i):
-        """The kind of the i-th token of the scene."""
+    """The kind of the i-th token of the scene."""
     before, piece = tokenizer.decode(ids[:i]), tokenizer.decode([ids[i]])
     line = SCENE[before.rfind("\n") + 1 :].split("\n")[0]  # the whole line in which it stands
     if piece == "\n":

@@ -402,7 +402,7 @@ print(f"(1 - lr weight_decay) ** 300 = {(1 - 0.01 * 0.1) ** 300:.2f}")
 
 # %%
 def five_steps(name, make, max_norm=MAX_NORM, penalty=0.0):
-            """The error of five steps against the recorded ones; make: (params, options) -> optimizer; penalty: of L2."""
+    """The error of five steps against the recorded ones; make: (params, options) -> optimizer; penalty: of L2."""
     reference = recorded(name)
     inputs, losses, norms = reference["inputs"], [], []
     tiny = minigpt2.GPT2(minigpt2.GPT2Config(**TINY), dtype="float64")
@@ -439,7 +439,7 @@ def without_bias_correction(params, options):
 
 mistakes = {
     "no bias correction": {"make": without_bias_correction},
-        "L2 in place of decoupled decay": {
+    "L2 in place of decoupled decay": {
         "make": lambda params, options: AdamW(params, **options | {"weight_decay": 0.0}),
         "penalty": TRAINING["training_adamw"]["weight_decay"],
     },
