@@ -1,9 +1,9 @@
 # %% [markdown] tags=["en"]
 # # 1. 简介 · Introduction
 #
-# In five minutes: a language model writes a few lines, and you look inside while it does. Nothing to download; the
-# model lies in this package and runs on any computer. Everything that is only touched upon here has a notebook of its
-# own, whose number is given.
+# In five minutes: a language model writes a few lines, and you look inside while it does. Nothing needs to be
+# downloaded; the model comes with this package and runs on any computer. Everything that is only touched upon here has
+# its own notebook, whose number is given.
 #
 # You need Python and a little NumPy. Run the cells from the top with Shift+Enter.
 
@@ -21,27 +21,27 @@ import minigpt2
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## Where it stands
+# ## In the document
 #
 # The document opens with a promise. Models that generate language have become good because of deep learning; most of
 # them are *transformers*, an architecture that relates the pieces of a text to one another; GPT-2 is one of them, and
-# it writes text that is fluent, coherent and varied. That is right, and you are about to see it in small.
+# it writes text that is fluent, coherent and varied. That is right, and you are about to see it on a small scale.
 #
 # In three places the opening departs from GPT-2 as released (Radford et al. 2019, "Language Models are Unsupervised
 # Multitask Learners"):
 #
-# - It says that the model was tried on data sets in several dozen languages. Its data were English on purpose: pages
-#   in other languages were filtered out (section 3.7 there); see 2.4 and 3.2.
+# - It says that the model was tried on data sets in several dozen languages. Its data were English on purpose: pages in
+#   other languages were filtered out (section 3.7 there); see notebooks 2.4 and 3.2.
 # - It speaks of generating text of several modalities. GPT-2 reads and writes nothing but text. Below you see the only
 #   thing it takes: integers.
 # - It calls the parameters fit for production. The model card that OpenAI published with them says that they do not
-#   tell fact from fiction, and that uses which need the text to be true are not supported; see 5.
+#   tell fact from fiction, and that uses which need the text to be true are not supported; see notebook 5.
 
 # %% [markdown] tags=["en"]
 # ## A model that writes
 #
-# Two objects are all there is. The **tokenizer** turns text into integers and back. The **model** is a function with
-# many numbers inside, its *parameters*; it takes integers and says which integer it expects next.
+# There are only two objects. The **tokenizer** turns text into integers and back. The **model** is a function with many
+# numbers inside, its *parameters*; it takes integers and says which integer it expects next.
 
 # %%
 tokenizer = minigpt2.Tokenizer.from_pretrained("shakespeare")
@@ -59,7 +59,7 @@ for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"):
     print(f"{name:12} {parameters:>13,} parameters, {config.n_layer} blocks, {config.vocab_size:,} tokens")
 
 # %% [markdown] tags=["en"]
-# Give it a beginning, and it goes on:
+# Give it a beginning, and it continues:
 
 # %%
 prompt = "ROMEO:\nBut soft, what light"
@@ -69,13 +69,13 @@ print(tokenizer.decode(model.generate(ids, max_new_tokens=80, temperature=0.8, t
 # %% [markdown] tags=["en"]
 # Nobody told it that a play has speakers whose names stand in capitals, that lines are of a certain length, or what an
 # English word is. It found that out by guessing what comes next: 4,000 times for 12 pieces of 256 tokens each, which
-# makes twelve million guesses. (The details are in its model card, `minigpt2/pretrained/shakespeare/README.md`. What
-# `temperature` and `top_k` do is the subject of 2.3. Change `seed`, and it writes something else.)
+# makes twelve million guesses. (The details are in its model card, `minigpt2/pretrained/shakespeare/README.md`.
+# Notebook 2.3 explains `temperature` and `top_k`. Change `seed`, and it writes something else.)
 
 # %% [markdown] tags=["en"]
 # ## From text to integers
 #
-# What the model reads is not letters and not words but **tokens**, pieces that occur often. Each has a number:
+# The model reads neither letters nor words but **tokens**, pieces that occur often. Each has a number:
 
 # %%
 for i in ids:
@@ -98,7 +98,8 @@ print(len(text), "characters,", len(encoded), "tokens, and back:", tokenizer.dec
 # scores, one for the continuation after each of them, and the last row is the one that counts now. With $V$ for the
 # size of the vocabulary, the shape is `(1, T, V)`; the 1 is there because a model may read several texts at once.
 #
-# Logits are not probabilities: they may be negative and add up to anything. The **softmax** turns them into some,
+# Logits are not probabilities: they may be negative and add up to anything. The **softmax** turns them into
+# probabilities,
 #
 # $$\mathrm{probs}_v = \frac{e^{\mathrm{logits}_v}}{\sum_{u} e^{\mathrm{logits}_u}},$$
 #
@@ -119,9 +120,9 @@ axes.set(xlabel="probability", title=f"What comes after {prompt.splitlines()[-1]
 plt.show()
 
 # %% [markdown] tags=["en"]
-# Pick one of them, put it at the end of the text, and begin again: that is all of generation. Taking the most likely
-# one each time is called *greedy*, and four lines are enough for it. The library's own way gives the same tokens, only
-# faster, because it remembers what it has computed.
+# Pick one of them, put it at the end of the text, and repeat: that is all there is to generation. Taking the most
+# likely one each time is called *greedy*, and four lines are enough for it. The library's `generate` gives the same
+# tokens, only faster, because it remembers what it has computed.
 
 # %%
 mine = list(ids)
@@ -133,7 +134,7 @@ print(tokenizer.decode(mine))
 print("\nthe same tokens as generate:", mine == model.generate(ids, max_new_tokens=20).tolist())
 
 # %% [markdown] tags=["en"]
-# ## What it looks at
+# ## What does it look at?
 #
 # How does the last token know what came before? By **attention** (2.5.3): every token looks back at the tokens before
 # it and at itself, and takes in a weighted mean of what it finds there. The weights are positive and add up to 1, and
@@ -169,13 +170,13 @@ figure.colorbar(image, ax=axes, label="attention", shrink=0.8)
 plt.show()
 
 # %% [markdown] tags=["en"]
-# The upper right is empty in both: no token sees a later one. Otherwise a model that is to guess the next token could
-# look it up. The head on the left looks one token back, and most of all inside a word that was cut into pieces: find
-# the dark squares in the rows of `f`, `t` and `ght`. The one on the right gathers a little from everywhere. Nobody
-# assigned these tasks; they were learned. The two were not picked by eye: the cell above finds them by a rule.
+# The upper right is empty in both: no token sees a later one. Otherwise a model that has to guess the next token could
+# look it up. The head on the left looks one token back, above all inside a word that was cut into pieces: find the dark
+# squares in the rows of `f`, `t` and `ght`. The one on the right gathers a little from everywhere. Nobody assigned
+# these tasks; they were learned. The two were not picked by eye: the cell above finds them by a rule.
 
 # %% [markdown] tags=["en"]
-# ## How it learned
+# ## How did it learn?
 #
 # By making mistakes. The **loss** says how surprised the model is by a text: the mean of $-\ln$ of the probability that
 # it gave to each token that really came next. A model that knows nothing gives each of the $V$ tokens the chance $1/V$,
@@ -199,7 +200,7 @@ print(f"after ten steps on this   {model.loss(x, y):.2f}")
 
 # %% [markdown] tags=["en"]
 # You have now used everything: tokens, logits, attention, loss, gradients. The rest of the book takes them apart, one
-# after the other, until no number in GPT-2 is left that you could not compute yourself. The map is notebook 2.5.
+# after the other, until there is no number in GPT-2 that you could not compute yourself. The map is notebook 2.5.
 #
 # ## Questions
 #
@@ -209,4 +210,5 @@ print(f"after ten steps on this   {model.loss(x, y):.2f}")
 # 3. Set `temperature` to 0.2 and to 2 in the first example. Predict what each text looks like, then run it.
 #    *Hint: logits are divided by the temperature before the softmax.*
 # 4. The last cell trained on one line. Predict what the model now writes after "But soft, what", and whether its loss
-#    on other lines has changed. Try it. *Hint: `model.generate` as above; this is called overfitting, see 2.2.*
+#    on other lines has changed. Try it. *Hint: `model.generate` as above; this is called overfitting, see notebook
+#    2.2.*

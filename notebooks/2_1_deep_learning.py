@@ -3,12 +3,12 @@
 #
 # Deep learning is three ideas: *layers* that bend, the *chain rule* that says how each number in them should change,
 # and *gradient descent* that changes them. This notebook does all three by hand on the smallest problem that needs
-# them, and then asks why the layers must bend, and why one had better have several.
+# them, and then asks why the layers must bend, and why it is better to have several.
 #
 # You need Python, NumPy and the chain rule from school. The words:
 #
 # - A **layer** is a function from vectors to vectors. **Linear** here means multiply and add, $xW + b$, as the
-#   library's `linear` does. **Deep** means: several layers, each of which takes what the one before it gives.
+#   library's `linear` does. **Deep** means: several layers, each of which takes the output of the one before it.
 # - The **parameters** are the numbers in $W$ and $b$, those that are learned.
 # - A language model reads **tokens**, pieces of text, and predicts the next one.
 # - The **loss** is one number that says how bad the output is. Its derivative with respect to a number is called the
@@ -36,17 +36,17 @@ from minigpt2.reference import recorded, relative_error
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
 # The document says: deep learning builds several non-linear layers, through which data are turned step by step into
 # more abstract forms. It finds useful features by itself, from the raw data, without rules that people would have to
 # write. It can also make use of what people know.
 #
-# The heart of this is right, and the built-in GPT-2 shows it. Its parameters begin as random numbers, and nobody puts a
-# rule of grammar in. And the bending matters. In each of its blocks stands a function called *GELU*, the only
-# thing in the feed-forward network that is not linear. Let us straighten it out: we replace its curve by its
-# tangent at 0, the line $x/2$, and read a line of Shakespeare again. (`mock.patch` puts one function in the place of
-# another, as long as the `with` lasts.)
+# The heart of this is right, and the built-in GPT-2 shows it. Its parameters begin as random numbers, and nobody puts
+# in a rule of grammar. And the bending matters. Each of its blocks contains a function called *GELU*, the only thing in
+# the feed-forward network that is not linear. Let us straighten it out: we replace its curve by its tangent at 0, the
+# line $x/2$, and read a line of Shakespeare again. (`mock.patch` puts one function in the place of another for as long
+# as the `with` block lasts.)
 
 # %%
 model = minigpt2.GPT2.from_pretrained("shakespeare")
@@ -63,25 +63,25 @@ print(f"loss of the trained model                {model.loss(ids[:, :-1], ids[:,
 print(f"loss of the trained model, straightened  {straight:.1f}")
 
 # %% [markdown] tags=["en"]
-# (The loss is the mean of $-\ln p$, where $p$ is the probability that the model gave to the token that did come. It is
-# measured in *nats*. A model that knows nothing gives $1/V$ to each of the $V$ tokens of the vocabulary.) Without the
-# bends most of what it had learned is gone. (That shows that *this* model needs them. Whether any model can do without
-# is a question for section 3.)
+# (The loss is the mean of $-\ln p$, where $p$ is the probability that the model gave to the token that actually came.
+# It is measured in *nats*. A model that knows nothing gives $1/V$ to each of the $V$ tokens of the vocabulary.) Without
+# the bends most of what it had learned is gone. (That shows that *this* model needs them. Whether any model can do
+# without them is a question for section 3.)
 #
 # Three remarks on what the document adds:
 #
 # - It counts methods of *data mining* among the parts of deep learning. GPT-2 has no such part. It has layers, a loss
 #   and an optimizer, and the rest of this book finds nothing else in it.
-# - That no rules are written by hand holds for the parameters. The *shape* of the model is a human choice (how many
+# - It is true of the parameters that no rules are written by hand. The *shape* of the model is a human choice (how many
 #   layers, what attention may see), and so is the first step of the tokenizer: a pattern, written by hand, says where a
-#   text may be cut (2.5.1).
+#   text may be cut (notebook 2.5.1).
 # - It names optimization, and does not say *how* the parameters are found. That is what sections 3 to 5 are for.
 #
 # ## 2. The idea
 #
-# Here is the smallest problem that a linear function cannot solve. Two inputs, each 0 or 1. The answer is 1 if exactly
-# one of them is 1; this function is called **XOR**, *exclusive or*. Try to draw a straight line that has both circles
-# on one side and both squares on the other. There is none.
+# Here is the smallest problem that a linear function cannot solve. There are two inputs, each 0 or 1. The answer is 1
+# if exactly one of them is 1; this function is called **XOR**, *exclusive or*. Try to draw a straight line that has
+# both circles on one side and both squares on the other. There is none.
 #
 # A bend helps. On the right is GELU, which leaves large positive numbers nearly as they are and pushes negative ones
 # towards 0. A layer with GELU folds the plane, as one folds a sheet of paper, and what no straight line could separate
@@ -115,9 +115,9 @@ plt.show()
 # %% [markdown] tags=["en"]
 # ## 3. The mathematics
 #
-# ### Without a bend, depth is nothing
+# ### Depth without a bend
 #
-# Two linear layers, one on the other:
+# Two linear layers, one on top of the other:
 #
 # $$(x W_1 + b_1)\,W_2 + b_2 = x\,\underbrace{W_1 W_2}_{W} + \underbrace{b_1 W_2 + b_2}_{b}.$$
 #
@@ -145,8 +145,8 @@ plt.show()
 #
 # ### The chain rule, backward
 #
-# If $y = f(g(x))$, then $y' = f'(g(x))\cdot g'(x)$: the derivatives along the way are *multiplied*. If a number acts in
-# several ways, its ways are *added*. That is all there is to it. We walk from the loss back to the input.
+# If $y = f(g(x))$, then $y' = f'(g(x))\cdot g'(x)$: the derivatives along the way are *multiplied*. If a number acts
+# along several ways, the ways are *added*. That is all there is to it. We walk from the loss back to the input.
 #
 # **Step 1: loss and softmax.** For one example $-\ln p_t = -z_t + \ln\sum_u e^{z_u}$. The first term has the derivative
 # $-1$ for $v = t$ and 0 otherwise; the second one $e^{z_v}/\sum_u e^{z_u} = p_v$. The mean divides by $N$. With
@@ -177,7 +177,7 @@ plt.show()
 # **Step 4: the first layer**, the same as step 2: $\;dx = da\,W_1^\top, \quad dW_1 = x^\top da, \quad db_1 = \sum_n
 # da_n$.
 #
-# More layers are more of steps 3 and 4. A GPT-2 is nothing else, with some other kinds of layers in between.
+# More layers mean more of steps 3 and 4. A GPT-2 is nothing else, with some other kinds of layers in between.
 #
 # ### Gradient descent
 #
@@ -238,7 +238,7 @@ print("loss is ln 2:", np.isclose(loss, np.log(2)))
 # ## 5. Is it right?
 #
 # `gradient_check` nudges every number up and down and compares what happens with what the backward pass says. Then a
-# mistake on purpose: someone forgets step 3 and lets the gradient pass the bend as it is.
+# mistake on purpose: someone forgets step 3 and lets the gradient pass through the bend unchanged.
 
 
 # %%
@@ -266,7 +266,8 @@ for backward in (head_backward, forgetful_backward):
         print(f"  {check.name:16} {check.shape!s:8} {verdict}")
 
 # %% [markdown] tags=["en"]
-# Everything above the last bend stays right, everything below is wrong. And here is what PyTorch found, recorded once:
+# Everything above the last bend stays right, everything below is wrong. And now the comparison with PyTorch's results,
+# recorded once:
 
 # %%
 for name, forward, backward in (
@@ -283,7 +284,8 @@ for name, forward, backward in (
     style.show_agreement(f"{name}: y, and gradients of {', '.join(reference['gradients'])}", error)
 
 # %% [markdown] tags=["en"]
-# And gradient descent? Section 3 promises by how much the loss falls in one step, the better, the smaller the step:
+# And gradient descent? Section 3 promises by how much the loss falls in one step, and the smaller the step, the better
+# the promise:
 
 
 # %%
@@ -361,8 +363,9 @@ plt.show()
 
 # %% [markdown] tags=["en"]
 # Without the bend the network stays at $\ln 2$, which is what it gets for saying "one half" to everything. With it the
-# loss goes to 0. In the middle you see what the network says: 1 in the grey regions, 0 in the white band. No single
-# straight cut makes such a band. (Here two neurons are just enough: from an unlucky random beginning it takes longer.)
+# loss goes to 0. The picture in the middle shows the network's answers: 1 in the grey regions, 0 in the white band. No
+# single straight cut makes such a band. (Here two neurons are just enough: from unlucky random numbers it takes
+# longer.)
 #
 # On the right is the same plane after the first layer, as the second one sees it; the grey dots show where all of the
 # plane has gone. It has been folded up so that the two circles fall almost on one spot. Now a single straight cut is
@@ -373,11 +376,11 @@ plt.show()
 # ### Why more than one hidden layer?
 #
 # Fold a sheet once and it has two layers, fold it again and it has four. A second layer folds what the first one has
-# folded, so the number of creases may be multiplied, where more neurons in the *same* layer only add some. Does that
-# matter? Two spirals are wound into one another, and a network has to say on which of the two a point is. We give about
-# the same number of parameters to networks without a hidden layer, with one wide one, or with several narrower ones.
-# (A network without a hidden layer is as small as it is.) They are trained with AdamW, gradient descent with a step
-# of its own for every parameter (2.5.9), and looked at after 1,000 steps and again after 4,000.
+# folded, so the number of creases may be multiplied, whereas more neurons in the *same* layer only add some. Does that
+# matter? Two spirals are wound into one another, and a network has to say which of the two a point is on. We give about
+# the same number of parameters to networks without a hidden layer, with one wide one, or with several narrower ones. (A
+# network without a hidden layer has few parameters and cannot have more.) They are trained with AdamW, gradient descent
+# with a step of its own for every parameter (notebook 2.5.9), and looked at after 1,000 steps and again after 4,000.
 
 # %%
 rng = np.random.default_rng(0)
@@ -433,29 +436,29 @@ plt.show()
 
 # %% [markdown] tags=["en"]
 # The picture shows the networks after 1,000 steps. Without a hidden layer: a straight cut, hardly better than guessing,
-# however long one trains. One hidden layer of thirty neurons has begun to wind, and is not yet at the end. Two of ten
-# neurons have it, with about as many parameters, and three have it too. After 4,000 steps the single layer has it as
-# well: in this race depth bought speed. That depth can also save very many neurons is a theorem for networks whose
-# bends are sharp (Telgarsky 2016, "Benefits of depth in neural networks"; Montúfar et al. 2014, "On the Number of
+# however long one trains. One hidden layer of thirty neurons has begun to wind, but is not there yet. Two layers of ten
+# neurons have it, with about as many parameters, and three layers have it too. After 4,000 steps the single layer has
+# it as well: in this race depth bought speed. That depth can also save very many neurons is a theorem for networks
+# whose bends are sharp (Telgarsky 2016, "Benefits of depth in neural networks"; Montúfar et al. 2014, "On the Number of
 # Linear Regions of Deep Neural Networks").
 #
-# What this does not show. First, that one needs depth: a single hidden layer with enough neurons comes as close as you
-# like to any continuous function on a bounded region, as long as its bend is no polynomial (Leshno et al. 1993,
-# "Multilayer Feedforward Networks with a Nonpolynomial Activation Function Can Approximate Any Function"). Second, that
-# deeper is always better (question 3). In section 3 the gradient was multiplied by a factor at every bend and every
-# layer, and a product of many factors tends to vanish or to explode. How GPT-2 gets to 12 and 48 blocks all the
-# same is told in 2.5.5.
+# Two things are not shown by this. First, that one needs depth: a single hidden layer with enough neurons comes as
+# close as you like to any continuous function on a bounded region, as long as its bend is no polynomial (Leshno et al.
+# 1993, "Multilayer Feedforward Networks with a Nonpolynomial Activation Function Can Approximate Any Function").
+# Second, that deeper is always better (question 3). In section 3 the gradient was multiplied by a factor at every bend
+# and every layer, and a product of many factors tends to vanish or to explode. How GPT-2 nevertheless gets to 12 and 48
+# blocks is told in notebook 2.5.5.
 #
 # ## Questions
 #
 # 1. In the example by hand $dW_2$ is 0. Does that mean that the second layer has nothing to learn? *Hint: which number
 #    made it 0, and will it be 0 after one step?*
-# 2. Start the XOR network with all parameters 0. Predict every gradient before you compute it. Why must
-#    parameters begin as *random* numbers? *Hint: steps 2 and 4.*
+# 2. Start the XOR network with all parameters at 0. Predict every gradient before you compute it. Why must parameters
+#    begin as *random* numbers? *Hint: steps 2 and 4.*
 # 3. Set `budget` to 70, and guess first: which depth suffers least, and does the deepest one still win?
 #    *Hint: look at the column of widths.*
 # 4. Replace GELU by $x^2$ (with `mock.patch`, as above; its derivative is $2x$). Can two hidden neurons still do XOR?
 #    And can they with $x^3$? *Hint: $(x_1 - x_2)^2$; and what is $(x_1 + x_2 + b)^3$ at
 #    the four points?*
-# 5. In the table of promised and found, the promise is too high, and the more so, the larger the step. What does that
-#    say about how the loss curves along the way? *Hint: the second derivative.*
+# 5. In the table of promised and found, the promise is too high, and more so the larger the step. What does that say
+#    about how the loss curves along the way? *Hint: the second derivative.*

@@ -1,7 +1,7 @@
 # %% [markdown] tags=["en"]
 # # 2.2 模型 · Models
 #
-# A model is a function with numbers inside that can be turned. Training turns them until the function does well on
+# A model is a function with numbers inside that can be adjusted. Training adjusts them until the function does well on
 # examples. Whether it does well on *other* examples is another question, and the more important one. In this notebook
 # you train a line with a pencil, a GPT with the library, and you watch that GPT learn a text by heart instead of
 # learning the language. For once we can tell for certain, because we know the truth that it ought to find.
@@ -11,9 +11,8 @@
 # - A **parameter** is a number inside the model that training may change, a weight for instance.
 # - The **loss** is one number that says how bad the predictions are. Its derivative with respect to a parameter is
 #   the **gradient** there; in this book $dw$ is short for $\partial\,\mathrm{loss}/\partial w$.
-# - **Training data** are the examples that the parameters are fitted to, **validation data** those that were kept
-#   aside.
-# - To **generalise** is to do well on data that were kept aside. To **overfit** is to do well only on the others.
+# - **Training data** are the examples that the parameters are fitted to, **validation data** those that were set aside.
+# - To **generalise** is to do well on data that were set aside. To **overfit** is to do well only on the others.
 
 # %%
 import sys
@@ -36,7 +35,7 @@ from minigpt2.reference import recorded, relative_error
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
 # The document says: a model is a function from inputs to predictions. It is made of neurons, each of which weighs its
 # inputs, adds them up and sends the sum through an activation function. Training changes the parameters step by step so
@@ -64,19 +63,19 @@ neuron, _ = gelu_forward(np.array([total]))
 print(f"by hand {neuron[0]:.4f}, in the model {activations['h.0.mlp.gelu'][0, -1, 7]:.4f}")
 
 # %% [markdown] tags=["en"]
-# Four things are missing, or not quite so.
+# Four things are missing or not quite right.
 #
-# 1. **Not everything is such a neuron.** Attention (2.5.3) adds up with weights as well, but those are no parameters:
-#    they are computed from the text, afresh for each one. The cell below shows that they change with the text while no
-#    parameter does.
-# 2. **A decision boundary is not what comes out.** GPT-2 puts out a score for every token, which becomes a probability.
-# 3. **Nobody can fit the true distribution of the data.** There is only a sample of it. That is what makes section 6
+# 1. **Not everything is such a neuron.** Attention (2.5.3) also forms weighted sums, but its weights are not
+#    parameters: they are computed from the text, afresh for each text. The cell below shows that they change with the
+#    text while no parameter does.
+# 2. **The output is not a decision boundary.** GPT-2 puts out a score for every token, which becomes a probability.
+# 3. **Nobody can fit the true distribution of the data.** There is only a sample of it. That makes section 6
 #    interesting.
-# 4. **A test on which one has chosen is no test.** If you try ten models and keep the one that does best on the
-#    validation data, its loss there is a little too good. So there ought to be a third part that is looked at once.
-#    (The card of the built-in model says so about its own figure: `minigpt2/pretrained/shakespeare/README.md`.)
+# 4. **A test that was used for choosing is no test.** If you try ten models and keep the one that does best on the
+#    validation data, its loss there is a little too good. So there ought to be a third part that is looked at only
+#    once. (The card of the built-in model says so about its own figure: `minigpt2/pretrained/shakespeare/README.md`.)
 #
-# And GPT-2 itself? It had so much text that it did not come to overfitting: all four sizes *underfit* their training
+# And GPT-2 itself? It had so much text that it never reached overfitting: all four sizes *underfit* their training
 # data, and their loss would have gone on falling with more training (Radford et al. 2019, section 3).
 
 # %%
@@ -89,7 +88,7 @@ for name, text_ids in (("What light ...", ids), ("What night ...", other)):
 # %% [markdown] tags=["en"]
 # ## 2. The idea
 #
-# Take the simplest picture there is: points in a plane, and a curve that is to run through them. The points were made
+# Take the simplest picture there is: points in a plane, and a curve that should run through them. The points were made
 # from a known curve (dotted) with random noise on top. The model is a polynomial, and its parameters are its
 # coefficients. Filled points are for training. The open ones are for validation; no fit has seen them.
 
@@ -123,9 +122,9 @@ plt.show()
 
 # %% [markdown] tags=["en"]
 # Twelve parameters meet twelve points exactly: the training loss is zero. Such a curve has learned the *noise*, which
-# will be different next time, and between the points it goes astray. The curve with four parameters does not even
-# try: its losses are about what the noise alone gives. **A training loss far below the noise is the sign that
-# something was learned by heart.** Keep that in mind for the end.
+# will be different next time, and between the points it goes astray. The curve with four parameters does not even try:
+# its losses are about those of the noise alone. **A training loss far below the noise is the sign that something was
+# learned by heart.** Keep that in mind for the end.
 #
 # ## 3. The mathematics
 #
@@ -157,18 +156,18 @@ plt.show()
 #
 # $$dw = \sum_n x_n\,dy_n, \qquad db = \sum_n dy_n .$$
 #
-# ### What training cannot get below
+# ### How low can the loss get?
 #
-# A language model predicts probabilities, and its loss is the mean of $-\ln q(v)$, where $q(v)$ is what the model gave
-# to the token $v$ that came. Let $p(v)$ be the true probability of $v$ in this place. On average over many texts the
-# loss is
+# A language model predicts probabilities, and its loss is the mean of $-\ln q(v)$, where $q(v)$ is the probability that
+# the model gave to the token $v$ that came. Let $p(v)$ be the true probability of $v$ in this place. On average over
+# many texts the loss is
 #
 # $$-\sum_v p(v)\ln q(v) = \underbrace{-\sum_v p(v)\ln p(v)}_{\text{entropy}}
-#   + \underbrace{\sum_v p(v)\ln\frac{p(v)}{q(v)}}_{\text{what the model lacks}} .$$
+#   + \underbrace{\sum_v p(v)\ln\frac{p(v)}{q(v)}}_{\text{the model's shortfall}} .$$
 #
 # (To see that the two sides are equal, write the last logarithm as a difference. $\sum_v$ runs over all tokens.) The
 # first term is called the *entropy*: the noise of the language, the same for every model. The second one is never
-# negative. For the curve of the logarithm lies below its tangent at 1, which says that $\ln z \le z-1$, and therefore
+# negative: the curve of the logarithm lies below its tangent at 1, which says that $\ln z \le z-1$, and therefore
 #
 # $$\sum_v p(v)\ln\frac{p(v)}{q(v)} = -\sum_v p(v)\ln\frac{q(v)}{p(v)} \ge -\sum_v p(v)\Bigl(\frac{q(v)}{p(v)} - 1\Bigr)
 #   = -\sum_v q(v) + \sum_v p(v) = -1 + 1 = 0 .$$
@@ -237,8 +236,8 @@ print("at x = 3, which it has not seen:", round(float(linear_forward(np.array([[
 #
 # ## 5. Is it right?
 #
-# Every number is nudged up and down by a tiny amount, and the change of the loss compared with the gradient. Then with
-# a mistake on purpose: someone forgets that the loss is a *mean* and leaves $1/N$ out.
+# Every number is nudged up and down by a tiny amount, and the change of the loss is compared with the gradient. Then
+# the same with a mistake on purpose: someone forgets that the loss is a *mean* and omits $1/N$.
 
 # %%
 inputs = {"x": x, "weight": np.array([[0.5]]), "bias": np.array([0.1]), "t": t}
@@ -266,11 +265,11 @@ style.show_agreement("linear: y, and all gradients", error)
 # ## 6. Learning, or learning by heart?
 #
 # Now a GPT. To know the truth that it ought to find, we need a language whose probabilities are known. We have one: the
-# built-in model. Let it write a text by lot, and take this text for the language to be learned. Its own loss on it is
+# built-in model. Let it write a text at random, and take this text as the language to be learned. Its own loss on it is
 # an estimate of the entropy of section 3, and no pupil is better on fresh text, however large it is and however long it
-# trains. (In nats per character, so that teacher and pupil compare: the teacher writes pieces of words, the pupil
-# characters. The estimate is a little too high, as some texts can be put together from pieces in several ways.) The
-# pupils are trained with AdamW, a kind of gradient descent that is explained in 2.5.9.
+# trains. (In nats per character, so that teacher and pupil can be compared: the teacher writes pieces of words, the
+# pupil characters. The estimate is a little too high, as some texts can be put together from pieces in several ways.)
+# The pupils are trained with AdamW, a kind of gradient descent that is explained in notebook 2.5.9.
 
 # %%
 start = tokenizer.encode("\n\n")
@@ -343,23 +342,23 @@ plt.show()
 # - **1,000 characters.** The training loss falls through the entropy as if it were not there. That is no skill: nobody
 #   can guess noise. The pupil remembers the text. The validation loss turns after a few dozen steps, and in the end the
 #   pupil is worse than one that knows nothing, for it is wrong *with conviction*.
-# - **5,000 characters.** The same, more slowly. The two curves part, and validation gets no better long before the end.
+# - **5,000 characters.** The same, more slowly. The two curves part, and long before the end validation gets no better.
 # - **25,000 characters.** The two curves stay together, and both still fall at the last step. Hardly anything is
 #   learned by heart yet. This is where GPT-2 was when its training ended.
 #
 # The circle marks the step with the lowest validation loss. To stop there is the cheapest remedy; it is called *early
 # stopping*, and the library's trainer always keeps the best model (`minigpt2.training`). The best remedy is more text:
-# compare the circles. Other remedies to be tried are dropout (2.5.6) and a smaller model (question 4).
+# compare the circles. Other remedies to try are dropout (2.5.6) and a smaller model (question 4).
 #
 # ### Can it recite?
 #
-# Give each pupil 16 characters from a text and let it go on, always with the likeliest character. Which share of the
-# next 16 are those of the text? On the training text a pupil can know them by heart, on the validation text it cannot.
+# Give each pupil 16 characters from a text and let it continue, always with the likeliest character. What share of the
+# next 16 agrees with the text? On the training text a pupil can know them by heart, on the validation text it cannot.
 
 
 # %%
 def recited(pupil, ids):
-    """Of 16 characters after each of 40 places in ids, the share that the pupil has right; and an example."""
+    """The share of the 16 characters after each of 40 places in ids that the pupil gets right; and an example."""
     places = np.linspace(0, min(len(ids), 4000) - 32, 40).astype(int)
     texts = ids[places[:, None] + np.arange(32)]
     continued = pupil.generate(texts[:, :16], max_new_tokens=16)
@@ -374,19 +373,19 @@ print("\ntext           ", repr(characters.decode(text)))
 print("the first pupil", repr(characters.decode(continued)))
 
 # %% [markdown] tags=["en"]
-# The first pupil recites, and of the language it knows less than the third. Had you looked at the training loss only,
+# The first pupil recites, and it knows less of the language than the third. Had you looked at the training loss only,
 # or tried the model on lines that it was trained on, you would have chosen the wrong one. That is why validation data
 # are sacred.
 #
-# (What the picture does not show: it is one seed and one size of model. Very large models can have a training loss near
-# zero and generalise all the same, see Zhang et al. 2017, "Understanding deep learning requires rethinking
-# generalization". The pupils see at most 32 characters and the teacher up to 160 tokens, so that a part of the distance
-# to the entropy can never be closed.)
+# (The limits of the picture: it is one seed and one size of model. Very large models can have a training loss near zero
+# and generalise nevertheless, see Zhang et al. 2017, "Understanding deep learning requires rethinking generalization".
+# The pupils see at most 32 characters and the teacher up to 160 tokens, so a part of the distance to the entropy can
+# never be closed.)
 #
 # ## Questions
 #
-# 1. Name the parameters of the neuron in section 1, and say how many there are. Which numbers in its formula are none?
-#    *Hint: which of them does training change?*
+# 1. Name the parameters of the neuron in section 1, and say how many there are. Which numbers in its formula are not
+#    parameters? *Hint: which of them does training change?*
 # 2. Do the second step of gradient descent by hand, from $w = 13/15$, $b = 3/5$. Then let the cell print it.
 #    *Hint: the errors are now $-\tfrac25$, $-\tfrac{23}{15}$, $-\tfrac83$.*
 # 3. A model has a validation loss *below* the entropy of the language. Name two possible reasons.

@@ -7,15 +7,15 @@
 #
 # You need Python, NumPy, the chain rule from school, and these words:
 #
-# - A **token** is what a text is made of here: a character in the first half, a piece of a word in the second. There
-#   are $V$ different ones, the *vocabulary*.
+# - A **token** is the unit that a text is made of: here a character in the first half, a piece of a word in the second.
+#   There are $V$ different ones, the *vocabulary*.
 # - A **language model** is a function that takes the tokens so far and returns a probability for each of the $V$ tokens
 #   to be the next one. Its **parameters** are the numbers in it that were learned.
-# - **Decoding** is what turns these probabilities into a text. (The word has a second meaning: `tokenizer.decode` makes
-#   text of token numbers. That is not meant here.)
+# - **Decoding** is the step that turns these probabilities into a text. (The word has a second meaning:
+#   `tokenizer.decode` makes text from token numbers. That is not meant here.)
 # - The **loss** of a model on a text is the mean of $-\ln p$ over its tokens, where $p$ is the probability that the
-#   model gave to the token that did come. It is measured in *nats*. Small is good. A model that knows nothing gives
-#   every token $1/V$ and has a loss of $\ln V$.
+#   model gave to the token that actually came. It is measured in *nats*. Small is good. A model that knows nothing
+#   gives every token $1/V$ and has a loss of $\ln V$.
 
 # %%
 import re
@@ -43,22 +43,23 @@ from minigpt2.sampling import draw, keep_top_k, next_token_probs
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
 # The document splits text generation in two: a language model, which knows how probable a text is, and a generator,
 # which writes one accordingly, token by token, until an end token or some limit is reached. It calls recurrent networks
-# (RNN, LSTM, GRU) the tradition, and GPT-2 a stack of transformer blocks. In outline this is so. Four details are not:
+# (RNN, LSTM, GRU) the tradition, and GPT-2 a stack of transformer blocks. In outline this is right. Four details are
+# not:
 #
 # 1. It says that a language model estimates whether the present word is one that occurred before. It estimates which
 #    token comes *next*, and that may well be a new one.
 # 2. It speaks of two models. The second one is no model: decoding has no parameters and learns nothing.
-# 3. It sets conditioning on what has been written so far against GPT-2. But GPT-2 does exactly this (Radford et al.
-#    2019, section 2, eq. 1), and so does every model below.
+# 3. It contrasts GPT-2 with models that condition on the text so far. But GPT-2 does exactly this (Radford et al. 2019,
+#    section 2, eq. 1), and so does every model below.
 # 4. It counts the positional encoding among the parts of a block, and leaves out the residual connections. In GPT-2 a
 #    position vector is added once, below the first block.
 #
-# And the tradition is older than RNNs: tables of counts, so-called *n-grams*, were what language models were made of
-# for half a century (Shannon 1948, "A Mathematical Theory of Communication", section 3, writes text with them).
+# And the tradition is older than RNNs: for half a century language models were made of tables of counts, so-called
+# *n-grams* (Shannon 1948, "A Mathematical Theory of Communication", section 3, writes text with them).
 #
 # The first, third and fourth point can be seen in the small model inside this package.
 
@@ -85,9 +86,9 @@ print("   a block:  ", [name.removeprefix("h.0.") for name in names if name.star
 # %% [markdown] tags=["en"]
 # ## 2. The idea
 #
-# **All possible texts are a tree, and writing is a walk in it.** At every fork stand the $V$ tokens that may come next,
-# each with its probability. The language model is what writes the numbers at the forks. Decoding is how you walk:
-# always along the likeliest branch, or by lot, or by lot among the best few.
+# **All possible texts are a tree, and writing is a walk in it.** At every fork there are $V$ tokens that may come next,
+# each with its probability. The language model writes the numbers at the forks. Decoding is the way you walk: always
+# along the likeliest branch, or at random, or at random among the best few.
 
 # %%
 figure, axes = plt.subplots(figsize=(7.2, 3.4))
@@ -128,18 +129,18 @@ plt.show()
 #
 # ## 3. The mathematics
 #
-# ### What the probability of a text is
+# ### The probability of a text
 #
-# Write $x_0, x_1, \dots, x_{T-1}$ for the tokens of a text. Whatever the probabilities are, the rules of school allow
-# us to take the tokens one after the other:
+# Write $x_0, x_1, \dots, x_{T-1}$ for the tokens of a text. Whatever the probabilities are, the rules learned at school
+# allow us to take the tokens one after the other:
 #
 # $$p(x_0, x_1, \dots, x_{T-1}) = \prod_{t} p(x_t \mid x_0, \dots, x_{t-1}).$$
 #
-# Nothing is assumed here; the bar reads "given". Take the logarithm, divide by the number of tokens, turn the sign, and
-# there is the loss: $-\frac1T\sum_t \ln p(x_t \mid x_0, \dots, x_{t-1})$. The three machines differ in one thing only:
-# **how much of the past they keep, and in what form.**
+# Nothing is assumed here; the bar reads "given". Take the logarithm, divide by the number of tokens, change the sign,
+# and there is the loss: $-\frac1T\sum_t \ln p(x_t \mid x_0, \dots, x_{t-1})$. The three machines differ in one thing
+# only: **how much of the past they keep, and in what form.**
 #
-# | | what it keeps of $x_0, \dots, x_{t-1}$ | what it learns |
+# | | keeps of $x_0, \dots, x_{t-1}$ | learns |
 # |---|---|---|
 # | n-gram | the last $n-1$ tokens | how often each token followed them |
 # | RNN | one vector of $C$ numbers | how to update the vector, and to read from it |
@@ -150,8 +151,8 @@ plt.show()
 # An *n-gram* is a run of $n$ tokens. Call $c$ the last $n-1$ tokens, the *context*, $N(c)$ how often the training text
 # has it with something after it, $N(c\,v)$ how often token $v$ followed, and $U(c)$ how many different tokens did. The
 # plain share $N(c\,v)/N(c)$ is of no use: a single token that never followed would have probability 0, and a loss of
-# infinity. So we mix in what the next shorter context $c'$ says (the first token dropped), the more so, the more
-# various the followers were:
+# infinity. So we mix in the estimate of the next shorter context $c'$ (the first token dropped), with more weight the
+# more various the followers were:
 #
 # $$p_n(v \mid c) = \frac{N(c\,v) + U(c)\;p_{n-1}(v \mid c')}{N(c) + U(c)}, \qquad p_0(v) = \frac1V .$$
 #
@@ -179,7 +180,7 @@ plt.show()
 # for $\partial\,\mathrm{loss}/\partial v$; this one is derived in 2.5.8). We go from the last token to the first.
 #
 # **Step 1: the state.** $h_t$ acts on the loss in *two* places: it makes the logits of its own time, and through $W$ it
-# is a part of $u_{t+1}$. The chain rule adds the two:
+# enters $u_{t+1}$. The chain rule adds the two:
 #
 # $$dh_t = d\,\mathrm{logits}_t\,W_o^\top + du_{t+1} W^\top, \qquad du_T = 0 .$$
 #
@@ -195,9 +196,9 @@ plt.show()
 # $W_o$ and $b_o$ belong to a linear layer, whose gradients are derived in 2.1. And $dx_t$ is added to the row of the
 # embedding from which $x_t$ was taken (2.5.1).
 #
-# That is *backpropagation through time* (Werbos 1990). Put step 1 into step 2, again and again, and see what is left of
-# a gradient that comes from $k$ tokens later: it was multiplied $k$ times by $W^\top$ and by factors $1 - h^2 \le 1$.
-# A product of many factors dies or explodes (Bengio, Simard & Frasconi 1994; Pascanu et al. 2013, section 2). Remember
+# That is *backpropagation through time* (Werbos 1990). Put step 1 into step 2, again and again, and see what remains of
+# a gradient that comes from $k$ tokens later: it was multiplied $k$ times by $W^\top$ and by factors $1 - h^2 \le 1$. A
+# product of many factors dies or explodes (Bengio, Simard & Frasconi 1994; Pascanu et al. 2013, section 2). Remember
 # this for section 6.
 
 # %% [markdown] tags=["en"]
@@ -247,10 +248,10 @@ print("p_2(b | a) =", Fraction(small.prob("b", ("a",))).limit_denominator(1000))
 print("sum over all letters:", round(sum(small.prob(v, ("a",)) for v in "abcdr"), 12))
 
 # %% [markdown] tags=["en"]
-# Four of the five a's have a letter after them: b, c, d, b. Without context b occurs twice in 11, and with five
-# different letters $p_1(b) = (2 + 5\cdot\tfrac15)/(11+5) = 3/16$. With it,
-# $p_2(b\mid a) = (2 + 3\cdot\tfrac3{16})/(4+3) = \tfrac{41}{16}/7 = 41/112$: less than the plain share of 1/2,
-# because room must be left for what was never seen.
+# Four of the five a's have a letter after them: b, c, d, b. Without context, b occurs twice in 11 letters, and with
+# five different ones $p_1(b) = (2 + 5\cdot\tfrac15)/(11+5) = 3/16$. With it, $p_2(b\mid a) = (2 +
+# 3\cdot\tfrac3{16})/(4+3) = \tfrac{41}{16}/7 = 41/112$: less than the plain share of 1/2, because room must be left for
+# what was never seen.
 #
 # ### The RNN
 #
@@ -301,16 +302,17 @@ def new_rnn(V, C, dtype="float32", seed=0):
 # %% [markdown] tags=["en"]
 # ### Decoding
 #
-# This is the library's own. A *temperature* divides the logits before the softmax, *top-k* keeps the $k$ best tokens
-# and drops the others, and then a token is drawn by lot. (`top_p` is for question 5. `xp` in the source is NumPy, or
-# CuPy where the arrays lie on a graphics card.)
+# This is the library's own code. A *temperature* divides the logits before the softmax, *top-k* keeps the $k$ best
+# tokens and drops the others, and then a token is drawn at random. (`top_p` is for question 5. `xp` in the source is
+# NumPy, or CuPy where the arrays lie on a graphics card.)
 
 # %%
 style.show_source(next_token_probs, keep_top_k, draw)
 
 # %% [markdown] tags=["en"]
 # Three tokens with logits $\ln 1, \ln 2, \ln 4$ can be done in your head. The softmax undoes the logarithm, so the
-# probabilities are as 1 : 2 : 4. Dividing the logits by 1/2 squares these numbers, dividing by 2 takes their roots.
+# probabilities are in the ratio 1 : 2 : 4. Dividing the logits by 1/2 squares these numbers, dividing by 2 takes their
+# square roots.
 
 # %%
 logits_by_hand = np.log([[1.0, 2.0, 4.0]])
@@ -326,7 +328,7 @@ for options in ({}, {"temperature": 0.5}, {"top_k": 2}, {"top_k": 1}):
 # ## 5. Is it right?
 #
 # `gradient_check` nudges every parameter up and down and compares what happens with what the backward pass claims. Then
-# a mistake on purpose, the classical one: someone forgets that the state acts on the next state too, and leaves out the
+# a mistake on purpose, the classic one: someone forgets that the state acts on the next state too, and leaves out the
 # second term of step 1.
 
 
@@ -346,8 +348,8 @@ for backward in (rnn_backward, forgetful_backward):
         print(f"  {check.name:20} {check.shape!s:8} {verdict}")
 
 # %% [markdown] tags=["en"]
-# The output layer is beyond the mistake and stays right; everything below it is wrong. (There is nothing recorded to
-# compare an RNN with, as GPT-2 has none. What it is made of, `linear` and `embedding`, is compared with PyTorch in the
+# The output layer is beyond the mistake and stays right; everything below it is wrong. (There are no recorded values to
+# compare an RNN with, as GPT-2 contains no RNN. Its parts, `linear` and `embedding`, are compared with PyTorch in the
 # notebooks of the components.)
 
 # %% [markdown] tags=["en"]
@@ -355,10 +357,10 @@ for backward in (rnn_backward, forgetful_backward):
 #
 # ### On a text
 #
-# The text is one that every Python brings along, the help on its language (the exact words differ a little between
-# versions, and so may the last digit of what follows). Paragraphs that occur twice are used once, letters are made
-# small, and only 33 different characters are kept. The models read the first part and are tested on another one that
-# they have not seen.
+# The text is one that comes with every Python, the help on the language (the exact words differ a little between
+# versions, and so may the last digit of the figures below). Paragraphs that occur twice are used once, letters are made
+# lower case, and only 33 different characters are kept. The models read the first part and are tested on another part
+# that they have not seen.
 
 # %%
 paragraphs = dict.fromkeys("\n\n".join(topics[name] for name in sorted(topics)).split("\n\n"))
@@ -429,7 +431,7 @@ for n in range(1, 7):
     counts = NGram(text[:200_000], n, V)
     results["n-gram"].append((len(counts.count), counts.loss(test_text, T)))
 
-unseen = {}  # of the runs of n characters in the test text, the share that the training text has not
+unseen = {}  # the share of the test text's runs of n characters that are not in the training text
 for n in (4, 6, 30):
     runs = [test_text[i : i + n] for i in range(len(test_text) - n + 1)]
     unseen[n] = np.mean([run not in text[:200_000] for run in runs])
@@ -468,24 +470,24 @@ plt.show()
 # %% [markdown] tags=["en"]
 # The oldest machine holds its own! The smaller pair is nearly as good as the table of its size, $n=3$; the larger pair
 # does not reach $n=4$; and RNN and GPT are nearly equal. There is no mistake in this. A table of counts is hard to beat
-# on a short text, where the three or four characters before it already say much about the next one. The networks live
-# on them as well: in the right picture, after five characters or so neither gains anything from seeing more. And
-# counting is done after one pass over the text, while the networks had 700 steps and are not at their end: with
+# on a short text, where the last three or four characters already say much about the next one. The networks live on
+# them as well: in the right picture, after five characters or so neither gains anything from seeing more. And counting
+# is done after one pass over the text, while the networks had 700 steps and have not finished learning: with
 # `steps=1400` they come nearer to the table.
 #
-# But look at the end of the blue curve. The table of $n=6$ has twice the numbers of $n=5$ and is no better: as the cell
-# says, a good part of the runs of six characters in the test was never seen. A table cannot know that *this case* and
-# *that case* are alike; each run is on its own, and nearly every run of 30 characters is a new one. So it is a
-# comfortable road that ends soon. On a corpus of a billion words a table of word runs has a *perplexity* (the
+# But look at the end of the blue curve. The table for $n=6$ has twice as many numbers as that for $n=5$ and is no
+# better: as the cell says, a good part of the runs of six characters in the test was never seen. A table cannot know
+# that *this case* and *that case* are alike; each run stands alone, and nearly every run of 30 characters is new. So it
+# is a comfortable road that ends soon. On a corpus of a billion words a table of word runs has a *perplexity* (the
 # exponential of the loss) of 68, and a recurrent network with half as many parameters one of 44 (Jozefowicz et al.
 # 2016, "Exploring the Limits of Language Modeling", table 1).
 #
 # ### On a task that needs memory
 #
-# Why then attention and not an RNN? Let us ask for the one thing in which they differ: how they keep the past. The text
-# is now twelve random symbols out of eight, and then *the same twelve once more*. The second half can be predicted
-# without any error, by looking back twelve symbols. A model that does not look back has a loss of $\ln 8$ there, and so
-# has any n-gram with $n \le 12$; a table for $n = 13$ would have to have seen all $8^{12}$ beginnings.
+# Why then attention and not an RNN? Let us test the one thing in which they differ: how they keep the past. The text is
+# now twelve random symbols out of eight, and then *the same twelve again*. The second half can be predicted without any
+# error, by looking back twelve symbols. A model that does not look back has a loss of $\ln 8$ there, and so does any
+# n-gram with $n \le 12$; a table for $n = 13$ would have to have seen all $8^{12}$ beginnings.
 
 # %%
 half, symbols = 12, 8
@@ -526,24 +528,24 @@ left.text(200, np.log(symbols) + 0.06, "does not look back", color="0.4", ha="ri
 left.set(xlabel="training step", ylabel="loss in the second half (nats)", title="Learning to repeat", ylim=(-0.05, 2.9))
 left.legend(loc="center right", bbox_to_anchor=(1, 0.35))
 image = right.imshow(probs[head], vmin=0, vmax=1)
-right.set(xlabel="place looked at", ylabel="place that looks", title="What the GPT does")
+right.set(xlabel="place looked at", ylabel="place that looks", title="The GPT at work")
 right.grid(visible=False)
 figure.colorbar(image, ax=right, label="attention", shrink=0.85)
 plt.show()
 
 # %% [markdown] tags=["en"]
-# The GPT has it before step 100, with all three seeds. The RNN, with as many parameters and the same batches,
-# has at best begun to learn it at the end. The map shows how the GPT does it: in the lower half, each place looks
-# eleven places back, at the symbol that is to come next. (That is the one of its four heads that does so most.)
+# The GPT can do it before step 100, with all three seeds. The RNN, with as many parameters and the same batches, has at
+# best begun to learn it at the end. The map shows how the GPT does it: in the lower half, each place looks eleven
+# places back, at the symbol that must come next. (The map is of the head, among its four, that does so most.)
 #
 # The RNN has to press twelve symbols into one vector and keep each of them through twelve multiplications by $W$, and
-# its gradient has to come back the same way, of which step 3 warned. In a GPT the way between any two places is a
-# single step (Vaswani et al. 2017, section 4 and table 1). That is the difference. The loop over time is gone too, so
-# that all places can be computed at once. On large models and real texts the same is seen: an LSTM, a better RNN, is as
-# good as a transformer for tokens with little context, and falls behind where there is more to look back on (Kaplan et
-# al. 2020, "Scaling Laws for Neural Language Models", figure 7).
+# its gradient has to come back the same way, against which section 3 warned. In a GPT the way between any two places is
+# a single step (Vaswani et al. 2017, section 4 and table 1). That is the difference. The loop over time is gone too, so
+# that all places can be computed at once. The same is seen with large models and real texts: an LSTM, a better RNN, is
+# as good as a transformer for tokens with little context, and falls behind where there is more to look back on (Kaplan
+# et al. 2020, "Scaling Laws for Neural Language Models", figure 7).
 #
-# What this does not show: that no RNN can do it. LSTM and GRU carry their state with additions, which helps, and longer
+# This does not show that no RNN can do it. LSTM and GRU carry their state with additions, which helps, and longer
 # training helps as well: try 1,000 steps. It is one size, one task and one learning rate for each. And a GPT sees no
 # more tokens than it has positions (24 here), while an RNN reads on for ever.
 #
@@ -551,10 +553,10 @@ plt.show()
 #
 # Now we leave the model alone and change only how we choose. The built-in model continues one prompt 24 times in each
 # way. Two numbers describe the results. The **surprise** is the mean of $-\ln p$ of the tokens that were chosen, by the
-# model's own judgement at temperature 1: low is predictable. **Variety** is *distinct-2* (`minigpt2.measures`): of all
-# pairs of neighbouring words in all 24 texts, the share of different ones. (Of each text the first 20 words count, as
-# longer texts repeat more.) For comparison we let the model read a
-# poet's work, Prospero's speech from *The Tempest*, and measure how surprised it is.
+# model's own judgement at temperature 1: low is predictable. **Variety** is *distinct-2* (`minigpt2.measures`): the
+# share of different ones among all pairs of neighbouring words in all 24 texts. (Only the first 20 words of each text
+# count, as longer texts repeat more.) For comparison we let the model read a poet's work, Prospero's speech from *The
+# Tempest*, and measure how surprised it is.
 
 # %%
 start = tokenizer.encode("ROMEO:\n")
@@ -620,15 +622,15 @@ plt.show()
 # %% [markdown] tags=["en"]
 # From the left to the right on the blue line the same model changes from a bore into a babbler. At temperature 0.2 the
 # 24 walks through the tree use the same few pairs of words over and over. At 1.3 hardly any two words meet twice, and
-# some are not words. What one wants lies between. Top-k with a large $k$ makes the text less surprising at little cost
-# in variety: it cuts off the long tail of tokens that are improbable one by one, but not all together (Holtzman et al.
-# 2020, "The Curious Case of Neural Text Degeneration"). GPT-2's own samples were drawn with $k=40$ (Radford et al.
-# 2019, appendix).
+# some are not words. The text one wants lies in between. Top-k with a large $k$ makes the text less surprising at
+# little cost in variety: it cuts off the long tail of tokens that are improbable one by one, but not all together
+# (Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration"). GPT-2's own samples were drawn with $k=40$
+# (Radford et al. 2019, appendix).
 #
-# Now the dotted line. Prospero surprises the model more than what it writes itself at temperature 1, about as much
-# as its own babble at 1.3. So surprise is not quality! Babble is improbable because it is broken, Prospero
-# because he has something to say that this small model did not expect. People do not write the likeliest text; that is
-# the point of the paper just named, and the reason why one does not simply look for it.
+# Now the dotted line. Prospero surprises the model more than its own writing at temperature 1, about as much as its own
+# babble at 1.3. So surprise is not quality! Babble is improbable because it is broken, Prospero because he has
+# something to say that this small model did not expect. People do not write the likeliest text; that is the point of
+# the paper just named, and the reason why one does not simply look for the likeliest.
 #
 # ## Questions
 #
@@ -639,7 +641,7 @@ plt.show()
 # 3. In `rnn_backward`, what changes if `du[t + 1]` is used only every eighth step, and 0 otherwise? Predict whether the
 #    RNN still learns to predict text, and whether it learns to repeat. *Hint: this is called truncated
 #    backpropagation.*
-# 4. Make the symbols come twice in *reverse* order the second time. Which of the two finds this easier than before?
-#    Change one line of `repeated` and see. *Hint: how far back is the symbol that is wanted now?*
-# 5. Add `top_p` (not used so far; see `keep_top_p` in `minigpt2/sampling.py`) to the last picture. Where do you
-#    expect the points? *Hint: it keeps few tokens where the model is sure, and many where it is not.*
+# 4. Let the symbols come in *reverse* order the second time. Which of the two finds this easier than before? Change one
+#    line of `repeated` and see. *Hint: how far back is the symbol that is wanted now?*
+# 5. Add `top_p` (not used so far; see `keep_top_p` in `minigpt2/sampling.py`) to the last picture. Where do you expect
+#    the points? *Hint: it keeps few tokens where the model is sure, and many where it is not.*

@@ -3,7 +3,7 @@
 #
 # A language model is made of what it reads. This notebook follows a text from the web page to the integers that a model
 # is trained on, and asks at every step what can go wrong: pages that occur twice, languages that cost too much, words
-# that occur once, and too little of everything.
+# that occur once, and simply too little text.
 #
 # You need Python, NumPy and school calculus. The words of the trade:
 #
@@ -14,7 +14,7 @@
 #   little, so that the model predicts some piece of text better.
 # - The **loss** says how badly a model predicts a text: the mean of $-\ln p$, where $p$ is the probability that it gave
 #   to the token that really came next. Its unit is the *nat*. Lower is better.
-# - Text that a model is judged by and was not trained on is called **held-out**.
+# - Text that serves to judge a model and was not used to train it is called **held-out**.
 
 # %%
 import argparse
@@ -46,7 +46,7 @@ from minigpt2.tokenizer import learn_merges
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
 # In this section the document says what GPT-2 was trained on, and then describes three steps of training. The data are
 # known: the paper (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"; "GPT-2 paper" below)
@@ -54,22 +54,22 @@ style.use()
 #
 # | | the document | the GPT-2 paper |
 # |---|---|---|
-# | how many texts | several million | slightly over 8 million, from 45 million links (section 2.1) |
-# | how much | over a billion words or characters | 40 GB of text (section 2.1) |
-# | from where | microblogs, news, papers, chats and others | pages linked to on Reddit, 3 karma or more (section 2.1) |
+# | number of texts | several million | slightly over 8 million, from 45 million links (section 2.1) |
+# | amount | over a billion words or characters | 40 GB of text (section 2.1) |
+# | source | microblogs, news, papers, chats and others | pages linked to on Reddit, 3 karma or more (section 2.1) |
 # | Wikipedia | contained | **removed**: many evaluation texts come from it (section 2.1) |
 # | languages | dozens (section 1), six (section 3.2) | **English**; others were filtered out (section 3.7) |
 # | the first model | BERT, 3.4 billion parameters | **none**: it began with random numbers (section 2.3) |
 # | "fine-tuning" | makes more data from a corpus | not done; the word means gradient steps on other data (see 3.3) |
 # | "zero-shot" | generates data after fine-tuning | a task done **without a gradient step** (sections 1 and 3) |
 #
-# ("Karma" is how much a post was liked; it stands for a human's judgement that the page is worth reading.)
+# ("Karma" counts how many people liked a post; it stands for a human's judgement that the page is worth reading.)
 #
-# The first two lines of the document hold, as far as they go. The others do not. Here is what can be checked:
+# The first two lines of the document hold, as far as they go. The others do not. Three of them can be checked here:
 #
-# **How many words are 40 GB?** It depends on the length of an English word. We measure it on a text that every Python
-# has, the topics of its built-in help. (Another version of Python has a slightly different text, and all figures that
-# are made from it here differ slightly too.)
+# **How many words are 40 GB?** It depends on the length of an English word. We measure it on a text that comes with
+# every Python, the topics of its built-in help. (Another version of Python has a slightly different text, and all
+# figures derived from it here differ slightly too.)
 
 # %%
 text = "\n".join(topics.values())
@@ -78,14 +78,15 @@ print(f"bytes per word, with spaces and punctuation: {bytes_per_word:.1f}")
 print(f"so 40 GB are about {40 / bytes_per_word:.0f} billion words")
 
 # %% [markdown] tags=["en"]
-# Rather more, as help texts are full of indentation and examples, whose bytes are counted and which have few words. The
+# In truth rather more, as help texts are full of indentation and examples, which have many bytes and few words. The
 # document's "over a billion" is true and several times too small.
 #
 # **How large is BERT?** BERT (Devlin et al. 2019) is another model, made to fill gaps in a text. Its larger version has
 # 24 layers, 1,024 channels and 16 heads (section 3 there), a vocabulary of 30,522 in the released file, 512 positions,
-# and two vectors that say to which of two sentences a token belongs (2.5 explains these words). A layer has the same
-# matrices as a block of GPT-2, so the library's list of shapes does most of the counting. BERT has no last norm but one
-# behind the embeddings, which is as large, and one more linear map, the *pooler*, from $C$ to $C$ channels.
+# and two vectors that say to which of two sentences a token belongs (notebook 2.5 explains these words). A layer has
+# the same matrices as a block of GPT-2, so the library's list of shapes does most of the counting. BERT has no norm at
+# the end, but one of the same size after the embeddings, and one more linear map, the *pooler*, from $C$ to $C$
+# channels.
 
 
 # %%
@@ -106,8 +107,8 @@ print(f"BERT-large   {bert_parameters(24, 1024, 16):>13,}   (the paper says 340 
 print(f"GPT-2, xl    {count(minigpt2.GPT2Config.preset('gpt2-xl').parameter_shapes()):>13,}")
 
 # %% [markdown] tags=["en"]
-# The document's figure is ten times too large. Chinese counts large numbers in units of 亿, a hundred million:
-# the true number is 3.4 亿, and the document has 34 亿. It looks as if a decimal point was lost.
+# The document's figure is ten times too large. Chinese counts large numbers in units of 亿, a hundred million: the true
+# number is 3.4 亿, and the document has 34 亿. It looks as if a decimal point had been lost.
 #
 # **What does zero-shot mean?** That the model does something for which it was never trained, and learns nothing while
 # doing it. We take the built-in model, let it judge a text and write one, and compare a fingerprint of its parameters.
@@ -137,14 +138,13 @@ minigpt2.AdamW(model.params, lr=1e-4).step(grads)
 print("changed by one step of fine-tuning:", fingerprint() != before)
 
 # %% [markdown] tags=["en"]
-# And **languages**: what a tokenizer that was made for English does with others is measured in section 4.
+# And **languages**: section 4 measures how a tokenizer that was made for English deals with others.
 
 # %% [markdown] tags=["en"]
 # ## 2. The idea
 #
 # **A corpus is not found, it is made.** Someone decides what to collect, what to throw away, how to cut it into pieces,
-# and in which order the model sees them. WebText's recipe in one picture; the boxes that are shaded are in this
-# package:
+# and in which order the model sees them. Here is WebText's recipe in one picture; the shaded boxes are in this package:
 
 # %%
 BOXES = [
@@ -167,15 +167,15 @@ plt.show()
 
 # %% [markdown] tags=["en"]
 # (Radford et al. 2019, sections 2.1 to 2.3.) The step in the middle decides more than one would think: duplicates make
-# a model learn some sentences by heart (section 5), and if a text that it will be judged by is among what it has read,
-# the judgement is worthless.
+# a model learn some sentences by heart (section 5), and if the model has read a text that it will be judged on, the
+# judgement is worthless.
 #
 # The step after it has two requirements that seem to contradict each other. Every text must have tokens, even one in a
 # script that nobody thought of; and common words should be *one* token, so that a window of 1,024 tokens holds much
 # text. **Byte-pair encoding on bytes** (section 2.2 of the paper) meets both. Every text is a sequence of bytes, and
 # there are only 256 bytes: that is the first part of the vocabulary. The rest are sequences of bytes that are frequent
-# *in the corpus the vocabulary was made from*. What is frequent elsewhere, and was not there, falls apart into many
-# small tokens.
+# *in the corpus the vocabulary was made from*. A word that is frequent elsewhere, but not in that corpus, falls apart
+# into many small tokens.
 
 # %% [markdown] tags=["en"]
 # ## 3. The mathematics
@@ -187,18 +187,18 @@ plt.show()
 #
 # $$(a, b)^{*} = \arg\max_{(a, b)} n(a, b), \qquad \text{replace every } a\,b \text{ by one new symbol } ab .$$
 #
-# The pairs in the order in which they were found are the **merges**; the place of one in that order is its *rank*. To
-# encode a text later, no counting is needed: merge the pair of the lowest rank, again and again.
+# The pairs in the order in which they were found are the **merges**; the place of a pair in that order is its *rank*.
+# To encode a text later, no counting is needed: merge the pair of the lowest rank, again and again.
 #
 # **Loss per token and per character.** Let a text of $M$ characters have $N$ tokens. A model's loss is $S/N$, where $S$
 # is the sum of $-\ln p$ over the tokens. Another vocabulary gives another $N$, and so another loss for an equally good
-# model. $S$ itself is comparable: it is $-\ln$ of the probability of the whole text. So we shall divide it by what does
-# not depend on the vocabulary,
+# model. $S$ itself is comparable: it is $-\ln$ of the probability of the whole text. So we shall divide it by a number
+# that does not depend on the vocabulary,
 #
 # $$\text{loss per character} = \frac{S}{M} = \frac{N}{M}\cdot\frac{S}{N}.$$
 #
 # **Zipf's law** (Zipf 1949). Sort the words of a corpus by how often they occur. Let $f(r)$ be the number of times that
-# the one in place $r$ occurs. Then, roughly,
+# the word in place $r$ occurs. Then, roughly,
 #
 # $$f(r) = \frac{c}{r^{s}}, \qquad s \approx 1 .$$
 #
@@ -215,8 +215,8 @@ plt.show()
 #
 # $$\frac{\bigl|\{i : g_i \in G\}\bigr|}{m} > \tfrac12 .$$
 #
-# With training texts for $G$ and an evaluation text for the document, the same fraction is the **overlap**. The GPT-2
-# paper measures it with $n = 8$ (section 4).
+# With training texts in the role of $G$ and an evaluation text in that of the document, the same fraction is the
+# **overlap**. The GPT-2 paper measures it with $n = 8$ (section 4).
 
 # %% [markdown] tags=["en"]
 # ## 4. The code
@@ -243,17 +243,18 @@ for rank, (left, right) in enumerate(small.merges):
     print(f"rank {rank}: {left} + {right}")
 
 # %% [markdown] tags=["en"]
-# `l o` and `o w` occur four times each. Of equals the one with the lower ids comes first, and so `lo` is made; then
-# `lo w`, four times; then the space (which is written `Ġ`, so that it can be seen) with `low`, three times; then
-# ` low` with `e`, twice. After that no pair occurs twice. Now a word that was not in the corpus:
+# `l o` and `o w` occur four times each. On a tie, the pair with the lower ids comes first, and so `lo` is made; then
+# `lo w`, four times; then the space (which is written `Ġ`, so that it can be seen) with `low`, three times; then ` low`
+# with `e`, twice. After that no pair occurs twice. Now a word that was not in the corpus:
 
 # %%
 for piece in small.explain("lower slow"):
     print(piece)
 
 # %% [markdown] tags=["en"]
-# `low` is recognized inside `slow`, although no one ever saw that word. And nothing can be refused: at worst a token is
-# a byte. The same with the built-in model's vocabulary, learned from Shakespeare, on a word and a Chinese character:
+# `low` is recognized inside `slow`, although that word was never seen. And no text needs to be refused: at worst a
+# token is a byte. Here is the same with the built-in model's vocabulary, learned from Shakespeare, on a word and a
+# Chinese character:
 
 # %%
 for piece in shakespeare.explain("But 海"):
@@ -263,7 +264,7 @@ for piece in shakespeare.explain("But 海"):
 # The character 海 (sea) is three bytes in UTF-8, and none of its pairs was frequent in Shakespeare: three tokens for
 # one character, while the word `But` is a single one.
 #
-# From ids to what the model trains on it is only a small step. Between two documents stands the token `<|endoftext|>`,
+# From ids to the model's training data it is only a small step. The token `<|endoftext|>` is put between two documents,
 # then a random window is cut out, and the targets are the same window moved on by one:
 
 # %%
@@ -276,8 +277,8 @@ print("targets ", [small.decode([i]) for i in y[0]])
 # %% [markdown] tags=["en"]
 # ### The same sentence in eight languages
 #
-# The first six are English and the languages that the document claims for WebText. One sentence, in the
-# vocabulary that was learned from English; how many bytes is it, and how many tokens?
+# The first six are English and the languages that the document claims for WebText. Take one sentence and the vocabulary
+# that was learned from English: how many bytes is it, and how many tokens?
 
 # %%
 SENTENCES = {
@@ -314,15 +315,14 @@ plt.show()
 # are equal: the vocabulary does nothing at all. Every token takes one of the model's positions, one step of generation
 # and one step of every computation. The same window then holds only a fraction of the text. GPT-2's own vocabulary of
 # 50,257 tokens was made for English text as well; `minigpt2.Tokenizer.from_pretrained("gpt2")`, which downloads it, in
-# the place of `shakespeare` above shows what it costs. That GPT-2 could translate a little into and out of French
-# although French pages had been filtered out surprised its authors; they found 10 MB of French left in the 40 GB
-# (section 3.7).
+# place of `shakespeare` above shows what it costs. That GPT-2 could translate a little into and out of French although
+# French pages had been filtered out surprised its authors; they found 10 MB of French left in the 40 GB (section 3.7).
 
 # %% [markdown] tags=["en"]
 # ## 5. What is in a corpus?
 #
-# There is no reference to compare a data set with. What one can do is to look. We take the topics of Python's help as
-# documents, and as a second corpus the source code of some modules of the standard library. `describe` counts:
+# There is no reference to compare a data set with. But one can look. We take the topics of Python's help as documents,
+# and as a second corpus the source code of some modules of the standard library. `describe` counts:
 
 # %%
 vocabulary = minigpt2.Tokenizer.train(topics.values(), vocab_size=1024, progress=False)
@@ -342,8 +342,8 @@ for name, documents in CORPORA.items():
 # *Bytes per token* says how well a vocabulary fits a text. This one was learned from the topics, and source code costs
 # it more tokens.
 #
-# And there are duplicates, in a text of which one would not expect it. Which topics are they, and where do their
-# 8-grams come from?
+# And there are duplicates, in a text where one would not expect any. Which topics are they, and where do their 8-grams
+# come from?
 
 # %%
 kept, removed = deduplicate(topics.values())
@@ -362,7 +362,7 @@ for i in removed.near:
     name = topic_names[i]
     inside = max((n for n in topic_names if n != name), key=lambda n: len(grams[n] & grams[name]))
     share = len(grams[inside] & grams[name]) / len(grams[name])
-    print(f"  {name:18} {share_seen[name]:4.0%} seen before, {share:.0%} of it are in {inside}")
+    print(f"  {name:18} {share_seen[name]:4.0%} seen before, {share:.0%} of it is in {inside}")
 
 # %%
 ordered = sorted(share_seen.values(), reverse=True)
@@ -376,8 +376,8 @@ plt.show()
 
 # %% [markdown] tags=["en"]
 # Python's help shows the same section of its manual under several names, alone and as a part of a chapter.
-# (`specialnames` is such a chapter: its sections are topics of their own.) Most topics are either new or copies; the
-# threshold hardly matters. On the web it is the same, only more so: mirrors, quotations, notices at the foot of every
+# (`specialnames` is such a chapter: its sections are also topics by themselves.) Most topics are either new or copies;
+# the threshold hardly matters. The web is the same, only more so: mirrors, quotations, notices at the foot of every
 # page. (Lee et al. 2022, "Deduplicating Training Data Makes Language Models Better", found a single sentence of 61
 # words more than 60,000 times in a corpus in wide use.)
 #
@@ -423,24 +423,24 @@ plt.show()
 
 # %% [markdown] tags=["en"]
 # **Words** keep to the line over two orders of magnitude, a little flatter than $s = 1$. So a hundred words make up
-# half of the text, and a third of all different words occur a single time. A vocabulary of whole words would be full of
-# entries about which a model can learn next to nothing: to pull a token's vector (its row of the *embedding*, 2.5.1)
-# in the direction that makes it likely, the token has to occur.
+# half of the text, and a third of all different words occur only once. A vocabulary of whole words would be full of
+# entries about which a model can learn next to nothing: to pull a token's vector (its row of the *embedding*, 2.5.1) in
+# the direction that makes it likely, the token has to occur.
 #
 # **Tokens** have hardly any such tail. A word that is rare falls apart into pieces that are not, so that nearly every
-# entry is met often enough to be learned. The smaller the vocabulary, the further to the left the line drops. What is
-# at the drop are bytes that occur seldom, and tokens that were a step on the way to a longer one.
+# entry is met often enough to be learned. The smaller the vocabulary, the further to the left the line drops. The
+# entries at the drop are rare bytes, and tokens that were a step on the way to a longer one.
 #
-# On the right is what a larger vocabulary buys. The merges that come first are the most frequent ones, so each doubling
-# gains less in proportion than the one before. And the two lines part: a large vocabulary also learns the
+# The right picture shows what a larger vocabulary buys. The merges that come first are the most frequent ones, so each
+# doubling gains less in proportion than the one before. And the two lines part: a large vocabulary also learns the
 # peculiarities of its corpus. In the model it costs a row of $C$ parameters per token. GPT-2 settled for 50,257.
 
 # %% [markdown] tags=["en"]
 # ## 6. How much is enough?
 #
 # The last question is the one that GPT-2 was an answer to. We train the same small model, with the same number of
-# steps, on more and more of the topics, and look at three losses: on samples of what it was trained on, on held-out
-# topics at the end, and on the held-out topics at the best moment of the training. The vocabulary is the same for all.
+# steps, on more and more of the topics, and look at three losses: on samples of its training text, on held-out topics
+# at the end, and on the held-out topics at the best moment of the training. The vocabulary is the same for all.
 
 # %%
 rng = np.random.default_rng(0)
@@ -498,26 +498,26 @@ axes.legend(fontsize=8)
 plt.show()
 
 # %% [markdown] tags=["en"]
-# Read it from the left to the right.
+# Read it from left to right.
 #
-# - With **little data** the model reads the same few pages over and over and ends up knowing them by heart: its loss
-#   on them goes towards 0, and on held-out topics it ends up worse than at its best moment: *overfitting* (2.2).
-#   It helps to stop early, and still more to have more text.
+# - With **little data** the model reads the same few pages over and over and ends up knowing them by heart: its loss on
+#   them goes towards 0, and on held-out topics it ends up worse than at its best moment: *overfitting* (2.2). It helps
+#   to stop early, and it helps even more to have more text.
 # - With **more data** the two losses meet. Where the text is read about once, hardly anything is learned by heart, and
-#   what the model can do with text that it was trained on, it can do with other text.
+#   the model does as well on other text as on the text it was trained on.
 # - Between the last two sizes there is more than five times as much text, and the held-out loss gains little from it.
-#   The data are no longer what is scarce: a larger model and a longer training are what is left to try.
+#   Data are no longer scarce: a larger model and longer training remain to be tried.
 #
 # That is the situation of GPT-2: even its largest size still *underfitted* WebText, as the paper puts it (section 3),
 # and would have gone on getting better with more training. How loss falls with data, parameters and steps together was
 # then measured over many orders of magnitude (Kaplan et al. 2020, "Scaling Laws for Neural Language Models", equations
 # 1.1 to 1.3; Hoffmann et al. 2022, "Training Compute-Optimal Large Language Models"). Ours is one seed, one small model
-# and four sizes: enough to see the shape and not to fit a law.
+# and four sizes: enough to see the shape, not enough to fit a law.
 #
 # ### What if the exam leaks?
 #
-# Duplicates are not only a waste. Two models, with equally much to read: one reads clean text, the other one's
-# text contains the held-out topics. Both are then judged on those, and on a third text that neither has read.
+# Duplicates are not only a waste. We train two models on the same amount of text: one reads clean text, the other a
+# text that contains the held-out topics. Both are then judged on those, and on a third text that neither has read.
 
 # %%
 half = "\n".join(training)[:16_000]
@@ -533,17 +533,17 @@ for name, text in (("clean", clean), ("leaked", leaked)):
 # By the held-out topics, the second model looks better. It is not: on a third text it has no advantage at all, and the
 # first column alone would not have told us. This is why Wikipedia was removed from WebText, and why the GPT-2 paper
 # reports the overlap of WebText with the texts that language models are usually judged by (section 4 and table 6: 1 to
-# 6 % of the 8-grams, 3.2 % on average). `minigpt2 data --against` does it for yours.
+# 6 % of the 8-grams, 3.2 % on average). `minigpt2 data --against` does it for your own texts.
 #
 # ## Questions
 #
 # 1. Which lines of the table in section 1 can be computed or tried, and for which does one have to read the paper?
-#    *Hint: of which does a cell of this notebook say something?*
+#    *Hint: which of them does a cell of this notebook say something about?*
 # 2. Learn five merges by hand from `"ten net tent tent net ten"`. Check yourself with `Tokenizer.train`. *Hint: a space
-#    belongs to the word after it, and of equally frequent pairs the one with the lower ids wins.*
+#    belongs to the word after it, and among equally frequent pairs the one with the lower ids wins.*
 # 3. The Hindi sentence has about as many characters as the Russian one and many more tokens. Why?
 #    *Hint: compare `len("ह".encode())` with `len("ж".encode())`.*
 # 4. Learn a vocabulary from the eight sentences, repeated ten times, and draw the second picture again. Which language
 #    gained most? Is that fair? *Hint: what was it learned from, and what is it judged on?*
 # 5. Set `threshold` to 0.3 in `deduplicate`. Predict from the third picture how many topics go, then run it. When would
-#    you want it low? *Hint: what does one lose when a document is removed wrongly?*
+#    you want it low? *Hint: what is lost when a document is removed wrongly?*

@@ -11,7 +11,7 @@
 #
 # - A **vector** is a row of $C$ numbers, called *channels*. The **dot product** of two vectors multiplies them
 #   channel by channel and adds up; it is large when they point the same way.
-# - The **vocabulary** has $V$ tokens, numbered $0 \ldots V-1$. A number of a token is called its **id**.
+# - The **vocabulary** has $V$ tokens, numbered $0 \ldots V-1$. The number of a token is called its **id**.
 # - The model works on $B$ texts of $T$ tokens at once: on ids of shape `(B, T)`, on vectors of shape `(B, T, C)`.
 # - A **logit** is the score that the model gives to a token as the next one. There is one for each: `(B, T, V)`.
 # - The **loss** is one number that says how bad the scores are. Its derivative with respect to some number in the
@@ -43,13 +43,13 @@ from minigpt2.reference import CASES, TINY, recorded, relative_error
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
 # In the document this is the first component: the layer that turns a sequence of integers into vectors of a fixed
 # dimension, the embedding vectors. So it is. Then it adds that the *number* of these vectors is usually smaller than
-# the dictionary. That is a slip. There is exactly one vector for every entry of the vocabulary. What is smaller is
-# their *dimension*, the number of channels. Here is the table of the small model that comes with this package, and the
-# sizes of the four released ones (Radford et al. 2019, table 2; the vocabulary is in section 2.3):
+# the dictionary. That is a slip. There is exactly one vector for every entry of the vocabulary. Only their *dimension*,
+# the number of channels, is smaller. Here is the table of the small model that comes with this package, and the sizes
+# of the four released ones (Radford et al. 2019, table 2; the vocabulary is in section 2.3):
 
 # %%
 model = minigpt2.GPT2.from_pretrained("shakespeare")
@@ -65,7 +65,7 @@ for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"):
 
 # %% [markdown] tags=["en"]
 # It could not be otherwise. Suppose that two tokens shared one vector. From there on the model could not tell them
-# apart. It would continue "yes" and "no" in the same way. And what if a token has none? Then the library must refuse
+# apart. It would continue "yes" and "no" in the same way. And what if an id has no vector? Then the library must refuse
 # it, and it does, with a word of advice:
 
 # %%
@@ -89,19 +89,19 @@ for title, config in {"as released": minigpt2.GPT2Config.preset("gpt2"), "untied
     print(f"{title:12} {total:12,} parameters, first {next(iter(shapes))}, last {list(shapes)[-1]}")
 
 # %% [markdown] tags=["en"]
-# The first number is the one that you find everywhere as the size of the small GPT-2: 124 million. It is right only if
-# the table is counted once.
+# The first number is given everywhere as the size of the small GPT-2: 124 million. It is right only if the table is
+# counted once.
 
 # %% [markdown] tags=["en"]
 # ## 2. The idea
 #
 # **At the bottom: look up.** Think of a card index. Every token has a card with $C$ numbers on it. To embed a text is
-# to pull the cards of its tokens, in order. If a token occurs twice, its card is copied twice. Nobody writes the cards
-# by hand. They begin as random numbers, and training corrects them.
+# to pull out the cards of its tokens, in order. If a token occurs twice, its card is copied twice. Nobody writes the
+# cards by hand. They begin as random numbers, and training corrects them.
 #
-# **At the top: compare.** In between stand the *blocks*, in which the model does its thinking (2.5.3 to 2.5.5). After
-# the last one it holds, for each token, a vector of $C$ numbers that describes what should come next. Compare it with
-# every card, by the dot product. The card that fits best names the token that the model finds most likely.
+# **At the top: compare.** In between are the *blocks*, in which the model does its thinking (2.5.3 to 2.5.5). After the
+# last one it holds, for each token, a vector of $C$ numbers that describes what should come next. Compare it with every
+# card, by the dot product. The card that fits best names the token that the model finds most likely.
 #
 # The picture has a vocabulary of five tokens and four channels. Dark is a large number.
 
@@ -111,7 +111,7 @@ weight = np.random.default_rng(3).normal(size=(5, 4))
 weight /= np.linalg.norm(weight, axis=1, keepdims=True)  # rows of the same length, so that only direction counts
 sentence = np.array([[0, 1, 2, 3, 0, 1]])
 y, _ = embedding_forward(sentence, weight)
-x = np.array([weight[4] + [0.2, -0.2, 0.2, 0.1]])  # what the blocks might make of it: close to the card of "."
+x = np.array([weight[4] + [0.2, -0.2, 0.2, 0.1]])  # a possible output of the blocks: close to the card of "."
 logits, _ = unembedding_forward(x, weight)
 
 figure, (left, middle, right) = plt.subplots(1, 3, figsize=(7.6, 2.9), width_ratios=[1, 1, 1.1])
@@ -166,7 +166,7 @@ plt.show()
 # So the embedding layer is a matrix product with a matrix that is almost all zeros. The lookup gives the same and
 # spares us the zeros. Now the backward pass is two steps of school calculus.
 #
-# **Step 1.** One element $W_{vc}$ of the table acts on $y_{btc}$, by the factor in front of it, and on no other
+# **Step 1.** One element $W_{vc}$ of the table acts on $y_{btc}$, through the factor in front of it, and on no other
 # channel:
 #
 # $$\frac{\partial y_{btc}}{\partial W_{vc}} = \mathrm{onehot}_{btv} .$$
@@ -207,28 +207,28 @@ plt.show()
 #      + \frac{\partial\,\mathrm{loss}}{\partial W^{\mathrm{out}}}\cdot 1
 #      = dW^{\mathrm{in}} + dW^{\mathrm{out}} .$$
 #
-# **The shares add up.** They are of very different kinds. $dW^{\mathrm{in}}$ is zero but for the few tokens in the
-# texts. $dW^{\mathrm{out}}$ is zero in no row: every token has a logit at every place, and one that is a little too
-# high even for a token that nobody mentioned. Keep that in mind, we meet it again in section 6.
+# **The shares add up.** They are of very different kinds. $dW^{\mathrm{in}}$ is zero except for the few tokens in the
+# texts. $dW^{\mathrm{out}}$ is zero in no row: every token has a logit at every place, and it is a little too high even
+# for a token that nobody mentioned. Keep that in mind; we shall meet it again in section 6.
 
 # %% [markdown] tags=["en"]
 # ## 4. The code
 #
-# First the bare formulas, from the page of the package on which the whole of GPT-2 stands without a check and without
-# a trick. What you have just derived ends in exactly these lines. A `forward` returns its result and a *cache*, what
-# `backward` will need; `rows(x)` puts all vectors of `x` below each other, as one matrix.
+# First the bare formulas, from the page of the package that has the whole of GPT-2 without checks and without tricks.
+# Your derivation ends in exactly these lines. A `forward` returns its result and a *cache*, the values that `backward`
+# will need; `rows(x)` puts all vectors of `x` below each other, as one matrix.
 
 # %%
 style.show_plain("embedding", "unembedding")
 
 # %% [markdown] tags=["en"]
-# Now the library's own, fetched while the notebook was built. It computes the same (a test holds the two equal, to
-# $10^{-12}$), and it knows more. `xp` is NumPy (or CuPy, for arrays on a graphics
-# card), and `add_rows(table, ids, rows)` does what `table[ids] += rows` looks like. Section 5 shows why that line is
-# not there. (`np.add.at`, on the page above, is the same and eight times slower.) `matmul(x, y)` is `x @ y`, with the
-# columns shared among the processor's cores. `check_ids` refuses numbers that are no tokens: NumPy would silently read
-# row $-1$ from the end of the table. `out` is a place to write the gradient to. `add_to` serves tying: the output layer
-# has written its share into an array, and `embedding_backward` adds to it.
+# Now the library's own code, fetched while the notebook was built. It computes the same (a test holds the two equal, to
+# $10^{-12}$), and it can do more. `xp` is NumPy (or CuPy, for arrays on a graphics card), and
+# `add_rows(table, ids, rows)` does what `table[ids] += rows` looks like. Section 5 shows why that line is not there.
+# (`np.add.at`, on the page above, does the same and is eight times slower.) `matmul(x, y)` is `x @ y`, with the columns
+# shared among the processor's cores. `check_ids` refuses numbers that are not tokens: NumPy would silently read row
+# $-1$ from the end of the table. `out` is a place to write the gradient to. `add_to` serves tying: the output layer has
+# written its share into an array, and `embedding_backward` adds to it.
 
 # %%
 style.show_source(embedding_forward, embedding_backward, unembedding_forward, unembedding_backward)
@@ -251,10 +251,10 @@ print("the same as products with onehot:", np.array_equal(y, onehot @ weight), e
 print(np.array_equal(dweight, onehot[0].T @ dy[0]))
 
 # %% [markdown] tags=["en"]
-# Row 2 of `dweight` is $(1, 0) + (10, 4) = (11, 4)$: it was used at the first place and at the third. Row 0 has what
-# came to the second place. Rows 1 and 3 were not used, and stay zero.
+# Row 2 of `dweight` is $(1, 0) + (10, 4) = (11, 4)$: it was used at the first place and at the third. Row 0 has the
+# gradient of the second place. Rows 1 and 3 were not used, and stay zero.
 #
-# Now both ends, with nothing between them: $x = y$. We choose as our loss a single logit, that of token 3 at the first
+# Now both ends, with nothing between them: $x = y$. As our loss we choose a single logit, that of token 3 at the first
 # place, so that its gradient is 1 there and 0 elsewhere. That place has token 2, so the loss is the dot product of rows
 # 2 and 3, $W_{20}W_{30} + W_{21}W_{31} = 2\cdot1 + 1\cdot3 = 5$. From this formula you can read the gradient: for row 2
 # it is row 3, and the other way round. The two functions, one after the other, find that too:
@@ -273,8 +273,8 @@ print("both shares\n", total, sep="")
 # ## 5. Is it right?
 #
 # **Against the definition of a derivative.** `gradient_check` nudges every input up and down by a tiny step, looks at
-# how the output changes, and compares that with what the backward pass claims. First each of the two functions, then
-# one after the other, with one table for both:
+# how the output changes, and compares that with what the backward pass claims. First each of the two functions alone,
+# then both in sequence, with one table for both:
 
 # %%
 rng = np.random.default_rng(0)
@@ -286,7 +286,7 @@ style.show_check(minigpt2.gradient_check(unembedding_forward, unembedding_backwa
 
 
 def tied_forward(weight):
-    """Embed, and score at once: the smallest tied model, without anything in between."""
+    """Embed, and score at once: the smallest tied model, with nothing in between."""
     y, bottom = embedding_forward(ids, weight)
     logits, top = unembedding_forward(y, weight)
     return logits, (bottom, top)
@@ -345,8 +345,8 @@ for name, (forward, backward) in components.items():
 
 # %% [markdown] tags=["en"]
 # And is GPT-2 tied? The recorded case `gpt2` comes from a small model of Hugging Face's own GPT-2 class. We put the
-# same parameters into ours and compare the gradient of the table, once with both shares and once with that of the
-# output layer alone:
+# same parameters into ours and compare the gradient of the table, once with both shares and once with the output
+# layer's share alone:
 
 # %%
 reference = recorded("gpt2")
@@ -378,8 +378,8 @@ for word in (" king", " brother", " will", " my", "ROMEO", "!"):
     print(f"{word!r:11}", *(f"{tokenizer.decode([j])!r:>13} {cosine[j]:.2f}" for j in near.tolist()))
 
 # %% [markdown] tags=["en"]
-# The neighbours of a kinsman are kinsmen, with few exceptions. Auxiliary verbs lie by auxiliary verbs, speakers by
-# speakers, and punctuation that ends a sentence by its like. Here are four such families in one picture. Each cell is
+# The neighbours of a kinsman are kinsmen, with few exceptions. Auxiliary verbs lie near auxiliary verbs, speakers near
+# speakers, and punctuation that ends a sentence near its like. Here are four such families in one picture. Each cell is
 # the cosine between the token of its row and that of its column.
 
 # %%
@@ -413,17 +413,17 @@ other = ~np.eye(len(chosen), dtype=bool)
 print(f"mean cosine within a family {cosine[same & other].mean():.2f}, between families {cosine[~same].mean():.2f}")
 
 # %% [markdown] tags=["en"]
-# Each block on the diagonal is a family. The network has found parts of speech, and something of their meaning, from
-# nothing but what follows what: tokens that can stand in for each other get similar vectors.
+# Each block on the diagonal is a family. The network has found parts of speech, and something of their meaning, only
+# from seeing which token follows which: tokens that can stand in for each other get similar vectors.
 #
 # Is that a lot? Two random vectors of $C$ channels have a cosine of 0 on average, and it strays from there by about
 # $1/\sqrt C$, which for 256 channels is 0.06. So families that have nothing to do with each other are about as far
-# apart as chance would put them, and members of one are much nearer.
+# apart as chance would put them, and members of the same family are much nearer.
 #
-# ### Who never had a say
+# ### Which tokens were never seen?
 #
-# Now look at all rows, and at the simplest thing that there is to say about a vector, its length (the square root of
-# the sum of its squares, its *norm*).
+# Now look at all rows, and at the simplest property of a vector, its length (the square root of the sum of its squares,
+# its *norm*).
 
 # %%
 norm = np.linalg.norm(wte, axis=1)
@@ -438,7 +438,8 @@ cosine = direction[loud] @ direction[loud].T
 print(f"smallest cosine between two of them {cosine.min():.2f}")
 
 # %% [markdown] tags=["en"]
-# The tokens on the right all have nearly the same vector. Who are they? First the characters that one can type:
+# The tokens on the right all have nearly the same vector. Which tokens are they? First the characters that one can
+# type:
 
 # %%
 typed = [chr(code) for code in range(32, 127)]
@@ -450,20 +451,20 @@ print("longer ones in the right camp:", *(piece for piece in pieces if len(piece
 
 # %% [markdown] tags=["en"]
 # The characters on the left are those that occur in the training text, which has 3 as its only digit. (It is the text
-# called "tiny Shakespeare"; nanoGPT's `data/shakespeare_char/prepare.py` counts 65 different characters in it, with
-# the end of a line.) On the right are signs that it does not contain. The odd one out is q. It does occur, but never
-# alone: the tokenizer always takes it together with the u that follows. The longer ones are pieces that the tokenizer
-# made on its way to longer words, such as IOLAN on the way to CORIOLANUS, and that then no longer occur by themselves.
-# The rest of the camp are bytes that no English text has. In short: **the right camp are the tokens that were never
-# seen in training.**
+# called "tiny Shakespeare"; nanoGPT's `data/shakespeare_char/prepare.py` counts 65 different characters in it,
+# including the newline.) On the right are signs that it does not contain. The odd one out is q. It does occur, but
+# never alone: the tokenizer always takes it together with the u that follows. The longer ones are pieces that the
+# tokenizer made on its way to longer words, such as IOLAN on the way to CORIOLANUS, and that then no longer occur by
+# themselves. The rest of the camp are bytes that no English text contains. In short: **the right camp consists of the
+# tokens that were never seen in training.**
 #
-# (This notebook does without a download, so it guesses from what it sees. With the training text you can count:
+# (This notebook downloads nothing, so it guesses from what it sees. With the training text you can count:
 # `text = minigpt2.data.load_text(["shakespeare"])` (after `import minigpt2.data`) and
 # `np.bincount(tokenizer.encode(text[: len(text) * 9 // 10]), minlength=1024)`. The tokens with a count of zero are
 # exactly this camp.)
 #
-# They still have ended up at the same place, far out. How, if the row of a token collects nothing when the token does
-# not occur?
+# And yet they have all ended up at the same place, far out. How, if the row of a token collects nothing when the token
+# does not occur?
 #
 # Because the table is tied. The output layer's share goes to every row. In notebook 2.5.8 we shall find that
 # $d\mathrm{logits}_{nv} = (p_{nv} - \mathrm{target}_{nv})/N$, where $p_{nv}$ is the probability that the model gives to
@@ -474,15 +475,15 @@ print("longer ones in the right camp:", *(piece for piece in pieces if len(piece
 #
 # Training goes against the gradient. So it moves the row of a token *towards* the vectors $x$ after which it came, and
 # *away* from all others. A token that never comes has only the first sum. It is pushed away from wherever the model is,
-# always in about the same direction, and so are all its fellows. We can watch it. One line of text, both shares, and
-# the rows of the right camp:
+# always in about the same direction, and so are all its fellows. We can watch it happen: one line of text, both shares,
+# and the rows of the right camp.
 
 # %%
 ids = np.array([tokenizer.encode("What light through yonder window breaks?\nIt is the east, and Juliet is the sun.")])
 logits, cache = model.forward(ids[:, :-1])
 loss, loss_cache = cross_entropy_forward(logits, ids[:, 1:])
 dlogits = cross_entropy_backward(1.0, loss_cache)
-dx, _ = gpt2_backward(dlogits, cache)  # dx arrives at the bottom, where the vectors came from the table
+dx, _ = gpt2_backward(dlogits, cache)  # dx at the bottom, where the vectors come from the table
 input_share = embedding_backward(dx, cache["wte"])
 _, output_share = unembedding_backward(dlogits, cache["lm_head"])
 
@@ -505,12 +506,12 @@ print(f"mean logit, left camp                    {logits[..., ~loud].mean():.1f}
 print(f"mean logit, right camp                   {logits[..., loud].mean():.1f}")
 
 # %% [markdown] tags=["en"]
-# All as the formula says. The lookup reaches the tokens of the text, the output layer every row. The steps of the
-# unseen tokens are all but parallel, and they still have something of the direction in which their rows lie already:
-# outwards. (What holds them back is weight decay, notebook 2.5.9.) The model has spent these rows on one piece of
+# All is as the formula says. The lookup reaches the tokens of the text, the output layer every row. The steps of the
+# unseen tokens are all but parallel, and they still point partly in the direction in which their rows already lie:
+# outwards. (Weight decay holds them back, see notebook 2.5.9.) The model has spent these rows on one piece of
 # knowledge, *never say this*, which shows in their logits.
 #
-# ### What tying saves
+# ### How much does tying save?
 #
 # First, parameters. How many would each of the released models have without tying?
 
@@ -525,13 +526,14 @@ for name, config in sizes.items():
     print(f"{name:12} {tied:14,} {tied + rows:14,} {rows / tied:8.0%} of the tied model")
 
 # %% [markdown] tags=["en"]
-# In the small GPT-2 nearly a third of all parameters are the table, and a second one would make the model as much
-# larger. In the largest it hardly matters any more: the table grows with $C$, the blocks with $C^2$.
+# In the small GPT-2 nearly a third of all parameters are the table, and a second one would make the model larger by as
+# much. In the largest it hardly matters any more: the table grows with $C$, the blocks with $C^2$.
 #
-# Second: does it cost anything? We train a small model with one block, tied and untied, and untied once more with fewer
-# channels, so that it has the tied model's number of parameters. The text is one that the built-in model writes for us
-# (so nothing has to be downloaded), part of which we keep for validation: the models do not train on it. The loss on it
-# is in nats, the unit of a loss that is made with the natural logarithm; a model that knows nothing has $\ln V$.
+# Second: does it cost anything? We train a small model with one block, tied and untied, and untied again with fewer
+# channels, so that it has about as many parameters as the tied model. The text is one that the built-in model writes
+# for us (so nothing has to be downloaded), part of which we keep for validation: the models do not train on it. The
+# loss on that part is in nats, the unit of a loss that uses the natural logarithm; a model that knows nothing has
+# $\ln V$.
 
 # %%
 newline = tokenizer.encode("\n")
@@ -569,16 +571,16 @@ plt.show()
 
 # %% [markdown] tags=["en"]
 # With two tables of 48 channels the model has over half as many parameters again. It learns in fewer steps, and it is
-# also the first to learn its little text by heart, at which the validation loss rises. Its best loss is hardly lower
-# than that of the tied model. And the comparison at equal parameters is a draw: two narrow tables do as well as one
-# that is wider. So here tying is a matter of thrift, nothing more. Press & Wolf found that it also lowers the loss of
-# the language models of their time (their abstract), which were recurrent networks with larger vocabularies on larger
-# texts. What our experiment does not show: it is one small text, one learning rate and one seed.
+# also the first to learn its little text by heart, whereupon the validation loss rises. Its best loss is hardly lower
+# than that of the tied model. And the comparison at equal parameters is a draw: two narrow tables do as well as a wider
+# one. So here tying is a matter of thrift, nothing more. Press & Wolf found that it also lowers the loss of the
+# language models of their time (their abstract), which were recurrent networks with larger vocabularies on larger
+# texts. Our experiment is limited: one small text, one learning rate and one seed.
 
 # %% [markdown] tags=["en"]
 # ## Questions
 #
-# 1. How many embedding vectors has GPT-2, and of which dimension? *Hint: section 1.*
+# 1. How many embedding vectors does GPT-2 have, and of what dimension? *Hint: section 1.*
 # 2. In the example by hand, let the text be 2 2 2 and `dy` all ones. Write down `dweight` before you run it, and what
 #    `dweight[ids] += dy` would give. *Hint: how often is each row written?*
 # 3. In a tied model without any block, as in section 5, the token whose own logit is largest tends to be the token
@@ -587,7 +589,7 @@ plt.show()
 #    lookup table, and where in that of the output layer? *Hint: which share does each get? Mind weight decay, too.* You
 #    can try it with `train`, if you let it return the model: the text written by the built-in model has no digits but 3
 #    either.
-# 5. The left camp has two humps, one on each side of a norm of 0.9. Which tokens make the one, and which the other?
+# 5. The left camp has two humps, one on each side of a norm of 0.9. Which tokens make up the one, and which the other?
 #    *Hint: print `repr(tokenizer.decode([i]))` of some tokens of each, and look at their first character.*
 # 6. The picture of the families was drawn with `wte`, which serves at both ends. Which of the two do you think taught
 #    it that " will" and " shall" are alike? *Hint: think of an untied model, and look at both of its tables.*

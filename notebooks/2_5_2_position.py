@@ -1,17 +1,17 @@
 # %% [markdown] tags=["en"]
 # # 2.5.2 位置编码 · Positional encoding
 #
-# "The dog bites the man" and "the man bites the dog" are made of the same words. Only their order tells who needs a
+# "The dog bites the man" and "the man bites the dog" are made of the same words. Only their order tells us who needs a
 # bandage. You would think that a machine that reads a text from left to right cannot miss the order. But GPT-2 does not
 # read from left to right. It looks at all tokens at once, by attention, and attention sees a *set*, in which it can
-# count but not tell what comes first. This notebook shows that, shows the remedy, which is a single addition, and then
-# asks what a trained model has made of it.
+# count but cannot tell which token comes first. This notebook shows that, shows the remedy, which is a single addition,
+# and then asks what a trained model has made of it.
 #
 # You need Python, NumPy, sine and cosine from school, and these words:
 #
 # - A **token** is a piece of text. Inside the model it is represented by a **vector** of $C$ numbers, its *channels*.
-#   The model works on $B$ texts of $T$ tokens at once, on arrays of shape `(B, T, C)`. Where the first vectors come
-#   from is the subject of notebook 2.5.1.
+#   The model works on $B$ texts of $T$ tokens at once, on arrays of shape `(B, T, C)`. Notebook 2.5.1 explains where
+#   the first vectors come from.
 # - The **position** of a token is its number in the text, counted from 0. A model has room for $P$ positions.
 # - **Attention** (notebook 2.5.3) gives each token a weighted mean of the vectors of the tokens that it may see; the
 #   weights depend on the vectors. In GPT-2 a token sees itself and those before it. This rule is called the *causal
@@ -40,19 +40,19 @@ from minigpt2.reference import CASES, TINY, recorded, relative_error
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
 # The document's entry says that positional encoding is a way to encode the embedding vectors by their position. It does
 # not say which way, and there are two famous ones:
 #
-# | name | where a position's vector comes from | source |
+# | name | origin of a position's vector | source |
 # |---|---|---|
 # | sinusoidal | computed, from sines and cosines | Vaswani et al. 2017, section 3.5 |
 # | learned | a table of parameters, trained like all others | **GPT-2**: Radford et al. 2018, section 4.1 and eq. 2 |
 #
-# In both cases the vector is *added* to the token's. (The source for GPT-2 is the paper on GPT-1; that of 2019 says
-# that the model largely follows it.) The parameters of the small model that comes with this package show the table. It
-# is called `wpe`, for *word position embedding*:
+# In both cases the vector is *added* to the token's. (The source for GPT-2 is the paper on GPT-1; the paper of 2019
+# says that the model largely follows GPT-1.) The parameters of the small model that comes with this package show the
+# table. It is called `wpe`, for *word position embedding*:
 
 # %%
 model = minigpt2.GPT2.from_pretrained("shakespeare", dtype="float64")
@@ -67,7 +67,7 @@ for name, table in {"learned": wpe, "sinusoidal": computed}.items():
 
 # %% [markdown] tags=["en"]
 # Had somebody filled the table with sines and cosines, all its vectors would be of the same length. (You can prove it:
-# $\sin^2+\cos^2=1$.) These differ by far. They were learned.
+# $\sin^2+\cos^2=1$.) These differ widely. They were learned.
 #
 # A learned table has an end. For a token past the last row there is nothing to add, and the model says so:
 
@@ -80,8 +80,8 @@ except ValueError as error:
 # %% [markdown] tags=["en"]
 # ### Without positions
 #
-# Is it true that attention sees a set? We take an attention layer with random parameters and no mask, give it six
-# random vectors, and the same vectors in another order.
+# Is it true that attention sees a set? We take an attention layer with random parameters and no mask, and give it six
+# random vectors, then the same vectors in another order.
 
 # %%
 rng = np.random.default_rng(0)
@@ -100,8 +100,8 @@ style.show_agreement("shuffled input gives shuffled output", relative_error(y_sh
 # stack of such blocks has the same blindness.
 #
 # With the causal mask it is a little better, and this little is worth understanding. We let the built-in model read two
-# lines that have the same tokens in another order and end with the same one. Then we compare the vector of this last
-# token, after each block: first with the positions, then with a table of zeros in their place.
+# lines that have the same tokens in a different order and end with the same token. Then we compare the vector of this
+# last token after each block: first with the positions, then with a table of zeros in their place.
 
 # %%
 lines = [" my lord doth love the king, and", " the king doth love my lord, and"]
@@ -110,7 +110,7 @@ print("same tokens:", sorted(ids[0, :-1]) == sorted(ids[1, :-1]), "   same last 
 
 
 def differences(model, ids):
-    """How far the last token's vectors of two texts are apart after each block, relative to their size."""
+    """How far apart the last token's vectors of two texts are after each block, relative to their size."""
     activations = minigpt2.trace(model, ids)
     last = [activations[f"h.{i}.resid_post"][:, -1] for i in range(model.config.n_layer)]
     return [np.linalg.norm(one - two) / np.linalg.norm(one) for one, two in last]
@@ -124,11 +124,11 @@ print("without                ", *(f"{d:5.2f}" for d in differences(blind, ids))
 
 # %% [markdown] tags=["en"]
 # Without positions, one block cannot tell the two lines apart: the last token sees the same set of vectors, and takes
-# the same mean. The *second* block can. For in the first one every token looked back, and what it found there depends
-# on who stood before it. " love" after " my lord" and " love" after " the king" have become different vectors, and so
-# the last token now sees a different set. The mask itself lets some order leak in. (Haviv et al. 2022, "Transformer
+# the same mean. The *second* block can. In the first one every token looked back, and what it found there depends on
+# the tokens before it. " love" after " my lord" and " love" after " the king" have become different vectors, and so the
+# last token now sees a different set. The mask itself lets some order leak in. (Haviv et al. 2022, "Transformer
 # Language Models without Positional Encodings Still Learn Positional Information", train models that live on that
-# alone.) Section 6 asks whether it is enough. (That the lower numbers become larger than the upper ones is no merit.
+# alone.) Section 6 asks whether it is enough. (It is no merit that the lower numbers become larger than the upper ones.
 # The built-in model was trained with positions, and without them it is not itself.)
 
 # %% [markdown] tags=["en"]
@@ -138,9 +138,9 @@ print("without                ", *(f"{d:5.2f}" for d in differences(blind, ids))
 # there. From then on "dog, as word 1" and "dog, as word 4" are different vectors, and attention can tell them apart.
 #
 # What should the stamp look like? The numbers 0, 1, 2, ... would grow without limit. The sinusoidal answer is a **row
-# of clocks**. Each has one hand; the first goes fast, each next one slower. A single fast clock cannot tell position 3
-# from position 9, when its hand has come round to nearly the same place. All of them together can, as hours, minutes
-# and seconds do. The sine and the cosine of a hand's angle are two channels.
+# of clocks**. Each has one hand; the first goes fast, and each one after it slower. A single fast clock cannot tell
+# position 3 from position 9, when its hand has come round to nearly the same place. All of them together can, as hours,
+# minutes and seconds do. The sine and the cosine of a hand's angle are two channels.
 
 # %%
 shown = [0, 1, 2, 3, 6, 9, 20, 50, 100, 200]
@@ -164,8 +164,8 @@ plt.show()
 
 # %% [markdown] tags=["en"]
 # Read a column from top to bottom: that is the stamp of its position. The upper clock distinguishes neighbours, the
-# lower ones distant places. The *learned* answer is simpler still: begin with random vectors, and let training find
-# out. Section 6 looks at what it found.
+# lower ones distant places. The *learned* answer is simpler still: begin with random vectors, and let training find the
+# right ones. Section 6 looks at the result.
 
 # %% [markdown] tags=["en"]
 # ## 3. The mathematics
@@ -178,7 +178,7 @@ plt.show()
 # | $x$ | `x` | `(B, T, C)` | the tokens' vectors |
 # | $W$ | `weight` | `(P, C)` | a row for each position |
 # | $\mathrm{start}$ | `start` | one number | the position of the first token: 0, unless earlier ones are remembered |
-# | $y$ | `y` | `(B, T, C)` | what the first block gets |
+# | $y$ | `y` | `(B, T, C)` | input of the first block |
 #
 # ### Forward
 #
@@ -191,12 +191,12 @@ plt.show()
 # **Step 1: $dx$.** If $x_{btc}$ grows by a tiny $h$, so does $y_{btc}$. The derivative is 1, and $dx = dy$.
 #
 # **Step 2: $dW$.** If $W_{pc}$ grows by $h$, then $y_{btc}$ grows by $h$ in *every* text $b$, at the place with
-# $\mathrm{start}+t = p$. The chain rule adds up over all that it acts on:
+# $\mathrm{start}+t = p$. The chain rule adds up over everything that it acts on:
 #
 # $$dW_{\mathrm{start}+t,\,c} = \sum_b dy_{btc}, \qquad dW_{pc} = 0 \text{ for the positions that were not used.}$$
 #
 # Compare that with the embedding of tokens: there a row collects wherever its token occurs, here wherever its position
-# does, and that is once in each text. A consequence that matters: **the rows past the length of the training texts
+# occurs, and that is once in each text. An important consequence: **the rows past the length of the training texts
 # never learn anything.**
 #
 # ### The sinusoidal table
@@ -206,18 +206,17 @@ plt.show()
 #
 # $$W_{p,2i} = \sin(p\,\omega_i), \qquad W_{p,2i+1} = \cos(p\,\omega_i) .$$
 #
-# The speeds fall from $1$ to about $1/10000$, each by the same factor from the one before. Why sines *and* cosines? For
-# two reasons, both from the addition theorems of school.
+# The speeds fall from $1$ to about $1/10000$, each lower than the one before by the same factor. Why sines *and*
+# cosines? For two reasons, both from the addition theorems learned at school.
 #
-# **Steps are rotations.** Going on by $k$ positions turns every hand by a fixed angle $k\,\omega_i$, wherever it
-# stands:
+# **Steps are rotations.** A step of $k$ positions turns every hand by a fixed angle $k\,\omega_i$, wherever it stands:
 #
 # $$\begin{pmatrix}\sin((p+k)\,\omega_i)\\ \cos((p+k)\,\omega_i)\end{pmatrix}
 #   = \begin{pmatrix}\cos k\omega_i & \sin k\omega_i\\ -\sin k\omega_i & \cos k\omega_i\end{pmatrix}
 #     \begin{pmatrix}\sin p\,\omega_i\\ \cos p\,\omega_i\end{pmatrix}.$$
 #
-# The matrix does not contain $p$. So "the token three places back" is the same linear map everywhere, and linear maps
-# are what attention learns. (That is the reason which Vaswani et al. give, section 3.5.)
+# The matrix does not contain $p$. So "the token three places back" is the same linear map everywhere, and attention
+# learns linear maps. (That is the reason given by Vaswani et al., section 3.5.)
 #
 # **Similarity depends on distance only.** The dot product of two positions' vectors, with
 # $\sin a\sin b + \cos a\cos b = \cos(a-b)$, is
@@ -230,15 +229,15 @@ plt.show()
 # %% [markdown] tags=["en"]
 # ## 4. The code
 #
-# First the bare formula and its gradient, from the page of the package on which the whole of GPT-2 stands:
+# First the bare formula and its gradient, from the page of the package that has the whole of GPT-2:
 
 # %%
 style.show_plain("position")
 
 # %% [markdown] tags=["en"]
-# Now the library's own, fetched while the notebook was built. It does the same, and refuses a text that is longer than
-# the table, where the page above would fail with a message about shapes. It can write the gradient into an array that
-# is there already (`out`), so that all gradients of a model lie in one row of memory, which the optimizer likes. `xp`
+# Now the library's own code, fetched while the notebook was built. It does the same, and refuses a text that is longer
+# than the table, where the page above would fail with a message about shapes. It can write the gradient into an
+# existing array (`out`), so that all gradients of a model lie in one stretch of memory, which suits the optimizer. `xp`
 # is NumPy (or CuPy, for arrays on a graphics card).
 
 # %%
@@ -290,13 +289,13 @@ inputs = {"x": rng.normal(size=(2, 3, 4)), "weight": rng.normal(size=(6, 4)), "s
 style.show_check(minigpt2.gradient_check(position_forward, position_backward, inputs))
 
 # %% [markdown] tags=["en"]
-# A check that cannot fail is worth nothing. A mistake that one makes easily is to forget `start`, since in training it
-# is always 0. Then the right numbers come to the wrong rows:
+# A check that cannot fail is worth nothing. An easy mistake is to forget `start`, since in training it is always 0.
+# Then the right numbers end up in the wrong rows:
 
 
 # %%
 def forgetful_backward(dy, cache):
-    """The backward pass by someone for whom every text begins at position 0."""
+    """The backward pass by someone who believes that every text begins at position 0."""
     return position_backward(dy, cache | {"start": 0})
 
 
@@ -308,8 +307,8 @@ style.show_check(minigpt2.gradient_check(position_forward, forgetful_backward, i
 #
 # **Against another implementation.** The package carries values that PyTorch computed, recorded once, in 64-bit
 # floating point, where rounding errors are about $10^{-16}$. The error is the largest difference, relative to the
-# largest value. And is it *this* that a GPT-2 does? The recorded case `gpt2` comes from Hugging Face's own class; we
-# look at the gradient of its position table.
+# largest value. And does a GPT-2 do *this*? The recorded case `gpt2` comes from Hugging Face's own class; we look at
+# the gradient of its position table.
 
 # %%
 reference = recorded("position")
@@ -335,8 +334,8 @@ print(f"tokens in a text: {ids.shape[1]}; rows of wpe with a gradient: {taught} 
 #
 # ### At first sight
 #
-# Above, the two tables themselves; of each channel only the ups and downs are shown, without its mean over the
-# positions. Below, how similar the positions are to each other, by the *cosine* of the angle between their vectors: 1
+# Above are the two tables themselves; each channel is shown without its mean over the positions, only with its ups and
+# downs. Below is the similarity of the positions to each other, by the *cosine* of the angle between their vectors: 1
 # if they point the same way, 0 or less if they have nothing in common.
 
 # %%
@@ -365,13 +364,13 @@ print("mean cosine, learned ", *(f"{np.diag(cosine, k).mean():5.2f}" for k in (1
 
 # %% [markdown] tags=["en"]
 # Nobody told the model that position 7 lies between 6 and 8. Its table began as random numbers, in which all positions
-# are equally foreign to each other. And yet the picture at the lower right shows it: a broad band along the diagonal.
+# are equally unlike each other. And yet the picture at the lower right shows it: a broad band along the diagonal.
 # Neighbours have become similar, distant positions dissimilar. Order has been *found* in the text.
 #
 # Two differences from the sinusoidal table strike the eye. The sinusoidal band is the same everywhere, as the
-# mathematics promised, and sharp at the diagonal. The learned band is of many widths, and it is blurred: a position is
-# almost as similar to the one sixteen places away as to its next neighbour (see the numbers). Only the thin dark line
-# says that each row has something that is its own alone.
+# mathematics promised, and sharp at the diagonal. The learned band varies in width, and it is blurred: a position is
+# almost as similar to the one sixteen places away as to its nearest neighbour (see the numbers). Only the thin dark
+# line says that each row has something that belongs to it alone.
 #
 # ### Are they waves?
 #
@@ -379,9 +378,9 @@ print("mean cosine, learned ", *(f"{np.diag(cosine, k).mean():5.2f}" for k in (1
 #
 # - *Principal components*: the few directions in which the rows differ most. We look for them with `np.linalg.svd` and
 #   plot how far each position lies along the first three.
-# - *Frequencies*: we take each channel as a curve over the positions, and ask which share of its ups and downs are
-#   waves that fit once, twice, three times, ... into the 256 positions (`np.fft.rfft`). For comparison, the table of a
-#   new, untrained model.
+# - *Frequencies*: we take each channel as a curve over the positions, and ask what share of its ups and downs are waves
+#   that fit once, twice, three times, ... into the 256 positions (`np.fft.rfft`). For comparison we do the same with
+#   the table of a new, untrained model.
 
 # %%
 ups_and_downs = wpe - wpe.mean(axis=0)
@@ -415,22 +414,22 @@ for name, shares in waves.items():
 
 # %% [markdown] tags=["en"]
 # On the left, the first component is almost a straight line: *how far along am I?* It alone makes up more than half of
-# all differences. The second is a bow, high at both ends: *how near to the edge?* The third is the first few positions,
-# where a text has little to look back on. Nobody asked for these. (The very last row steps out of line. It is the only
-# one that no later token ever looks back at. Whether that is the reason, the picture cannot tell.)
+# all differences. The second is a bow, high at both ends: *how near to the edge?* The third stands for the first few
+# positions, where a text has little to look back on. Nobody asked for these. (The very last row steps out of line. It
+# is the only one that no later token ever looks back at. The picture cannot tell whether that is the reason.)
 #
 # On the right, the learned table is dominated by slow waves, as the sinusoidal one is, while all frequencies are
 # equally strong in the table that it began with. The fastest clock of the sinusoidal table makes $256/2\pi\approx 41$
-# waves, and there it ends. The learned table has kept an even layer of ups and downs as fast as they can be, the grain
-# in the picture above. So, are they waves? *Slow curves, with grain on them* is the better answer. That learned
-# positions are smooth is no law, either: another model, trained on another text or for a shorter time, may have others.
+# waves, and there the curve ends. The learned table has kept an even layer of the fastest possible ups and downs, the
+# grain in the picture above. So, are they waves? *Slow curves, with grain on them* is the better answer. Nor is it a
+# law that learned positions are smooth: another model, trained on another text or for a shorter time, may have others.
 
 # %% [markdown] tags=["en"]
 # ### Does the model use them?
 #
-# Let us take them away. The built-in model reads a sonnet (Shakespeare's eighteenth, which is not a play and so nothing
-# that it has seen), each time with another table in place of its own. The last four lines move the text: its first
-# token stands at position 1, 8, 32 or 55, and every distance between tokens stays what it was.
+# Let us take them away. The built-in model reads a sonnet (Shakespeare's eighteenth, which is not from a play and so is
+# new to the model), each time with another table in place of its own. The last four lines move the text: its first
+# token is at position 1, 8, 32 or 55, and every distance between tokens stays the same.
 
 # %%
 SONNET = """Shall I compare thee to a summer's day?
@@ -463,25 +462,25 @@ for name, rows in variants.items():
 wpe[...] = original
 
 # %% [markdown] tags=["en"]
-# Without a table the loss rises a good deal, and if the text runs backwards for the model, still more. So it does use
-# its positions. But moving the whole text costs little. What the model has learned is mostly about *distance*, though
-# nothing in the formula forces it to. The data do: in training, windows of text begin anywhere, so no place is special,
-# except that the first ones have little to look back on.
+# Without a table the loss rises a good deal, and if the text runs backwards for the model, it rises still more. So the
+# model does use its positions. But moving the whole text costs little. The model has mostly learned about *distance*,
+# though nothing in the formula forces it to. The data do: in training, windows of text begin anywhere, so no place is
+# special, except that the first ones have little to look back on.
 #
 # ### Learned, sinusoidal, or none?
 #
 # A small task that is all about order: *name the digit that stood three places ago*. The text is random digits, so
-# nothing else can help. Models with one block see 16 digits at a time. One has learned positions, one sinusoidal ones,
-# one none, and we add one without positions that has two blocks.
+# nothing else can help. Models with one block see 16 digits at a time. One model has learned positions, one has
+# sinusoidal ones, one has none, and we add a model without positions that has two blocks.
 #
-# How well can a model do that sees only a *set*? It knows which digits came before and how often, but not in which
+# How well can a model do if it sees only a *set*? It knows which digits came before and how often, but not in what
 # order. The best that it can do is to guess in proportion: if 7 makes up a quarter of them, say 7 with probability a
 # quarter. The thin black line is the loss of that guess.
 
 
 # %%
 def batch(rng, B=32, T=16):
-    """ids, targets (B, T): random digits, and for each the one three places before it; -100 where there is none."""
+    """ids, targets (B, T): random digits, and for each the one three places earlier; -100 where there is none."""
     digits = rng.integers(0, 10, (B, T))
     targets = np.full((B, T), -100)
     targets[:, 3:] = digits[:, :-3]
@@ -542,23 +541,24 @@ right.text(23.5, 0.2, "never trained on", color="0.4", ha="center")
 plt.show()
 
 # %% [markdown] tags=["en"]
-# On the left: with either kind of positions one block learns the task in a few hundred steps. Without, it stays above
-# the line of the best guess from a set, for ever: it is blind to order. The two blocks without positions pass below
-# that line. That is the leak of the causal mask from section 1 at work. It is slow, and a poor substitute.
+# On the left: with either kind of positions one block learns the task in a few hundred steps. Without them, it stays
+# above the line of the best guess from a set, for ever: it is blind to order. The two blocks without positions pass
+# below that line. That is the leak of the causal mask from section 1 at work. It is slow, and a poor substitute.
 #
-# On the right, the same models read texts twice as long. Up to position 15 all is well with the two that have learned.
-# From 16 on, **both fail**, and are soon worse than a model that knows nothing, which has $\ln 10 \approx 2.3$. That
-# the learned table fails must be so: these rows of it were never used, and are as random as in the beginning. But the
-# sinusoidal one has a right vector for every position. Still the network has never seen those vectors, and what it does
-# with them is anybody's guess. Vaswani et al. hoped that it might cope with longer texts (section 3.5). Here it goes
-# wrong within a few places, the learned table at once.
+# On the right, the same models read texts twice as long. Up to position 15 all is well with the two that have learned
+# the task. From 16 on, **both fail**, and are soon worse than a model that knows nothing, which has
+# $\ln 10 \approx 2.3$. The learned table is bound to fail: these rows of it were never used, and are as random as at
+# the beginning. But the sinusoidal one has a correct vector for every position. Still, the network has never seen those
+# vectors, and what it does with them is anybody's guess. Vaswani et al. hoped that the sinusoidal table might cope with
+# longer texts (section 3.5). Here it goes wrong within a few places, the learned table at once.
 #
-# What this experiment does not show: it is one small task, one learning rate and one seed, and 16 positions are few.
+# The experiment is limited: it is one small task, one learning rate and one seed, and 16 positions are few.
 
 # %% [markdown] tags=["en"]
 # ## Questions
 #
-# 1. Which positions has a text of 10 tokens, and which rows of `wpe` get a gradient from it? *Hint: section 3, step 2.*
+# 1. Which positions does a text of 10 tokens have, and which rows of `wpe` get a gradient from it? *Hint: section 3,
+#    step 2.*
 # 2. Why are the texts of a batch summed in $dW$ and not averaged? Where in the model is the mean taken?
 #    *Hint: notebook 2.5.8, or the docstring of `cross_entropy_forward`.*
 # 3. Show that the clocks' cosine similarity, $\frac{2}{C}\sum_i\cos(k\omega_i)$, is 1 for $k = 0$ only. Then look at
@@ -567,6 +567,6 @@ plt.show()
 # 4. Replace the task by the Fibonacci numbers modulo 10 of notebook 2.5.5. Can one block without positions learn it?
 #    Predict first, then try. *Hint: the order of the digits of such a text is not random. What does the set of them
 #    tell you, if you also know the last one?*
-# 5. The training of the built-in model began with seed 1337. So `minigpt2.GPT2(model.config, seed=1337)` is what it was
+# 5. The training of the built-in model began with seed 1337. So `minigpt2.GPT2(model.config, seed=1337)` is the model
 #    before its first step. How much of that `wpe` is still in the trained one? *Hint: `np.corrcoef` of the two tables,
-#    and of one with a table of another seed.*
+#    and of one of them with a table of another seed.*

@@ -39,17 +39,17 @@ from minigpt2.reference import CASES, recorded, relative_error
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
 # The document's entry is short: the component is multi-head self-attention, and it lets the model attend to several
 # positions at the same time. That is true. It leaves out the half that makes GPT-2 a GPT: *which* positions. In GPT-2 a
 # token attends to itself and to the tokens **before** it, never to a later one. This is called **causal** attention
 # (Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training", section 3.1, take the *decoder*
 # of the Transformer, whose attention is masked in this way: Vaswani et al. 2017, section 3.2.3). BERT, which the
-# document names in one breath with GPT-2, has the same attention without that restriction.
+# document names in the same breath as GPT-2, has the same attention without that restriction.
 #
-# We need not believe it. If later tokens cannot be seen, then changing the last token of a text cannot change any
-# logit before it. `causal=False` runs the same parameters with BERT's kind of attention:
+# We need not take this on trust. If later tokens cannot be seen, then changing the last token of a text cannot change
+# any logit before it. `causal=False` runs the same parameters with BERT's kind of attention:
 
 # %%
 model = minigpt2.GPT2.from_pretrained("shakespeare", dtype="float64")
@@ -64,32 +64,32 @@ for causal in (True, False):
     print(f"causal={causal!s:5}  largest change of an earlier logit: {'none' if effect < 1e-12 else f'{effect:.1f}'}")
 
 # %% [markdown] tags=["en"]
-# With causal attention the earlier logits do not notice. What would go wrong without it is the first experiment of
-# section 6.
+# With causal attention the earlier logits do not notice. The first experiment of section 6 shows what would go wrong
+# without it.
 
 # %% [markdown] tags=["en"]
 # ## 2. The idea
 #
-# Think of a meeting. Everybody at the table holds three cards, and writes all three from what he or she knows:
+# Think of a meeting. Everybody at the table holds three cards, and writes all three from their own knowledge:
 #
 # - the **query**, a question to the others: *is there a noun in the plural?*
-# - the **key**, what one can be asked about: *I am a noun in the plural.*
-# - the **value**, what one says if asked: *I am about kings.*
+# - the **key**, a subject to be asked about: *I am a noun in the plural.*
+# - the **value**, the answer if asked: *I am about kings.*
 #
 # A query and a key are vectors of the same length, and how well they fit is their *dot product*: the sum of the
-# products of their channels, large where they point the same way. So everyone compares his query with all the keys,
-# gets a number from each, a **score**, and turns the scores into shares that add up to 1, by the **softmax**. What he
-# takes home is the mean of all the values, weighted with these shares.
+# products of their channels, large where they point the same way. So everyone compares their query with all the keys,
+# gets a number from each, a **score**, and turns the scores into shares that add up to 1, by the **softmax**. Everyone
+# takes home the mean of all the values, weighted with these shares.
 #
-# That is all. Nobody decides who listens to whom: it follows from the cards, and *how to write cards* is what is
-# learned. Because the questions come from the same tokens as the answers, it is called **self**-attention.
+# That is all. Nobody decides who listens to whom: it follows from the cards, and the thing that is learned is *how to
+# write cards*. Because the questions come from the same tokens as the answers, it is called **self**-attention.
 #
 # One mean is a blurred picture, so the meeting is held several times in parallel, about different questions. Each of
 # these is called a **head**. Now the document's sentence has its full meaning: one softmax is one weighting, and
 # several heads let a token attend to several positions for several reasons at once.
 #
 # The picture shows one head and one query, that of the last token. The numbers are those of the model, for a block and
-# a head that section 6 will choose. The thicker an arrow, the larger the share, which stands below its key.
+# a head that section 6 will choose. The thicker an arrow, the larger the share, which is written below its key.
 
 # %%
 BLOCK, HEAD = 3, 0
@@ -130,7 +130,7 @@ plt.show()
 # | $H$, $D$ | `n_head`, `D` | | number of heads, and channels of each: $D = C / H$ |
 # | $W_\mathrm{attn}$, $b_\mathrm{attn}$ | `c_attn` | `(C, 3C)`, `(3C,)` | parameters that write the three cards |
 # | $q$, $k$, $v$ | `q`, `k`, `v` | `(B, H, T, D)` | queries, keys, values |
-# | $\mathrm{scores}$ | `p`, later overwritten | `(B, H, T, T)` | a row for each query, a column for each key |
+# | $\mathrm{scores}$ | `scores`, later overwritten | `(B, H, T, T)` | a row for each query, a column for each key |
 # | $\mathrm{probs}$ | `probs` | `(B, H, T, T)` | the shares; each row adds up to 1 |
 # | $\mathrm{heads}$ | `heads` | `(B, T, C)` | the results of all heads, side by side |
 # | $W_\mathrm{proj}$, $b_\mathrm{proj}$ | `c_proj` | `(C, C)`, `(C,)` | parameters that mix the heads |
@@ -152,12 +152,12 @@ plt.show()
 #
 # **Step 3: the mask.** Where the key comes after the query, $j > i$, the score becomes $-\infty$.
 #
-# **Step 4: the softmax**, row by row. Since $e^{-\infty} = 0$, what is masked gets exactly nothing:
+# **Step 4: the softmax**, row by row. Since $e^{-\infty} = 0$, a masked key gets exactly nothing:
 #
 # $$\mathrm{probs}_{ij} = \frac{e^{\mathrm{scores}_{ij}}}{\sum_s e^{\mathrm{scores}_{is}}}.$$
 #
 # (The code first subtracts the largest score of the row from all of them. The factor $e^{-\max}$ appears above and
-# below the line and cancels, and no exponential can overflow.)
+# below the fraction bar and cancels, and no exponential can overflow.)
 #
 # **Step 5: the weighted mean, and the way out.** The results of the heads are put side by side again:
 #
@@ -182,7 +182,7 @@ plt.show()
 #
 # ### Backward: the matrix product
 #
-# Steps 2 and 5 are products of matrices, so we need this once and for all. Let $z = a\,b$, that is
+# Steps 2 and 5 are products of matrices, so we derive their gradient once and for all. Let $z = a\,b$, that is
 # $z_{ij} = \sum_m a_{im}\,b_{mj}$. If the element $a_{im}$ grows by a tiny $h$, then $z_{ij}$ grows by $h\,b_{mj}$, for
 # every $j$, and no other row of $z$ changes. The chain rule sums over everything that changes:
 #
@@ -194,7 +194,7 @@ plt.show()
 #
 # ### Backward: the softmax
 #
-# Take one row, leave its index out, and call its shares $p$: $p_s = e^{\mathrm{scores}_s} / Z$ with
+# Take one row, omit its index, and call its shares $p$: $p_s = e^{\mathrm{scores}_s} / Z$ with
 # $Z = \sum_s e^{\mathrm{scores}_s}$. The score $j$ acts on $p_s$ twice, in the numerator if $s = j$, and always in $Z$,
 # whose derivative is $\partial Z/\partial\,\mathrm{scores}_j = e^{\mathrm{scores}_j}$. Write $\delta_{sj}$ for 1 if
 # $s = j$ and 0 otherwise. The quotient rule gives
@@ -208,10 +208,9 @@ plt.show()
 # $$d\mathrm{scores}_j = \sum_s dp_s\;p_s\,(\delta_{sj} - p_j) = p_j\,\Bigl(dp_j - \sum_s dp_s\,p_s\Bigr) .$$
 #
 # In words: **a score should change as far as its key does better or worse than the mean of the row, and in proportion
-# to the share that it has.** Two things follow. What has no share gets no gradient, so the mask takes care of itself on
-# the way back. And the row adds up to zero:
-# $\sum_j d\mathrm{scores}_j = \sum_j p_j dp_j - \bigl(\sum_j p_j\bigr)\sum_s dp_s p_s = 0$. It could not be otherwise,
-# since raising all scores of a row alike changes nothing.
+# to its share.** Two things follow. A key without a share gets no gradient, so the mask takes care of itself on the way
+# back. And the row adds up to zero: $\sum_j d\mathrm{scores}_j = \sum_j p_j dp_j - \bigl(\sum_j p_j\bigr)\sum_s dp_s
+# p_s = 0$. It could not be otherwise, since raising all scores of a row alike changes nothing.
 #
 # ### Backward: all of it
 #
@@ -241,29 +240,29 @@ plt.show()
 #
 # $$\frac{q_i\cdot(k_j + b)}{\sqrt D} = \frac{q_i\cdot k_j}{\sqrt D} + \frac{q_i\cdot b}{\sqrt D},$$
 #
-# and the second term is the same for all $j$. All scores of the row move alike, and the softmax does not notice. So
-# **the key's bias has no effect at all, and its gradient is zero.** The formulas agree: that gradient is the sum of
-# $dk$ over the tokens, and $\sum_j dk_j = \sum_i\bigl(\sum_j d\mathrm{scores}_{ij}\bigr)\,q_i/\sqrt D$, where each
-# bracket is the sum of a row, which is zero. GPT-2 has the parameter all the same; a third of `c_attn.bias` idles.
+# and the second term is the same for all $j$. All scores of the row shift by the same amount, and the softmax does not
+# notice. So **the key's bias has no effect at all, and its gradient is zero.** The formulas agree: that gradient is the
+# sum of $dk$ over the tokens, and $\sum_j dk_j = \sum_i\bigl(\sum_j d\mathrm{scores}_{ij}\bigr)\,q_i/\sqrt D$, where
+# each bracket is the sum of a row, which is zero. GPT-2 has the parameter nevertheless; a third of `c_attn.bias` idles.
 
 # %% [markdown] tags=["en"]
 # ## 4. The code
 #
-# First the bare formulas, from the page of the package on which the whole of GPT-2 stands. Compare them with section 3,
-# line by line. `split_heads` makes (B, H, T, D) of (B, T, C), and `merge_heads` the other way round; `named` gives the
-# two gradients of a linear layer their names.
+# First the bare formulas, from the page of the package that has the whole of GPT-2. Compare them with section 3, line
+# by line. `split_heads` turns (B, T, C) into (B, H, T, D), and `merge_heads` does the reverse; `named` gives the two
+# gradients of a linear layer their names.
 
 # %%
 style.show_plain("softmax", "attention")
 
 # %% [markdown] tags=["en"]
-# Now the library's own, fetched while the notebook was built. It computes the same, in pieces that fit into the
+# Now the library's own code, fetched while the notebook was built. It computes the same, in pieces that fit into the
 # processor's cache. A long text is worked through in blocks of 128 queries, so that no time is spent on keys that the
 # mask would remove anyway, and `in_parallel` hands a few heads at a time to the processor's cores: read `queries`,
 # `keys` and `pairs`, the places of a block, as "all", and `S`, the number of keys, as `T`. `future` is the causal mask:
-# zeros on and below the diagonal, $-\infty$ above. Two arguments have their turn later: `dropout`, to which the
-# variable `mask` belongs, in notebook 2.5.6, and `past` at the end of this one; without `keep` the probabilities are
-# forgotten. `xp` is NumPy (or CuPy, for arrays on a graphics card).
+# zeros on and below the diagonal, $-\infty$ above. Two arguments are explained later: `dropout`, to which the variable
+# `mask` belongs, in notebook 2.5.6, and `past` at the end of this one; without `keep` the probabilities are not kept.
+# `xp` is NumPy (or CuPy, for arrays on a graphics card).
 #
 # What does the difference buy? On two cores of an Intel Xeon, for 512 tokens of GPT-2, forward and backward together,
 # the page above takes 1.3 times as long (`python tests/benchmarks page-attention`).
@@ -272,8 +271,7 @@ style.show_plain("softmax", "attention")
 style.show_source(attention_forward, attention_backward)
 
 # %% [markdown] tags=["en"]
-# The softmax is in a file of its own. It may write over the scores (`out`), and it lets a matrix
-# product do its sum.
+# The softmax has its own file. It may write over the scores (`out`), and it lets a matrix product do its sum.
 
 # %%
 style.show_source(softmax_forward, softmax_backward)
@@ -281,9 +279,9 @@ style.show_source(softmax_forward, softmax_backward)
 # %% [markdown] tags=["en"]
 # ### By hand
 #
-# Three tokens, one channel, one head. Then $D = 1$ and its root is 1. We choose the parameters so that everybody asks
-# the same question, $q = 1$, the key is $k = x \ln 2$, and the value is $v = x$ itself. Only the third output matters
-# to the loss, $dy = (0, 0, 1)$. Take a pencil.
+# Take three tokens, one channel, one head. Then $D = 1$ and its root is 1. We choose the parameters so that everybody
+# asks the same question, $q = 1$, the key is $k = x \ln 2$, and the value is $v = x$ itself. Only the third output
+# matters to the loss, $dy = (0, 0, 1)$. Take a pencil.
 
 # %%
 x = np.array([0.0, 1, 0]).reshape(1, 3, 1)
@@ -314,8 +312,8 @@ show(dbias_of_key=grads["c_attn"]["bias"][1])
 
 # %% [markdown] tags=["en"]
 # The scores are $0$, $\ln 2$ and $0$; their exponentials are 1, 2 and 1. The first token sees only itself. The second
-# sees 1 and 2, so its shares are $1/3$ and $2/3$. The third sees all of them, $1/4$, $2/4$, $1/4$, and takes home
-# $\tfrac14\cdot 0 + \tfrac12\cdot 1 + \tfrac14\cdot 0 = \tfrac12$.
+# sees 1 and 2, so its shares are $1/3$ and $2/3$. The third sees all of them, with shares $1/4$, $2/4$, $1/4$, and
+# takes home $\tfrac14\cdot 0 + \tfrac12\cdot 1 + \tfrac14\cdot 0 = \tfrac12$.
 #
 # Backward: $d\mathrm{probs} = v = (0, 1, 0)$, and its mean, weighted with the shares, is $1/2$. The second key did
 # better than that by $1/2$ and has the share $1/2$, so $d\mathrm{scores}_2 = 1/4$. The others did worse by $1/2$
@@ -337,7 +335,7 @@ style.show_check(minigpt2.gradient_check(forward, attention_backward, inputs))
 
 # %% [markdown] tags=["en"]
 # A check that cannot fail is worth nothing. A common mistake is to differentiate the softmax as if each share depended
-# on its own score only, $d\mathrm{scores}_j = p_j (1 - p_j)\,dp_j$. We put that in the place of the right one:
+# on its own score only, $d\mathrm{scores}_j = p_j (1 - p_j)\,dp_j$. We put that in place of the right one:
 
 
 # %%
@@ -355,7 +353,7 @@ with mock.patch("minigpt2.components.attention.softmax_backward", lonely_softmax
 # **Against another implementation.** The gradient check proves that backward fits forward, not that forward is GPT-2's
 # attention. So the package carries values that PyTorch computed, recorded once, in 64-bit floating point, where
 # rounding errors are about $10^{-16}$. The error is the largest difference, relative to the largest value. The second
-# recording is BERT's kind of attention, and the last line tries to pass the one off as the other:
+# recording is BERT's kind of attention, and the last line tries to pass one off as the other:
 
 # %%
 for name in ("attention", "attention_bidirectional"):
@@ -413,8 +411,8 @@ style.show_agreement("loss with 100 added to the key's bias", abs(shifted.loss(x
 
 # %% [markdown] tags=["en"]
 # (In 32-bit floating point the gradient is not zero but rounding noise, and an optimizer such as Adam (2.5.9), which
-# divides by the size of the gradient, makes ordinary steps of that noise. So two trainings that agree in all else may
-# be far apart in this part, and that is no mistake.)
+# divides by the size of the gradient, makes ordinary steps from that noise. So two training runs that agree in
+# everything else may be far apart in this part, and that is no mistake.)
 
 # %% [markdown] tags=["en"]
 # ## 6. What is it all for?
@@ -429,7 +427,7 @@ T, steps = 16, 120
 
 
 def losses_of(training_batch, steps, causal=True, n_embd=32, n_head=2, lr=3e-3, seed=0):
-    """The loss of a new model with two blocks in each of its steps; training_batch: rng -> ids, targets."""
+    """The losses of a new model with two blocks, step by step; training_batch: rng -> ids, targets."""
     config = minigpt2.GPT2Config(
         vocab_size=10, n_positions=16, n_embd=n_embd, n_layer=2, n_head=n_head, initializer_range=n_embd**-0.5
     )
@@ -456,25 +454,26 @@ for causal, label in ((True, "with the mask"), (False, "without the mask")):
     axes.plot(range(1, steps + 1), losses, label=label)
     print(f"{label:17} loss of the last 20 steps: {np.mean(losses[-20:]):.2f}")
 axes.axhline(np.log(10), color="0.6", lw=1, ls=":")
-axes.text(steps, np.log(10) - 0.08, "the best that is possible", color="0.4", ha="right", va="top")
+axes.text(steps, np.log(10) - 0.08, "the best possible", color="0.4", ha="right", va="top")
 axes.set(xlabel="step", ylabel="loss (nats)", ylim=(0, 3.4), title="Predicting random digits")
 axes.legend(loc="center right")
 plt.show()
 
 # %% [markdown] tags=["en"]
 # Without the mask the model does the impossible. It has learned to *look up* the digit that it is asked for, at the
-# next position. Only the last one it has to guess, because the seventeenth digit is not part of its input: a sixteenth
-# of $\ln 10$ remains, and the training is nearly there. That is no prediction, and it is useless where it counts: when
-# generating, the next token is not there yet. So the mask is not a restriction that one might lift to see more. It is
-# what makes the task a task. (BERT sees both sides, and therefore has to be trained on another one: to guess tokens
-# that were blotted out. See 3.1.)
+# next position. It has to guess only the last one, because the seventeenth digit is not part of its input: a sixteenth
+# of $\ln 10$ remains, and the training is nearly there. That is no prediction, and it is useless where it counts: in
+# generation, the next token is not there yet. So the mask is not a restriction that one might lift to see more. It
+# makes the task a task. (BERT sees both sides, and therefore has to be trained on another task: to guess tokens that
+# were blotted out. See notebook 3.1.)
 #
-# ### Why the square root, measured
+# ### Why the square root? A measurement
 #
-# First at random, as in section 3: 64 keys, and heads with more and more channels. Three questions to the softmax.
-# How evenly does it spread its attention? That is measured by its **entropy**, $-\sum_s p_s \ln p_s$, which is 0 when
-# one key has everything, and $\ln 64$ when all have the same. How large is the gradient that comes through it, in the
-# median case? And how many keys are left with a share, and so with a gradient, of practically nothing?
+# First with random numbers, as in section 3: 64 keys, and heads with more and more channels. We ask three questions
+# about the softmax. How evenly does it spread its attention? That is measured by its **entropy**,
+# $-\sum_s p_s \ln p_s$, which is 0 when one key has everything, and $\ln 64$ when all have the same share. How large is
+# the gradient that comes through it, in the median case? And how many keys are left with a share, and so with a
+# gradient, of practically nothing?
 
 # %%
 S, widths = 64, np.array([1, 4, 16, 64, 256, 1024])
@@ -499,17 +498,17 @@ for (scaled, D), (std, entropy, gradient, starved) in rows.items():
 # have no share worth mentioning, hence hardly a gradient, hence hardly a way to get a share. Before the model has
 # learned anything, it has settled on the keys that chance made best. The gradient as a whole shrinks later: at $D = 16$
 # it is still no smaller, at $D = 64$ it is half as large in the median case, at 1024 it is gone. (Vaswani et al. 2017,
-# section 3.2.1, suspect exactly this: a softmax that is pushed to where its gradients are extremely small.)
+# section 3.2.1, suspect exactly this: a softmax that is pushed into a region where its gradients are extremely small.)
 #
 # Does it matter in training? Here is a task for attention: eight random digits, and then the same eight again. After
-# the first half a model can know every digit: it is the one eight places before. Only there the loss counts. We train
-# models with a single head of 64 channels in each of their two blocks, from three seeds, with the square root and with
-# 1 in its place:
+# the first half a model can know every digit: it is the one eight places before. Only there does the loss count. We
+# train models with a single head of 64 channels in each of their two blocks, from three seeds, with the square root and
+# with 1 in its place:
 
 
 # %%
 def copied_digits(rng):
-    """ids, targets (32, 16): eight random digits, again, and the first once more; -100 where none can be known."""
+    """ids, targets (32, 16): eight random digits, twice, then the first again; -100 where none can be known."""
     digits = rng.integers(0, 10, (32, 8))
     digits = np.concatenate([digits, digits, digits[:, :1]], axis=1)
     targets = digits[:, 1:].copy()
@@ -531,17 +530,17 @@ for scaled, label, color, dash, marker in (
     for losses in curves:
         right.plot(range(1, steps + 1), losses, color=color, ls=dash, lw=1.2)
     print(f"{label:12} loss of the last 10 steps, three seeds:", *(f"{np.mean(losses[-10:]):.1f}" for losses in curves))
-left.set(xlabel="channels of a head, D", ylabel=r"entropy / $\ln\,64$", ylim=(0, 1), title="At random: how even")
+left.set(xlabel="channels of a head, D", ylabel=r"entropy / $\ln\,64$", ylim=(0, 1), title="Random numbers: evenness")
 left.legend(title=r"by $\sqrt{D}$:", alignment="left")
 right.set(xlabel="step", ylabel="loss (nats)", ylim=(0, 3.0), title="In training: copying, D = 64")
 plt.show()
 
 # %% [markdown] tags=["en"]
-# With the square root all three have learned the task after forty steps; without it none of them has after sixty. What
-# this does not show: that it could not be learned in the end. Set `steps` to 300, and see. And how bad it is
-# depends on how large the parameters are at the start. Here they make queries and keys of variance 1, as in our
-# calculation. GPT-2 begins with weights of standard deviation 0.02, which in the smallest one, with 768 channels, makes
-# queries of standard deviation $0.02\,\sqrt{768} \approx 0.55$, and so it begins in a milder place.
+# With the square root all three have learned the task after forty steps; without it none of them has after sixty. This
+# does not show that it could not be learned in the end. Set `steps` to 300, and see. And the damage depends on how
+# large the parameters are at the start. Here they give queries and keys of variance 1, as in our calculation. GPT-2
+# begins with weights of standard deviation 0.02, which in the smallest model, with 768 channels, gives queries of
+# standard deviation $0.02\,\sqrt{768} \approx 0.55$, and so it begins in a milder place.
 #
 # ### What do the heads look at?
 #
@@ -556,7 +555,7 @@ plt.show()
 #   Transformer Circuits"; Olsson et al. 2022, "In-context Learning and Induction Heads"). The mean is over the tokens
 #   that have an earlier copy.
 #
-# A head that looks at all tokens alike would also get something in every column. So the first row is that head.
+# A head that looks at all tokens alike would also get something in every column. So the first row shows such a head.
 
 # %%
 ids, names = np.array([tokenizer.encode(play)]), ["itself", "previous", "own line", "after a copy"]
@@ -592,8 +591,8 @@ for column in (1, 3):
     print(f"{names[column]:12} most in block {b}, head {h}: {ratio:.0f} times as much as all alike")
 
 # %% [markdown] tags=["en"]
-# Every head keeps to its own line far more than evenness would, those of block 1 the least. But look also at what is
-# *not* there: no head gives most of its attention to the previous token, or to the place after a copy. In other
+# Every head keeps to its own line far more than an even spread would, those of block 1 the least. But look also at what
+# is *not* there: no head gives most of its attention to the previous token, or to the place after a copy. In other
 # models such pure heads have been found (the papers above show some). This one is small, was trained on one megabyte,
 # and its heads do a little of everything. Here are the two with the strongest leaning, on a sentence:
 
@@ -614,12 +613,12 @@ figure.colorbar(image, ax=axes, label="attention", shrink=0.8)
 plt.show()
 
 # %% [markdown] tags=["en"]
-# On the left, the squares below the diagonal are the previous token: `_my` is what `_lord` looks at. But as often it
-# is the one before that, or the first of all. On the right, find `_the` in the second half: it looks back at `_king`,
-# which came after the first `The`, and `_king` will come again. (A copy in the strict sense of the table it is not: to
-# the model `The` and `_the` are two tokens.)
+# On the left, the squares below the diagonal are the previous token: `_lord` looks at `_my`. But just as often a token
+# looks at the one before that, or at the first of all. On the right, find `_the` in the second half: it looks back at
+# `_king`, which came after the first `The`, and `_king` will come again. (It is not a copy in the strict sense of the
+# table: to the model `The` and `_the` are two tokens.)
 #
-# **Do they matter?** That a head looks somewhere does not mean that anything is done with it. So we take heads out, by
+# **Do they matter?** A head may look somewhere without anything being done with the result. So we take heads out, by
 # setting the rows of $W_\mathrm{proj}$ that read them to zero, and see how much the loss on the scene rises.
 
 # %%
@@ -641,17 +640,17 @@ for b in range(4):
 print(f"\nwithout attention in any block: {rise(*heads):.2f}")
 
 # %% [markdown] tags=["en"]
-# Hardly any single head is missed, and what looks like a gain is within the chance of a scene of so few tokens. Even a
-# whole block's attention can be spared at a small price. Only without any attention at all, when every token is alone
-# with itself and its position, is the model clearly worse: the heads stand in for each other. (This is what the model
-# loses on one scene, not how well it could be trained without.)
+# Hardly any single head is missed, and an apparent gain is within the range of chance for a scene of so few tokens.
+# Even a whole block's attention can be spared at a small price. Only without any attention at all, when every token is
+# alone with itself and its position, is the model clearly worse: the heads stand in for each other. (This measures what
+# the model loses on one scene, not how well it could be trained without attention.)
 #
-# ### Why generation need not read everything again
+# ### Why does generation not read everything again?
 #
 # When a text is generated token by token, the mask has a second use. No token ever sees a later one, and so, when a
-# token is added, *nothing changes for the ones before*: their keys and values stay what they were. The new token needs
-# them, and nothing else. So each layer keeps them, in a **key/value cache**, and only one token has to be computed
-# per step. That is `past`, in the source above.
+# token is added, *nothing changes for the ones before*: their keys and values stay the same. The new token needs them,
+# and nothing else. So each layer keeps them, in a **key/value cache**, and only one token has to be computed per step.
+# That is `past`, in the source above.
 
 # %%
 style.show_source(KeyValueCache, KeyValueCaches)
@@ -674,15 +673,15 @@ print(f"tokens computed, step by step: {T:,} with the cache, {T * (T + 1) // 2:,
 # %% [markdown] tags=["en"]
 # ## Questions
 #
-# 1. What are query, key and value of a token, in one sentence each? Which of them may have another length than the
-#    others? *Hint: which two meet in a dot product?*
+# 1. What are the query, the key and the value of a token, in one sentence each? Which of them may have a different
+#    length from the others? *Hint: which two meet in a dot product?*
 # 2. Someone sets the masked entries to 0 *after* the softmax, and not to $-\infty$ before it. Is the model still
-#    causal? What is wrong all the same? *Hint: add up a row. And who contributes to $Z$?*
+#    causal? What is wrong nevertheless? *Hint: add up a row. And which keys contribute to $Z$?*
 # 3. The bias of the key idles. What does the bias of the *value* do? Show that it could be moved into $b_\mathrm{proj}$
 #    without changing the model. *Hint: the shares of a row add up to 1.*
-# 4. Take the position vectors out (`model.params["wpe"]["weight"][...] = 0`) and exchange the first two tokens of a
+# 4. Take out the position vectors (`model.params["wpe"]["weight"][...] = 0`) and exchange the first two tokens of a
 #    text. Do the logits after its last token change with `causal=False`? And with `causal=True`? Predict, then try.
-#    *Hint: does a weighted mean depend on the order of what it is taken over? And whom do the first two tokens see?*
+#    *Hint: does a weighted mean depend on the order of its terms? And which tokens do the first two see?*
 # 5. What is the loss of the model that was trained without the mask, if it is then *used* with it? Predict: above
-#    $\ln 10$, below, or equal? Let `losses_of` return the model as well, and measure it. *Hint: how sure is it of what
-#    it says?*
+#    $\ln 10$, below it, or equal? Let `losses_of` return the model as well, and measure it. *Hint: how sure is it of
+#    what it says?*

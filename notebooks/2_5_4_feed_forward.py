@@ -1,10 +1,10 @@
 # %% [markdown] tags=["en"]
 # # 2.5.4 前馈神经网络 · Feed-forward network
 #
-# Attention (2.5.3) lets tokens talk. Afterwards each one has to think, and that is what the feed-forward network is
-# for. It is the plainest part of a GPT-2, a neural network of the kind that is in every textbook, and most of what a
-# block has to learn is in there. After this notebook you can derive it on paper, backward pass included, and you will
-# have seen what single neurons of a trained model are good for.
+# Attention (2.5.3) lets tokens talk. Afterwards each one has to think, and the feed-forward network does this thinking.
+# It is the plainest part of a GPT-2, a neural network of the kind found in every textbook, and it holds most of what a
+# block has to learn. After this notebook you can derive it on paper, backward pass included, and you will have seen
+# what single neurons of a trained model are good for.
 #
 # You need Python, NumPy and the chain rule from school. The words of the trade are few:
 #
@@ -44,14 +44,14 @@ from minigpt2.reference import CASES, recorded, relative_error
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
-# The document's entry says that the feed-forward network is a neural network of several layers. That is true, and it
+# The document's entry says that the feed-forward network is a neural network of several layers. That is true, but it
 # leaves open everything that one has to know to build it. In GPT-2 as released there are
 #
 # - exactly **two** layers, and between them $F = 4C$ numbers;
 # - a **GELU** between them, a function that is applied to each of these numbers, and in a particular form;
-# - and **no connection between tokens**: the same network is applied to each of them alone.
+# - and **no connection between tokens**: the same network is applied to each of them separately.
 #
 # (Vaswani et al. 2017, "Attention Is All You Need", section 3.3, who say *position-wise*; Radford et al. 2018,
 # "Improving Language Understanding by Generative Pre-Training", section 4.1, for the GELU and $F = 4C$.)
@@ -79,7 +79,7 @@ for name, f in {
     print(f"{name:14}", np.flatnonzero(changes))
 
 # %% [markdown] tags=["en"]
-# That leaves the form of the GELU. It gets a check in section 5 and the first experiment of section 6.
+# That leaves the form of the GELU. It is checked in section 5, and is the subject of the first experiment of section 6.
 
 # %% [markdown] tags=["en"]
 # ## 2. The idea
@@ -88,18 +88,18 @@ for name, f in {
 #
 # - The *if* is a column of the first layer's matrix, a pattern of $C$ numbers. Its dot product with the token's vector
 #   (the sum of the products of their channels) is large where the vector looks like the pattern. A bias is added, one
-#   number, which says how much likeness is enough.
-# - A function then turns this into how strongly the neuron *fires*: not at all where the result is negative, and in
-#   proportion to it where it is positive. That is called an *activation function*.
-# - The *then* is a row of the second layer's matrix, again $C$ numbers, of which the output gets as many as the neuron
-#   fires.
+#   number that says how much likeness is enough.
+# - A function then decides how strongly the neuron *fires*: not at all where the result is negative, and in proportion
+#   to it where it is positive. It is called an *activation function*.
+# - The *then* is a row of the second layer's matrix, again $C$ numbers, which is added to the output in proportion to
+#   how strongly the neuron fires.
 #
-# The output is the sum of what all neurons add. (Geva et al. 2021, "Transformer Feed-Forward Layers Are Key-Value
-# Memories", read the network in this way; section 6 tests it.)
+# The output is the sum of all these rows. (Geva et al. 2021, "Transformer Feed-Forward Layers Are Key-Value Memories",
+# read the network in this way; section 6 tests it.)
 #
 # Without the function in the middle there would be no rules. The two layers together would be one:
 # $(x\,W_1 + b_1)\,W_2 + b_2 = x\,(W_1 W_2) + (b_1 W_2 + b_2)$, which says *the more of this, the more of that*, and
-# nothing else. It is the bend in the function that makes an *if*.
+# nothing else. The bend in the function makes an *if*.
 #
 # The simplest function with a bend is the *ReLU*, $\max(x, 0)$. GPT-2 has a rounded one, the **Gaussian error linear
 # unit** or GELU. It has a slope nearly everywhere, so that even a neuron that is just below its threshold can learn.
@@ -147,23 +147,23 @@ plt.show()
 # | $W_\mathrm{fc}$, $b_\mathrm{fc}$ | `c_fc` | `(C, F)`, `(F,)` | parameters: $F$ patterns, $F$ thresholds |
 # | $h$ | `h`, in the trace `mlp.fc` | `(B, T, F)` | before the GELU |
 # | $g = \mathrm{gelu}(h)$ | `h` again, in the trace `mlp.gelu` | `(B, T, F)` | how strongly each neuron fires |
-# | $W_\mathrm{proj}$, $b_\mathrm{proj}$ | `c_proj` | `(F, C)`, `(C,)` | parameters: what each neuron adds |
+# | $W_\mathrm{proj}$, $b_\mathrm{proj}$ | `c_proj` | `(F, C)`, `(C,)` | parameters: the row that each neuron adds |
 # | $y$ | `y` | `(B, T, C)` | output |
 #
-# (The *trace* is what `minigpt2.trace` returns: every activation of a model, by name.)
+# (The *trace* is the result of `minigpt2.trace`: every activation of a model, by name.)
 #
 # $$h = x\,W_\mathrm{fc} + b_\mathrm{fc}, \qquad g = \mathrm{gelu}(h), \qquad
 #   y = g\,W_\mathrm{proj} + b_\mathrm{proj} .$$
 #
 # ### The linear layer, backward
 #
-# Attention uses it too, so let us take its own letters: $I$ inputs, $O$ outputs, and all $N = B\cdot T$ tokens in one
-# list, counted by $n$. Then $x$ is $N\times I$, $W$ is $I\times O$, $b$ is $O$ numbers, and
+# Attention uses it too, so let us give it its own letters: $I$ inputs, $O$ outputs, and all $N = B\cdot T$ tokens in
+# one list, counted by $n$. Then $x$ is $N\times I$, $W$ is $I\times O$, $b$ is $O$ numbers, and
 #
 # $$y_{no} = \sum_i x_{ni}\,W_{io} + b_o .$$
 #
 # We are given $dy$. For each of the three we ask: *what in $y$ moves if this one number grows by a tiny $\varepsilon$,
-# and by how much?* The chain rule then sums over all that moves.
+# and by how much?* The chain rule then sums over everything that moves.
 #
 # - $x_{ni}$ moves $y_{no}$ for every output $o$ of the same token, by $\varepsilon\,W_{io}$. So
 #   $\;dx_{ni} = \sum_o dy_{no}\,W_{io}$.
@@ -180,7 +180,8 @@ plt.show()
 # The idea (Hendrycks & Gimpel 2016, "Gaussian Error Linear Units", section 2) is a soft gate: multiply $x$ by a number
 # between 0 and 1 that rises with $x$. As the gate they take the probability that a random number from the standard
 # normal distribution, the bell curve, lies below $x$. It is called $\Phi(x)$, and it is an integral that has no
-# elementary formula; mathematicians call it the *error function* but for some constants, and every library has it:
+# elementary formula; apart from some constants it is the *error function* of the mathematicians, which every library
+# has:
 #
 # $$\mathrm{gelu}(x) = x\,\Phi(x) = x\cdot\tfrac12\Bigl(1 + \operatorname{erf}\frac{x}{\sqrt2}\Bigr)
 #   \qquad\text{the erf form.}$$
@@ -193,16 +194,16 @@ plt.show()
 #   \qquad\text{the tanh form.}$$
 #
 # **Where do the constants come from?** The gate $\frac12(1+\tanh u)$ should be like $\Phi(x)$. Both are $\frac12$ at 0.
-# The slope of $\Phi$ there is the height of the bell curve, $1/\sqrt{2\pi}$. That of the gate is half the slope of
-# $u$ (since $\tanh u \approx u$ for small $u$), and $\frac12\sqrt{2/\pi}$ is the same number: so that is the first
-# constant. For the second compare the terms in $x^3$. With $a = \sqrt{2/\pi}$ for short and $c$ for what we look for,
-# $\tanh u \approx u - u^3/3$, and the bell curve is $e^{-x^2/2} \approx 1 - x^2/2$ times its height:
+# The slope of $\Phi$ there is the height of the bell curve, $1/\sqrt{2\pi}$. The slope of the gate is half that of $u$
+# (since $\tanh u \approx u$ for small $u$), and $\frac12\sqrt{2/\pi}$ is the same number: this explains the first
+# constant. For the second, compare the terms in $x^3$. With $a = \sqrt{2/\pi}$ for short and $c$ for the unknown
+# constant, $\tanh u \approx u - u^3/3$, and the bell curve is $e^{-x^2/2} \approx 1 - x^2/2$ times its height:
 #
 # $$\tfrac12(1+\tanh u) \approx \tfrac12 + \tfrac a2\Bigl(x + \bigl(c - \tfrac{a^2}{3}\bigr)x^3\Bigr), \qquad
 #   \Phi(x) \approx \tfrac12 + \tfrac a2\Bigl(x - \tfrac{x^3}{6}\Bigr) .$$
 #
 # They agree if $c = a^2/3 - 1/6 = 2/(3\pi) - 1/6 \approx 0.0455$. That is the best constant near 0. The one in use is a
-# little smaller, and the next cell shows what that gains: it makes the *largest* error of the gate as small as can be.
+# little smaller, and the next cell shows the gain: it makes the *largest* error of the gate as small as it can be.
 
 # %%
 erf = np.vectorize(math.erf)  # for arrays; NumPy has none
@@ -240,39 +241,39 @@ print(f"the least largest error, in steps of 0.0001, is at c = {best:.4f}")
 #
 # $$\frac{dy}{dx} = \tfrac12\Bigl((1 + \tanh u) + x\,(1 - \tanh^2 u)\,\frac{du}{dx}\Bigr) .$$
 #
-# The gradient of the input is that, times the gradient of the output. In words: **the gradient passes through the
-# gate, as the number itself did, and since $x$ moves the gate too, there is a little more to it above 0 and a little
-# less below.** The derivative is the curve on the right of the picture above. For large $x$ it is 1, for very negative
-# $x$ it is 0, and at 0 it is $\frac12$.
+# The gradient of the input is that, times the gradient of the output. In words: **the gradient passes through the gate,
+# as the number itself did, and since $x$ moves the gate too, a little is added above 0 and taken away below.** The
+# derivative is the curve on the right of the picture above. For large $x$ it is 1, for very negative $x$ it is 0, and
+# at 0 it is $\frac12$.
 #
 # ### All of it, backward
 #
-# Upside down, and nothing is new:
+# In reverse order, and with nothing new:
 #
 # $$dg = dy\;W_\mathrm{proj}^\top, \qquad dh = dg\cdot\mathrm{gelu}'(h), \qquad dx = dh\;W_\mathrm{fc}^\top ;$$
 #
 # the gradients of the parameters are $g^\top dy$ and $x^\top dh$, and the sums of $dy$ and of $dh$ over the tokens.
-# Look at a single neuron $f$ in this: the row $f$ of $dW_\mathrm{proj}$ is proportional to how strongly it fired, and
-# the column $f$ of $dW_\mathrm{fc}$ to the slope of the GELU. A neuron that is far below its threshold for a token
-# learns nothing from it.
+# Look at a single neuron $f$ here: row $f$ of $dW_\mathrm{proj}$ is proportional to how strongly it fired, and column
+# $f$ of $dW_\mathrm{fc}$ to the slope of the GELU. A neuron that is far below its threshold for a token learns nothing
+# from it.
 
 # %% [markdown] tags=["en"]
 # ## 4. The code
 #
-# First the bare formulas, from the page of the package on which the whole of GPT-2 stands. They are those of section 3,
-# line by line; `rows(x)` puts all tokens' vectors below each other, as one matrix, and `named` gives the two gradients
-# of a linear layer their names.
+# First the bare formulas, from the page of the package that has the whole of GPT-2. They are those of section 3, line
+# by line; `rows(x)` puts all tokens' vectors below each other, as one matrix, and `named` gives the two gradients of a
+# linear layer their names.
 
 # %%
 style.show_plain("linear", "gelu", "feed_forward")
 
 # %% [markdown] tags=["en"]
-# Now the library's own, fetched while the notebook was built. The formulas are the same. Around them is what makes
-# them quick: all tokens are put into one matrix (`reshape`), a cube is written as a product, which is fifty times
-# faster than a power, and the gradient of the GELU is built in place, from the inside of the formula to the outside.
-# The processor's cores share the work: `matmul(x, weight, plus=bias)` is `x @ weight + bias`, and `by_rows(gelu, x)`
-# is `gelu(x)`, a few rows at a time, which stay in the cache from the first operation to the last. `xp` is NumPy (or
-# CuPy, for arrays on a graphics card).
+# Now the library's own code, fetched while the notebook was built. The formulas are the same. The rest makes them
+# quick: all tokens are put into one matrix (`reshape`), a cube is written as a product, which is fifty times faster
+# than a power, and the gradient of the GELU is built in place, from the inside of the formula to the outside. The
+# processor's cores share the work: `matmul(x, weight, plus=bias)` is `x @ weight + bias`, and `by_rows(gelu, x)` is
+# `gelu(x)`, a few rows at a time, which stay in the cache from the first operation to the last. `xp` is NumPy (or CuPy,
+# for arrays on a graphics card).
 #
 # What does the difference buy? On two cores of an Intel Xeon, at GPT-2's sizes, the page's GELU takes 13 times as long,
 # nearly all of it for the powers, and its whole feed-forward network 2.2 times (`python tests/benchmarks page-gelu
@@ -286,9 +287,9 @@ style.show_source(
 # %% [markdown] tags=["en"]
 # ### By hand
 #
-# One token with two channels, and three neurons. Far from zero the GELU is like the ReLU to the last digit, and at 0 it
-# is 0 with the slope $\frac12$. So if $h$ is 10, $-10$ and 0, no calculator is needed. Only the first output matters to
-# the loss, $dy = (1, 0)$.
+# Take one token with two channels, and three neurons. Far from zero the GELU equals the ReLU to the last digit, and at
+# 0 it is 0 with the slope $\frac12$. So if $h$ is 10, $-10$ and 0, no calculator is needed. Only the first output
+# matters to the loss, $dy = (1, 0)$.
 
 # %%
 x = np.array([[[1.0, 2]]])
@@ -323,9 +324,9 @@ show(dW_fc=grads["c_fc"]["weight"], dW_proj=grads["c_proj"]["weight"])
 # are 1, 0 and $\frac12$, which makes $dh = (1, 0, \tfrac32)$, and
 # $dx_1 = 2\cdot1 - 4\cdot0 + 2\cdot\tfrac32 = 5$.
 #
-# See who learns. The first neuron learns both its pattern and what it adds. The second would matter most to the loss,
-# $dg = 5$, but it is silent and flat, and learns nothing. The third one fires nothing, so what it *adds* is not
-# changed; but its pattern is. With a ReLU, whose slope at 0 is taken as 0, it would be as dead as the second.
+# Which neurons learn? The first learns both its pattern and the row that it adds. The second would matter most to the
+# loss, $dg = 5$, but it is silent and flat, and learns nothing. The third does not fire, so the row that it *adds* is
+# not changed; but its pattern is. With a ReLU, whose slope at 0 is taken as 0, it would be as dead as the second.
 
 # %% [markdown] tags=["en"]
 # ## 5. Is it right?
@@ -345,13 +346,13 @@ for name, (forward, backward) in functions.items():
 
 # %% [markdown] tags=["en"]
 # A check that cannot fail is worth nothing. A common mistake is to let the gradient pass through the gate and to forget
-# that the gate itself depends on $x$, which is the second part of step 3. The result still points the right way,
-# so that a model might even learn with it. Only a check finds it:
+# that the gate itself depends on $x$, which is the second part of step 3. The result still points the right way, so a
+# model might even learn with it. Only a check finds the mistake:
 
 
 # %%
 def forgetful_gelu_backward(dy, cache):
-    """The GELU's backward pass by someone who takes the gate for a constant."""
+    """The GELU's backward pass by someone who thinks that the gate is a constant."""
     return dy * (1 + cache["tanh"]) / 2
 
 
@@ -359,10 +360,10 @@ style.show_check(minigpt2.gradient_check(gelu_forward, forgetful_gelu_backward, 
 
 # %% [markdown] tags=["en"]
 # **Against another implementation.** The gradient check proves that backward fits forward, not that forward is GPT-2's
-# network. So the package carries values that PyTorch computed, recorded once, in 64-bit floating point, where
-# rounding errors are about $10^{-16}$. The error is the largest difference, relative to the largest value. A whole
-# small model was recorded as well, of which Hugging Face's own GPT-2 computed the logits. It settles which form of the
-# GELU is the right one: we put the other in its place.
+# network. So the package carries values that PyTorch computed, recorded once, in 64-bit floating point, where rounding
+# errors are about $10^{-16}$. The error is the largest difference, relative to the largest value. A whole small model
+# was recorded as well, whose logits Hugging Face's own GPT-2 computed. It settles which form of the GELU is the right
+# one: we put the other in its place.
 
 
 # %%
@@ -388,13 +389,13 @@ for name, function in {"tanh": gelu_forward, "erf": erf_gelu_forward}.items():
     style.show_agreement(f"logits of a GPT-2, {name} form", relative_error(logits, reference["y"])[0])
 
 # %% [markdown] tags=["en"]
-# ## 6. What is in there?
+# ## 6. What do the neurons do?
 #
 # ### Tanh or erf: does it matter?
 #
-# The two forms differ by less than a thousandth. What becomes of that in a whole model, whose four blocks hand the
+# The two forms differ by less than a thousandth. What becomes of that in a whole model, whose four blocks pass the
 # difference on to each other? The built-in model reads a scene that it has never seen, once with each form. For
-# comparison there are two functions that are further off, the ReLU and no function at all, and the rounding of ordinary
+# comparison there are two functions that differ more, the ReLU and no function at all, and the rounding of ordinary
 # 32-bit floating point.
 
 # %%
@@ -457,17 +458,17 @@ axes.set(xlabel="x", ylabel=r"tanh form $-$ erf form, in $10^{-4}$", title="Two 
 plt.show()
 
 # %% [markdown] tags=["en"]
-# From this text nobody would notice the erf form: the most likely next token is the same everywhere, and the loss does
+# On this text nobody would notice the erf form: the most likely next token is the same everywhere, and the loss does
 # not move in the digits shown. Yet the logits are wrong by far more than rounding can explain. So someone who rebuilds
-# GPT-2 and compares with a generous tolerance may go on with the wrong function for ever. (`minigpt2 compare` knows
-# this mistake by name.) With a ReLU, with which it was not trained, the model is clearly worse; and without any
-# function at all it knows less than nothing: to give each of the 1024 tokens the same chance would be better.
+# GPT-2 and compares with a generous tolerance may keep the wrong function for ever. (`minigpt2 compare` knows this
+# mistake by name.) With a ReLU, with which it was not trained, the model is clearly worse; and without any function at
+# all it knows less than nothing: to give each of the 1024 tokens the same chance would be better.
 #
 # ### How many neurons does a token need?
 #
-# A block has $F$ neurons, and most of them are silent for any one token. How much of the work is done by how few? In
-# every block and for every token we keep the $m$ neurons that fire most strongly, in either direction, and set the
-# others to 0:
+# A block has $F$ neurons, and most of them are silent for any one token. How few neurons do most of the work? In every
+# block and for every token we keep the $m$ neurons that fire most strongly, in either direction, and set the others to
+# 0:
 
 # %%
 activations = minigpt2.trace(model, x)
@@ -477,7 +478,7 @@ for i in range(model.config.n_layer):
 
 
 def strongest(m):
-    """A GELU that keeps, of every token, only the m numbers that are furthest from 0."""
+    """A GELU that keeps only the m numbers of every token that are furthest from 0."""
 
     def forward(h):
         g, cache = gelu_forward(h)
@@ -503,13 +504,13 @@ axes.set_title("A few neurons do most of the work")
 plt.show()
 
 # %% [markdown] tags=["en"]
-# Sixteen neurons of a thousand, other ones for every token, do most of it; a quarter of the thousand can hardly be told
-# from all. So the reading as a set of rules has something to it: at any moment few rules apply.
+# Sixteen neurons of a thousand, different ones for every token, do most of it; a quarter of the thousand can hardly be
+# told from all of them. So there is something to the reading as a set of rules: at any moment few rules apply.
 #
 # ### What do single neurons fire on?
 #
-# To find out we need more text than one scene. The model writes it itself, twelve pieces. For every neuron we take the
-# ten tokens in them on which it fired most strongly. Is it ten times the same one?
+# To find out we need more text than one scene. The model writes it itself, in twelve pieces. For every neuron we take
+# the ten tokens in them on which it fired most strongly. Are all ten the same token?
 
 # %%
 start = np.array([tokenizer.encode("ROMEO:\n")])
@@ -525,16 +526,16 @@ for i in range(model.config.n_layer):
     print(f"block {i}: {len(pure)} of {F} neurons fire most strongly on one and the same token")
 
 # %% [markdown] tags=["en"]
-# That is a few in a hundred. (The others fire on several tokens, or on something that is no single token. Nobody should
-# expect to find a word for each of them.) Let us look at the strongest of these simple ones, those for tokens with a
-# letter in them.
+# That is a few in a hundred. (The others fire on several tokens, or on something that is not a single token. Nobody
+# should expect to find a word for each of them.) Let us look at the strongest of these simple neurons, those for tokens
+# with a letter in them.
 #
 # Do they keep their promise on a text that was not used to choose them? We measure how strongly they fire on the scene
 # above, on their token and elsewhere. And what do they *add*? Their row of $W_\mathrm{proj}$ is a vector of $C$
 # numbers, like a token's, so it can be sent through the last layers of the model, which turn such vectors into logits.
-# That is what this rule contributes, as far as it reaches the end untouched. (All but the division by the size of the
-# vector is linear there. Geva et al. 2022, "Transformer Feed-Forward Layers Build Predictions by Promoting Concepts in
-# the Vocabulary Space".)
+# That is the contribution of this rule, as far as it reaches the end untouched. (Everything there is linear, except for
+# the division by the size of the vector. Geva et al. 2022, "Transformer Feed-Forward Layers Build Predictions by
+# Promoting Concepts in the Vocabulary Space".)
 
 # %%
 scene = minigpt2.trace(model, ids)
@@ -567,11 +568,11 @@ for i in range(model.config.n_layer):
         print(f"{i:5} {neuron:6}  {spelled[token]!r:8} {g[there].mean():6.1f}  {elsewhere:9.1f}   {raises}")
 
 # %% [markdown] tags=["en"]
-# Here are the rules, in plain sight: *if this token, then raise those.* Put a token and what its neuron raises
+# Here are the rules, in plain sight: *if this token, then raise those.* Put a token and one that its neuron raises
 # together, and you often get a word, or a usual continuation. Nobody wrote these rules. They were found by gradient
 # descent, to make the next token a little less surprising.
 #
-# The picture shows two such neurons of every block while the model reads the last two lines of the scene. They are no
+# The picture shows two such neurons of every block while the model reads the last two lines of the scene. They are not
 # clean switches: some of them stir on related tokens as well.
 
 # %%
@@ -591,12 +592,12 @@ figure.colorbar(image, ax=axes, label="after the GELU")
 plt.show()
 
 # %% [markdown] tags=["en"]
-# ### Where the parameters are
+# ### Where are the parameters?
 #
 # A block has four matrices. Attention's two have $3C^2$ and $C^2$ elements, those of the feed-forward network
-# $C\cdot 4C$ each, so they have $8C^2$ of $12C^2$: two thirds, in a model of any size. In the whole model there are the
-# embeddings too, the tables at its bottom (2.5.1 and 2.5.2). Among the released models they weigh more, the smaller the
-# model is; the built-in one is smaller still, but has a vocabulary of only 1024 tokens:
+# $C\cdot 4C$ each, so they have $8C^2$ of $12C^2$: two thirds, in a model of any size. The whole model also has the
+# embeddings, the tables at its bottom (2.5.1 and 2.5.2). Among the released models their share is larger the smaller
+# the model is; the built-in one is smaller still, but has a vocabulary of only 1024 tokens:
 
 # %%
 models = {"built-in": model.config}
@@ -615,7 +616,7 @@ for name, config in models.items():
 
 # %% [markdown] tags=["en"]
 # Is a part with so many parameters also important? One last measurement, to be read with care. We silence the
-# feed-forward network of one block, by setting $W_\mathrm{proj}$ to zero, and let the rest of the model be:
+# feed-forward network of one block, by setting $W_\mathrm{proj}$ to zero, and leave the rest of the model alone:
 
 # %%
 for i in range(model.config.n_layer):
@@ -641,6 +642,6 @@ for i in range(model.config.n_layer):
 #    the new `dh`, then run it. *Hint: it needs a slope.*
 # 4. The GELU is negative between $-\infty$ and 0, and its slope is negative below about $-0.75$. What does a neuron in
 #    that region do to the output, and which way does it learn? *Hint: the picture in section 2.*
-# 5. Take one of the rules above out: set its row of $W_\mathrm{proj}$ to zero, let the model read a line that ends with
+# 5. Take out one of the rules above: set its row of $W_\mathrm{proj}$ to zero, let the model read a line that ends with
 #    the rule's token, and compare the probabilities of the tokens that it raises. Are they lower? By how much, and why
-#    not to nothing? *Hint: the residual stream (2.5.5) leads past every neuron.*
+#    do they not fall to nothing? *Hint: the residual stream (2.5.5) leads past every neuron.*

@@ -44,22 +44,22 @@ from minigpt2.reference import CASES, recorded, relative_error
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
-# The document gives this subject one entry in its list of components. It names the two techniques, residual
-# connections and normalization layers, and says what they are for: they help to fit deeper models. That is true.
-# It does not say *where* in a block they stand, and there are two possibilities:
+# The document gives this subject one entry in its list of components. It names the two techniques, residual connections
+# and normalization layers, and gives their purpose: they help to fit deeper models. That is true. It does not say
+# *where* in a block they belong, and there are two possibilities:
 #
-# | name | what is normalized | what a sub-layer $f$ does to $x$ | source |
+# | name | the norm applies to | a sub-layer $f$ changes $x$ | source |
 # |---|---|---|---|
 # | post-norm | the sum | $x \leftarrow \mathrm{LN}(x + f(x))$ | Vaswani et al. 2017, section 3.1 |
 # | pre-norm | the input | $x \leftarrow x + f(\mathrm{LN}(x))$ | **GPT-2**: Radford et al. 2019, section 2.3 |
 #
 # LN is layer normalization, and the arrow means "becomes".
 #
-# GPT-2 as released has the second, and one more layer norm after the last block. We need not believe the paper.
-# The names of the parameters of a GPT-2, here those of the small model that comes with this package, are the
-# first piece of evidence: two norms in each block, and a last one, `ln_f`, that belongs to no block.
+# GPT-2 as released has the second, and one more layer norm after the last block. We need not take the paper's word for
+# it. The names of the parameters of a GPT-2, here those of the small model that comes with this package, are the first
+# piece of evidence: two norms in each block, and a last one, `ln_f`, that belongs to no block.
 
 # %%
 model = minigpt2.GPT2.from_pretrained("shakespeare")
@@ -68,10 +68,10 @@ for name, parameter in minigpt2.flatten(model.params).items():
         print(f"{name:16} {parameter.shape}")
 
 # %% [markdown] tags=["en"]
-# Names do not tell the order. The numbers inside do. If the sum were normalized, then the vectors that leave a block
-# would all be of about the same size, that which the norm's parameters give them. If only a *copy* of them is
-# normalized, on its way into the sub-layer, they may grow freely. We let the model read a line and measure the size
-# of its vectors, which is the square root of the mean of their squared channels, called *root mean square*:
+# Names do not reveal the order. The numbers inside do. If the sum were normalized, then the vectors that leave a block
+# would all be of about the same size, the size that the norm's parameters give them. If only a *copy* of them is
+# normalized, on its way into the sub-layer, they may grow freely. We let the model read a line and measure the size of
+# its vectors, the square root of the mean of their squared channels, called *root mean square*:
 
 # %%
 tokenizer = minigpt2.Tokenizer.from_pretrained("shakespeare")
@@ -90,18 +90,17 @@ for name in [*stream, "ln_f"]:
     print(f"{name:20} {root_mean_square(activations[name]):8.2f}")
 
 # %% [markdown] tags=["en"]
-# The vectors grow from block to block: nothing normalizes the sum. Only `ln_f` brings them to the size that the
-# output layer was trained to expect, which is what it is for. In section 5, a third piece of evidence settles the
-# matter: pre-norm gives the numbers that an independent GPT-2 gave, and post-norm does not.
+# The vectors grow from block to block: nothing normalizes the sum. Only `ln_f` brings them to the size that the output
+# layer was trained to expect; that is its purpose. In section 5, a third piece of evidence settles the matter: pre-norm
+# gives the numbers that an independent GPT-2 gave, and post-norm does not.
 
 # %% [markdown] tags=["en"]
 # ## 2. The idea
 #
 # **A residual connection lets a sub-layer add to its input instead of replacing it.** Think of a manuscript that
-# travels through an office. Without residual connections every clerk writes a new version and throws the old one
-# away; after thirty clerks little is left of the text. With them every clerk writes *remarks* on the same sheet.
-# Nobody can lose what was there, and a clerk who has nothing to say adds nothing. The sheet is called the **residual
-# stream**.
+# travels through an office. Without residual connections every clerk writes a new version and throws the old one away;
+# after thirty clerks little is left of the text. With them every clerk writes *remarks* on the same sheet. Nothing that
+# was there can be lost, and a clerk who has nothing to say adds nothing. The sheet is called the **residual stream**.
 #
 # **Layer normalization gives every clerk a copy in the same size of print.** Remarks pile up and the sheet's
 # numbers grow, as you have just seen. So each sub-layer reads a copy of the vector that was shifted to mean 0 and
@@ -131,7 +130,7 @@ plt.show()
 
 # %% [markdown] tags=["en"]
 # On the left the thick line runs through additions only. On the right it has to pass through every norm. That is the
-# whole difference, and section 6 shows what it costs.
+# whole difference, and section 6 shows its cost.
 
 # %% [markdown] tags=["en"]
 # ## 3. The mathematics
@@ -145,7 +144,7 @@ plt.show()
 # | symbol | shape | meaning |
 # |---|---|---|
 # | $x$ | `(B, T, C)` | the residual stream |
-# | $y = f(x)$ | `(B, T, C)` | what the sub-layer makes of it |
+# | $y = f(x)$ | `(B, T, C)` | the output of the sub-layer |
 # | $z = x + y$ | `(B, T, C)` | the stream afterwards |
 #
 # **Backward.** If one element of $x$ grows by a tiny $h$, the same element of $z$ grows by $h$, so
@@ -164,9 +163,9 @@ plt.show()
 # \underbrace{(1+a)(1+b)(1+c) = 1 + a + b + c + ab + ac + bc + abc}_{\text{with residual connections}}$$
 #
 # A product of many small factors is tiny: with 0.1 in place of each letter it is already $0.1^3 = 0.001$. The sum on
-# the right begins with 1, however many layers there are. The gradient always has a way that goes past all of them.
-# (For vectors $a$, $b$, $c$ are matrices and the 1 is the identity; the argument is the same. He et al. 2016,
-# "Identity Mappings in Deep Residual Networks", eq. 5.)
+# the right begins with 1, however many layers there are. The gradient always has a way past all of them. (For vectors
+# $a$, $b$, $c$ are matrices and the 1 is the identity; the argument is the same. He et al. 2016, "Identity Mappings in
+# Deep Residual Networks", eq. 5.)
 #
 # ### Layer normalization, forward
 #
@@ -190,20 +189,20 @@ plt.show()
 #   y_c = \hat x_c\cdot\mathrm{weight}_c + \mathrm{bias}_c.$$
 #
 # (Ba, Kiros & Hinton 2016, eq. 4.) The number eps keeps us from dividing by zero when all channels are equal. The
-# weight and the bias let the model undo the normalization, channel by channel, where it had better not be there.
+# weight and the bias let the model undo the normalization, channel by channel, where it is better without.
 #
 # ### Layer normalization, backward
 #
 # We are given $dy$ and want $d\mathrm{bias}$, $d\mathrm{weight}$ and $dx$. We go through the formulas from the last to
 # the first.
 #
-# **Step 1: $y_c = \hat x_c\cdot\mathrm{weight}_c + \mathrm{bias}_c$.** Each of the three takes a single product or sum.
-# All $N = B\cdot T$ tokens share the parameters, so their contributions add up; $n$ counts the tokens:
+# **Step 1: $y_c = \hat x_c\cdot\mathrm{weight}_c + \mathrm{bias}_c$.** Each of the three needs only a single product or
+# sum. All $N = B\cdot T$ tokens share the parameters, so their contributions add up; $n$ counts the tokens:
 #
 # $$d\mathrm{bias}_c = \sum_n dy_{nc}, \qquad d\mathrm{weight}_c = \sum_n dy_{nc}\,\hat x_{nc}, \qquad
 #   d\hat x_c = dy_c\cdot\mathrm{weight}_c .$$
 #
-# **Step 2: the mean.** Every channel counts for one part in $C$:
+# **Step 2: the mean.** Each channel contributes one part in $C$:
 #
 # $$\frac{\partial\,\mathrm{mean}}{\partial x_j} = \frac1C .$$
 #
@@ -237,25 +236,24 @@ plt.show()
 #   = \mathrm{rstd}\,\Bigl(d\hat x_j - \frac1C\sum_c d\hat x_c - \hat x_j\,\frac1C\sum_c d\hat x_c\,\hat x_c\Bigr).$$
 #
 # That is all. In words: **scale the gradient by rstd, after taking away its mean and its part along $\hat x$.** It
-# could not be otherwise. Adding the same number to all channels does not change $y$, so the gradient cannot point
-# that way. And, but for eps, neither does stretching the vector about its mean.
+# could not be otherwise. Adding the same number to all channels does not change $y$, so the gradient cannot point that
+# way. And, apart from eps, neither does stretching the vector about its mean.
 
 # %% [markdown] tags=["en"]
 # ## 4. The code
 #
-# First the bare formulas, from the page of the package on which the whole of GPT-2 stands. They are those of section 3,
-# line by line; `rows(x)` puts all tokens' vectors below each other, as one matrix.
+# First the bare formulas, from the page of the package that has the whole of GPT-2. They are those of section 3, line
+# by line; `rows(x)` puts all tokens' vectors below each other, as one matrix.
 
 # %%
 style.show_plain("residual", "layer_norm")
 
 # %% [markdown] tags=["en"]
-# Now the library's own, fetched while the notebook was built. The formulas are the same; a mean is written as a
+# Now the library's own code, fetched while the notebook was built. The formulas are the same; a mean is written as a
 # product with a vector of $1/C$, because that is faster. `by_rows(formula, x)` is `formula(x)`, with the rows, which
 # here are the tokens, shared among the processor's cores. A residual connection whose two sides differ in shape is
-# refused, where NumPy would silently stretch one of them. What does the
-# difference buy? On two cores of an Intel Xeon the page's layer norm takes 1.3 times as long, for 512 tokens of GPT-2
-# (`python tests/benchmarks page-layer_norm`).
+# refused, where NumPy would silently stretch one of them. What does the difference buy? On two cores of an Intel Xeon
+# the page's layer norm takes 1.3 times as long, for 512 tokens of GPT-2 (`python tests/benchmarks page-layer_norm`).
 
 # %%
 style.show_source(layer_norm_forward, layer_norm_backward, residual_forward, residual_backward)
@@ -263,7 +261,7 @@ style.show_source(layer_norm_forward, layer_norm_backward, residual_forward, res
 # %% [markdown] tags=["en"]
 # ### By hand
 #
-# One token with four channels. Take a pencil; with eps = 0 these numbers come out even.
+# Here is one token with four channels. Take a pencil; with eps = 0 these numbers come out even.
 
 # %%
 x, weight, bias = np.array([0.0, 6, 6, 8]), np.array([1.0, 1, 3, 2]), np.array([0.0, 0, 0, 1])
@@ -292,7 +290,7 @@ show(sum_dx=dx.sum(), along=dx @ cache["x_hat"])
 # $$dx_1 = \tfrac13\bigl(0 - \tfrac32 - (-\tfrac53)\cdot\tfrac12\bigr) = \tfrac13\cdot(-\tfrac23) = -\tfrac29 .$$
 #
 # Only one output matters to the loss, and yet every input has a gradient: they all share the mean and the variance. The
-# last two lines keep the two promises of the end of section 3: $dx$ has no part along $(1,1,1,1)$, and none along
+# last two lines keep the two promises made at the end of section 3: $dx$ has no part along $(1,1,1,1)$, and none along
 # $\hat x$.
 
 # %% [markdown] tags=["en"]
@@ -315,7 +313,7 @@ style.show_check(minigpt2.gradient_check(residual_forward, residual_backward, st
 
 # %%
 def forgetful_backward(dy, cache):
-    """Layer norm's backward pass by someone who takes mean and rstd for constants."""
+    """Layer norm's backward pass by someone who thinks that mean and rstd are constants."""
     _, dweight, dbias = layer_norm_backward(dy, cache)
     return dy * cache["weight"] * cache["rstd"], dweight, dbias
 
@@ -382,20 +380,20 @@ for wiring in ("pre-norm", "post-norm"):
     style.show_agreement(wiring, relative_error(y, reference["y"])[0])
 
 # %% [markdown] tags=["en"]
-# The same parameters in the order of 2017 give something else altogether. (This recorded block was written out in
-# PyTorch; the whole models in `minigpt2/reference/` come from Hugging Face's own GPT-2, and `minigpt2 verify`
-# compares with those.)
+# The same parameters in the order of 2017 give something quite different. (This recorded block was written out in
+# PyTorch; the whole models in `minigpt2/reference/` come from Hugging Face's own GPT-2, and `minigpt2 verify` compares
+# with those.)
 
 # %% [markdown] tags=["en"]
-# ## 6. What breaks without it?
+# ## 6. What breaks without them?
 #
 # ### At the start of training
 #
 # We stack 24 blocks with random parameters in four ways: pre-norm, post-norm, norms without residual connections, and
 # neither. The parameters are drawn as GPT-2 draws them: normal random numbers, here with standard deviation
-# $1/\sqrt C$, and the last matrix of each sub-layer (`c_proj`) divided by $\sqrt{2\cdot 24}$, so that 48 additions
-# do not swell the stream (Radford et al. 2019, section 2.3). Where nothing is added this division has no purpose, so
-# *neither* gets a second try without it, called *neither, larger weights*. Then we run a gradient down from the top
+# $1/\sqrt C$, and the last matrix of each sub-layer (`c_proj`) divided by $\sqrt{2\cdot 24}$, so that 48 additions do
+# not swell the stream (Radford et al. 2019, section 2.3). Where nothing is added this division has no purpose, so
+# *neither* gets a second try without it, called *neither, larger weights*. Then we send a gradient down from the top
 # and measure its size (the square root of the sum of its squares, its *norm*) below every block. And on the way up we
 # ask how much the tokens still differ, by the *cosine* of the angle between the vectors of two of them: 0 if they are
 # at right angles, 1 if they point the same way.
@@ -469,24 +467,24 @@ plt.show()
 # %% [markdown] tags=["en"]
 # Read it from the worst to the best.
 #
-# - With **neither** norm nor residual connection everything hangs on the size of the weights, as the product
+# - With **neither** norms nor residual connections everything depends on the size of the weights, as the product
 #   $a\,b\,c\cdots$ promised. The smaller ones make the gradient die on its way down (where the line leaves the picture,
-#   it goes on falling), the larger ones make it explode: the dotted black line climbs towards the lowest block. Between
-#   the two there is a narrow ridge to balance on, and the higher the stack, the narrower it is.
-# - With norms but **no residual** connections the gradient survives: rstd divides by the size of the vector, and so
-#   what the sub-layers shrink is stretched again. But look at the right-hand side. After a few blocks all tokens point
-#   the same way, because attention averages over tokens and nothing brings their differences back. A model that cannot
-#   tell its tokens apart cannot predict which comes next. (Dong, Cordonnier & Loukas 2021, "Attention is not all you
-#   need: pure attention loses rank doubly exponentially with depth".)
+#   it continues to fall), the larger ones make it explode: the dotted black line climbs towards the lowest block.
+#   Between the two there is a narrow ridge to balance on, and the higher the stack, the narrower it is.
+# - With norms but **no residual** connections the gradient survives: rstd divides by the size of the vector, and so a
+#   vector that the sub-layers have shrunk is stretched again. But look at the right-hand side. After a few blocks all
+#   tokens point the same way, because attention averages over tokens and nothing brings their differences back. A model
+#   that cannot tell its tokens apart cannot predict which comes next. (Dong, Cordonnier & Loukas 2021, "Attention is
+#   not all you need: pure attention loses rank doubly exponentially with depth".)
 # - **Pre-norm and post-norm** keep both the gradient and the differences between the tokens.
 #
 # ### During training
 #
 # So far pre-norm has no advantage. Let us train. The task is one that you can do in your head, the Fibonacci numbers
 # modulo 10: every digit is the last digit of the sum of the two before it, as in 2 5 7 2 9 1 0 1 1. The first two
-# digits are random. A model that gives each of the ten digits the same chance has a loss of $\ln 10$, one that has
-# learned the rule 0. Every model has a last layer norm below its output, as GPT-2 has, and sees the same batches, with
-# the same learning rate from the first step to the last.
+# digits are random. A model that gives each of the ten digits the same chance has a loss of $\ln 10$, a model that has
+# learned the rule a loss of 0. Every model has a last layer norm below its output, as GPT-2 has, and sees the same
+# batches, with the same learning rate from the first step to the last.
 
 
 # %%
@@ -502,7 +500,7 @@ def batch(rng, B=16, T=16):
 
 
 def train(n_layer, wiring, steps=200, lr=3e-3):
-    """The mean loss of the last 20 steps of a new model."""
+    """Train a new model; the mean loss of its last 20 steps."""
     config = minigpt2.GPT2Config(
         vocab_size=10, n_positions=16, n_embd=C, n_layer=n_layer, n_head=n_head, initializer_range=C**-0.5
     )
@@ -551,28 +549,28 @@ axes.set(xticks=depths, xlim=(0.8, 9.7), ylim=(0, 2.6))
 plt.show()
 
 # %% [markdown] tags=["en"]
-# (A *nat* is the unit of a loss that is made with the natural logarithm.)
+# (A *nat* is the unit of a loss that uses the natural logarithm.)
 #
 # A single block gets by without residual connections. Two learn more slowly, and from four on the model knows next to
 # nothing at the end. With pre-norm the depth does no harm at all. Post-norm is behind it everywhere, and from two
-# blocks on the deeper the stack, the worse it fares *at this learning rate*. It can be trained: one begins with tiny
+# blocks on, the deeper the stack, the worse it fares *at this learning rate*. It can be trained: one begins with tiny
 # steps and lengthens them slowly, which is called *warm-up*. The Transformer of 2017 was trained like that (section
 # 5.3), and Xiong et al. 2020, "On Layer Normalization in the Transformer Architecture", show why: with post-norm the
-# gradients near the top are large at the start, with pre-norm they are not, and warm-up can be left out. That is the
+# gradients near the top are large at the start, with pre-norm they are not, and warm-up can be omitted. That is the
 # practical advantage of GPT-2's order. (Its authors give no reason; they refer to He et al. 2016, quoted in section 3.)
 #
-# What this experiment does not show: it is one small task, one learning rate, one seed, and initial weights that were
-# chosen for pre-norm. Question 4 lets you find out how much of the picture depends on them.
+# The experiment is limited: one small task, one learning rate, one seed, and initial weights that were chosen for
+# pre-norm. Question 4 lets you find out how much of the picture depends on them.
 
 # %% [markdown] tags=["en"]
 # ## Questions
 #
-# 1. Which gradient does `residual_backward` return for `x`, and which for `y`? Why must nobody change one of them in
+# 1. What gradient does `residual_backward` return for `x`, and what for `y`? Why must nobody change one of them in
 #    place? *Hint: its docstring.*
 # 2. In the example by hand, `dx` adds up to 0. Show from step 6 that it does so for every input.
 #    *Hint: sum over $j$; what is the sum of $\hat x_j$?*
-# 3. Multiply `x` by 10 before `layer_norm_forward`. What happens to `y`, and what to `dx`? Predict first, then try.
-#    *Hint: which of the two still contains rstd?*
+# 3. Multiply `x` by 10 before `layer_norm_forward`. What happens to `y`, and what happens to `dx`? Predict first, then
+#    try. *Hint: which of the two still contains rstd?*
 # 4. Predict the last picture for `lr=3e-4`, and for another seed of the model. Then run it, with more steps for the
 #    smaller learning rate. *Hint: what would warm-up do to post-norm?*
 # 5. Without `ln_f` the logits of the built-in model would be computed from the stream as it is. Would its most likely

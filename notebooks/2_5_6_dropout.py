@@ -1,11 +1,11 @@
 # %% [markdown] tags=["en"]
 # # 2.5.6 丢弃法 · Dropout
 #
-# A network with more parameters than its text has letters can learn that text by heart. It then does splendidly on what
-# it has read, and badly on everything else. This is called *overfitting*. Dropout is a remedy of almost insolent
-# simplicity: while the network learns, switch off a part of it at random, another part at every step. Three lines of
-# code. This notebook derives them, finds the places where GPT-2 has them, and measures what they cost and what they
-# buy.
+# A network with more parameters than its text has letters can learn that text by heart. It then does splendidly on the
+# text it has read, and badly on everything else. This is called *overfitting*. Dropout is a remedy of almost insolent
+# simplicity: while the network learns, switch off a part of it at random, a different part at every step. It takes
+# three lines of code. This notebook derives them, finds the places where GPT-2 has them, and measures their cost and
+# their benefit.
 #
 # You need Python, NumPy, and a little probability: the **expectation** $\mathrm E[v]$ of a random number $v$ is its
 # mean over many draws, and its **variance** $\mathrm E[(v - \mathrm E[v])^2]$ says how far the draws stray from it. And
@@ -16,10 +16,10 @@
 # - The **loss** says how bad the predictions of the next token are, in *nats* (natural logarithm). Its derivative
 #   with respect to some number in the model is the **gradient** there, and training moves every parameter a little
 #   against it.
-# - The **logits** are the scores that the model gives to all tokens that may come next, and *softmax* makes
-#   probabilities of them (2.5.8).
-# - The **training text** is what the model learns from, the **validation text** one that is kept aside, to see what it
-#   has understood.
+# - The **logits** are the scores that the model gives to all tokens that may come next, and the *softmax* turns them
+#   into probabilities (2.5.8).
+# - The model learns from the **training text**; the **validation text** is set aside, to see what the model has
+#   understood.
 
 # %%
 import itertools
@@ -43,25 +43,25 @@ from minigpt2.reference import CASES, TINY, recorded, relative_error
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
 # The document calls dropout a method of regularization that prevents overfitting. (*Regularization* is the common name
-# for all that keeps a model from fitting its training text too closely.) That is right, but for the word "prevents", as
-# we shall see. The document does not say where in GPT-2 it happens, nor how, nor how much.
+# for every technique that keeps a model from fitting its training text too closely.) That is right, except for the word
+# "prevents", as we shall see. The document does not say where in GPT-2 it happens, nor how, nor how much.
 #
-# Where: in three places.
+# It happens in three places:
 #
-# | place | what is dropped | name of the probability | its value |
+# | place | dropped values | name of the probability | its value |
 # |---|---|---|---|
 # | the bottom | token plus position vectors | `embd_pdrop` | 0.1 |
 # | inside attention | the weights with which a token looks at others | `attn_pdrop` | 0.1 |
-# | the end of each sub-layer | what it adds to the residual stream | `resid_pdrop` | 0.1 |
+# | the end of each sub-layer | its contribution to the residual stream | `resid_pdrop` | 0.1 |
 #
-# (A *sub-layer* is an attention layer, notebook 2.5.3, or a feed-forward network, 2.5.4; the *residual stream* is what
-# they add to, 2.5.5.) The places and the value are from the paper on GPT-1: Radford et al. 2018, section 4.1. That on
-# GPT-2 does not mention dropout; it says that the model largely follows GPT-1. The published configuration of GPT-2 has
-# the three values of the table. The small model that comes with this package has seen little text, and was trained with
-# more dropout:
+# (A *sub-layer* is an attention layer, notebook 2.5.3, or a feed-forward network, 2.5.4; the *residual stream*, 2.5.5,
+# is the sum to which they add.) The places and the value are from the paper on GPT-1: Radford et al. 2018, section 4.1.
+# The paper on GPT-2 does not mention dropout; it says that the model largely follows GPT-1. The published configuration
+# of GPT-2 has the three values of the table. The small model that comes with this package has seen little text, and was
+# trained with more dropout:
 
 # %%
 model = minigpt2.GPT2.from_pretrained("shakespeare")
@@ -70,8 +70,8 @@ for name, config in {"gpt2": minigpt2.GPT2Config.preset("gpt2"), "shakespeare": 
     print(f"{name:12}", {key: getattr(config, key) for key in ("embd_pdrop", "attn_pdrop", "resid_pdrop")})
 
 # %% [markdown] tags=["en"]
-# Do these places exist in the code? The model drops when it is given a random number generator, `rng`, and remembers
-# what it multiplied its activations with. There we can count the zeros.
+# Do these places exist in the code? The model drops when it is given a random number generator, `rng`, and keeps the
+# masks that it multiplied its activations with. In these we can count the zeros.
 
 # %%
 line = "What light through yonder window breaks?"
@@ -89,17 +89,18 @@ for name, place in masks.items():
     print(f"{name:22} {mask.shape!s:16} dropped {np.mean(mask == 0):4.0%}   the others times {mask.max():.3f}")
 
 # %% [markdown] tags=["en"]
-# About 30 % are dropped in each place, and what is left is made larger, by $1/0.7$. Section 3 explains why.
+# About 30 % are dropped in each place, and the rest are made larger, by $1/0.7$. Section 3 explains why.
 #
 # Better evidence, from another implementation of GPT-2, comes in section 5.
 
 # %% [markdown] tags=["en"]
 # ## 2. The idea
 #
-# **Think of a team of which some members are absent every day, and nobody knows who.** No one can rely on a particular
-# colleague. Everyone has to do something that is useful by itself, and important work is known to several. Such a team
-# is slower to set up. But it does not have the kind of arrangement that works only in one particular case, "when Ann
-# raises her hand and Bob coughs, the answer is 7", and that is just how one learns things by heart.
+# **Think of a team in which some members are absent every day, and nobody knows in advance who they will be.** No one
+# can rely on a particular colleague. Everyone has to do something that is useful by itself, and several people must
+# know how to do important work. Such a team is slower to set up. But it does not have the kind of arrangement that
+# works only in one particular case, "when Ann raises her hand and Bob coughs, the answer is 7", and that is exactly how
+# one learns things by heart.
 #
 # The picture shows one small network at three steps of its training. White units are switched off, and all their
 # connections with them.
@@ -126,7 +127,7 @@ for step, axis in enumerate(axes):
 plt.show()
 
 # %% [markdown] tags=["en"]
-# Every step trains another network, thinned out, and all of them share their parameters. After training, all units work
+# Every step trains a different thinned network, and all of them share their parameters. After training, all units work
 # together, and act much like an average of all these networks. (Srivastava et al. 2014, "Dropout: A Simple Way to
 # Prevent Neural Networks from Overfitting", section 2, has sexual reproduction in place of the team.)
 
@@ -140,14 +141,14 @@ plt.show()
 # |---|---|---|---|
 # | $x$ | `x` | any | activations |
 # | $p$ | `p` | one number | the probability of being dropped, $0 \le p < 1$ |
-# | $\mathrm{mask}$ | `mask` | like $x$ | 0 with probability $p$, else $1/(1-p)$; drawn anew at each step |
+# | $\mathrm{mask}$ | `mask` | like $x$ | 0 with probability $p$, else $1/(1-p)$; drawn again at each step |
 # | $y$ | `y` | like $x$ | $x\cdot\mathrm{mask}$, element by element |
 #
-# ### Forward: why $1/(1-p)$
+# ### Forward: why $1/(1-p)$?
 #
 # Everything that comes after dropout adds up many of its outputs. If a third of them are missing, the sums become
-# smaller by a third, and after training, when nothing is missing, they would suddenly be too large. So what remains is
-# scaled up, by such a factor $s$ that the expectation stays:
+# smaller by a third, and after training, when nothing is missing, they would suddenly be too large. So the remaining
+# ones are scaled up, by a factor $s$ that leaves the expectation unchanged:
 #
 # $$\mathrm E[\mathrm{mask}] = p\cdot0 + (1-p)\cdot s = 1 \quad\Longrightarrow\quad s = \frac{1}{1-p},
 #   \qquad\text{and then}\qquad \mathrm E[y] = x\;\mathrm E[\mathrm{mask}] = x .$$
@@ -158,7 +159,7 @@ plt.show()
 #
 # ### The noise
 #
-# The expectation stays, but $y$ is random. The square of the mask is 0 or $1/(1-p)^2$, so
+# The expectation is unchanged, but $y$ is random. The square of the mask is 0 or $1/(1-p)^2$, so
 #
 # $$\mathrm{Var}[\mathrm{mask}] = \mathrm E[\mathrm{mask}^2] - 1 = \frac{(1-p)}{(1-p)^2} - 1 = \frac{p}{1-p},
 #   \qquad \mathrm{Var}[y] = \frac{p}{1-p}\,x^2 .$$
@@ -169,39 +170,39 @@ plt.show()
 # $$\mathrm E[z] = \sum_c w_c\,x_c, \qquad \mathrm{Var}[z] = \frac{p}{1-p}\sum_c (w_c\,x_c)^2 .$$
 #
 # Here is the team in a formula. Let $z$ be 1 without dropout. If it comes from a single term, the sum of squares is 1.
-# If it comes from $n$ equal terms of $1/n$ each, it is $n\cdot(1/n)^2 = 1/n$. **Whoever spreads the work over many
-# units has less noise.**
+# If it comes from $n$ equal terms of $1/n$ each, it is $n\cdot(1/n)^2 = 1/n$. **A network that spreads the work over
+# many units has less noise.**
 #
 # ### Backward
 #
-# Each $y_i$ depends on its own $x_i$ only, by the factor $\mathrm{mask}_i$, and the mask does not depend on $x$ at all:
-# it was drawn. So $\partial y_i / \partial x_i = \mathrm{mask}_i$, and
+# Each $y_i$ depends only on its own $x_i$, through the factor $\mathrm{mask}_i$, and the mask does not depend on $x$ at
+# all: it was drawn. So $\partial y_i / \partial x_i = \mathrm{mask}_i$, and
 #
 # $$dx_i = dy_i\cdot\mathrm{mask}_i .$$
 #
-# It must be *the same* mask, which is why forward keeps it. What was dropped had no part in the result, and gets no
-# gradient; what was scaled up answers for that much more.
+# It must be *the same* mask, which is why forward keeps it. A dropped number had no part in the result, and gets no
+# gradient; one that was scaled up counts for that much more.
 #
 # ### One thing that the expectation does not promise
 #
-# That $\mathrm E[y] = x$ holds for $y$. It does not hold for what a network makes of $y$. Take the simplest thing that
-# is not linear, a square: $\mathrm E[y^2] = \mathrm{Var}[y] + (\mathrm E[y])^2 = x^2/(1-p)$, which is not $x^2$. So
-# switching dropout off is an *approximation* to the average over all thinned networks. Section 5 measures how good it
-# is.
+# The equation $\mathrm E[y] = x$ holds for $y$. It does not hold for what a network computes from $y$. Take the
+# simplest function that is not linear, a square: $\mathrm E[y^2] = \mathrm{Var}[y] + (\mathrm E[y])^2 = x^2/(1-p)$,
+# which is not $x^2$. So switching dropout off is an *approximation* to the average over all thinned networks. Section 5
+# measures how good it is.
 
 # %% [markdown] tags=["en"]
 # ## 4. The code
 #
-# First the bare formulas, from the page of the package on which the whole of GPT-2 stands:
+# First the bare formulas, from the page of the package that has the whole of GPT-2:
 
 # %%
 style.show_plain("dropout")
 
 # %% [markdown] tags=["en"]
-# Now the library's own, fetched while the notebook was built. It can be switched off: without `rng`, as in evaluation,
-# or with $p = 0$, nothing is drawn and nothing is multiplied. The mask is a function of its own because attention uses
-# it alone, on probabilities that it works on piece by piece. `xp` is NumPy (or CuPy, for arrays on a graphics
-# card). Random numbers are drawn uniformly from 0 to 1; a fraction $p$ of them is below $p$.
+# Now the library's own code, fetched while the notebook was built. It can be switched off: without `rng`, as in
+# evaluation, or with $p = 0$, nothing is drawn and nothing is multiplied. The mask has its own function because
+# attention uses it alone, on probabilities that it computes piece by piece. `xp` is NumPy (or CuPy, for arrays on a
+# graphics card). Random numbers are drawn uniformly from 0 to 1; a fraction $p$ of them is below $p$.
 
 # %%
 style.show_source(dropout_forward, dropout_backward, dropout_mask)
@@ -209,7 +210,7 @@ style.show_source(dropout_forward, dropout_backward, dropout_mask)
 # %% [markdown] tags=["en"]
 # ### By hand
 #
-# Four numbers, and $p = 1/2$, so that what stays is doubled.
+# Take four numbers, and $p = 1/2$, so that the ones that stay are doubled.
 
 # %%
 x, dy = np.array([1.0, 2, 3, 4]), np.array([10.0, 20, 30, 40])
@@ -256,7 +257,7 @@ style.show_check(minigpt2.gradient_check(seeded_forward, dropout_backward, input
 
 # %%
 def unscaled_backward(dy, cache):
-    """By someone who remembers what was dropped, but not that the rest was scaled."""
+    """By someone who remembers which numbers were dropped, but not that the rest were scaled."""
     return dy * (cache["mask"] > 0)
 
 
@@ -270,8 +271,8 @@ style.show_check(minigpt2.gradient_check(seeded_forward, redrawing_backward, inp
 
 # %% [markdown] tags=["en"]
 # **Against another implementation.** The package carries values that PyTorch computed, recorded once, in 64-bit
-# floating point, where rounding errors are about $10^{-16}$. (Its own generator draws other masks than NumPy's, so it
-# was given these.) The error is the largest difference, relative to the largest value.
+# floating point, where rounding errors are about $10^{-16}$. (Its generator draws different masks from NumPy's, so it
+# was given NumPy's.) The error is the largest difference, relative to the largest value.
 
 # %%
 reference, options = recorded("dropout"), CASES["dropout"].options
@@ -283,7 +284,7 @@ style.show_agreement("dropout: y, and gradient of x", error)
 # %% [markdown] tags=["en"]
 # **The three places.** The recorded case `gpt2_dropout` is Hugging Face's own GPT-2 in training, with a different
 # probability for each place so that none can be mistaken for another. We run ours with the same masks; then with two
-# probabilities exchanged; and then without.
+# probabilities exchanged; and then without dropout.
 
 # %%
 reference, options = recorded("gpt2_dropout"), CASES["gpt2_dropout"].options
@@ -300,10 +301,10 @@ for name, pdrop, seed in (
     style.show_agreement(f"logits with dropout {name}", relative_error(logits, reference["y"])[0])
 
 # %% [markdown] tags=["en"]
-# **Off when it counts.** Without a generator, nothing is dropped: `dropout_forward` hands back the very array that it
-# was given. This is how a model is evaluated, and how it writes. To forget it is a mistake that one does not see at
-# once, because everything still works, only worse. Let the built-in model read Shakespeare's sonnet 116, which is in
-# none of the plays that it knows, three times without dropout, and three times with.
+# **Off when it counts.** Without a generator, nothing is dropped: `dropout_forward` returns the very array that it was
+# given. This is how a model is evaluated, and how it writes. To forget it is a mistake that one does not see at once,
+# because everything still works, only worse. Let the built-in model read Shakespeare's sonnet 116, which is in none of
+# the plays that it knows, three times without dropout, and three times with it.
 
 # %%
 SONNET = """Let me not to the marriage of true minds
@@ -329,7 +330,7 @@ rng = np.random.default_rng(0)
 
 
 def probabilities(rng=None):
-    """What the model gives to the tokens that really follow; with dropout if there is a generator."""
+    """The probability that the model gives to each token that really follows; with dropout if there is an rng."""
     logits, _ = model.forward([ids[:-1]], rng=rng)
     return softmax_forward(logits)[0, places, following]
 
@@ -338,7 +339,7 @@ print("off:", *(f"{-np.log(probabilities()).mean():.2f}" for _ in range(3)), "na
 print("on: ", *(f"{-np.log(probabilities(rng)).mean():.2f}" for _ in range(3)), "nats per token")
 
 # %% [markdown] tags=["en"]
-# With dropout left on, the loss is larger, and another each time.
+# With dropout left on, the loss is larger, and different each time.
 #
 # How good is "off" as an approximation to the average of the thinned networks? That can be measured. We draw many
 # masks, average the *probabilities* that the thinned networks give, and look at the loss of this committee.
@@ -364,18 +365,18 @@ print(f"all 32 together {committee[-1]:.2f}, dropout off {off:.2f}")
 
 # %% [markdown] tags=["en"]
 # The whole network is better than each of the 32 thinned ones by itself, and costs the same. A committee of four beats
-# it, at four times the cost; with more members it goes on improving, ever more slowly. So the average over all thinned
-# networks and the whole network are *not* the same thing, as the square in section 3 has warned us. The whole network
-# is a cheap and good stand-in.
+# it, at four times the cost; with more members it continues to improve, ever more slowly. So the average over all
+# thinned networks and the whole network are *not* the same thing, as the square in section 3 warned us. The whole
+# network is a cheap and good stand-in.
 
 # %% [markdown] tags=["en"]
-# ## 6. What it costs and what it buys
+# ## 6. What does it cost, and what does it buy?
 #
 # Two identical models, one with dropout ($p = 0.2$ in all three places), one without, learn from a *little* text. Then
-# two more learn from one four times as long. The built-in model writes both texts, as well as the one for validation,
-# so nothing has to be downloaded, and we know something that one never knows about real texts: the *author's own loss*
-# on what it has written. On average no reader can do better than that on a new text by the same author. The little
-# models read single characters, so that all losses are in nats per character.
+# two more learn from a text four times as long. The built-in model writes both texts, as well as the one for
+# validation, so nothing has to be downloaded, and we know something that one never knows about real texts: the
+# *author's own loss* on its text. On average no reader can do better than that on a new text by the same author. The
+# little models read single characters, so all losses are in nats per character.
 
 # %%
 written = model.generate(np.tile(tokenizer.encode("\n"), (25, 1)), max_new_tokens=250, temperature=1.0, seed=0)
@@ -444,13 +445,13 @@ plt.show()
 # %% [markdown] tags=["en"]
 # **Little text, on the left.** Without dropout the training loss (dashed) falls and falls towards the author's own.
 # After three thousand characters nobody can write like the author; these characters are simply known by heart. The
-# validation loss (solid) tells: it is lowest early on, and then rises. With dropout both effects are much weaker. The
-# model still fits its training text better than the rest, so overfitting is not *prevented*. But it is slowed down so
-# far that the validation loss is at its lowest when the picture ends.
+# validation loss (solid) gives it away: it is lowest early on, and then rises. With dropout both effects are much
+# weaker. The model still fits its training text better than the rest, so overfitting is not *prevented*. But it is
+# slowed down so much that the validation loss is at its lowest when the picture ends.
 #
-# What has it bought? Compare the lowest points of the two solid lines: there is little between them. Whoever stops
-# training at the right moment gets nearly as good a model without dropout, and sooner. With dropout one need not know
-# the right moment.
+# What has it bought? Compare the lowest points of the two solid lines: there is little between them. If you stop
+# training at the right moment, you get nearly as good a model without dropout, and sooner. With dropout you need not
+# know the right moment.
 #
 # **More text, on the right.** Here there is nothing to buy. Training and validation loss go down together, and neither
 # model has had the time to learn the text by heart. Dropout has only its cost: noise in every step, so that after the
@@ -458,18 +459,18 @@ plt.show()
 #
 # This is the rule of thumb: *the less text for the parameters, the more dropout*. The built-in model, 3.5 million
 # parameters and a million characters (says its model card), had 0.3. GPT-2 had 0.1. Models that see so much text that
-# they hardly meet any of it twice are often trained without (for instance PaLM, Chowdhery et al. 2022, section 5).
+# they hardly meet any of it twice are often trained without dropout (for instance PaLM, Chowdhery et al. 2022, section
+# 5).
 #
-# What this experiment does not show: it is one kind of text, one probability and one seed. The questions invite you to
-# change them.
+# The experiment is limited: one kind of text, one probability and one seed. The questions invite you to change them.
 
 # %% [markdown] tags=["en"]
 # ## Questions
 #
 # 1. What does `dropout_forward` return for $p = 0$, and what without `rng`? Why not a copy? *Hint: section 4, the first
 #    lines of `dropout_mask`.*
-# 2. The weights with which a token looks at others add up to 1. Do they still after dropout? And on average? *Hint:
-#    section 3, the expectation of a sum.*
+# 2. The weights with which a token looks at others add up to 1. Do they still do so after dropout? And on average?
+#    *Hint: section 3, the expectation of a sum.*
 # 3. Give `gradient_check` a forward pass that draws from one generator without seeding it again. Predict what it
 #    reports, then try. *Hint: how often does it call forward, and what must stay the same between the calls?*
 # 4. Train on the little text with $p = 0.5$, and then with $p = 0.2$ for three times as many steps. Does the validation

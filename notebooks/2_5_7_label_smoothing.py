@@ -1,15 +1,15 @@
 # %% [markdown] tags=["en"]
 # # 2.5.7 标签平滑 · Label smoothing
 #
-# A model that is trained on what really came next is told, each time, to be *certain* of it. Label smoothing asks for a
-# little less: leave a small share of your belief to everything else. It takes a few lines of code. This notebook
-# derives exactly what they do to the model, and then lets you watch it happen, for better and for worse.
+# A model that is trained on the token that really came next is told, each time, to be *certain* of it. Label smoothing
+# asks for a little less: leave a small share of your belief to everything else. It takes a few lines of code. This
+# notebook derives exactly how they change the model, and then lets you watch it happen, for better and for worse.
 #
 # You need Python, NumPy, logarithms and the chain rule. Notebook 2.5.8, on the loss function, is the natural first half
 # of this one; here are its terms again:
 #
 # - At each position the model gives every token of its vocabulary, of size $V$, a score, the **logit** $z_v$. The
-#   **softmax** makes probabilities of them, $p_v = e^{z_v} / \sum_u e^{z_u}$.
+#   **softmax** turns them into probabilities, $p_v = e^{z_v} / \sum_u e^{z_u}$.
 # - The **target** is the token that really came. As a distribution it is *one-hot*: 1 for the target, 0 for the others.
 # - The **loss** is the **cross-entropy** $-\sum_v q_v\ln p_v$ between the target distribution $q$ and the prediction
 #   $p$, in *nats*. With a one-hot $q$ it is $-\ln p_{\mathrm{target}}$, the surprise.
@@ -36,13 +36,13 @@ from minigpt2.settings import TrainingSettings
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
-# The document lists label smoothing as the seventh component of GPT-2: a regularization that makes the model rely
-# less on its target values. (*Regularization* is whatever keeps a model from learning its training data too
-# literally.) As a description of the technique that is fair. It comes from image recognition (Szegedy et al. 2016,
-# "Rethinking the Inception Architecture for Computer Vision", section 7), and the Transformer of 2017 was trained
-# with it (Vaswani et al. 2017, section 5.4).
+# The document lists label smoothing as the seventh component of GPT-2: a regularization that makes the model rely less
+# on its target values. (*Regularization* is anything that keeps a model from learning its training data too literally.)
+# As a description of the technique that is fair. It comes from image recognition (Szegedy et al. 2016, "Rethinking the
+# Inception Architecture for Computer Vision", section 7), and the Transformer of 2017 was trained with it (Vaswani et
+# al. 2017, section 5.4).
 #
 # **But GPT-2 does not use it.** Its predecessor's paper lists the regularization that was used, dropout and a form of
 # weight decay, and smoothing is not on the list (Radford et al. 2018, section 4.1). The paper on GPT-2 names the
@@ -54,9 +54,9 @@ style.use()
 print([field.name for field in fields(TrainingSettings) if "smooth" in field.name or "dropout" in field.name])
 
 # %% [markdown] tags=["en"]
-# A trained model carries the traces of its training. Section 3 shows that with a share $e$ of smoothing the best
-# thing a model can do is to give *no* token less than $e/V$. Let us look at the smallest probabilities that the
-# built-in model gives, as a share of that limit for the usual $e = 0.1$:
+# A trained model carries the traces of its training. Section 3 shows that with a share $e$ of smoothing a model does
+# best if it gives *no* token less than $e/V$. Let us look at the smallest probabilities that the built-in model gives,
+# as a share of that limit for the usual $e = 0.1$:
 
 # %%
 NAME = "shakespeare"  # with "gpt2" the same cell asks GPT-2 as released, after a download
@@ -70,16 +70,16 @@ print(f"share of all probabilities below e/V:        {(p < limit).mean():.2f}")
 print(f"share of them below a hundredth of it:       {(p < limit / 100).mean():.2f}")
 
 # %% [markdown] tags=["en"]
-# Most probabilities are below what a smoothed target would have taught it to leave, and many are far below.
+# Most probabilities are below the share that a smoothed target would have taught it to leave, and many are far below.
 #
 # ## 2. The idea
 #
-# **Take a share $e$ off the target and spread it evenly over the whole vocabulary.** On the left is what the model is
-# told to say, with $V = 8$ and $e = 0.2$.
+# **Take a share $e$ off the target and spread it evenly over the whole vocabulary.** The left picture shows the
+# distribution that the model is asked for, with $V = 8$ and $e = 0.2$.
 #
-# **Then it is possible to be too sure.** On the right the target's logit is raised above all others, which are equal;
-# how far it is above them is the *margin*. With a one-hot target more margin is always better, and there is no end to
-# it. With a smoothed one there is a best margin, and beyond it the loss rises again.
+# **Then it is possible to be too sure.** In the right picture the target's logit is raised above all others, which are
+# equal; its height above them is the *margin*. With a one-hot target more margin is always better, and there is no end
+# to it. With a smoothed one there is a best margin, and beyond it the loss rises again.
 
 # %%
 V, e = 8, 0.2
@@ -88,7 +88,7 @@ q = np.full(V, e / V)
 q[5] += 1 - e
 left.bar(np.arange(V) - 0.2, np.eye(V)[5], 0.4, label="one-hot", color="white", edgecolor=style.BLUE)
 left.bar(np.arange(V) + 0.2, q, 0.4, label="smoothed", color=style.ORANGE)
-left.set(xlabel="token v", ylabel="q", title="What the model is told", xticks=range(V))
+left.set(xlabel="token v", ylabel="q", title="The target distribution", xticks=range(V))
 left.legend(loc="upper left")
 left.grid(axis="x", visible=False)
 
@@ -145,20 +145,19 @@ plt.show()
 # **Step 3.** The loss is the mean over the $N$ positions, and $d\mathrm{loss}$ is the gradient that comes from above:
 #
 # $$dz_v = d\mathrm{loss}\cdot\frac{p_v - q_v}{N}.$$
-#
-# The formula of 2.5.8, with another $q$. (Positions whose target is $-100$ do not count: $N$ is then the number of the
-# others.)
+# This is the formula of notebook 2.5.8, with another $q$. (Positions whose target is $-100$ do not count: $N$ is then
+# the number of the others.)
 #
 # ### The best margin
 #
-# The gradient vanishes where $p = q$, and there the cross-entropy is smallest (2.5.8 proves it). What logits does that
-# take? Let $o$ be any other token than the target. In a difference of logits the sum over $u$ cancels:
+# The gradient vanishes where $p = q$, and there the cross-entropy is smallest (notebook 2.5.8 proves it). What logits
+# does that take? Let $o$ be any token other than the target. In a difference of logits the sum over $u$ cancels:
 #
 # $$z_{\mathrm{target}} - z_o = \ln p_{\mathrm{target}} - \ln p_o = \ln\frac{q_{\mathrm{target}}}{q_o}
 #   = \ln\frac{1-e+e/V}{e/V} = \ln\Bigl(1 + \frac{V(1-e)}{e}\Bigr).$$
 #
 # A finite number! For $e \to 0$ it grows beyond all bounds: a one-hot target can never be reached by a softmax, only
-# approached, by logits that drift apart for ever. Smoothing puts the goal at a finite place. All other logits are to be
+# approached, by logits that drift apart for ever. Smoothing puts the goal at a finite place. All other logits should be
 # *equal*, by the way, whether their tokens were nearly right or absurd. And the smallest possible loss is no longer 0
 # but $-\sum_v q_v\ln q_v$, the entropy of $q$:
 
@@ -173,7 +172,7 @@ for V in (8, 1024, 50257):
 # %% [markdown] tags=["en"]
 # So two losses with different smoothing cannot be compared. Compare models by the loss *without* it.
 #
-# ### If the next token is not certain
+# ### Uncertain next tokens
 #
 # In real text the same beginning has several continuations. Say that token $v$ follows with the true probability $P_v$.
 # The loss is linear in $q$, so on average the model sees the target
@@ -192,16 +191,17 @@ for V in (8, 1024, 50257):
 # %% [markdown] tags=["en"]
 # ## 4. The code
 #
-# One pair of functions serves 2.5.7 and 2.5.8. First as bare formulas, from the page of the package on which the whole
-# of GPT-2 stands. There $q$ is an array, and the two lines that make it are all that smoothing is:
+# One pair of functions serves notebooks 2.5.7 and 2.5.8. First as bare formulas, from the page of the package that has
+# the whole of GPT-2. There $q$ is an array, and the two lines that make it are all there is to smoothing:
 
 # %%
 style.show_plain("cross_entropy")
 
 # %% [markdown] tags=["en"]
-# Now the library's own. It never makes $q$, which has a row of $V$ numbers for each token. Smoothing is the line after
-# `if label_smoothing:`, the line with `e / V`, and the factors `1.0 - e`. (`masked_mean(losses, counted)` is
-# `losses[counted].mean()`; `in_parallel` calls a function for a few rows at a time, on all cores.)
+# Now the library's own code. It never makes $q$, which has a row of $V$ numbers for each token. Smoothing is the line
+# after `if label_smoothing:`, the line with `e / V`, and the factors `1.0 - label_smoothing` and `1.0 - e`.
+# (`masked_mean(losses, counted)` is `losses[counted].mean()`; `in_parallel` calls a function for a few rows at a time,
+# on all cores.)
 
 # %%
 style.show_source(cross_entropy_forward, cross_entropy_backward)
@@ -209,8 +209,9 @@ style.show_source(cross_entropy_forward, cross_entropy_backward)
 # %% [markdown] tags=["en"]
 # ### By hand
 #
-# Four tokens and $e = 2/5$: the target, token 2, keeps $3/5 + 1/10 = 7/10$, the others get $1/10$ each. First position:
-# logits $\ln 1, \ln 1, \ln 2, \ln 4$, whose exponentials have the sum 8. Second position: $\ln 1, \ln 1, \ln 7, \ln 1$.
+# Take four tokens and $e = 2/5$; the target, token 2, keeps $3/5 + 1/10 = 7/10$, the others get $1/10$ each. First
+# position: logits $\ln 1, \ln 1, \ln 2, \ln 4$, whose exponentials have the sum 8. Second position:
+# $\ln 1, \ln 1, \ln 7, \ln 1$.
 
 
 # %%
@@ -250,14 +251,14 @@ inputs = {"logits": rng.normal(size=(2, 6, 7)), "targets": targets, "label_smoot
 style.show_check(minigpt2.gradient_check(cross_entropy_forward, cross_entropy_backward, inputs))
 
 # %% [markdown] tags=["en"]
-# A mistake that it catches: to take the share $e$ off the target and forget to give it to the others. The target
-# distribution then has the sum $1 - e$, and every logit is pushed down a little too far. Training might
-# not even show it, because the same number on all logits changes no probability.
+# It catches a typical mistake: taking the share $e$ off the target and forgetting to give it to the others. The target
+# distribution then has the sum $1 - e$, and every logit is pushed down a little too far. Training might not even show
+# it, because the same number on all logits changes no probability.
 
 
 # %%
 def stingy_backward(dloss, cache):
-    """The gradient by someone who does not spread what was taken off the target."""
+    """The gradient by someone who does not spread the share that was taken off the target."""
     dlogits, e, counted = cross_entropy_backward(dloss, cache), cache["label_smoothing"], cache["counted"]
     share = (counted * dloss / counted.sum()).reshape(dlogits.shape[:-1])
     return dlogits + share[..., None] * e / dlogits.shape[-1]
@@ -266,10 +267,10 @@ def stingy_backward(dloss, cache):
 style.show_check(minigpt2.gradient_check(cross_entropy_forward, stingy_backward, inputs))
 
 # %% [markdown] tags=["en"]
-# **Against another implementation.** The package carries what PyTorch's `cross_entropy` and its autograd gave, in
+# **Against another implementation.** The package carries the results of PyTorch's `cross_entropy` and its autograd, in
 # 64-bit floating point. There is a second definition of smoothing that one meets at times: spread $e$ over the $V-1$
-# *other* tokens, so that the target keeps $1-e$. That is the same as ours with $e\,V/(V-1)$ in the place of $e$.
-# Which of the two is PyTorch's?
+# *other* tokens, so that the target keeps $1-e$. That is the same as ours with $e\,V/(V-1)$ in place of $e$. Which of
+# the two is PyTorch's?
 
 # %%
 reference = recorded("cross_entropy_smoothed")
@@ -335,12 +336,12 @@ plt.show()
 
 # %% [markdown] tags=["en"]
 # Each smoothed model comes to rest close to its own dotted line, as derived in section 3. The one without smoothing
-# has long since learned the rule, and its logits still drift apart: there is always a little to be gained.
+# learned the rule long ago, and its logits still drift apart: there is always a little to be gained.
 #
 # ### What does it cost, and when does it pay?
 #
-# Now a task in which the next token is uncertain, *and we know how uncertain*. We invent a language of ten tokens:
-# after each of them, each has a fixed probability of coming next. These 100 probabilities are drawn once. A model
+# Now a task in which the next token is uncertain, *and we know how uncertain*. We invent a language of ten tokens, in
+# which each token has a fixed probability of following each other one. These 100 probabilities are drawn once. A model
 # that predicted them exactly would be perfect, and its loss would be the entropy of the language; with a natural
 # language nobody knows these numbers.
 #
@@ -362,7 +363,7 @@ def lines(rng, B, T=17):
 
 
 def train(e, data=None, steps=300):
-    """A new model, trained on lines (N, T) or, without them, on new ones in each step."""
+    """A new model, trained on lines (N, T) or, without them, on new lines in each step."""
     small = minigpt2.GPT2(config, seed=0)
     optimizer = minigpt2.AdamW(small.params, weight_decay=0.0)
     rng = np.random.default_rng(0)
@@ -374,11 +375,11 @@ def train(e, data=None, steps=300):
 
 
 test = lines(np.random.default_rng(2), 256)[:, :-1]
-truth = P[test]  # (B, T, V): the true probabilities of what comes after each token of new lines
+truth = P[test]  # (B, T, V): the true probabilities of the next token, after each token of new lines
 
 
 def probabilities(model):
-    """What a model says comes after each token of the new lines, (B, T, V)."""
+    """A model's probabilities of the next token, after each token of the new lines, (B, T, V)."""
     logits = model.forward(test)[0].astype(np.float64)
     p = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return p / p.sum(axis=-1, keepdims=True)
@@ -390,9 +391,9 @@ plenty = {e: probabilities(train(e)) for e in smoothings}
 scarce = {e: probabilities(train(e, scarce_lines)) for e in smoothings}
 
 # %% [markdown] tags=["en"]
-# With plenty of text the theory can be checked point by point: a model trained with smoothing should say
-# $(1-e)P + e/V$ where the truth is $P$. Each point below is one of the 100 pairs of tokens, and its height is the
-# mean of what the model said.
+# With plenty of text the theory can be checked point by point: a model trained with smoothing should say $(1-e)P + e/V$
+# where the truth is $P$. Each point below is one of the 100 pairs of tokens, and its height is the mean of the model's
+# answers.
 
 # %%
 figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.4))
@@ -400,7 +401,7 @@ for e, marker, colour in ((0.0, "o", style.BLUE), (0.4, "^", style.ORANGE)):
     said = np.array([plenty[e][test == a].mean(axis=0) for a in range(V)])
     left.plot(P.ravel(), said.ravel(), marker, ms=3.5, color=colour, ls="", label=f"e = {e:g}")
     left.plot([0, 0.8], [e / V, (1 - e) * 0.8 + e / V], color=colour, lw=0.9, ls="-")
-left.set(xlabel="true probability P", ylabel="what the model says", title="Plenty of text; lines: $(1-e)P + e/V$")
+left.set(xlabel="true probability P", ylabel="the model's probability", title="Plenty of text; lines: $(1-e)P + e/V$")
 left.legend()
 
 
@@ -432,34 +433,34 @@ for e in smoothings:
 
 # %% [markdown] tags=["en"]
 # *Says* is the mean probability that a model gives to its favourite; *right* is the true probability that this
-# favourite comes. A model is **calibrated** if what it says comes true as often as it says: of the things that it
+# favourite comes. A model is **calibrated** if its predictions come true as often as it says: of the things that it
 # calls 70 % probable, 70 % happen. Here it is enough to compare the two means.
 #
 # - **With plenty of text smoothing only costs.** Without it the points lie on the diagonal, and the model is
-#   calibrated. With it they lie on the flatter line that was derived: what is rare is said too often, what is common
-#   not often enough. The distance from the truth grows with $e$ as the dotted curve says. The favourite is the right
-#   one as often as before: smoothing flattens the probabilities and leaves their order.
-# - **With scarce text a model without smoothing is far too sure of itself:** it says much more than comes true, because
-#   it has begun to learn lines by heart. Smoothing takes some of that certainty away, and the distance from the truth
-#   falls, down to a best value of $e$ and then up again. Here two errors work against each other.
+#   calibrated. With it they lie on the flatter line that was derived: rare tokens get too much, common ones too little.
+#   The distance from the truth grows with $e$ as the dotted curve says. The favourite is the right one as often as
+#   before: smoothing flattens the probabilities and keeps their order.
+# - **With scarce text a model without smoothing is far too sure of itself:** it claims much more than comes true,
+#   because it has begun to learn lines by heart. Smoothing takes some of that certainty away, and the distance from the
+#   truth falls, down to a best value of $e$ and then up again. Here two errors work against each other.
 #
-# This fits what was decided, although GPT-2's authors do not say why they left smoothing out. The Transformer of 2017
-# learned to translate from a limited collection of sentence pairs; smoothing "hurts" the perplexity, its authors
-# report, and makes the translations better (section 5.4 there). GPT-2 was trained on so much text that it still
-# *underfits* it (Radford et al. 2019, abstract), and many of its results are perplexities.
+# This fits the decisions that were made, although GPT-2's authors do not say why they left smoothing out. The
+# Transformer of 2017 learned to translate from a limited collection of sentence pairs; smoothing "hurts" the
+# perplexity, its authors report, and makes the translations better (section 5.4 there). GPT-2 was trained on so much
+# text that it still *underfits* it (Radford et al. 2019, abstract), and many of its results are perplexities.
 #
-# What this experiment does not show: whether smoothing is the best remedy where text is scarce. Stopping earlier,
-# dropout (2.5.6) and more text are others, and question 4 lets you try one.
+# The experiment does not show whether smoothing is the best remedy where text is scarce. Stopping earlier, dropout
+# (2.5.6) and more text are others, and question 4 lets you try one.
 
 # %% [markdown] tags=["en"]
 # ## Questions
 #
 # 1. What is $q$ for $e = 1$, and what does a model learn from it? *Hint: the best margin.*
 # 2. Show that the gradient still adds up to 0 over the vocabulary at every position. *Hint: the sums of $p$ and $q$.*
-# 3. GPT-2 has $V = 50257$. Which $e$ would keep the margin at that of $V = 10$ and $e = 0.1$? Is that a sensible
-#    amount of smoothing? *Hint: in the formula of the best margin, $V(1-e)/e$ must stay the same.*
+# 3. GPT-2 has $V = 50257$. Which $e$ would give the same margin as $V = 10$ and $e = 0.1$? Is that a sensible amount of
+#    smoothing? *Hint: in the formula of the best margin, $V(1-e)/e$ must stay the same.*
 # 4. In the scarce situation, train for 100 steps instead of 300, without smoothing. Predict whether it beats the best
 #    smoothed model, then try. *Hint: `train(0.0, scarce_lines, steps=100)`.*
-# 5. A model was trained with smoothing $e$ and plenty of text. Can you win back the true probabilities from what it
-#    says? What goes wrong with a probability that it puts below $e/V$? *Hint: solve $\bar q = (1-e)P + e/V$ for $P$,
-#    and apply it to `plenty[0.4]`.*
+# 5. A model was trained with smoothing $e$ and plenty of text. Can you recover the true probabilities from its answers?
+#    What goes wrong with a probability that it puts below $e/V$? *Hint: solve $\bar q = (1-e)P + e/V$ for $P$, and
+#    apply it to `plenty[0.4]`.*

@@ -2,8 +2,8 @@
 # # 2.5.8 损失函数 · Loss function
 #
 # Training needs one number that says how wrong the model is, and it must be a number that can be differentiated. This
-# notebook derives that number from a question that could not be plainer, *how probable did the model think was what
-# really came?*, and then its gradient, which turns out to be a subtraction.
+# notebook derives that number from a question that could not be plainer, *how probable did the model think the token
+# was that really came?*, and then its gradient, which turns out to be a subtraction.
 #
 # You need Python, NumPy, logarithms and the chain rule from school. The words:
 #
@@ -36,10 +36,10 @@ from minigpt2.reference import CASES, LABEL_SMOOTHING, recorded, relative_error
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
 # The document gives this subject one sentence: a loss function measures how far the predictions of the model are from
-# the true values. That is right, and it leaves two questions open.
+# the true values. That is right, but it leaves two questions open.
 #
 # **What is the true value?** Nobody labels the text by hand. The true value at each position is the next token, so
 # every text is its own answer sheet.
@@ -47,12 +47,12 @@ style.use()
 # **Which function?** GPT-2 is a *language model*: it gives a probability to a whole text, as the product of the
 # probabilities of its tokens, each given those before it (Radford et al. 2019, section 2, eq. 1). Training makes that
 # probability as large as it can (Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training",
-# eq. 1). The loss that does this is called **cross-entropy**. (Section 2.5.7 of the document adds *label smoothing*
-# to it; GPT-2 does not, see that notebook.)
+# eq. 1). The loss that does this is called **cross-entropy**. (Section 2.5.7 of the document adds *label smoothing* to
+# it; GPT-2 does not, see notebook 2.5.7.)
 #
 # The evidence comes in two parts. First the answer sheet. We ask the small model that comes with this package for its
-# loss on a few words, once with the *next* tokens for targets and once with the *same* ones, as if it had to repeat
-# what it reads:
+# loss on a few words, once with the *next* tokens as targets and once with the *same* ones, as if it had to repeat what
+# it reads:
 
 # %%
 tokenizer = minigpt2.Tokenizer.from_pretrained("shakespeare")
@@ -65,7 +65,7 @@ print(f"targets not moved:       loss {model.loss(ids[:, :-1], ids[:, :-1]):.1f}
 # %% [markdown] tags=["en"]
 # It was trained for the first; the second is even above $\ln V \approx 6.9$, which section 3 will show to be the loss
 # of a model that knows nothing. Second, the function. The package carries the logits that Hugging Face's GPT-2 once
-# computed from some parameters, and the cross-entropy that PyTorch made of them. Ours makes the same of them:
+# computed from some parameters, and the cross-entropy that PyTorch computed from them. Ours computes the same:
 
 # %%
 reference = recorded("trace")
@@ -83,8 +83,8 @@ style.show_agreement("loss of a recorded GPT-2", relative_error(loss, reference[
 # at all; if it gave it next to nothing, it is thunderstruck. The measure of surprise is $-\ln p$, where $\ln$ is the
 # natural logarithm: 0 for $p = 1$, and without bound as $p$ goes to 0.
 #
-# Why not something simpler, such as the square of what is missing, $(1-p)^2$? The picture has both. On the left is
-# the loss, on the right how hard it pulls, which is the size of its derivative with respect to the target's logit.
+# Why not something simpler, such as the square of the shortfall, $(1-p)^2$? The picture has both. The left side shows
+# the loss, the right side how hard it pulls, that is, the size of its derivative with respect to the target's logit.
 # (Section 3 derives the curves: $1-p$ for the surprise, $2p(1-p)^2$ for the square.)
 
 # %%
@@ -102,9 +102,9 @@ plt.show()
 
 # %% [markdown] tags=["en"]
 # Look at the left end of the right-hand picture. There the model is sure of something else, and wrong. The square has
-# let go: its gradient is almost 0 just where there is most to learn. The surprise pulls with full force.
+# let go: its gradient is almost 0 just where there is most to learn. The surprise still pulls with full force.
 #
-# And why not the share of wrong guesses, which is what we would like to be small? Because it does not change when a
+# And why not the share of wrong guesses, which we would really like to be small? Because it does not change when a
 # parameter changes by a little: its derivative is 0 nearly everywhere, and training would have nothing to follow.
 
 # %% [markdown] tags=["en"]
@@ -113,30 +113,31 @@ plt.show()
 # ### From likelihood to loss
 #
 # The probability of a text of tokens $x_1, x_2, \dots$ is that of its first token, times that of the second given the
-# first, and so on. No approximation is in it:
+# first, and so on. This is exact:
 #
 # $$P(x_1, x_2, \dots) = P(x_1)\,P(x_2 \mid x_1)\,P(x_3 \mid x_1, x_2)\cdots$$
 #
-# Seen as a function of the model's parameters this is called the **likelihood** of the text, and we want the
-# parameters that make it largest. A product of hundreds of small numbers soon becomes smaller than any number that a
-# computer can hold, and it is hard to differentiate. Its logarithm is a sum, and is largest where the product is.
-# Turn the sign round, so that less is better, and divide by the number $N$ of predicted tokens, so that long and
-# short texts can be compared:
+# Seen as a function of the model's parameters this is called the **likelihood** of the text, and we want the parameters
+# that make it largest. A product of hundreds of small numbers soon becomes smaller than any number that a computer can
+# hold, and it is hard to differentiate. Its logarithm is a sum, and is largest where the product is. Change the sign,
+# so that less is better, and divide by the number $N$ of predicted tokens, so that long and short texts can be
+# compared:
 #
 # $$\mathrm{loss} = -\frac1N\sum_{n=1}^{N}\ln p_{n,\,\mathrm{target}_n},$$
 #
-# where $p_{n,v}$ is the probability that the model gave to token $v$ at position $n$. The mean surprise, nothing else.
+# where $p_{n,v}$ is the probability that the model gave to token $v$ at position $n$. This is the mean surprise,
+# nothing else.
 #
 # ### Nats, bits, perplexity
 #
 # The unit that belongs to $\ln$ is the **nat**. With the logarithm to base 2 it would be the **bit**: one bit is the
-# surprise at the fall of a fair coin. As $\log_2 p = \ln p / \ln 2$, a nat is $1/\ln 2 \approx 1.44$ bits.
+# surprise at the toss of a fair coin. As $\log_2 p = \ln p / \ln 2$, a nat is $1/\ln 2 \approx 1.44$ bits.
 #
-# The loss can be turned back into a probability. The **perplexity** is $e^{\mathrm{loss}}$: if a model is as
-# surprised, on average, as someone who has to guess among $k$ equally likely tokens, then its loss is
-# $-\ln\frac1k = \ln k$ and its perplexity is $k$. In particular, **a model that knows nothing and gives all tokens
-# the same probability $1/V$ has a loss of $\ln V$ and a perplexity of $V$.** That is where training begins. A loss
-# *above* $\ln V$ is worse than knowing nothing: the model is sure of things that are not so.
+# The loss can be turned back into a probability. The **perplexity** is $e^{\mathrm{loss}}$: if a model is as surprised,
+# on average, as someone who has to guess among $k$ equally likely tokens, then its loss is $-\ln\frac1k = \ln k$ and
+# its perplexity is $k$. In particular, **a model that knows nothing and gives all tokens the same probability $1/V$ has
+# a loss of $\ln V$ and a perplexity of $V$.** That is where training begins. A loss *above* $\ln V$ is worse than
+# knowing nothing: the model is sure of things that are not true.
 #
 # ### Cross-entropy
 #
@@ -153,8 +154,8 @@ plt.show()
 #   = \sum_v p_v - \sum_v q_v \le 1 - 1 = 0 .$$
 #
 # A model cannot win by hedging or by boasting: on average over many texts, where $q$ is how often each token really
-# comes next, it does best by saying what it should believe. What is left, $H(q,q)$, is the **entropy** of the text,
-# the uncertainty that no model can remove.
+# comes next, it does best by saying what it should believe. The remaining part, $H(q,q)$, is the **entropy** of the
+# text, the uncertainty that no model can remove.
 #
 # ### From logits to log-probabilities, without overflow
 #
@@ -166,18 +167,18 @@ plt.show()
 # | $q$ | not made | `(N, V)` | the target distribution |
 # | $\ln\sum_u e^{z_u}$ | `log_sum_exp` | `(N,)` | one number for each position |
 # | $N_c$ | `counted.sum()` | one number | positions that count, see below |
-# | $e$ | `label_smoothing` | one number | 0 in GPT-2 and in this notebook; see 2.5.7 |
+# | $e$ | `label_smoothing` | one number | 0 in GPT-2 and in this notebook; see notebook 2.5.7 |
 #
 # (Only $e$ by itself is the smoothing; $e$ with an exponent is Euler's number, as always.)
 #
-# Positions of all texts stand in one long list; from here on, let us look at one of them. The **softmax** makes
-# probabilities of scores,
+# The positions of all texts are in one long list; from here on, let us look at one of them. The **softmax** turns
+# scores into probabilities,
 #
 # $$p_v = \frac{e^{z_v}}{\sum_u e^{z_u}}, \qquad\text{and so}\qquad \ln p_v = z_v - \ln\sum_u e^{z_u}.$$
 #
 # A computer must not follow the formula to the letter. $e^{1000}$ is more than a floating-point number can hold, and
-# the logarithm of a $p$ that was rounded to 0 is minus infinity. Two remedies, both exact. Take the highest score
-# $z_{\max}$ off first,
+# the logarithm of a $p$ that was rounded to 0 is minus infinity. There are two remedies, both exact. Subtract the
+# highest score $z_{\max}$ first,
 #
 # $$\ln\sum_u e^{z_u} = z_{\max} + \ln\sum_u e^{z_u - z_{\max}},$$
 #
@@ -187,7 +188,7 @@ plt.show()
 #
 # ### Backward
 #
-# We are given $d\mathrm{loss}$, which is 1 when the loss is what we minimise, and want $dz_v$, the gradient of each
+# We are given $d\mathrm{loss}$, which is 1 when we minimise the loss itself, and want $dz_v$, the gradient of each
 # logit.
 #
 # **Step 1: the logarithm of the sum.** The chain rule, with $1/t$ for the derivative of $\ln t$. Only the term $u = v$
@@ -212,31 +213,31 @@ plt.show()
 #
 # $$dz_v = d\mathrm{loss}\cdot\frac{p_v - q_v}{N_c}.$$
 #
-# *What was predicted minus what should have been.* The gradient pushes the target up ($p-1$ is negative, and
-# training goes against it), all others down, each by as much as it was believed. At each position the pushes add up to
-# 0, because $p$ and $q$ have the same sum.
+# *Predicted minus wanted.* The gradient pushes the target up ($p-1$ is negative, and training goes against it), all
+# others down, each by as much as it was believed. At each position the pushes add up to 0, because $p$ and $q$ have the
+# same sum.
 #
-# **Targets that do not count.** Sometimes there is nothing to predict: padding after a short text, or all positions
-# but the masked ones (notebook 3.1). Their target is set to $-100$, a number that is no token. They are left out of
-# the mean, in the sum and in its length $N_c$, and their gradient is 0.
+# **Targets that do not count.** Sometimes there is nothing to predict: padding after a short text, or all positions but
+# the masked ones (notebook 3.1). Their target is set to $-100$, which is not the number of a token. They are left out
+# of the mean, both of the sum and of the count $N_c$, and their gradient is 0.
 
 # %% [markdown] tags=["en"]
 # ## 4. The code
 #
-# First the bare formulas, from the page of the package on which the whole of GPT-2 stands. They serve label smoothing
-# too (2.5.7); with 0 for it, `q` is 1 at the target and 0 elsewhere. `counted` marks the positions that have a target.
+# First the bare formulas, from the page of the package that has the whole of GPT-2. They serve label smoothing too
+# (2.5.7); without it, `q` is 1 at the target and 0 elsewhere. `counted` marks the positions that have a target.
 
 # %%
 style.show_plain("cross_entropy")
 
 # %% [markdown] tags=["en"]
-# Now the library's own. There is an `e` for the smoothing; with `e = 0` its terms disappear. The page above makes
+# Now the library's own code. There is an `e` for the smoothing; with `e = 0` its terms disappear. The page above makes
 # five arrays of $V$ numbers per token, with GPT-2's vocabulary a megabyte for each token. Here the probabilities are
-# never stored, which makes the pair five times as fast (512 tokens of GPT-2, on two cores of an Intel
-# Xeon, `python tests/benchmarks page-cross_entropy`):
-# forward keeps `log_sum_exp`, one number for each position, and backward makes $p$ anew from
-# it. `in_parallel` hands a few rows at a time to the processor's cores, which is faster, and changes no number.
-# `check_targets` refuses targets that are no tokens, and `masked_mean(losses, counted)` is `losses[counted].mean()`.
+# never stored, which makes the pair five times as fast (512 tokens of GPT-2, on two cores of an Intel Xeon,
+# `python tests/benchmarks page-cross_entropy`): forward keeps `log_sum_exp`, one number for each position, and backward
+# computes $p$ again from it. `in_parallel` hands a few rows at a time to the processor's cores, which is faster, and
+# changes no number. `check_targets` refuses targets that are not tokens, and `masked_mean(losses, counted)` is
+# `losses[counted].mean()`.
 
 # %%
 style.show_source(cross_entropy_forward, cross_entropy_backward)
@@ -244,8 +245,8 @@ style.show_source(cross_entropy_forward, cross_entropy_backward)
 # %% [markdown] tags=["en"]
 # ### By hand
 #
-# A vocabulary of three tokens, and logits $\ln 1, \ln 2, \ln 5$ at each of three positions. The exponentials are 1, 2
-# and 5, with the sum 8. The targets are token 2, token 0, and none.
+# Take a vocabulary of three tokens and logits $\ln 1, \ln 2, \ln 5$ at each of three positions. The exponentials are 1,
+# 2 and 5, with the sum 8. The targets are token 2, token 0, and none.
 
 # %%
 logits = np.log([[1.0, 2, 5]] * 3)
@@ -295,8 +296,8 @@ inputs = {"logits": rng.normal(size=(2, 6, 7)), "targets": targets}
 style.show_check(minigpt2.gradient_check(cross_entropy_forward, cross_entropy_backward, inputs))
 
 # %% [markdown] tags=["en"]
-# Now a mistake that is made often: dividing by the number of *all* positions instead of those that count. Nothing looks
-# wrong, the model even learns; every gradient is just too small, by another factor in every batch.
+# Now a common mistake: dividing by the number of *all* positions instead of those that count. Nothing looks wrong, the
+# model even learns; every gradient is just too small, by a different factor in every batch.
 
 
 # %%
@@ -309,8 +310,8 @@ def diluted_backward(dloss, cache):
 style.show_check(minigpt2.gradient_check(cross_entropy_forward, diluted_backward, inputs))
 
 # %% [markdown] tags=["en"]
-# **Against another implementation.** The package carries what PyTorch's `cross_entropy` gave in 64-bit floating point,
-# without and with smoothing (the second also has targets that do not count), and the gradients of its autograd:
+# **Against another implementation.** The package carries the results of PyTorch's `cross_entropy` in 64-bit floating
+# point, without and with smoothing (the second also has targets that do not count), and the gradients of its autograd:
 
 # %%
 for name in ("cross_entropy", "cross_entropy_smoothed"):
@@ -325,8 +326,8 @@ for name in ("cross_entropy", "cross_entropy_smoothed"):
 # %% [markdown] tags=["en"]
 # ## 6. What is the loss made of?
 #
-# Numbers such as "loss 3.5" mean little until one has seen what is inside. We write a scene that the built-in model
-# cannot have read, and look.
+# Numbers such as "loss 3.5" mean little until one has looked inside. We write a scene that the built-in model cannot
+# have read, and look.
 
 # %%
 SCENE = """\
@@ -379,12 +380,12 @@ print(f"perplexity  {result.perplexity:6.1f}")
 print(f"            {result.bits_per_character:6.2f} bits per character")
 
 # %% [markdown] tags=["en"]
-# The perplexity says: as hard as to choose among so many equally likely tokens, out of $V$. The last line is a
+# The perplexity says: it is as hard as choosing among so many equally likely tokens, out of $V$. The last line is a
 # promise that can be kept. With a model and a method called *arithmetic coding* the text could be stored in that many
 # bits per character, where a plain file takes 8 (Witten, Neal & Cleary 1987, "Arithmetic Coding for Data Compression").
-# Whoever wants to read it again needs the same model.
+# To read it again, one needs the same model.
 #
-# ### Worse than knowing nothing
+# ### Can a model do worse than knowing nothing?
 #
 # A model of the same shape with fresh random parameters should have a loss near $\ln V$. And what happens if we take
 # the trained model's logits and multiply all of them by a factor? With 0 they are all equal: the model forgets what
@@ -416,14 +417,14 @@ plt.show()
 
 # %% [markdown] tags=["en"]
 # The factor does not change which token the model likes best, so the share of right guesses is the same all along the
-# curve (but at 0). The loss is not: it punishes certainty that is not earned, and far enough to the right the trained
-# model fares worse than one that knows nothing. The trained model, at factor 1, sits close to the bottom of the valley.
-# Nobody told it to. It is what the cross-entropy rewards, as section 3 has shown: to say what it should believe.
+# curve (except at 0). The loss is not: it punishes unearned certainty, and far enough to the right the trained model
+# fares worse than one that knows nothing. The trained model, at factor 1, sits close to the bottom of the valley.
+# Nobody told it to. But the cross-entropy rewards it, as section 3 has shown, for saying what it should believe.
 #
-# ### How much context helps?
+# ### How much does context help?
 #
 # We let the model predict the same tokens again and again, each time with more of the text before them in sight: 1
-# token, 2, 4, and so on. The targets are always the same, all but the first 65, so that only the context differs.
+# token, 2, 4, and so on. The targets are always the same, all but the first 65, so only the context differs.
 
 
 # %%
@@ -436,20 +437,20 @@ def token_losses(logits, targets):
 predicted = np.arange(65, len(ids))
 contexts, nats = [1, 2, 4, 8, 16, 32, 64], {}
 for context in contexts:
-    windows = ids[predicted[:, None] - context + np.arange(context)]  # of each token to predict: those before it
+    windows = ids[predicted[:, None] - context + np.arange(context)]  # the tokens before each one to predict
     # The logits at the last position of each window, the only ones that we need, for some windows at a time.
     last = [model.forward(some, positions=slice(-1, None), keep=False)[0][:, 0] for some in np.array_split(windows, 8)]
     nats[context] = token_losses(np.concatenate(last), ids[predicted])
     print(f"{context:2} tokens in sight: {nats[context].mean():.2f} nats per token")
 
 # %% [markdown] tags=["en"]
-# And **which tokens cost the most?** With 64 tokens in sight, we sort the predicted tokens by what they are. Tokens are
-# pieces, so a word may be one of them or several.
+# And **which tokens cost the most?** With 64 tokens in sight, we sort the predicted tokens by kind. Tokens are pieces,
+# so a word may be one of them or several.
 
 
 # %%
 def kind(i):
-    """What sort of token the i-th of the scene is."""
+    """The kind of the i-th token of the scene."""
     before, piece = tokenizer.decode(ids[:i]), tokenizer.decode([ids[i]])
     line = SCENE[before.rfind("\n") + 1 :].split("\n")[0]  # the whole line in which it stands
     if piece == "\n":
@@ -476,7 +477,7 @@ left.set_xticks(contexts, contexts)
 left.set(xlabel="tokens in sight", ylabel="loss (nats per token)", title="More context", ylim=(3, 4.2))
 right.barh(names, means, color=style.BLUE)
 right.grid(axis="y", visible=False)
-right.set(xlabel="loss (nats per token)", title="Which tokens are hard")
+right.set(xlabel="loss (nats per token)", title="Which tokens are hard?")
 plt.show()
 
 # %% [markdown] tags=["en"]
@@ -484,13 +485,13 @@ plt.show()
 # sixteen not at all. On this text the model lives on the last few words, although it could look back over 256 tokens.
 # (GPT-2 as released can look back over 1,024.)
 #
-# **The beginnings of words make up most of the loss.** Where a line ends is hardly a surprise (blank lines and the
-# ends of names are among them), and the rest of a word is easier than its beginning. What remains hard is what a
-# person would find hard too: which word it will be. A loss is a mean over very different things, and two models with
-# the same loss may be good at different ones.
+# **The beginnings of words make up most of the loss.** The end of a line is hardly a surprise (blank lines and the ends
+# of names are among them), and the rest of a word is easier than its beginning. The hard part is one that a person
+# would find hard too: which word it will be. A loss is a mean over very different things, and two models with the same
+# loss may be good at different ones.
 #
-# One more look, at the three dearest tokens and at one that returns. A gardener is announced again and again. Does the
-# model get used to it?
+# One more look, at the three most expensive tokens and at one that returns. A gardener is announced again and again.
+# Does the model get used to it?
 
 # %%
 for i in predicted[np.argsort(-nats[64])[:3]]:
@@ -501,25 +502,25 @@ print("nats for 'ard' of 'Gardener', each time:", *(f"{nats[64][i - 65]:.1f}" fo
 
 # %% [markdown] tags=["en"]
 # It does not: the word is no less surprising the last time than the first, although the model has read it before.
-# Larger models learn to copy what stands in their context (Olsson et al. 2022, "In-context Learning and Induction
-# Heads"); about this one the loss tells us that here it did not. And even the dearest token had some probability, or
-# its surprise would have been infinite. A softmax never gives exactly 0, except by rounding.
+# Larger models learn to copy from their context (Olsson et al. 2022, "In-context Learning and Induction Heads"); about
+# this one the loss tells us that here it did not. And even the most expensive token had some probability, or its
+# surprise would have been infinite. A softmax never gives exactly 0, except by rounding.
 #
-# What this experiment does not show: it is one scene of a few hundred tokens, written for this notebook in imitation
-# of what the model knows. Other verses would give other numbers, and perhaps another order of the bars.
+# The experiment is limited: it is one scene of a few hundred tokens, written for this notebook in imitation of the
+# plays that the model knows. Other verses would give other numbers, and perhaps another order of the bars.
 
 # %% [markdown] tags=["en"]
 # ## Questions
 #
 # 1. A model gives the right token the probability 1/2 at every position. What are its loss in nats and in bits, and its
 #    perplexity? *Hint: a coin.*
-# 2. Add the same number to all logits of one position. What happens to the loss, and which property of `dlogits` says
-#    the same? *Hint: the sum of a row.*
+# 2. Add the same number to all logits of one position. What happens to the loss, and which property of `dlogits`
+#    expresses the same fact? *Hint: the sum of a row.*
 # 3. A model with a vocabulary of 50,257 tokens and one with 256 both report a loss of 3 nats per token. Which of the
-#    two knows more about the text, and in which unit should they have reported it? *Hint: `Evaluation` has
+#    two knows more about the text, and in what unit should they have reported it? *Hint: `Evaluation` has
 #    `loss_per_character`.*
 # 4. In the experiment with the factor, find the factor at which the loss is smallest, to two decimals. Is the model too
 #    sure of itself on this scene, or not sure enough? Predict the answer for lines that it was trained on, and for
 #    a page of modern English, then try. *Hint: `np.linspace(0.5, 1.5, 101)`.*
-# 5. Draw the curve of loss against context for each kind of token by itself. For which kind does context help most?
+# 5. Draw the curve of loss against context for each kind of token separately. For which kind does context help most?
 #    *Hint: `nats[context][kinds == name].mean()`; nothing has to be computed again.*

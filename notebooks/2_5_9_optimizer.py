@@ -3,15 +3,15 @@
 #
 # The backward pass says, for every parameter of the model, in which direction the loss grows. The optimizer decides
 # what to do about it: how far to go, what to remember of earlier steps, and when to be careful. This notebook begins
-# with the simplest answer, finds out where it fails, and mends it one step at a time, until we have arrived at what
-# GPT-2 is trained with.
+# with the simplest answer, finds out where it fails, and mends it one step at a time, until we arrive at the optimizer
+# that trains GPT-2.
 #
 # You need Python, NumPy and school calculus. The words:
 #
 # - The **parameters** or weights $w$ of a model are the numbers that training changes.
 # - The **loss** $L$ is one number that says how bad the predictions are (notebook 2.5.8); the **gradient** $g$ holds
 #   its derivative with respect to each parameter, and has the same shape as the parameters.
-# - A **batch** is the handful of texts from which one gradient is computed. The next step takes another batch, so
+# - A **batch** is the handful of texts from which one gradient is computed. The next step takes a new batch, so
 #   gradients are always a little random. That is the *stochastic* in "stochastic gradient descent".
 # - The **learning rate**, `lr`, scales all steps.
 
@@ -36,12 +36,12 @@ from minigpt2.settings import TrainingSettings
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
 # The document says of the optimizer that it updates the parameters of the model. So it does. It does not say which
-# one, and the paper on GPT-2 does not either: it tells us the size of a batch (512 texts, section 2.3) and that the
-# learning rate was tuned by hand for each model (section 3), and the code for training was not published. What is
-# known comes from the papers before and after:
+# optimizer, and the paper on GPT-2 does not either: it tells us the size of a batch (512 texts, section 2.3) and that
+# the learning rate was tuned by hand for each model (section 3), and the code for training was not published.
+# Everything else is known from the papers before and after:
 #
 # | | GPT, 2018 (Radford et al., section 4.1) | GPT-3, 2020 (Brown et al., appendix B) |
 # |---|---|---|
@@ -50,8 +50,8 @@ style.use()
 # | clipping | not mentioned | to norm 1 |
 # | learning rate | warm-up over 2,000 steps, then a cosine to 0 | warm-up, then a cosine to a tenth |
 #
-# After this notebook you will know what every word in this table means, and why it is there. The package does as they
-# did; these are the defaults of its training, with which the built-in model was made:
+# After this notebook you will know what every word in this table means, and why it is there. The package does the same;
+# these are the defaults of its training, with which the built-in model was made:
 
 # %%
 names = ("lr", "min_lr", "warmup_steps", "steps", "beta1", "beta2", "weight_decay", "max_norm")
@@ -75,9 +75,9 @@ for step in range(6):
 # %% [markdown] tags=["en"]
 # ## 2. The idea
 #
-# You stand in a landscape in thick fog and want to go down. All you can feel is the slope under your feet.
+# You are in a landscape in thick fog and want to go down. All you can feel is the slope under your feet.
 #
-# - **Gradient descent**: take a step straight down the slope, the longer the steeper it is.
+# - **Gradient descent**: take a step straight down the slope, longer the steeper it is.
 # - **Momentum**: be a heavy ball. Keep most of your velocity, and let the slope only bend it.
 # - **Adam**: distrust the steepness. A slope of 100 in one direction and of 0.01 in another may be due to the units
 #   alone. Divide the slope in each direction by its own usual size; then take about the same step in each.
@@ -124,16 +124,16 @@ for axis in axes[:, 0]:
 plt.show()
 
 # %% [markdown] tags=["en"]
-# With a small learning rate gradient descent is at once at the bottom of the valley, and then crawls along the floor,
-# where the slope is small. With a larger one it is faster there and bounces between the walls; a little more still,
-# and it would be thrown out (section 3 says at which number). Momentum and Adam get further with the same number of
+# With a small learning rate gradient descent is at the bottom of the valley at once, and then crawls along the floor,
+# where the slope is small. With a larger one it is faster there and bounces between the walls; with a little more
+# still, it would be thrown out (section 3 says at which number). Momentum and Adam get further with the same number of
 # steps.
 #
-# Is a language model such a valley? One sign of it is how much the gradients of its parameters differ. Here are those
-# of a new model for one line of text, and how far one step changes the parameters: their root mean square, which is
-# the square root of the mean of the squares. (The matrix `wte.weight` has a row for each token of the vocabulary and
-# serves twice, for the token's vector at the bottom and for its score at the top, notebook 2.5.1. The other names begin
-# with `h.` and the number of a block; `attn` is its attention, `mlp` its feed-forward network.)
+# Is a language model such a valley? One sign of it is how much the gradients of its parameters differ. Here are the
+# gradients of a new model for one line of text, and the change of the parameters in one step: for each the root mean
+# square, that is, the square root of the mean of the squares. (The matrix `wte.weight` has a row for each token of the
+# vocabulary and serves twice, for the token's vector at the bottom and for its score at the top, notebook 2.5.1. The
+# other names begin with `h.` and the number of a block; `attn` is its attention, `mlp` its feed-forward network.)
 
 # %%
 text = "Then must we weep, and make our tears the rain. But one, my lord, a little yellow thing."
@@ -183,7 +183,7 @@ for what, (name, rows) in parts.items():
 # | $t$ | `t` | one number | steps taken, the first is 1 |
 # | $b$ | `b` | `(P,)` | SGD: velocity |
 # | $m$, $v$ | `m`, `v` | `(P,)` | Adam: running means of $g$ and $g^2$, the *moments* |
-# | $\beta_1, \beta_2$ | `betas` | two numbers below 1 | how much of the old means is kept |
+# | $\beta_1, \beta_2$ | `betas` | two numbers below 1 | the share of the old means that is kept |
 # | $\mathrm{eps}$ | `eps` | one number | against division by 0 |
 # | $\mathrm{lr}$ | `lr` | one number | learning rate |
 #
@@ -191,9 +191,9 @@ for what, (name, rows) in parts.items():
 #
 # ### Gradient descent
 #
-# For a small change $\Delta$ of the parameters the loss changes by $\sum_i g_i\Delta_i$. Among all $\Delta$ of a
-# given length, which makes this sum smallest? It is a scalar product, the product of the two lengths and the cosine
-# of the angle between them, and so the answer is: the one that points against $g$. Hence
+# For a small change $\Delta$ of the parameters the loss changes by $\sum_i g_i\Delta_i$. Among all $\Delta$ of a given
+# length, which makes this sum smallest? It is a scalar product, the product of the two lengths and the cosine of the
+# angle between them, and so the answer is the one that points against $g$. Hence
 #
 # $$w \leftarrow w - \mathrm{lr}\; g .$$
 #
@@ -203,16 +203,16 @@ for what, (name, rows) in parts.items():
 # $$w \leftarrow w - \mathrm{lr}\,k\,w = (1-\mathrm{lr}\,k)\,w .$$
 #
 # This shrinks if $|1 - \mathrm{lr}\,k| < 1$, that is, if $\mathrm{lr} < 2/k$; beyond that it grows without end. The
-# *steepest* direction sets the limit for all: in our valley $2/25 = 0.08$. And with such a learning rate the flattest
-# direction, $k = 1$, only shrinks by the factor $1 - 0.08$ in each step. The ratio of the two curvatures, here 25, is
-# called the *condition number*. The larger it is, the slower the way along the floor.
+# *steepest* direction sets the limit for all the others: in our valley $2/25 = 0.08$. And with such a learning rate the
+# flattest direction, $k = 1$, only shrinks by the factor $1 - 0.08$ in each step. The ratio of the two curvatures, here
+# 25, is called the *condition number*. The larger it is, the slower the way along the floor.
 #
 # ### Momentum
 #
 # $$b \leftarrow \mathrm{momentum}\cdot b + g, \qquad w \leftarrow w - \mathrm{lr}\; b .$$
 #
-# Write $\mu$ for the momentum and unroll: $b_t = g_t + \mu\,g_{t-1} + \mu^2 g_{t-2} + \dots$ Two cases show what that
-# does. If the gradient stays the same, as along the floor of the valley,
+# Write $\mu$ for the momentum and unroll: $b_t = g_t + \mu\,g_{t-1} + \mu^2 g_{t-2} + \dots$ Two cases show the effect.
+# If the gradient stays the same, as along the floor of the valley,
 #
 # $$b \to g\,(1 + \mu + \mu^2 + \dots) = \frac{g}{1-\mu},$$
 #
@@ -220,19 +220,20 @@ for what, (name, rows) in parts.items():
 #
 # $$b \to g\,(1 - \mu + \mu^2 - \dots) = \frac{g}{1+\mu},$$
 #
-# about half the step. Fast where the way is clear, careful where it is not. (Sutskever et al. 2013, section 2.)
+# about half the step. Momentum is fast where the way is clear, careful where it is not. (Sutskever et al. 2013, section
+# 2.)
 #
 # ### Adam
 #
 # $$m \leftarrow \beta_1 m + (1-\beta_1)\,g, \qquad v \leftarrow \beta_2 v + (1-\beta_2)\,g^2 .$$
 #
 # Both are running means: $m$ of the gradient, a momentum; $v$ of its square, so that $\sqrt v$ is the usual size of the
-# gradient. They begin at 0, and therefore are too small at first. **By how much?** Unroll $m$:
+# gradient. They begin at 0, and are therefore too small at first. **By how much?** Unroll $m$:
 #
 # $$m_t = (1-\beta_1)\sum_{s=1}^{t}\beta_1^{\,t-s}\,g_s .$$
 #
-# If the gradients are all drawn alike, with the mean $\bar g$, then the mean of $m_t$ is $\bar g$ times the sum of the
-# weights, a geometric series:
+# If the gradients are all drawn from the same distribution, with the mean $\bar g$, then the mean of $m_t$ is $\bar g$
+# times the sum of the weights, a geometric series:
 #
 # $$(1-\beta_1)\,(1 + \beta_1 + \dots + \beta_1^{\,t-1}) = (1-\beta_1)\,\frac{1-\beta_1^{\,t}}{1-\beta_1}
 #   = 1-\beta_1^{\,t} .$$
@@ -246,26 +247,26 @@ for what, (name, rows) in parts.items():
 # saw in section 2. Without the correction it would be $(1-\beta_1)\,g / \sqrt{(1-\beta_2)\,g^2}$ in size, which for
 # the betas 0.9 and 0.999 is $0.1/\sqrt{0.001} \approx 3.2$ times as long, just when the model knows least.
 #
-# Multiply all gradients by 1,000, and $m$ and $\sqrt v$ are both 1,000 times as large: the step is the same, but for
-# eps. Adam does not care in which units a gradient comes. And where gradients contradict each other, $m$ is small
-# against $\sqrt v$, and the step is short: a kind of caution.
+# Multiply all gradients by 1,000, and $m$ and $\sqrt v$ are both 1,000 times as large: the step is the same, except for
+# eps. Adam does not care in what units a gradient comes. And where gradients contradict each other, $m$ is small
+# compared with $\sqrt v$, and the step is short: a kind of caution.
 #
 # ### Weight decay, and the W in AdamW
 #
-# Weights that are larger than they need be can make a model fit accidents of its training data. A classic remedy,
-# called **L2 regularization**, adds $\tfrac\lambda2\sum w^2$ to the loss, and so $\lambda w$ to the gradient. With SGD
-# this takes the share $\mathrm{lr}\,\lambda$ off every weight in each step:
+# Weights that are larger than necessary can make a model fit accidents of its training data. A classic remedy, called
+# **L2 regularization**, adds $\tfrac\lambda2\sum w^2$ to the loss, and so $\lambda w$ to the gradient. With SGD this
+# takes the share $\mathrm{lr}\,\lambda$ off every weight in each step:
 #
 # $$w \leftarrow w - \mathrm{lr}\,(g + \lambda w) = (1-\mathrm{lr}\,\lambda)\,w - \mathrm{lr}\;g .$$
 #
 # With Adam it does not. There $g + \lambda w$ is divided by $\sqrt{\hat v}$: a weight with large gradients hardly
-# decays, one with small gradients decays fast, and nobody has asked for that. **AdamW** takes the decay out of the
-# gradient and applies it to the weight itself, *decoupled* (Loshchilov & Hutter 2019, algorithm 2):
+# decays, one with small gradients decays fast, and nobody asked for that. **AdamW** takes the decay out of the gradient
+# and applies it to the weight itself, *decoupled* (Loshchilov & Hutter 2019, algorithm 2):
 #
 # $$w \leftarrow w - \mathrm{lr}\;\mathrm{weight\_decay}\;w - \mathrm{lr}\,\frac{\hat m}{\sqrt{\hat v}+\mathrm{eps}} .$$
 #
-# (In that paper the decay is not multiplied by the learning rate, only by what the schedule makes of it. With lr, as
-# here, is PyTorch's way.) Only matrices decay. Biases and the gains of layer norms are left out, as in GPT (see the
+# (In that paper the decay is not multiplied by the learning rate, only by the schedule's factor. The product with lr,
+# as here, is PyTorch's way.) Only matrices decay. Biases and the gains of layer norms are left out, as in GPT (see the
 # table of section 1).
 #
 # ### Clipping
@@ -279,7 +280,7 @@ for what, (name, rows) in parts.items():
 #
 # ### Warm-up and cosine
 #
-# At the start $\hat v$ rests on a handful of gradients and is not to be trusted, so steps should be short (Liu et al.
+# At the start $\hat v$ rests on a handful of gradients and cannot be trusted, so steps should be short (Liu et al.
 # 2020, "On the Variance of the Adaptive Learning Rate and Beyond"); at the end the steps should become small, so that
 # the randomness of the batches averages out. So the learning rate rises linearly during the **warm-up**, where step
 # counts from 0,
@@ -296,25 +297,25 @@ steps = np.arange(0, defaults.steps + 1, 10)
 rates = [learning_rate(step, defaults.lr, defaults.min_lr, defaults.warmup_steps, defaults.steps) for step in steps]
 figure, axes = plt.subplots(figsize=(6, 2.4))
 axes.plot(steps, rates)
-axes.set(xlabel="step", ylabel="learning rate", title="How the built-in model was trained", ylim=(0, 1.1e-3))
+axes.set(xlabel="step", ylabel="learning rate", title="The training of the built-in model", ylim=(0, 1.1e-3))
 plt.show()
 
 # %% [markdown] tags=["en"]
 # ## 4. The code
 #
-# First the bare formulas, from the page of the package on which the whole of GPT-2 stands: clipping, the two moments,
-# the step. `moments` are pairs of zeros, one for each parameter, at the start.
+# First the bare formulas, from the page of the package that has the whole of GPT-2: clipping, the two moments, the
+# step. At the start `moments` are pairs of zeros, one pair for each parameter.
 
 # %%
 style.show_source(plain.adamw)
 
 # %% [markdown] tags=["en"]
 # Now the library's own source: the two optimizers, then the function that does Adam's work, and the clipping.
-# `flat_view` gives all parameters as one long row. The row is worked on in chunks, some of them at the same time;
-# this changes no number. `adamw_chunk` does what the page above does, in place and a term at a time. Of all the
-# tricks in the components this one buys the most: written as one expression a line of the formula, a chunk takes half
-# as long again, which is 7 to 9 percent of a training step of GPT-2. The page itself, which walks through whole
-# arrays, takes five times as long (`python tests/benchmarks page-adamw`).
+# `flat_view` gives all parameters as one long row. The row is worked on in chunks, some of them at the same time; this
+# changes no number. `adamw_chunk` does the same as the page above, in place and a term at a time. Of all the tricks in
+# the components this one buys the most: written with one expression for each line of the formula, a chunk takes half as
+# long again, which is 7 to 9 percent of a training step of GPT-2. The page itself, which walks through whole arrays,
+# takes five times as long (`python tests/benchmarks page-adamw`).
 
 # %%
 style.show_source(SGD, AdamW, adamw_chunk, learning_rate, norm_and_scale)
@@ -322,8 +323,8 @@ style.show_source(SGD, AdamW, adamw_chunk, learning_rate, norm_and_scale)
 # %% [markdown] tags=["en"]
 # ### By hand
 #
-# One parameter, $w = 1$, and two gradients, 2 and then $-1$. With $\mathrm{lr} = \tfrac1{10}$, momentum $\tfrac12$,
-# betas $\tfrac12$ and $\tfrac34$, and eps = 0 you need no calculator.
+# Take one parameter, $w = 1$, and two gradients: 2 and then $-1$. With $\mathrm{lr} = \tfrac1{10}$, momentum
+# $\tfrac12$, betas $\tfrac12$ and $\tfrac34$, and eps = 0 you need no calculator.
 
 
 # %%
@@ -350,9 +351,9 @@ for g in (2.0, -1.0):
 # cancel, and neither optimizer moves. A plain step would have gone back by $\tfrac1{10}$. Adam's first step is lr,
 # whatever $g$ is. (The parameter is a vector, so it does not decay.)
 #
-# **The numbers of section 3.** The limit of the learning rate in the valley; what momentum makes of a steady gradient
-# and of one that changes its sign; and how long Adam's first step is without bias correction, which we switch off by
-# telling the optimizer that it has taken a million steps already.
+# **The numbers of section 3.** They are the limit of the learning rate in the valley; the effect of momentum on a
+# steady gradient and on one that changes its sign; and the length of Adam's first step without bias correction, which
+# we switch off by telling the optimizer that it has already taken a million steps.
 
 # %%
 for lr in (0.079, 0.081):
@@ -371,9 +372,9 @@ for name, steps_before in (("with", 0), ("without", 10**6)):
     print(f"Adam's first step, {name:7} bias correction: {-params['w'][0]:.2f} lr")
 
 # %% [markdown] tags=["en"]
-# **Decay by hand.** Two weights, both 1. The gradient of the first is $+10$ and $-10$ in turn, that of the second
-# $+0.1$ and $-0.1$. Such gradients say nothing about where to go; what remains is the decay. We compare the decoupled
-# one with L2 regularization, which adds $\lambda w$ to the gradient, with the same $\lambda$.
+# **Decay by hand.** Take two weights, both 1. The gradient of the first is $+10$ and $-10$ in turn, that of the second
+# $+0.1$ and $-0.1$. Such gradients say nothing about where to go; only the decay remains. We compare decoupled decay
+# with L2 regularization, which adds $\lambda w$ to the gradient, with the same $\lambda$.
 
 # %%
 for name, decay, penalty in (("decoupled", 0.1, 0.0), ("L2", 0.0, 0.1)):
@@ -385,9 +386,9 @@ for name, decay, penalty in (("decoupled", 0.1, 0.0), ("L2", 0.0, 0.1)):
 print(f"(1 - lr weight_decay) ** 300 = {(1 - 0.01 * 0.1) ** 300:.2f}")
 
 # %% [markdown] tags=["en"]
-# Decoupled, both weights shrink as announced, and both alike. (They lie a little below the last line because the first
-# step, of a whole lr, goes down, and the next one, with most of $m$ cancelled, does not come back as far.) With L2 the
-# one with large gradients hardly decays, and little is left of the other.
+# With decoupled decay both weights shrink as announced, and both alike. (They lie a little below the last line because
+# the first step, of a whole lr, goes down, and the next one, with most of $m$ cancelled, does not come back as far.)
+# With L2 the weight with large gradients hardly decays, and little is left of the other.
 
 # %% [markdown] tags=["en"]
 # ## 5. Is it right?
@@ -401,7 +402,7 @@ print(f"(1 - lr weight_decay) ** 300 = {(1 - 0.01 * 0.1) ** 300:.2f}")
 
 # %%
 def five_steps(name, make, max_norm=MAX_NORM, penalty=0.0):
-    """How far five steps are from the recorded ones; make: (params, options) -> optimizer; penalty: of L2."""
+    """The error of five steps against the recorded ones; make: (params, options) -> optimizer; penalty: of L2."""
     reference = recorded(name)
     inputs, losses, norms = reference["inputs"], [], []
     tiny = minigpt2.GPT2(minigpt2.GPT2Config(**TINY), dtype="float64")
@@ -438,7 +439,7 @@ def without_bias_correction(params, options):
 
 mistakes = {
     "no bias correction": {"make": without_bias_correction},
-    "L2 in the place of decoupled decay": {
+    "L2 in place of decoupled decay": {
         "make": lambda params, options: AdamW(params, **options | {"weight_decay": 0.0}),
         "penalty": TRAINING["training_adamw"]["weight_decay"],
     },
@@ -452,7 +453,7 @@ for name, arguments in mistakes.items():
 #
 # "Adam is better than SGD" is said so often that one forgets to ask when. We let plain SGD, SGD with momentum 0.9 and
 # AdamW train the same small GPT-2 on two tasks, each with four learning rates, since comparing optimizers at a single
-# one would be unfair. All see the same batches, with the gradient clipped to norm 1 and without weight decay.
+# learning rate would be unfair. All see the same batches, with the gradient clipped to norm 1 and without weight decay.
 #
 # - **Digits**: the Fibonacci numbers modulo 10; each digit is the last digit of the sum of the two before it, as in
 #   2 5 7 2 9 1 0 1 1. The ten digits are about equally frequent.
@@ -527,10 +528,10 @@ axes[1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, 0.88))
 plt.show()
 
 # %% [markdown] tags=["en"]
-# Each optimizer has a learning rate of its own that suits it; below it is slow, above it staggers. (A line that leaves
-# the picture is worse than knowing nothing.) Compare the lowest points. **On the digits there is little to choose
-# between the three.** **On the dictionary AdamW is clearly ahead.** Why? Let us ask the best model of each kind for
-# *every* word, and sort the answers by how frequent the word is.
+# Each optimizer has its own best learning rate; below it training is slow, above it training staggers. (A line that
+# leaves the picture is worse than knowing nothing.) Compare the lowest points. **On the digits there is little to
+# choose between the three.** **On the dictionary AdamW is clearly ahead.** Why? Let us ask the best model of each kind
+# for *every* word, and sort the answers by how frequent the word is.
 
 # %%
 groups = {"1-8": slice(0, 8), "9-32": slice(8, 32), "33-128": slice(32, 128), "129-512": slice(128, 512)}
@@ -544,23 +545,23 @@ for (name, _), marker in zip(optimizers.items(), "os^", strict=True):
     print(f"{name:20}" + "".join(f"{mean:9.1f}" for mean in means))
 axes.axhline(np.log(V), color="0.6", lw=1, ls=":")
 axes.text(0, np.log(V) + 0.1, "knows nothing", color="0.4")
-axes.set(xlabel="rank of the word, 1 is the most frequent", ylabel="loss (nats)", title="Who learns the rare words?")
+axes.set(xlabel="rank of the word, 1 is the most frequent", ylabel="loss (nats)", title="Are the rare words learned?")
 axes.set_ylim(0, 7)
 axes.legend(loc="center left")
 plt.show()
 
 # %% [markdown] tags=["en"]
-# **The frequent words they all know. The rarer a word, the greater AdamW's lead.** A word that comes in one batch out
-# of ten has, on average, a tenth of the gradient, and SGD moves its parameters in proportion. A larger learning rate
-# is no way out: beyond the best one the loss rises, at the right-hand end of the curves above. Adam divides each
+# **They all know the frequent words. The rarer a word, the greater AdamW's lead.** A word that comes in one batch out
+# of ten has, on average, a tenth of the gradient, and SGD moves its parameters in proportion. A larger learning rate is
+# no way out: beyond the best one the loss rises, at the right-hand end of the curves above. Adam divides each
 # parameter's gradient by its own usual size. If the gradient is $g$ in one batch out of ten and 0 in the others, the
-# mean is $g/10$, but the usual size is $\sqrt{g^2/10} \approx 0.32\,g$, and the quotient is 0.32: a rare word's step
-# is a third, not a tenth, of that of a word that always comes. Real text has many rare words, and that is one reason
+# mean is $g/10$, but the usual size is $\sqrt{g^2/10} \approx 0.32\,g$, and the quotient is 0.32: a rare word's step is
+# a third, not a tenth, of the step of a word that always comes. Real text has many rare words, and that is one reason
 # why language models are trained with Adam. (Kunstner et al. 2024, "Heavy-Tailed Class Imbalance and Why Adam
 # Outperforms Gradient Descent on Language Models", make this argument with larger models.)
 #
-# What this experiment does not show: it is one small model, one seed, four learning rates, and a fixed number of
-# steps, after which the rare words are not yet learned. Question 5 gives SGD more time.
+# The experiment is limited: one small model, one seed, four learning rates, and a fixed number of steps, after which
+# the rare words are not yet learned. Question 5 gives SGD more time.
 
 # %% [markdown] tags=["en"]
 # ## Questions
@@ -569,9 +570,9 @@ plt.show()
 #    GPT-2, with 124,439,808 parameters of four bytes? *Hint: `m` and `v`.*
 # 2. In the valley, which learning rate makes gradient descent fastest *along the worse of the two directions*? Check
 #    it with `walk`. *Hint: make $|1-\mathrm{lr}|$ and $|1-25\,\mathrm{lr}|$ equal.*
-# 3. Multiply the loss by 100. What happens to a run with SGD, what to one with AdamW, and what does clipping change
-#    about it? *Hint: what happens to $g$, to $m/\sqrt v$, and to the norm?*
-# 4. Predict what the last picture becomes with `betas=(0.0, 0.999)`, that is, Adam without momentum; then run it.
-#    *Hint: which of the two ideas helps the rare words?*
+# 3. Multiply the loss by 100. What happens to a run with SGD, what happens to one with AdamW, and what does clipping
+#    change about it? *Hint: what happens to $g$, to $m/\sqrt v$, and to the norm?*
+# 4. Predict the last picture with `betas=(0.0, 0.999)`, that is, Adam without momentum; then run it. *Hint: which of
+#    the two ideas helps the rare words?*
 # 5. Give SGD ten times the steps on the dictionary, at its best learning rate. How far down the ranks does it get?
 #    *Hint: `train(dictionary, V, ..., steps=1500)`; count how often a word of rank 300 is seen.*

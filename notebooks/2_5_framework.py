@@ -5,11 +5,11 @@
 # from a text to a loss and back, follow one sentence through all of them, and count every parameter of GPT-2. Each
 # component then has a notebook of its own, 2.5.1 to 2.5.9, which takes it apart.
 #
-# You need Python, NumPy and the chain rule from school. The words that come up everywhere:
+# You need Python, NumPy and the chain rule from school. These words come up everywhere:
 #
 # - A **token** is a piece of text that has a number, its *id* (2.4). The model reads $B$ texts of $T$ tokens at once,
 #   an array of integers of shape `(B, T)`.
-# - A **vector** here is a list of $C$ numbers, called *channels*. Inside the model every token is one.
+# - A **vector** here is a list of $C$ numbers, called *channels*. Inside the model every token is a vector.
 # - A **parameter** is a number that is learned. An **activation** is a number that is computed on the way, from the
 #   parameters and the text.
 # - The **forward pass** computes the activations, up to one number, the **loss**, that says how badly the model
@@ -48,21 +48,21 @@ from minigpt2.verification.verify import model_of
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
-# The document gives this section a list of nine parts, a sentence for each. The list is a good one. What it leaves open
-# is how the parts are put together; that is the subject of this notebook. And set beside GPT-2 as released (Radford et
-# al. 2019, "Language Models are Unsupervised Multitask Learners", which in its section 2.3 builds on the model of
-# Radford et al. 2018) it needs three remarks:
+# The document gives this section a list of nine parts, a sentence for each. The list is a good one. It leaves open how
+# the parts are put together; that is the subject of this notebook. And compared with GPT-2 as released (Radford et al.
+# 2019, "Language Models are Unsupervised Multitask Learners", which in its section 2.3 builds on the model of Radford
+# et al. 2018) it needs three remarks:
 #
 # - **Not all nine are in the model.** Five have parameters and take part whenever a text is read. The other four belong
-#   to training: nothing that the model says depends on them once it is trained.
+#   to training: the model's output does not depend on them once it is trained.
 # - **Not all nine are in GPT-2.** Label smoothing (7) is mentioned in neither paper. The library has it, and it is
 #   off unless you ask for it.
-# - **Some are told too loosely.** There is one embedding vector for *every* entry of the vocabulary; what is smaller
-#   is their dimension (2.5.1). Positions are *learned* vectors (2.5.2). The norms stand *before* attention and before
-#   the feed-forward network (2.5.5). And something is missing from the list, the *output layer* that turns vectors
-#   into logits: it is component 1 a second time, transposed.
+# - **Some are described too loosely.** There is one embedding vector for *every* entry of the vocabulary; only their
+#   dimension is smaller (2.5.1). Positions are *learned* vectors (2.5.2). The norms come *before* attention and before
+#   the feed-forward network (2.5.5). And something is missing from the list, the *output layer* that turns vectors into
+#   logits: it is component 1 a second time, transposed.
 #
 # The first claim can be seen in the names of the parameters. Here are those of the small model that comes with this
 # package, sorted into the nine drawers:
@@ -97,10 +97,10 @@ for number, title in COMPONENTS.items():
     print(f"{number} {title:18} {len(mine):3} arrays", f" such as {mine[0]}" if mine else "")
 
 # %% [markdown] tags=["en"]
-# And components 6 to 9 do nothing unless they are called. Dropout, which sets activations to 0 by chance (2.5.6), needs
-# a random number generator; label smoothing, which promises a little probability to the wrong tokens too (2.5.7),
-# needs a number; the loss needs the right tokens, the *targets*; the optimizer is an object of its own. Without them
-# the model computes the same logits each time; with dropout it does not, and with smoothing the loss is another one.
+# And components 6 to 9 do nothing unless they are called. Dropout, which sets activations to 0 at random (2.5.6), needs
+# a random number generator; label smoothing, which promises a little probability to the wrong tokens too (2.5.7), needs
+# a number; the loss needs the right tokens, the *targets*; the optimizer is a separate object. Without them the model
+# computes the same logits each time; with dropout it does not, and with smoothing the loss is different.
 
 # %%
 sentence = "To be, or not to be, that is the question"
@@ -117,12 +117,12 @@ print(f"loss, and with label smoothing 0.1:   {model.loss(x, y):.2f}  {model.los
 # ## 2. The idea
 #
 # **A stack of small functions, each of which can be run backward.** Every component is a pair: `forward` computes its
-# result and keeps what it will need again in a `cache`; `backward` takes the gradient of the result, and the cache, and
-# returns the gradients of what went in. So the whole model is run backward by running its parts backward in the
-# opposite order. No part knows any other.
+# result and keeps in a `cache` the values that will be needed again; `backward` takes the gradient of the result, and
+# the cache, and returns the gradients of the inputs. So the whole model is run backward by running its parts backward
+# in reverse order. No part knows any other.
 #
 # The picture is the map. Read it from the bottom to the top. The numbers are the document's; the file names are those
-# in `minigpt2/components/`; on the right is the shape of what comes out.
+# in `minigpt2/components/`; on the right is the shape of the output.
 
 # %%
 STEPS = [  # y, what is computed, components, file, shape
@@ -176,17 +176,17 @@ plt.show()
 
 # %% [markdown] tags=["en"]
 # The grey part is a **block**, of which a GPT-2 has a whole stack; attention and the feed-forward network are its
-# **sub-layers**. Dashed circles are what GPT-2 has only while it is trained (6) or not at all (7). The thick line is
-# the **residual stream**: one vector per token that runs from the bottom to the top, to which each sub-layer *adds*
-# something (2.5.5). Component 9 is not on the way at all. When the backward pass is done, it looks at all gradients
-# and moves all parameters a little.
+# **sub-layers**. Dashed circles are components that GPT-2 has only while it is trained (6) or not at all (7). The thick
+# line is the **residual stream**: one vector per token that runs from the bottom to the top, and to which each
+# sub-layer *adds* something (2.5.5). Component 9 is not on the way at all. When the backward pass is done, it looks at
+# all gradients and moves all parameters a little.
 #
 # ### One sentence, tensor by tensor
 #
 # `minigpt2.trace` runs a model and returns every activation under a fixed name. Follow the shapes: a row of integers
 # becomes vectors of 256 channels, whose shape stays the same all the way through four blocks, and at the end there is a
 # score, a **logit**, for each of the 1,024 tokens of this model's vocabulary. The columns on the right show the first
-# three numbers that belong to the last token.
+# three of the numbers that belong to the last token.
 
 # %%
 activations = minigpt2.trace(model, x, y)
@@ -204,13 +204,13 @@ for name, array in activations.items():
     print(f"{name:18} {array.shape!s:18}", *values)
 
 # %% [markdown] tags=["en"]
-# Attention works with $H$ = 4 heads side by side, each with $D$ = 64 of the 256 channels; of those the table shows the
-# first. The row of `probs` says how the last token divides its attention among the tokens: the three numbers are what
-# the first three of them get.
+# Attention works with $H$ = 4 heads side by side, each with $D$ = 64 of the 256 channels; the table shows the first
+# head. The row of `probs` says how the last token divides its attention among the tokens: the three numbers are the
+# shares of the first three.
 #
-# ### Who talks to whom
+# ### Which tokens influence which?
 #
-# One property of the map deserves to be seen at once. We change one token of the sentence, the sixth, and ask at which
+# One property of the map deserves a look right away. We change one token of the sentence, the sixth, and ask at which
 # positions each activation changes:
 
 # %%
@@ -225,7 +225,7 @@ for name in ("embd", "h.0.ln_1", "h.0.attn.q", "h.0.attn.out", "h.0.resid_mid", 
     print(f"{name:14}", "".join(".X"[int(d)] for d in differs))
 
 # %% [markdown] tags=["en"]
-# Every component treats each token for itself, except one: **attention is the only place where tokens learn of each
+# Every component treats each token separately, except one: **attention is the only place where tokens learn of each
 # other**, and only of those before them. The change spreads to the right and never to the left. This is why one forward
 # pass can be asked $T$ questions at once, "what comes after this token?", without giving the answers away.
 
@@ -244,7 +244,7 @@ for name in ("embd", "h.0.ln_1", "h.0.attn.q", "h.0.attn.out", "h.0.resid_mid", 
 # | $\mathrm{A}$, $\mathrm{F}$ | `attention_forward`, `feed_forward_forward` | the same | sub-layers, 2.5.3 and 2.5.4 |
 # | $\mathrm{logits}$ | `logits` | `(B, T, V)` | scores of the next token |
 # | $\mathrm{probs}$ | | `(B, T, V)` | $e^{\mathrm{logits}}$, divided so that each row sums to 1 |
-# | $\mathrm{targets}$ | `targets` | `(B, T)` | the tokens that did come next |
+# | $\mathrm{targets}$ | `targets` | `(B, T)` | the tokens that actually came next |
 #
 # $$\begin{aligned}
 # x_{bt} &= W_{\mathrm{ids}_{bt}} + \mathrm{wpe}_t && \text{components 1 and 2}\\
@@ -292,8 +292,8 @@ print(f"  {'all':18} {sum(counted.values()):>12,}")
 print(f"\nthe sum in one line  {(V + P) * C + L * (12 * C**2 + 13 * C) + 2 * C:>12,}")
 
 # %% [markdown] tags=["en"]
-# That is the number of numbers in the released file. (The paper's table 2 says 117M. The authors corrected it in the
-# README of the released code: the count in the paper was wrong.) And this is where the parameters are in all sizes:
+# That is how many numbers the released file holds. (The paper's table 2 says 117M. The authors corrected it in the
+# README of the released code: the count in the paper was wrong.) And here is where the parameters are, in all sizes:
 
 # %%
 sizes = ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")
@@ -310,7 +310,7 @@ for number, (colour, hatch) in zip(counted, looks, strict=True):
 axes.set_yticks(range(len(sizes)), [f"{s}\n{t / 1e6:,.0f} million" for s, t in zip(sizes, totals, strict=True)])
 axes.invert_yaxis()
 axes.grid(axis="y", visible=False)
-axes.set(xlabel="share of all parameters", xlim=(0, 1), title="The larger the model, the less is vocabulary")
+axes.set(xlabel="share of all parameters", xlim=(0, 1), title="The larger the model, the smaller component 1")
 axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
 plt.show()
 
@@ -335,7 +335,7 @@ plt.show()
 # component need not know its neighbours.
 #
 # **Rule 2, the sum.** Let a number $v$ be used in two places. Call it $v'$ in one of them and $v''$ in the other; if
-# $v$ changes by $\delta v$, both do, and the loss changes by $dv'\,\delta v + dv''\,\delta v$. Hence
+# $v$ changes by $\delta v$, both change, and the loss changes by $dv'\,\delta v + dv''\,\delta v$. Hence
 #
 # $$dv = dv' + dv''.$$
 #
@@ -352,7 +352,7 @@ plt.show()
 #
 # $$d\,\mathrm{logits}_v = \frac{1}{N}\bigl(\mathrm{probs}_v - \delta_{v,\mathrm{target}}\bigr).$$
 #
-# What was predicted, minus what should have been.
+# Predicted minus wanted.
 #
 # **Output layer (1).** Let $n$ count the $B\cdot T$ tokens and $h = \mathrm{LN}_f(x)$, so that
 # $\mathrm{logits}_{nv} = \sum_c W_{vc}\,h_{nc}$. Rule 1, once for each of the two factors:
@@ -372,35 +372,35 @@ plt.show()
 # dx &= dm + \mathrm{LN}_1^{\leftarrow}\bigl(\mathrm{A}^{\leftarrow}(dm)\bigr).
 # \end{aligned}$$
 #
-# On the way each arrow leaves the gradients of its own parameters behind. Repeat for all blocks, the last one first.
+# On the way each arrow also gives the gradients of its own parameters. Repeat for all blocks, the last one first.
 #
 # **Bottom (2 and 1).** $x_{bt} = W_{\mathrm{ids}_{bt}} + \mathrm{wpe}_t$ is a sum, whose derivatives are 1. Row $t$
 # of $\mathrm{wpe}$ is used by every text of the batch, row $v$ of $W$ wherever token $v$ occurs. Rule 2 again:
 #
 # $$d\,\mathrm{wpe}_{tc} = \sum_b dx_{btc}, \qquad dW''_{vc} = \sum_{(b,t)\,:\;\mathrm{ids}_{bt} = v} dx_{btc}.$$
 #
-# **And $W$ itself** stood at the bottom and at the top: $dW = dW' + dW''$. (Dropout, where it is on, multiplies by the
-# mask that forward drew, in both directions.)
+# **And $W$ itself** was used at the bottom and at the top: $dW = dW' + dW''$. (Dropout, where it is on, multiplies by
+# the mask that forward drew, in both directions.)
 #
 # That is the whole of it. It costs about twice a forward pass: for each product of two arrays forward there are two
-# backward, one for each factor. And it needs the activations, all of them: they are what the `cache` is for.
+# backward, one for each factor. And it needs the activations, all of them: the `cache` is there to keep them.
 
 # %% [markdown] tags=["en"]
 # ## 4. The code
 #
-# First the bare formulas, from the page of the package on which the whole of GPT-2 stands (`minigpt2/plain.py`, 220
-# lines: print it). The four functions below are the whole of the map. Read each `backward` beside its `forward`, line
-# by line from the bottom to the top. `named` gives the two gradients of a layer norm their names.
+# First the bare formulas, from the page of the package that has the whole of GPT-2 (`minigpt2/plain.py`, 220 lines:
+# print it). The four functions below are the whole of the map. Read each `backward` beside its `forward`, line by line
+# from the bottom to the top. `named` gives the two gradients of a layer norm their names.
 
 # %%
 style.show_plain("block", "gpt2")
 
 # %% [markdown] tags=["en"]
-# Now the library's own, fetched while the notebook was built. It is the same map, with dropout on the way, and with a
-# cache of names instead of tuples, in which you can look at everything. What stands behind the `*` of a signature is
-# not for a first reading: `out` and `dcache` are places to write into, and `past` (2.5.3), `positions` and `keep` save
-# work and memory where no backward pass follows. `output_forward` is the product with $W^\top$ (or, in notebook 3.1,
-# another output layer).
+# Now the library's own code, fetched while the notebook was built. It is the same map, with dropout on the way, and
+# with a cache of names instead of tuples, in which you can look at everything. The arguments after the `*` of a
+# signature are not for a first reading: `out` and `dcache` are places to write into, and `past` (2.5.3), `positions`
+# and `keep` save work and memory where no backward pass follows. `output_forward` is the product with $W^\top$ (or, in
+# notebook 3.1, another output layer).
 
 # %%
 style.show_source(gpt2_forward, gpt2_backward, block_forward, block_backward)
@@ -410,9 +410,9 @@ style.show_source(gpt2_forward, gpt2_backward, block_forward, block_backward)
 #
 # The smallest GPT-2 that does everything: a vocabulary of two tokens, two channels, one block, one head, and parameters
 # that make it easy. The rows of $W$ are $(1, 0)$ and $(0, 1)$; positions add nothing. Queries and keys are 0, so
-# attention is shared equally among the tokens that may be seen, and what is passed on is the token's normalized vector
-# itself. The feed-forward network is 0 but for its last bias, $(0, 1)$. The text is `0 1`, and after it should come
-# `1 0`: each time the other token.
+# attention is shared equally among the tokens that may be seen, and the token's normalized vector itself is passed on.
+# The feed-forward network is 0 except for its last bias, $(0, 1)$. The text is `0 1`, and its targets are `1 0`: each
+# time the other token.
 
 # %%
 smallest = minigpt2.GPT2Config(vocab_size=2, n_positions=2, n_embd=2, n_layer=1, n_head=1, layer_norm_epsilon=1e-12)
@@ -429,7 +429,7 @@ result = minigpt2.trace(toy, [[0, 1]], [[1, 0]], backward=True)
 
 
 def show(name):
-    """Print what a trace has for the two tokens, side by side."""
+    """Print the values of a trace for the two tokens, side by side."""
     rows = result[name].reshape(-1, 2)
     print(f"{name:20}", "   ".join("(" + ", ".join(f"{v + 0.0:6.3f}" for v in row.round(6)) + ")" for row in rows))
 
@@ -446,9 +446,9 @@ for name in ("grad.logits", "grad.ln_f", "grad.wte.weight", "grad.h.0.resid_post
 # Take a pencil. A norm of two channels is easy: the larger one becomes 1 and the smaller $-1$. The second token sees
 # $(1,-1)$ and $(-1,1)$ with equal weight, so attention adds $(0, 0)$ to it. At the top each token scores itself 1 and
 # the other $-1$; the probability of the *other* one, which is right, is $e^{-1}/(e^{1}+e^{-1})$, and the loss is
-# $\ln(1+e^2)$. Backward, $d\,\mathrm{logits}$ of the first token is $\tfrac12(\mathrm{probs} - (0, 1))$, and
-# the first row of $dW$ is $d\,\mathrm{logits}_{00}\,h_0 + d\,\mathrm{logits}_{10}\,h_1$. Descending, against the
-# gradient, makes $W$ less like $(1, 0), (0, 1)$: the model is to stop repeating itself.
+# $\ln(1+e^2)$. Backward, $d\,\mathrm{logits}$ of the first token is $\tfrac12(\mathrm{probs} - (0, 1))$, and the first
+# row of $dW$ is $d\,\mathrm{logits}_{00}\,h_0 + d\,\mathrm{logits}_{10}\,h_1$. Descending, against the gradient, makes
+# $W$ less like $(1, 0), (0, 1)$: the model should stop repeating itself.
 
 # %%
 p = np.exp(-1) / (np.exp(1) + np.exp(-1))
@@ -484,7 +484,7 @@ def backward(dlogits, cache):
 
 
 def show_check(report):
-    """Print a gradient check of the whole model, a line per component, and what is wrong by name."""
+    """Print a gradient check of the whole model, a line per component, and the wrong gradients by name."""
     print(f"gradient check: {'passed' if report else 'FAILED'}")
     for number in counted:
         checks = [check for check in report.checks if component_of(check.name) == number]
@@ -497,14 +497,14 @@ def show_check(report):
 show_check(minigpt2.gradient_check(forward, backward, inputs))
 
 # %% [markdown] tags=["en"]
-# A check that cannot fail is worth nothing. A mistake that many have made: to forget that $W$ is used twice. The
-# following backward pass leaves out what the output layer contributes, $dW'$. Everything else stays right, and
-# a model trained like that might even learn something.
+# A check that cannot fail is worth nothing. A mistake that many have made is to forget that $W$ is used twice. The
+# following backward pass omits the output layer's contribution, $dW'$. Everything else stays right, and a model trained
+# like that might even learn something.
 
 
 # %%
 def forgetful_backward(dlogits, cache):
-    """The backward pass of someone who takes the output layer's matrix for another one."""
+    """The backward pass of someone who thinks that the output layer has another matrix."""
     grads = gpt2_backward(dlogits, cache)[1]
     _, dweight = unembedding_backward(dlogits, cache["lm_head"])
     grads["wte"]["weight"] = grads["wte"]["weight"] - dweight
@@ -563,11 +563,11 @@ style.show_agreement("training: parameters after five steps", error, tolerance=1
 # ## 6. What does each part contribute?
 #
 # The map says where the parts are; an experiment says what they are good for. The text is one that the built-in model
-# has not seen: it was trained on one megabyte of Shakespeare's plays, in which *Hamlet* is not contained.
+# has not seen: it was trained on one megabyte of Shakespeare's plays, which does not include *Hamlet*.
 #
 # **Height by height.** The output layer reads the residual stream at the top. Nothing keeps us from reading it earlier:
-# at each height we apply the last norm and $W$ and see what loss the model would have if it stopped there. (The idea
-# is known as the *logit lens*; nostalgebraist 2020.)
+# at each height we apply the last norm and $W$ and see the loss that the model would have if it stopped there. (The
+# idea is known as the *logit lens*; nostalgebraist 2020.)
 #
 # **Part by part.** Then we take one part away at a time, by setting the last matrix and bias of a sub-layer
 # (`c_proj`) to 0, so that it adds nothing to the stream, or all position vectors to 0. How much does the loss grow?
@@ -672,31 +672,31 @@ plt.show()
 # model that knows nothing: it predicts, with great confidence, the very token that it has just read. That is no wonder.
 # The stream is then the token's own row of $W$ (plus a position), and a logit is the product of the normalized stream
 # with a row of $W$, which for most vectors is largest with the vector itself. That is the price of using $W$ twice. The
-# first job of the blocks is to get rid of this, and the feed-forward network of block 0 does it at one stroke. From
-# there on the loss falls in small steps, and every block contributes.
+# first job of the blocks is to get rid of this, and the feed-forward network of block 0 does it at a stroke. From there
+# on the loss falls in small steps, and every block contributes.
 #
 # **Part by part** that same network is the one that cannot be spared, and the reason is not only that its absence lets
 # the token repeat itself: the percentage below the list shows that the later blocks mostly prevent that. They were
-# trained to read a stream that block 0 has rewritten, and find another one. All other sub-layers may be missing *one at
-# a time* at little cost, as each adds to a stream that goes past it. The attentions together are worth several times
-# the dearest of them: one can partly stand in for another. Without all of them no token learns anything of the tokens
-# before it, and what is left is a guess from the last token and its position alone. That position is then nearly
-# worthless, as the last number shows: positions act through attention.
+# trained to read a stream that block 0 has rewritten, and now find a different one. All other sub-layers may be missing
+# *one at a time* at little cost, as each adds to a stream that goes past it. The attention layers together are worth
+# several times the most valuable of them: one can partly stand in for another. Without any of them no token learns
+# anything of the tokens before it, and the model can only guess from the last token and its position. That position is
+# then nearly worthless, as the last number shows: positions act through attention.
 #
-# What this experiment does not show: it is one text of a few hundred tokens and one small model. And a part that is
-# removed *after* training is another matter than one that never was there, as the others had come to rely on it.
-# Notebook 2.5.5 trains models that lack a part from the beginning.
+# The experiment is limited: it is one text of a few hundred tokens and one small model. And to remove a part *after*
+# training is different from never having had it, as the others had come to rely on it. Notebook 2.5.5 trains models
+# that lack a part from the beginning.
 #
 # ## Questions
 #
-# 1. Cover the right half of the map. For each of the nine components say which array goes in, which comes out, and
-#    which parameters it has. *Hint: four of them have none.*
-# 2. How many parameters would a GPT-2 have that is as small as "gpt2" but has a matrix of its own for the output layer?
+# 1. Cover the right half of the map. For each of the nine components say which array goes in, which array comes out,
+#    and which parameters it has. *Hint: four of them have none.*
+# 2. How many parameters would a GPT-2 have that is as small as "gpt2" but has a separate matrix for the output layer?
 #    *Hint: `tie_word_embeddings=False`; which term of the sum is counted twice?*
 # 3. Show from the two rules that the gradient of the key's bias in attention must be 0.
 #    *Hint: adding the same number to all scores of a row does not change the softmax. Look at
 #    the middle third of `minigpt2.flatten(grads)["h.0.attn.c_attn.bias"]` at the end of section 5.*
 # 4. In the toy of section 4, turn the text into `0 0` with targets `1 1`. Predict $dW$ before you run it.
 #    *Hint: both tokens now do what the first one did.*
-# 5. Is the rise that two parts cause together the sum of the two rises? Predict it for the attentions of blocks 1 and
-#    2, then for a pair of your choice. *Hint: add a line to `trials`. What might make it more, what less?*
+# 5. Is the rise that two parts cause together the sum of the two rises? Predict it for the attention layers of blocks 1
+#    and 2, then for a pair of your choice. *Hint: add a line to `trials`. What might make it larger, and what smaller?*

@@ -1,10 +1,10 @@
 # %% [markdown] tags=["en"]
 # # 3.1 使用BERT为GPT-2模型预训练语言模型 · Pre-training with BERT
 #
-# Can a model that was trained to fill gaps be turned into a model that writes? The document says that this is how
-# GPT-2 came about. It is not, but it is a good question, and one that a small model can answer. After this notebook you
-# know both ways of training, you can derive the backward pass of the layers that the document adds, and you have run
-# the whole procedure yourself.
+# Can a model that was trained to fill gaps be turned into a model that writes? The document says that this is how GPT-2
+# came about. It is not, but it is a good question, and one that a small model can answer. After this notebook you will
+# know both ways of training, you can derive the backward pass of the layers that the document adds, and you will have
+# run the whole procedure yourself.
 #
 # You need Python, NumPy and the chain rule from school. The words:
 #
@@ -12,9 +12,10 @@
 #   $C$ numbers for each of them at every height of its tower of blocks.
 # - Above the last block, an **output layer** turns each vector into $V$ scores, the **logits**, one for each token of
 #   the vocabulary. The function *softmax* turns logits into probabilities.
-# - The **loss** says how surprised the model is by what is right, in **nats**: $-\ln p$ of the right token, averaged.
-#   For any number $v$ in the model, $dv$ is short for its **gradient** $\partial\,\mathrm{loss}/\partial v$.
-# - **Attention** is the only place where tokens look at each other (notebook 2.5.3). Everything else treats each alone.
+# - The **loss** says how surprised the model is by the right token, in **nats**: $-\ln p$ of that token, averaged. For
+#   any number $v$ in the model, $dv$ is short for its **gradient** $\partial\,\mathrm{loss}/\partial v$.
+# - **Attention** is the only place where tokens look at each other (notebook 2.5.3). Everything else treats each token
+#   alone.
 
 # %%
 import contextlib
@@ -47,15 +48,15 @@ from minigpt2.training import Trainer
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
 # The document gives this section three sentences. GPT-2's pre-training, it says, consists in fine-tuning **BERT**, a
 # model of 2018 that fills gaps in texts. BERT's last two fully-connected layers are replaced by four, everything else
-# stays, and this is to make GPT-2 more varied and more capable.
+# stays, and this is meant to make GPT-2 more varied and more capable.
 #
-# GPT-2 as released was **trained from scratch**, that is, from random numbers. The paper tells how it scaled them, and
-# nothing of BERT's weights (Radford et al. 2019, section 2.3). Nor would they fit. Here is all that GPT-2 has
-# outside its blocks, and how large it is:
+# GPT-2 as released was **trained from scratch**, that is, from random numbers. The paper says how they were scaled, and
+# says nothing of BERT's weights (Radford et al. 2019, section 2.3). Nor would they fit. Here is everything that GPT-2
+# has outside its blocks, with its size:
 
 # %%
 gpt2 = minigpt2.GPT2Config.preset("gpt2")
@@ -67,7 +68,8 @@ for name, shape in gpt2.parameter_shapes().items():
 # Three things can be read from these lines.
 #
 # - There is a vector for each of 50,257 tokens and each of 1,024 places. BERT has about 30,000 tokens, made by another
-#   algorithm, and 512 places (Devlin et al. 2019, sections 3 and A.2). The tables cannot be the same ones, continued.
+#   algorithm, and 512 places (Devlin et al. 2019, sections 3 and A.2). GPT-2's tables cannot be BERT's, trained
+#   further.
 # - After the last norm, `ln_f`, there is **nothing**. GPT-2's output layer is the table `wte` itself, read the other
 #   way (notebook 2.5.1). There are no four layers.
 # - So the document's model would be another one, and a larger one:
@@ -78,9 +80,9 @@ for name, config in {"GPT-2": gpt2, "with the document's four layers": converted
     print(f"{name:32} {sum(int(np.prod(shape)) for shape in config.parameter_shapes().values()):>12,} parameters")
 
 # %% [markdown] tags=["en"]
-# The deeper reason is what the two models may look at. BERT sees a text from both sides. GPT-2 is **causal**: a token
-# sees itself and what came before. Let us change the *last* word of a line and ask which tokens notice. The built-in
-# model of this package is a GPT-2, and one argument lifts its restriction.
+# The deeper reason is that the two models may look at different things. BERT sees a text from both sides. GPT-2 is
+# **causal**: a token sees itself and the tokens before it. Let us change the *last* word of a line and ask which tokens
+# notice. The built-in model of this package is a GPT-2, and one argument lifts its restriction.
 
 # %%
 model = minigpt2.GPT2.from_pretrained("shakespeare")
@@ -91,7 +93,7 @@ shared = next(i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a !
 for causal in (True, False):
     first, second = (model.forward([ids], causal=causal)[0][0, :shared] for ids in (one, other))
     changed = int((np.abs(first - second).max(axis=-1) > 1e-3).sum())
-    print(f"causal={causal!s:5}  of {shared} tokens before the last word, {changed:2} get other logits")
+    print(f"causal={causal!s:5}  of {shared} tokens before the last word, {changed:2} get different logits")
 
 # %% [markdown] tags=["en"]
 # A model that sees what comes next does not predict it. If one simply lifts the restriction of a model that was trained
@@ -122,10 +124,10 @@ print(f"guessing       loss {np.log(len(tokenizer)):4.1f}")
 #
 # There are two ways to make an exercise book out of any text, with no teacher needed.
 #
-# - **Causal language modelling** (GPT-2): cover the right-hand part, guess the next token, uncover it, go on. Every
+# - **Causal language modelling** (GPT-2): cover the right-hand part, guess the next token, uncover it, continue. Every
 #   token is an exercise.
-# - **Masked language modelling** (BERT): cover some tokens *anywhere* and guess them from what is left on both sides.
-#   Only the covered ones are exercises, 15 in 100.
+# - **Masked language modelling** (BERT): cover some tokens *anywhere* and guess them from the rest on both sides. Only
+#   the covered ones are exercises, 15 in 100.
 #
 # In the picture a row is a token that looks, and a column is a token that is looked at.
 
@@ -136,7 +138,7 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.5))
 see = np.tril(np.ones((5, 5)))
 panels = (
     (left, "Causal: guess the next token", words[:5], see, words[1:]),
-    (right, "Masked: guess what is hidden", shown, np.ones((6, 6)), ["", "soft", "", "", "light", ""]),
+    (right, "Masked: guess the hidden tokens", shown, np.ones((6, 6)), ["", "soft", "", "", "light", ""]),
 )
 for axes, title, labels, sees, answers in panels:
     axes.imshow(sees, cmap="Blues", vmin=0, vmax=2.2)
@@ -163,16 +165,16 @@ plt.show()
 # The hidden tokens pose a problem: in real texts there is no `[mask]`. A model that only ever works where it sees one
 # would be lost later. So BERT hides only most of the chosen tokens (Devlin et al. 2019, section 3.1):
 #
-# | of the chosen 15 % | the model is shown | and must say |
+# | of the chosen 15 % | the model is shown | and must predict |
 # |---|---|---|
 # | 80 % | the mask token | the token that was there |
 # | 10 % | a random token | the token that was there |
 # | 10 % | the token itself | the token that was there |
 #
 # The **conversion** that the document describes then goes: train the tower on masked text; take off the output layer;
-# put four new, random, fully-connected layers in its place; lower the triangle over the attention; and go on training,
-# now to predict the next token. ("The last two hidden layers" is the document's wording. Above BERT's blocks, as its
-# authors released it, are one hidden layer and the output layer; we take those for the two.)
+# put four new, random, fully-connected layers in its place; lower the triangle over the attention; and continue
+# training, now to predict the next token. ("The last two hidden layers" is the document's wording. Above BERT's blocks,
+# as its authors released it, there are one hidden layer and the output layer; we take these to be the two.)
 
 # %% [markdown] tags=["en"]
 # ## 3. The mathematics
@@ -188,8 +190,8 @@ plt.show()
 #
 # $$\mathrm{loss} = -\frac{1}{m}\sum_{n\in M} \ln p_{n,\,\mathrm{target}_n}$$
 #
-# For causal training $M$ is everything and the target is the next token. For masked training $M$ are the chosen tokens
-# and the target is what was there. That is all the difference there is in the loss.
+# For causal training $M$ is everything and the target is the next token. For masked training $M$ is the set of chosen
+# tokens and the target is the original token. That is the only difference in the loss.
 #
 # **Backward.** Take one $n$ in $M$ and call its target $t$. The logarithm of a quotient is a difference:
 #
@@ -208,9 +210,9 @@ plt.show()
 #
 # | symbol | in the code | shape | meaning |
 # |---|---|---|---|
-# | $h_0 = x$ | `x` | `(B, T, C)` | what `ln_f` gives |
+# | $h_0 = x$ | `x` | `(B, T, C)` | output of `ln_f` |
 # | $W_l$, $b_l$ | `params[l - 1]` | `(C, C)`, `(C,)` | parameters of layer $l = 1 \ldots L-1$ |
-# | $W_L$, $b_L$ | `params[-1]` | `(C, V)`, `(V,)` | of the last layer |
+# | $W_L$, $b_L$ | `params[-1]` | `(C, V)`, `(V,)` | parameters of the last layer |
 # | $z_l = h_{l-1} W_l + b_l$ | `cache["gelus"][l - 1]["x"]` | `(B, T, C)` | before the bend; $z_L$ are the logits |
 # | $h_l = \mathrm{gelu}(z_l)$ | `cache["layers"][l]["x"]` | `(B, T, C)` | after it, for $l < L$ |
 #
@@ -226,7 +228,7 @@ plt.show()
 #
 # It treats each number alone, so the chain rule is a product of numbers: $dz_l = dh_l\cdot\mathrm{gelu}'(z_l)$.
 #
-# **Step 2: through a layer.** Written out, with $i$ counting what goes in and $o$ what comes out,
+# **Step 2: through a layer.** Written out, with $i$ counting the inputs and $o$ the outputs,
 #
 # $$z_{no} = \sum_i h_{ni}\,W_{io} + b_o .$$
 #
@@ -245,8 +247,8 @@ plt.show()
 # $$dh_{l-1} = dz_l\,W_l^{\mathsf T}, \qquad dz_{l-1} = dh_{l-1}\cdot\mathrm{gelu}'(z_{l-1}), \qquad l = L \ldots 2,
 #   \qquad dx = dz_1 W_1^{\mathsf T} .$$
 #
-# Note what is missing: there is no residual connection. The gradient has to pass through every one of the four
-# (notebook 2.5.5 shows what that means for deep towers). Four are few enough.
+# Note what is missing: there is no residual connection. The gradient has to pass through every one of the four layers
+# (notebook 2.5.5 shows the consequences for deep towers). Four are few enough.
 
 # %% [markdown] tags=["en"]
 # ## 4. The code
@@ -259,8 +261,8 @@ style.show_source(head_forward, head_backward, mask_tokens)
 # %% [markdown] tags=["en"]
 # ### By hand
 #
-# One token, $C = 2$, two layers, three scores. The numbers are such that GELU is easy: far from 0 it is 0 on the left
-# and the identity on the right.
+# Take one token, $C = 2$, two layers, three scores. The numbers are chosen so that GELU is easy: far from 0 it is 0 on
+# the left and the identity on the right.
 
 # %%
 x = np.array([[[1.0, 2.0]]])
@@ -295,7 +297,7 @@ show("dx", dx)
 # ### Hiding tokens
 #
 # For real text we need a vocabulary with a mask token. We train a small one on the help texts of Python itself, which
-# lie in every Python as `pydoc_data.topics`. They are technical English, and the corpus of the experiment below.
+# come with every Python as `pydoc_data.topics`. They are technical English, and the corpus of the experiment below.
 
 # %%
 TEXT = "\n".join(topics.values())[:100_000]
@@ -350,8 +352,7 @@ report = minigpt2.gradient_check(masked_lm_forward, masked_lm_backward, {"params
 print(f"whole model: {'passed' if report else 'FAILED'}, all {len(report.checks)} parameters")
 
 # %% [markdown] tags=["en"]
-# Would it notice a mistake? Here is one that is easily made: to walk back through the layers and forget the bends
-# between them.
+# Would it notice a mistake? Here is an easy one: to walk back through the layers and forget the bends between them.
 
 
 # %%
@@ -398,11 +399,11 @@ style.show_agreement("masked_lm: loss and all gradients", error)
 # %% [markdown] tags=["en"]
 # ## 6. Does it help?
 #
-# ### The whole procedure, in small
+# ### The whole procedure on a small scale
 #
-# Now we do what the document describes, with a model so small that it takes seconds. All runs read the same text in the
-# same portions. The last tenth of it is kept aside, and on it we measure the loss in nats *per character*: the sum over
-# all tokens, divided by the characters that they spell.
+# Now we follow the document's description, with a model so small that it takes seconds. All runs read the same text in
+# the same portions. The last tenth of it is set aside, and on it we measure the loss in nats *per character*: the sum
+# over all tokens, divided by the characters that they spell.
 #
 # | name | first 120 steps | next 120 steps |
 # |---|---|---|
@@ -426,7 +427,7 @@ with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.Stri
     common["data"] = (str(folder / "topics.txt"),)
 
     def train(name, **settings):
-        """A run in a folder of its own; remembers its curve."""
+        """A run in its own folder; remembers its curve."""
         run = Trainer(TrainingSettings(**common, **settings), folder / name)
         run.run()
         lines = [line for line in read_metrics(folder / name) if "val_loss_per_character" in line]
@@ -464,16 +465,16 @@ for name, marker in zip(("causal", "converted", "half"), "os^", strict=True):
     axes.plot([s + 120 * (name == "converted") for s in steps], [curves[name][s] for s in steps],
               marker=marker, ms=4, label=name)  # fmt: skip
 axes.axvline(120, color="0.7", lw=0.8, ls="-")
-axes.set(xlabel="steps, both stages", ylabel="loss (nats per character)", title="What 240 steps buy, one seed")
+axes.set(xlabel="steps, both stages", ylabel="loss (nats per character)", title="The gain from 240 steps, one seed")
 axes.legend()
 plt.show()
 
 # %% [markdown] tags=["en"]
-# Asked for the next token, the masked model as it is does worse than somebody who knows only how frequent each token
+# Asked for the next token, the unchanged masked model does worse than somebody who knows only how frequent each token
 # is ("frequencies alone"), and behind four random layers it knows nothing. It has to learn its new task, and in the
 # time left it does not catch up with the model that had this task from the start. Here it is even behind the one that
 # skipped the first stage. In 120 steps, with 15 % of the tokens, the tower has learned little more than frequencies, as
-# its loss on hidden tokens tells, and four random layers stand between it and the answer.
+# its loss on hidden tokens shows, and four random layers stand between it and the answer.
 #
 # One seed of a very small model is not much. So here is the same experiment with a larger model, more text, a control
 # and three seeds.
@@ -482,8 +483,8 @@ plt.show()
 #
 # It takes longer than a notebook may, so it was run once; `notebooks/experiments/masked_then_causal.py` repeats it, and
 # its result lies beside it. Four blocks of 128 channels read tiny Shakespeare, a megabyte of his plays; in each of
-# 2,000 steps they see 12 pieces of 64 tokens. (A *seed* is the number from which all random choices of a run follow.)
-# A fourth way, *same head*, keeps the output layer that the masked model has, so that we see what the four layers do.
+# 2,000 steps they see 12 pieces of 64 tokens. (A *seed* is the number that determines all random choices of a run.) A
+# fourth way, *same head*, keeps the output layer of the masked model, so that we see the effect of the four layers.
 
 # %%
 path = Path("../experiments/masked_then_causal.json")
@@ -508,7 +509,7 @@ axes.set_title("Three seeds each; the bar is their mean")
 plt.show()
 
 # %% [markdown] tags=["en"]
-# How much is that? The comparison that matters is what 1,000 *first* steps are worth, of each kind:
+# How much is that? The important comparison is the worth of 1,000 *first* steps of each kind:
 
 # %%
 mean = {way: float(np.mean(losses)) for way, losses in results.items()}
@@ -518,30 +519,30 @@ for way in ("causal", "converted", "same-head"):
 
 # %% [markdown] tags=["en"]
 # - **Masked pre-training helps.** The converted model is better than one that never saw the first 1,000 steps, with
-#   every seed. What fills gaps has learned something that a writer can use.
-# - **Causal training helps several times as much.** Who wants a model that writes and has a fixed number of tokens to
-#   spend does better to train it to write, from the first step to the last. That is what GPT-2 did.
+#   every seed. A model that fills gaps has learned something that a writer can use.
+# - **Causal training helps several times as much.** If you want a model that writes and have a fixed number of tokens
+#   to spend, you do better to train it to write, from the first step to the last. GPT-2 was trained in this way.
 # - **The four layers do not matter much.** With them the loss is a little lower than with the same head. The difference
 #   is not far above the spread of the seeds, and the model with them also has more parameters.
 #
-# One likely reason you have seen in section 3: only 15 tokens in 100 send a gradient from the loss when text is masked.
+# You have seen one likely reason in section 3: only 15 tokens in 100 send a gradient from the loss when text is masked.
 #
-# What this does not show: it is a small model, a small text and one learning rate. Gap filling has its own strengths.
-# BERT was made to *understand* texts, for which seeing both sides is right, and there it won (Devlin et al. 2019,
-# section 5.1, compares the two kinds of training on such tasks).
+# The experiment is limited: a small model, a small text and one learning rate. Gap filling has its own strengths. BERT
+# was made to *understand* texts, for which seeing both sides is right, and there it won (Devlin et al. 2019, section
+# 5.1, compares the two kinds of training on such tasks).
 
 # %% [markdown] tags=["en"]
 # ## Questions
 #
 # 1. With `causal=False` and the *next* token as the target, the loss of a model in training falls almost to 0. Why is
-#    that no good news? *Hint: what does a row of the right-hand picture see?*
-# 2. Why is there a 10 % share of tokens that are chosen and shown as they are? What could a model do if a token that
-#    is not `[mask]` were never asked for? *Hint: think of its vectors for those tokens.*
+#    that not good news? *Hint: what does a row of the right-hand picture see?*
+# 2. Why is there a 10 % share of tokens that are chosen and shown as they are? What could a model do if it were never
+#    asked for a token other than `[mask]`? *Hint: think of its vectors for those tokens.*
 # 3. In the example by hand, change $x$ to $(-1, -2)$. Predict $h_1$, $dx$ and which part of $dW_1$ is 0, then run it.
 #    *Hint: which of the two numbers is now on the flat side?*
-# 4. New hidden layers of the head are drawn with a standard deviation of $\sqrt{2/C}$, not of 0.02 as everything else
-#    in GPT-2. What becomes of the size of $h_1, h_2, h_3$ with 0.02 and $C = 256$? *Hint: the variance of a sum of $C$
+# 4. New hidden layers of the head are drawn with a standard deviation of $\sqrt{2/C}$, not of 0.02 like everything else
+#    in GPT-2. What happens to the size of $h_1, h_2, h_3$ with 0.02 and $C = 256$? *Hint: the variance of a sum of $C$
 #    independent terms is $C$ times that of one; try it with `head_forward`.*
 # 5. Give the masked stage the same number of *targets* as the causal one, not of tokens: `share=0.15` makes 1 target
 #    where causal training has about 7. What would you change, and is the comparison then fairer? *Hint: who pays for
-#    the other 6?*
+#    reading the other 6?*

@@ -1,9 +1,9 @@
 # %% [markdown] tags=["en"]
 # # 3.2 使用语言模型为GPT-2模型提供更多训练数据 · More training data
 #
-# A language model is what it has read. So what should it read, how much of each, and how does one keep the reading list
-# clean? After this notebook you can mix texts with weights and say what the weights mean, share one vocabulary between
-# languages, find texts that occur twice, and measure whether a test was part of the lesson.
+# A language model is made of what it has read. So what should it read, how much of each text, and how does one keep the
+# reading list clean? After this notebook you can mix texts with weights and explain the weights, share one vocabulary
+# between languages, find texts that occur twice, and measure whether a test was part of the lesson.
 #
 # You need Python and NumPy. The words:
 #
@@ -46,7 +46,7 @@ from minigpt2.reference import relative_error
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
 # The document says that GPT-2 learned from BERT's training data and from its own. Its own is said to come from WebText,
 # an open collection of web pages in English, Spanish, German, French, Russian and Chinese, from many fields.
@@ -59,9 +59,9 @@ style.use()
 # - **It does not contain BERT's data.** BERT read books and Wikipedia (Devlin et al. 2019, section 3.1). Wikipedia was
 #   taken *out* of WebText, because many tests are made from it (Radford et al. 2019, section 2.1).
 #
-# The last is a first hint at what makes data good: not only how much there is. What an English vocabulary does to other
-# languages can be seen at once. Here is the same small story in the six languages of the document, in two parts, the
-# first to learn from and the second to judge by.
+# The last point is a first hint that the quality of data does not depend only on their quantity. The effect of an
+# English vocabulary on other languages can be seen at once. Here is the same small story in the six languages of the
+# document, in two parts, the first for learning and the second for judging.
 
 # %%
 STORY = {
@@ -119,20 +119,22 @@ for language, (_, text) in STORY.items():
 
 # %% [markdown] tags=["en"]
 # Nothing is lost: GPT-2's tokenizer starts from bytes, and bytes spell everything (notebook 2.4). But the vocabulary
-# has pieces for English only. The other languages fall apart, Russian and Chinese down to single bytes, two or three
+# has pieces only for English. The other languages fall apart, Russian and Chinese down to single bytes, two or three
 # for one character. The same story costs more tokens, and so more time and more of the model's limited view. (With
 # `Tokenizer.from_pretrained("gpt2")`, which is downloaded, you can see the same in the real thing.)
 
 # %% [markdown] tags=["en"]
 # ## 2. The idea
 #
-# Three questions stand between a heap of texts and a training run, and the picture shows where.
+# Three steps lie between a heap of texts and a training run, and the picture shows where.
 #
-# 1. **Clean.** What occurs twice is learned twice, at the cost of something else; and what occurs in the test *and* in
-#    the lesson makes the test worthless. So copies are removed, and the overlap with test texts is measured.
-# 2. **Encode.** All corpora get *one* vocabulary, since there is one model. Between two documents stands a special
-#    token, `<|endoftext|>`, so that the model can know that what follows has nothing to do with what came before.
-# 3. **Mix.** Of each corpus comes a share of the windows, its *weight*. Without weights a corpus counts by its size,
+# 1. **Clean.** A text that occurs twice is learned twice, at the cost of something else; and a text that occurs in the
+#    test *and* in the lesson makes the test worthless. So copies are removed, and the overlap with test texts is
+#    measured.
+# 2. **Encode.** All corpora get *one* vocabulary, since there is one model. Between two documents there is a special
+#    token, `<|endoftext|>`, so that the model can know that the text after it has nothing to do with the text before
+#    it.
+# 3. **Mix.** Each corpus supplies a share of the windows, its *weight*. Without weights a corpus counts by its size,
 #    and a small one is drowned.
 
 # %%
@@ -157,7 +159,7 @@ plt.show()
 # %% [markdown] tags=["en"]
 # ## 3. The mathematics
 #
-# ### What the weights mean
+# ### The meaning of the weights
 #
 # | symbol | meaning |
 # |---|---|
@@ -167,9 +169,8 @@ plt.show()
 # | $\mathrm{loss}_k$ | the model's mean loss on windows of corpus $k$ |
 # | $n_k$ | windows of corpus $k$ in a batch of $B$; random, $\sum_k n_k = B$ |
 #
-# For each window one first draws the corpus, $k$ with probability $w_k$, and then a place in it. The numbers $n_k$ that
-# come about in this way have what is called a *multinomial* distribution. On average $n_k = w_k B$, and so the mean
-# loss of a batch,
+# For each window one first draws the corpus, $k$ with probability $w_k$, and then a place in it. The resulting numbers
+# $n_k$ have a *multinomial* distribution. On average $n_k = w_k B$, and so the mean loss of a batch,
 #
 # $$\mathrm{loss} = \frac1B\sum_k n_k\,\mathrm{loss}_k, \qquad\text{is on average}\qquad \sum_k w_k\,\mathrm{loss}_k .$$
 #
@@ -185,26 +186,26 @@ plt.show()
 #
 # $$\mathrm{epochs}_k = \frac{w_k\,S\,B\,T}{N_k}.$$
 #
-# A small corpus with a large weight is read again and again. Section 6 shows what that does.
+# A small corpus with a large weight is read again and again. Section 6 shows the consequences.
 #
 # ### Copies and overlap
 #
 # A document is turned into lower-cased words $v_1 \ldots v_m$. Its **8-grams** are the runs of eight words
 # $g_i = (v_i, \ldots, v_{i+7})$; there are $N = m-7$ of them. Eight words in a row rarely agree by chance. With $G$ for
-# the set of all 8-grams of a training corpus, the overlap of a test text with it is the share of its own that can be
-# found there,
+# the set of all 8-grams of a training corpus, the overlap of a test text with it is the share of the text's 8-grams
+# that can be found there,
 #
 # $$\mathrm{overlap} = \frac{|\{i : g_i\in G\}|}{N} \qquad\text{(Radford et al. 2019, section 4).}$$
 #
-# The same number tells near copies among the documents of one corpus: one by one they are compared with all that were
-# kept before, and thrown out if more than half of their 8-grams are known. (How GPT-2's makers found copies they do not
-# say; this rule is ours.)
+# The same number reveals near copies among the documents of one corpus: one by one they are compared with all that were
+# kept before, and thrown out if more than half of their 8-grams are known. (GPT-2's makers do not say how they found
+# copies; this rule is ours.)
 
 # %% [markdown] tags=["en"]
 # ## 4. The code
 #
-# The library's own source. A `Mixture` splits each corpus into a part to train on and a part to judge by, and draws
-# batches.
+# This is the library's own source. A `Mixture` splits each corpus into a part for training and a part for judging, and
+# draws batches.
 
 # %%
 style.show_source(Mixture, encode_documents, mark_duplicates, overlap)
@@ -255,8 +256,8 @@ print(f"mean of a thousand batches: {np.mean(counts):.1f}")
 # ### On the disk
 #
 # A real corpus does not fit into memory. It is encoded once and written to a file, two bytes for each token; later the
-# computer reads only those places that are looked at. Such a file is worthless with another vocabulary, and worse: no
-# error would occur, the model would just read nonsense. So a fingerprint of the vocabulary is in the file.
+# computer reads only the places that are needed. Such a file is worthless with another vocabulary, and worse: no error
+# would occur, the model would just read nonsense. So the file contains a fingerprint of the vocabulary.
 
 # %%
 other = minigpt2.Tokenizer.train(list(topics.values())[:20], 512, progress=False)
@@ -275,8 +276,8 @@ with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
 # %% [markdown] tags=["en"]
 # ## 5. Is it right?
 #
-# **Does a mixed batch give the mixed gradient?** Three windows of one kind and one of another, in one batch, against
-# the two kinds separately with the weights 3/4 and 1/4, in 64-bit floating point:
+# **Does a mixed batch give the mixed gradient?** We compare three windows of one kind and one of another, in one batch,
+# with the two kinds separately at the weights 3/4 and 1/4, in 64-bit floating point:
 
 # %%
 model = minigpt2.GPT2.from_pretrained("shakespeare", dtype="float64")
@@ -291,7 +292,7 @@ style.show_agreement("gradients of every parameter", relative_error(sum_of_both,
 
 # %% [markdown] tags=["en"]
 # **Does cleaning find anything in the wild?** The help texts of Python, `pydoc_data.topics`, come with every Python.
-# Each is a document that was written by people who surely did not mean to repeat themselves.
+# They were written by people who surely did not mean to repeat themselves.
 
 # %%
 manuals = list(topics.values())
@@ -306,8 +307,8 @@ for name, corpus in rows.items():
     print(f"{name:15} overlap of the last fifth with the rest: {overlap(corpus[:cut], corpus[cut:]):4.0%}")
 
 # %% [markdown] tags=["en"]
-# One help text in several is a copy of others: *else* says what *if* says, because it is the same section of the
-# manual. Who keeps the last fifth as a test, without looking, tests on sentences that the model has read. For
+# One help text in several is a copy of others: *else* says the same as *if*, because it is the same section of the
+# manual. If you keep the last fifth as a test, without looking, you test on sentences that the model has read. For
 # comparison: of the test texts in the GPT-2 paper, 3.2 % of the 8-grams were in WebText on average, and 5.9 % in those
 # texts' *own* training parts (Radford et al. 2019, section 4, table 6).
 
@@ -344,16 +345,16 @@ plt.show()
 
 # %% [markdown] tags=["en"]
 # The five other languages gain, Russian most: its letters are two bytes each, and the first thing to learn is to take
-# them together. But the room in a vocabulary is shared, and English pays. Not in this story, the first part of which
-# the second vocabulary knows, but in another English text, as the two printed numbers tell. (That text is a help text,
-# as is what the first vocabulary was learned from, and the story is tiny. The effect is real, its size is not that of
-# a real corpus.)
+# them together. But the room in a vocabulary is shared, and English pays. It does not pay in this story, whose first
+# part the second vocabulary knows, but in another English text, as the two printed numbers show. (That text is a help
+# text, like the text that the first vocabulary was learned from, and the story is tiny. The effect is real, but its
+# size is not that of a real corpus.)
 #
 # ### How large must a share be?
 #
-# Two corpora: *prose*, the help texts of Python without copies, and *code*, the source of some modules of its library.
-# Nine tenths of each to train on, the rest to judge by. A small model reads both, with the weight of code going from 0
-# to 1. The number of tokens is the same each time, so what the one gets is taken from the other.
+# We take two corpora: *prose*, the help texts of Python without copies, and *code*, the source of some modules of its
+# library. Nine tenths of each are for training, the rest for judging. A small model reads both, with the weight of code
+# going from 0 to 1. The number of tokens is the same each time, so the share of the one is taken from the other.
 
 # %%
 modules = (difflib, dataclasses, inspect, logging, shutil, statistics, subprocess)
@@ -371,7 +372,7 @@ def bits_per_character(model):
 
 
 def train(weights, train_texts=train_texts, steps=400, lr=5e-3, watch=None):
-    """A new model after so many steps on a mixture; the loss every ``watch`` steps, the last by default."""
+    """The losses of a new model trained on a mixture, every ``watch`` steps; by default only the last."""
     sources = [Source(name, weights[name], [text]) for name, text in train_texts.items()]
     mixture = Mixture(sources, tokenizer, T)
     config = minigpt2.GPT2Config(vocab_size=512, n_positions=T, n_embd=64, n_layer=1, n_head=4)
@@ -402,11 +403,11 @@ axes.legend()
 plt.show()
 
 # %% [markdown] tags=["en"]
-# Both curves are steep where their own weight is near 0. From one half on more weight brings next to nothing, and prose
-# even gets a little worse. A tenth of code takes away a large part of the loss that no code at all would mean, and
-# prose does not suffer. Why not? The next cell has a hint: the corpus is short, and with all the weight it is read more
-# than twice. What code takes from it is mostly repetition; and code with its comments may teach some English, too. That
-# is the case for mixing, and for giving small corpora more than their size. (It is one seed. Try others.)
+# Both curves are steep where their own weight is near 0. From one half on, more weight brings next to nothing, and
+# prose even gets a little worse. A tenth of code removes a large part of the extra loss that no code at all would mean,
+# and prose does not suffer. Why not? The next cell has a hint: the corpus is short, and with all the weight it is read
+# more than twice. Code mostly replaces repetition; and code with its comments may teach some English, too. That is the
+# case for mixing, and for giving small corpora more than their size. (It is one seed. Try others.)
 
 # %%
 to_be_won = losses[0]["code"] - losses[-1]["code"]
@@ -416,10 +417,10 @@ n_prose = 0.9 * len(tokenizer.encode(train_texts["prose"]))  # a Mixture keeps a
 print(f"with weight 1, prose is read {400 * 16 * T / n_prose:.1f} times")
 
 # %% [markdown] tags=["en"]
-# ### When there is little
+# ### A small corpus
 #
-# Now suppose that code is what we want, and that there are but a few pages of it. Does it help to read something else
-# as well? We cut the code down to 12,000 characters, keep all prose, and watch the loss on unseen code during training.
+# Now suppose that we want code, and that there are only a few pages of it. Does it help to read something else as well?
+# We cut the code down to 12,000 characters, keep all prose, and watch the loss on unseen code during training.
 
 # %%
 few = train_texts | {"code": train_texts["code"][:12_000]}
@@ -444,12 +445,12 @@ plt.show()
 # On code alone the model soon begins to learn the few pages by heart: the loss on *unseen* code goes up. That is
 # overfitting (notebook 2.2). Prose in the mixture prevents it. And even against the best moment of the training on code
 # alone, at which one could have stopped, the mixtures end lower. (Not quite a fair comparison: at that moment the
-# learning rate was still high.) Presumably what is learned from English prose, spelling, spaces, the names of things,
-# is of use in code. Here more data of another kind *is* more data.
+# learning rate was still high.) Presumably the lessons of English prose, spelling, spaces, the names of things, are
+# useful in code. Here more data of another kind *is* more data.
 #
 # ### Three domains in one model
 #
-# In a larger experiment (notebook 3.3 tells about it, `notebooks/experiments/domains.py` repeats it), one model read
+# In a larger experiment (described in notebook 3.3; `notebooks/experiments/domains.py` repeats it), one model read
 # English drama, Chinese verse and technical English in equal shares for 1,000 steps. Others read only one of them, 300
 # steps each. All have the same size and the same vocabulary.
 
@@ -461,27 +462,27 @@ for domain, title in {"drama": "English drama", "verse": "Chinese verse", "techn
     print(f"{title:20} {np.mean(alone[domain]):14.2f} {together[domain]:14.2f}")
 
 # %% [markdown] tags=["en"]
-# One model in 1,000 steps is better in *each* domain than three models in 900 steps together. It read a third of 1,000
-# steps of each, about as much as the specialists, and seems to have paid nothing for its versatility. This is an
-# encouraging result with two reservations. The specialists have three seeds, it has one. And a learning rate that falls
-# over 1,000 steps is kinder than one that has to fall within 300. (The help texts still had their copies here. That
-# makes the last line of the table a little too good, for both.)
+# One model in 1,000 steps is better in *each* domain than three models in 900 steps together. It read each domain for a
+# third of 1,000 steps, about as much as the specialists, and seems to have paid nothing for its versatility. This is an
+# encouraging result with two reservations. The specialists have three seeds, this model has one. And a learning rate
+# that falls over 1,000 steps is kinder than one that has to fall within 300. (The help texts still had their copies
+# here. That makes the last line of the table a little too good, for both.)
 #
 # So the document's idea, more languages and more fields, is sound, although GPT-2 did not follow it. GPT-3 did, a
-# little: five corpora were mixed with weights that are not their sizes (Brown et al. 2020, table 2.2), and 7 % of its
-# words were not English (section 3.3).
+# little: five corpora were mixed with weights that differ from their sizes (Brown et al. 2020, table 2.2), and 7 % of
+# its words were not English (section 3.3).
 
 # %% [markdown] tags=["en"]
 # ## Questions
 #
-# 1. Three corpora have 1,000 million, 10 million and 1 million tokens. Which shares do they get without weights? And if
-#    each weight is the square root of the size, made to add up to 1? *Hint: the second is a common compromise between
-#    languages.*
+# 1. Three corpora have 1,000 million, 10 million and 1 million tokens. What shares do they get without weights? And if
+#    each weight is the square root of the size, scaled so that they add up to 1? *Hint: the second is a common
+#    compromise between languages.*
 # 2. In the example by hand, the second sentence was thrown out. Do its runs count as known from then on? Find another
-#    sentence whose fate depends on it. *Hint: where is `seen.grams.add` in the source?*
+#    sentence whose fate depends on that. *Hint: where is `seen.grams.add` in the source?*
 # 3. What would a model learn at the border of two documents if there were no `<|endoftext|>`? And how could one use the
 #    token to make a model *begin* a text? *Hint: what does it predict after it?*
-# 4. Predict the picture "a few pages of code" for 3,000 and for 100,000 characters, then run it. From which size on is
-#    prose no longer a help? *Hint: `epochs`.*
+# 4. Predict the picture "a few pages of code" for 3,000 and for 100,000 characters, then run it. From what size on does
+#    prose no longer help? *Hint: `epochs`.*
 # 5. An overlap of 0 by 8-grams does not prove that a model has not seen a test. Name two ways in which it may have.
 #    *Hint: translate, or paraphrase.*

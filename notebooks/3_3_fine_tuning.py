@@ -40,7 +40,7 @@ from minigpt2.reference import CASES, recorded, relative_error
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
 # The document describes two stages. First the parameters of BERT, another model, are fine-tuned; then GPT-2 itself is
 # fine-tuned, so that it understands its target domain. Afterwards it is more accurate than it was, and does

@@ -38,7 +38,7 @@ model = minigpt2.GPT2.from_pretrained("shakespeare")
 tokenizer = minigpt2.Tokenizer.from_pretrained("shakespeare")
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
 # The document treats zero-shot as a way of *training*. It reasons like this: one may train a model oneself or take a
 # trained one; GPT-2 was trained by way of BERT, which needs fine-tuning; GPT-2 itself is already trained, and so

@@ -29,7 +29,7 @@ from minigpt2.reference import DOCUMENT_IDS, DOCUMENT_LOGITS, recorded, relative
 style.use()
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
 # The document's example uses the library *transformers* of Hugging Face, which runs on PyTorch. It loads the released
 # GPT-2 and its tokenizer, encodes "Hello, my dog is cute", gives the model the sentence together with a copy of it as

@@ -31,7 +31,7 @@ tokenizer = minigpt2.Tokenizer.from_pretrained("shakespeare")
 names = minigpt2.flatten(model.params)
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
 # The document says of itself: chapter 3 is about GPT-2's data, its structure, how it is fine-tuned and trained; chapter
 # 4 has a code example with Transformers; chapter 5 evaluates the generated texts in several domains and so confirms

@@ -37,7 +37,7 @@ model = minigpt2.GPT2.from_pretrained("shakespeare")
 tokenizer = minigpt2.Tokenizer.from_pretrained("shakespeare")
 
 # %% [markdown] tags=["en"]
-# ## 1. Where it stands
+# ## 1. In the document
 #
 # The document has no chapter 5. Its section 4.2 announces one, on how well GPT-2 generates in several domains, and then
 # the text ends. Its introduction says what would have been in it: the generated texts are of high quality, coherent and
