@@ -1,17 +1,17 @@
 # %% [markdown] tags=["en"]
 # # 3.3 对GPT-2模型进行微调 · Fine-tuning
 #
-# A model that has read plays is to read manuals. Must it begin anew? No: one goes on training, on the new texts. That
-# is fine-tuning, and it works well. It also has a price, which the document leaves out. After this notebook you know
-# what can be trained and what can be kept, you can derive the gradients of *low-rank adaptation*, and you have measured
-# both what a model learns and what it forgets.
+# A model that has read plays is now to read manuals. Must it start again? No: one continues to train it, on the new
+# texts. That is fine-tuning, and it works well. It also has a price, which the document leaves out. After this notebook
+# you will know which parts can be trained and which can be kept, you can derive the gradients of *low-rank adaptation*,
+# and you will have measured how much a model learns and how much it forgets.
 #
 # You need Python, NumPy and the chain rule from school. The words:
 #
 # - A model's **parameters** are the numbers that training changes; most of them sit in matrices, the **weights**.
 # - The **loss** is how surprised the model is by the next token, $-\ln p$, averaged. Here we give it in **bits per
-#   character** of the text, the sum of $-\log_2 p$ divided by the characters. To so many bits the model could compress
-#   each character (Shannon 1948).
+#   character** of the text, the sum of $-\log_2 p$ divided by the characters. The model could compress each character
+#   to that many bits (Shannon 1948).
 # - For any number $v$ in the model, $dv$ is short for the **gradient** $\partial\,\mathrm{loss}/\partial v$. A step of
 #   training moves every parameter a little against its gradient.
 # - A **block** is one floor of the model's tower. The built-in model has four of them, called `h.0` to `h.3`. Below
@@ -43,20 +43,20 @@ style.use()
 # ## 1. In the document
 #
 # The document describes two stages. First the parameters of BERT, another model, are fine-tuned; then GPT-2 itself is
-# fine-tuned, so that it understands its target domain. Afterwards it is more accurate than it was, and does
-# excellently in that domain.
+# fine-tuned, so that it understands its target domain. Afterwards it is more accurate than before, and does excellently
+# in that domain.
 #
 # - **GPT-2 as released was not fine-tuned at all.** It was trained once, from scratch, on one large collection of web
 #   pages, and then tried on other tasks *as it was*. That was the point of the paper (Radford et al. 2019, abstract and
 #   section 3). There is no BERT in it either; notebook 3.1 shows why it would not fit.
-# - **Two stages are nevertheless the usual way to use a GPT-2.** First a general model, then a domain or a task. The
-#   model of 2018, now called GPT-1, was made like that (Radford et al. 2018, sections 3.1 and 3.2). The first stage is
-#   done once, by somebody with many computers, the second often, by anyone.
+# - **Two stages are nevertheless the usual way to use a GPT-2.** First comes a general model, then a domain or a task.
+#   The model of 2018, now called GPT-1, was made like that (Radford et al. 2018, sections 3.1 and 3.2). The first stage
+#   is done once, by somebody with many computers, the second often, by anyone.
 # - **"More accurate" is half of the truth.** More accurate where?
 #
-# The last point is where evidence can be run. Stage one is done: the built-in model has read Shakespeare's plays. Our
-# domain is technical English, the help texts of Python, which lie in every Python as `pydoc_data.topics`. To judge we
-# keep some of them aside, and we write down speeches that are *not* among the plays that the model has read:
+# We can run an experiment on the last point. Stage one is done: the built-in model has read Shakespeare's plays. Our
+# domain is technical English, the help texts of Python, which come with every Python as `pydoc_data.topics`. For
+# judging we set some of them aside, and we write down speeches that are *not* from the plays that the model has read:
 
 # %%
 PLAYS = """HAMLET:
@@ -107,7 +107,7 @@ Told by an idiot, full of sound and fury,
 Signifying nothing.
 """
 manuals = "\n".join(topics.values())
-MANUALS, UNSEEN_MANUALS = manuals[:300_000], manuals[300_000:303_000]  # to learn from, to judge by
+MANUALS, UNSEEN_MANUALS = manuals[:300_000], manuals[300_000:303_000]  # for learning, for judging
 
 tokenizer = minigpt2.Tokenizer.from_pretrained("shakespeare")
 model = minigpt2.GPT2.from_pretrained("shakespeare")
@@ -122,24 +122,24 @@ print("bits per character: manuals {:.2f}, plays {:.2f}".format(*bits(model)))
 print(f"any of 128 characters, equally likely: {np.log2(128):.0f}")
 
 # %% [markdown] tags=["en"]
-# The model is at home in the one and lost in the other. Section 6 lets it move.
+# The model is at home in the plays and lost in the manuals. Section 6 lets it move.
 
 # %% [markdown] tags=["en"]
 # ## 2. The idea
 #
 # Fine-tuning is training, with one change: the parameters do not begin as random numbers but where a first training
-# left them. Think of a cook who learns a second cuisine. Knives and heat are what they were; some habits change. The
-# question is *which parts* may change:
+# left them. Think of a cook who learns a second cuisine. Knives and heat are the same as before; some habits change.
+# The question is *which parts* may change:
 #
-# - **Everything.** The most freedom, and nothing protects what was known.
-# - **Some parts.** The lower blocks, or the tables, are *frozen*: they stay as they are. Low layers tend to hold what
-#   all texts have in common (Yosinski et al. 2014, "How transferable are features in deep neural networks?", for
-#   images).
-# - **A thin addition.** All weights are frozen, and beside some of them is put a product of two thin matrices, an
-#   *adapter*. Only adapters are trained. This is **LoRA**, low-rank adaptation (Hu et al. 2022).
+# - **Everything.** This gives the most freedom, and nothing protects the old knowledge.
+# - **Some parts.** The lower blocks, or the tables, are *frozen*: they stay as they are. Low layers tend to hold the
+#   features that all texts have in common (Yosinski et al. 2014, "How transferable are features in deep neural
+#   networks?", for images).
+# - **A thin addition.** All weights are frozen, and a product of two thin matrices, an *adapter*, is put beside some of
+#   them. Only adapters are trained. This is **LoRA**, low-rank adaptation (Hu et al. 2022).
 #
-# The picture shows the last. A matrix with $I$ rows and $O$ columns has $I\cdot O$ numbers; a change of it that is a
-# product of a thin and a flat one is described by $r\,(I+O)$.
+# The picture shows the last way. A matrix with $I$ rows and $O$ columns has $I\cdot O$ numbers; a change of it that is
+# the product of a thin matrix and a flat one is described by $r\,(I+O)$ numbers.
 
 # %%
 figure, axes = plt.subplots(figsize=(7.6, 2.8))
@@ -158,8 +158,8 @@ for x, y, width, height, name, edge, face, rows, columns in boxes:
     axes.text(x + width / 2, y - 0.2, columns, ha="center", va="top", color="0.4")
 axes.text(7.35, 2.5, "=", ha="center", va="center", fontsize=15)
 axes.text(14.3, 2.5, r"$+\;\frac{\alpha}{r}$", ha="center", va="center", fontsize=13)
-axes.text(0, 5.9, "the weight that is used", color="0.3")
-axes.text(15.2, 5.9, "what is trained", color="0.3")
+axes.text(0, 5.9, "the weight in use", color="0.3")
+axes.text(15.2, 5.9, "the trained part", color="0.3")
 plt.show()
 
 # %% [markdown] tags=["en"]
@@ -167,12 +167,13 @@ plt.show()
 #
 # ### Frozen parts
 #
-# Take a layer $y = x\,W$. Its backward pass has two results (derived in 3.1, section 3):
+# Take a layer $y = x\,W$. Its backward pass has two results (derived in notebook 3.1, section 3):
 #
 # $$dW = x^{\mathsf T} dy, \qquad dx = dy\,W^{\mathsf T}.$$
 #
 # To freeze $W$ is to throw $dW$ away. It is *not* to stop at this layer: $dx$ is still needed by everything below that
-# is trained. Only if all below is frozen too may one stop, and that is one reason to freeze from the bottom upward.
+# is trained. Only if everything below is frozen too may one stop, and that is one reason to freeze from the bottom
+# upward.
 #
 # ### LoRA, forward
 #
@@ -180,15 +181,15 @@ plt.show()
 # |---|---|---|---|
 # | $W$ | `weight` | `(I, O)` | pre-trained weight, frozen |
 # | $A$, $B$ | `a`, `b` | `(I, r)`, `(r, O)` | the adapter; its *rank* $r$ is much smaller than $I$ and $O$ |
-# | $\alpha$ | `alpha` | one number | how strongly the adapter counts |
+# | $\alpha$ | `alpha` | one number | weight of the adapter |
 # | $s = \alpha/r$ | `scale` | one number | |
 # | $W'$ | `merged` | `(I, O)` | the weight that the model uses |
 #
 # $$W' = W + s\,A\,B \qquad\text{(Hu et al. 2022, eq. 3).}$$
 #
 # (The paper writes $B\,A$, because it stores weights the other way round.) It draws the adapter as a second way beside
-# the weight. Products may be regrouped, so it is the same: $x\,W' = x\,W + s\,(x A)\,B$. The left-hand side has a
-# charm: a model with merged weights is an ordinary GPT-2.
+# the weight. Products may be regrouped, so the two are the same: $x\,W' = x\,W + s\,(x A)\,B$. The left-hand side has
+# an advantage: a model with merged weights is an ordinary GPT-2.
 #
 # ### LoRA, backward
 #
@@ -215,15 +216,15 @@ plt.show()
 #
 # **Step 3: $W$.** $\partial W'_{io}/\partial W_{io} = 1$, hence $dW = dW'$. Nobody needs it, since $W$ is frozen.
 #
-# **How to begin.** The first step should start from the model as it is, so $A\,B$ must be 0. Should both be 0? Then
-# $dA$, a product with $B$, is 0, and $dB$, a product with $A$, is 0 as well: nothing would ever move. So $A$ is random
-# and $B$ is 0. In the first step only $B$ moves, and from then on both.
+# **How should one begin?** The first step should start from the unchanged model, so $A\,B$ must be 0. Should both be 0?
+# Then $dA$, a product with $B$, is 0, and $dB$, a product with $A$, is 0 as well: nothing would ever move. So $A$ is
+# random and $B$ is 0. In the first step only $B$ moves; from then on both do.
 
 # %% [markdown] tags=["en"]
 # ## 4. The code
 #
-# The library's own source. `trainable` picks the parameters that an optimizer gets; the other two are the formulas
-# above.
+# This is the library's own source. `trainable` picks the parameters that an optimizer gets; the other two are the
+# formulas above.
 
 # %%
 style.show_source(lora_forward, lora_backward, trainable)
@@ -231,7 +232,7 @@ style.show_source(lora_forward, lora_backward, trainable)
 # %% [markdown] tags=["en"]
 # ### By hand
 #
-# $I = 2$, $O = 3$, rank 1, $\alpha = 2$, and so $s = 2$.
+# Take $I = 2$, $O = 3$, rank 1 and $\alpha = 2$, and so $s = 2$.
 
 # %%
 weight = np.array([[1.0, 0, 0], [0, 1, 0]])
@@ -250,7 +251,7 @@ for name, array in {"W'": merged, "dA": da, "dB": db}.items():
 # ### How much is trained?
 #
 # The library puts adapters beside the two weights of attention in every block. AdamW keeps two more numbers for each
-# that is trained, so this is also the memory that one saves:
+# trained parameter, so memory is saved as well:
 
 # %%
 ways = {"everything": (), "half-frozen": ("wte", "wpe", "h.0", "h.1")}
@@ -294,8 +295,8 @@ error, _ = relative_error({"y": merged, **gradients}, {"y": reference["y"], **re
 style.show_agreement("lora: W', and gradients of W, A, B", error)
 
 # %% [markdown] tags=["en"]
-# **Does it begin where it should?** With $B = 0$ the adapted model must be the old one, to the last bit, and the first
-# gradient of every $A$ must be 0:
+# **Does it begin in the right place?** With $B = 0$ the adapted model must be the old one, to the last bit, and the
+# first gradient of every $A$ must be 0:
 
 # %%
 ids, targets = random_windows(np.array(tokenizer.encode(UNSEEN_MANUALS)), 2, 32, np.random.default_rng(0))
@@ -311,9 +312,9 @@ print("any dB is 0: ", any(not g.any() for name, g in adapters.items() if name.e
 #
 # ### Live: from plays to manuals
 #
-# The same 40 steps in four ways, on the same pieces of the manuals. *From scratch* is a model of the same size that
-# begins with random numbers: it tells what the first stage is worth. Every ten steps we measure on both texts. (Behind
-# `minigpt2 train --init-from shakespeare` is the same loop, with more comfort.)
+# We take the same 40 steps in four ways, on the same pieces of the manuals. *From scratch* is a model of the same size
+# that begins with random numbers: it shows the value of the first stage. Every ten steps we measure on both texts.
+# (`minigpt2 train --init-from shakespeare` runs the same loop, with more comfort.)
 
 # %%
 tokens = np.array(tokenizer.encode(MANUALS))
@@ -360,21 +361,21 @@ right.legend()
 plt.show()
 
 # %% [markdown] tags=["en"]
-# On the left is what the document promises. Manuals written in English share much with plays written in English. A
-# model that knows the plays and may change all or half of its parameters learns in 40 steps what one that knows nothing
-# does not come near. (LoRA gets no further than the new model in these few steps.)
+# The left picture shows what the document promises. Manuals written in English share much with plays written in
+# English. In 40 steps a model that knows the plays and may change all or half of its parameters reaches a loss that a
+# model that knows nothing does not come near. (LoRA gets no further than the new model in these few steps.)
 #
-# On the right is what the document does not mention. The more freely the parameters may move, the better the manuals,
-# and the worse the plays: nothing in the loss speaks of plays any more. This is called **catastrophic forgetting**
-# (McCloskey & Cohen 1989). LoRA, with between one and two parameters in a hundred, learns least of the three and
-# forgets almost nothing.
+# The right picture shows what the document does not mention. The more freely the parameters may move, the better the
+# manuals, and the worse the plays: nothing in the loss speaks of plays any more. This is called **catastrophic
+# forgetting** (McCloskey & Cohen 1989). LoRA, with between one and two parameters in a hundred, learns least of the
+# three and forgets almost nothing.
 #
 # ### Is the change really of low rank?
 #
-# LoRA rests on a guess: that the change which fine-tuning makes to a weight is *nearly* of low rank (Hu et al. 2022,
-# section 1). We have a model in which everything was free, so let us look at its change $W'-W$. Every matrix is a sum
-# of matrices of rank 1, each with a size, its **singular value**; we sort them, largest first. Their squares add up to
-# those of all elements, so that one can speak of shares.
+# LoRA rests on a guess: the change that fine-tuning makes to a weight is *nearly* of low rank (Hu et al. 2022, section
+# 1). We have a model in which everything was free, so let us look at its change $W'-W$. Every matrix is a sum of
+# matrices of rank 1, each with a size, its **singular value**; we sort them, largest first. Their squares add up to the
+# sum of the squares of all elements, so one can speak of shares.
 
 # %%
 name = "h.3.attn.c_attn.weight"
@@ -398,12 +399,12 @@ plt.show()
 #
 # ### Three domains, three seeds
 #
-# One model and one pair of domains may be luck. So here is a larger experiment that was run once, and that
-# `notebooks/experiments/domains.py` repeats. There are three domains: English drama, Chinese verse and technical
+# One model and one pair of domains may be luck. So here is a larger experiment that was run once;
+# `notebooks/experiments/domains.py` repeats it. There are three domains: English drama, Chinese verse and technical
 # English. For each of them a general model is first trained on the *other two*, 1,000 steps. Then it is fine-tuned on
 # the domain, 300 steps, in three ways, or a new model is trained on the domain from scratch, 300 steps as well. The
-# first row, *zero-shot*, is the general model before any step on the domain. *Forgotten elsewhere* is by how much its
-# loss on the other two has grown. Means and standard deviations are of three seeds.
+# first row, *zero-shot*, is the general model before any step on the domain. *Forgotten elsewhere* is the growth of its
+# loss on the other two. Means and standard deviations are over three seeds.
 
 # %%
 path = Path("../experiments/domains.json")
@@ -437,41 +438,42 @@ panels[0].legend(loc="upper right", fontsize=8)
 plt.show()
 
 # %% [markdown] tags=["en"]
-# Each dot is one seed; left is better for the domain, low is better for what was known before. The dotted line is a new
+# Each dot is one seed; left is better for the domain, low is better for the old knowledge. The dotted line is a new
 # model, which has nothing to forget.
 #
-# - **Fine-tuning everything beats a new model in both English domains**, and by far more than the seeds differ. Much
-#   of what the general model knew could be used.
+# - **Fine-tuning everything beats a new model in both English domains**, and by far more than the seeds differ. Much of
+#   the general model's knowledge could be used.
 # - **It does not in Chinese verse.** There it is *worse* than starting from scratch, with every seed. The general model
-#   had read English only; perhaps its habits had to be unlearned first. What a first stage is worth depends on what it
+#   had read only English; perhaps its habits had to be unlearned first. The value of a first stage depends on what it
 #   has in common with the second.
 # - **Fine-tuning everything forgets most in the English domains**, about three bits per character of the others.
 # - **Half-frozen models and LoRA forget less there, and learn less.** After 300 steps both are behind a new model, in
 #   all three domains.
 # - **A thin adapter is no guarantee.** In Chinese verse LoRA forgets more than half-freezing does, with every seed.
 #
-# What this does not show: 300 steps are few, and all ways had the same learning rate. LoRA, with few parameters that
-# start from 0, may gain more than the others by more steps and by a larger one (question 4). The models are small. In
-# large ones a rank of 8 goes much further: Hu et al. 2022 report that it matches full fine-tuning on GPT-3 (section
-# 5.5). And the manuals say some things twice (notebook 3.2), so that the last tenth of them, by which the models were
-# judged, is not quite new to one that was trained on the rest. That flatters a new model and a fine-tuned one alike.
+# The experiment is limited: 300 steps are few, and all ways had the same learning rate. LoRA, with few parameters that
+# start from 0, may gain more than the others from more steps and from a larger learning rate (question 4). The models
+# are small. In large ones a rank of 8 goes much further: Hu et al. 2022 report that it matches full fine-tuning on
+# GPT-3 (section 5.5). And the manuals say some things twice (notebook 3.2), so the last tenth of them, on which the
+# models were judged, is not quite new to a model that was trained on the rest. That flatters a new model and a
+# fine-tuned one alike.
 
 # %%
 gain = {d: np.mean(losses["scratch"][d]) - np.mean(losses["fine-tuned"][d]) for d in domains}
 cut = len(manuals) * 9 // 10
 print(f"8-grams of the manuals' last tenth that occur before: {overlap([manuals[:cut]], [manuals[cut:]]):.0%}")
-print("what the first stage is worth, bits per character:", ", ".join(f"{d} {g:+.2f}" for d, g in gain.items()))
+print("the value of the first stage, bits per character:", ", ".join(f"{d} {g:+.2f}" for d, g in gain.items()))
 
 # %% [markdown] tags=["en"]
 # ## Questions
 #
-# 1. Freeze `ln_f` only. Which gradients still have to be computed? And which if `wte`, `wpe` and all blocks are frozen?
-#    *Hint: section 3, and remember that `wte` is also the output layer.*
-# 2. Begin with $A = 0$ and $B$ random instead. Which of the two moves first? Is it as good a beginning?
-#    *Hint: the formulas of $dA$ and $dB$.*
-# 3. How many numbers does an adapter of rank $r$ have for a weight with $I = O = 768$? From which rank on is it no
-#    longer smaller than the weight? *Hint: $r(I+O)$ against $I\cdot O$.*
-# 4. Predict what LoRA does to both texts with `lr=3e-3`, and what everything does with `lr=1e-4`. Then call
+# 1. Freeze only `ln_f`. Which gradients still have to be computed? And which ones if `wte`, `wpe` and all blocks are
+#    frozen? *Hint: section 3, and remember that `wte` is also the output layer.*
+# 2. Begin with $A = 0$ and $B$ random instead. Which of the two moves first? Is it an equally good start? *Hint: the
+#    formulas of $dA$ and $dB$.*
+# 3. How many numbers does an adapter of rank $r$ have for a weight with $I = O = 768$? From what rank on is it no
+#    longer smaller than the weight? *Hint: compare $r(I+O)$ with $I\cdot O$.*
+# 4. Predict the losses on both texts for LoRA with `lr=3e-3`, and for "everything" with `lr=1e-4`. Then call
 #    `fine_tune("LoRA", lr=3e-3)`. Can you find settings with which the two are equally good on manuals? Which of them
 #    then forgets less? *Hint: that is the fair way to compare them.*
 # 5. How could one keep the plays while learning the manuals? *Hint: notebook 3.2 mixes texts.*

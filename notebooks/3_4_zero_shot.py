@@ -3,13 +3,13 @@
 #
 # The paper that introduced GPT-2 is called "Language Models are Unsupervised Multitask Learners". Its claim: a model
 # that has only learned to predict text can answer questions, fill gaps and summarize without being trained for any of
-# it. This is called **zero-shot**. In this notebook you put tasks to a model, see that nothing in it changes, and find
-# out something that tables in papers do not tell: how much the figure depends on the way of measuring.
+# it. This is called **zero-shot**. In this notebook you give tasks to a model, see that nothing in it changes, and find
+# out something that tables in papers do not say: how much the figure depends on the way of measuring.
 #
-# You need Python and the logarithm. A **token** is a piece of text with a number; a language model gives every token
-# of its vocabulary a probability of coming next. The **loss** is the mean of $-\ln$ of the probability that it gave to
-# the tokens that really came (4.1 and 2.5.8). Training changes the model's numbers, its *parameters*, a little at a
-# time against the gradient of a loss: a **gradient step**.
+# You need Python and the logarithm. A **token** is a piece of text with a number; a language model gives every token of
+# its vocabulary a probability of coming next. The **loss** is the mean of $-\ln$ of the probability that it gave to the
+# tokens that really came (notebooks 4.1 and 2.5.8). Training changes the model's numbers, its *parameters*, a little at
+# a time against the gradient of a loss: a **gradient step**.
 
 # %%
 import hashlib
@@ -42,25 +42,25 @@ tokenizer = minigpt2.Tokenizer.from_pretrained("shakespeare")
 #
 # The document treats zero-shot as a way of *training*. It reasons like this: one may train a model oneself or take a
 # trained one; GPT-2 was trained by way of BERT, which needs fine-tuning; GPT-2 itself is already trained, and so
-# zero-shot learning trains a language model quickly. No knowledge of a field has to be prepared; one enters what one
-# wants, and the model teaches itself and adapts. (Section 2.4 there calls zero-shot the third stage of training, in
+# zero-shot learning trains a language model quickly. No knowledge of a field has to be prepared; one enters a request,
+# and the model teaches itself and adapts. (Section 2.4 of the document calls zero-shot the third stage of training, in
 # which the fine-tuned model generates more data.)
 #
 # Half of that is right, and it is the half that matters: nothing has to be prepared, one enters text and gets text.
 # The rest departs from GPT-2 as released (Radford et al. 2019, sections 2 and 3):
 #
-# - **Zero-shot means no gradient step.** Nothing is trained, quickly or slowly; the parameters stay what they are. You
+# - **Zero-shot means no gradient step.** Nothing is trained, quickly or slowly; the parameters stay as they are. You
 #   will check that below, bit by bit.
 # - **It is not a way to make data.** It is a way to *use* a model: the task is put as text, and the answer is the
 #   continuation, or the likelier of several.
 # - **BERT has no part in it** (notebook 3.1).
 #
-# What adapts, if one wants to call it so, is the condition. A model trained on a task learns
-# $p(\text{output} \mid \text{input})$. A language model gives $p(\text{output} \mid \text{input}, \text{task})$ where
-# the task, too, is words in front of the output (section 2 of the paper).
+# The only thing that adapts, if one wants to call it that, is the condition. A model trained on a task learns
+# $p(\text{output} \mid \text{input})$. A language model gives $p(\text{output} \mid \text{input}, \text{task})$, where
+# the task, too, consists of words in front of the output (section 2 of the paper).
 
 # %% [markdown] tags=["en"]
-# ## 2. The idea: a question is a text that wants to go on
+# ## 2. The idea: a question is a text to be continued
 #
 # The built-in model was trained to predict the next token of Shakespeare's plays and nothing else. Let us give it a
 # task that nobody trained it for: **who answers?** We write a line of a scene, and ask which of four names is the
@@ -112,9 +112,9 @@ plt.show()
 # %% [markdown] tags=["en"]
 # Not all answers are good: where Juliet calls Romeo, the model finds it a little more likely that Juliet speaks on. But
 # four times out of four it named someone from the right play, and its parameters are the same to the last bit. To
-# predict the next token of a play well, one has to have an idea of who is on the stage. So the task was in the
-# training all along, only nobody had called it a task. That is the idea of the paper. (Do not think too highly of it:
-# each line says one of the names, so that much is known to anyone who knows which names go together.)
+# predict the next token of a play well, one has to have an idea of who is on stage. So the task was in the training all
+# along, only nobody had called it a task. That is the idea of the paper. (Do not think too highly of it: each line
+# contains one of the names, so the task is easy for anyone who knows which names go together.)
 
 # %% [markdown] tags=["en"]
 # ## 3. The mathematics
@@ -124,9 +124,9 @@ plt.show()
 #
 # $$\ln p(a \mid x) = \sum_{i=1}^{n} \ln p(a_i \mid x_1 \ldots x_m\, a_1 \ldots a_{i-1}) .$$
 #
-# **Scoring a text.** The same sum over all $N$ tokens of a text (but the first, which nothing predicts), with the sign
-# turned around, is a number of **nats**, $S = -\sum_t \ln p(x_t \mid x_{<t})$. Everything that is reported is this one
-# number, divided by something:
+# **Scoring a text.** The same sum over all $N$ tokens of a text (except the first, which nothing predicts), with the
+# sign changed, is a number of **nats**, $S = -\sum_t \ln p(x_t \mid x_{<t})$. Every reported figure is this one number,
+# divided by something:
 #
 # | figure | formula | divided by |
 # |---|---|---|
@@ -139,15 +139,15 @@ plt.show()
 # chance $1/k$ has $S = N\ln k$ and perplexity $k$. Bits are nats divided by $\ln 2$.
 #
 # **The window.** A model looks at $P$ tokens at most, and a text is longer. So it is read in windows of $c \le P$
-# tokens (the *context*), which begin every $s \le c$ tokens (the *stride*); in each window only those tokens count
-# that no earlier window has predicted, its last $s$. The first of them is predicted from $c - s + 1$ tokens, the last
+# tokens (the *context*), which begin every $s \le c$ tokens (the *stride*); in each window only the tokens that no
+# earlier window has predicted count, its last $s$. The first of them is predicted from $c - s + 1$ tokens, the last
 # from $c$. On average that is
 #
 # $$\text{mean context} = \frac{(c - s + 1) + c}{2} = c - \frac{s-1}{2} .$$
 #
-# With $s = c$ the windows do not overlap, and the mean is $(c+1)/2$: half of the tokens stand near the beginning of a
-# window and are guessed with little to go by. With $s = 1$ it is $c$, but every token is read $c$ times. In general
-# a text costs $c/s$ passes.
+# With $s = c$ the windows do not overlap, and the mean is $(c+1)/2$: half of the tokens are near the beginning of a
+# window and are guessed with little to go by. With $s = 1$ it is $c$, but every token is read $c$ times. In general a
+# text costs $c/s$ passes.
 
 # %% [markdown] tags=["en"]
 # ## 4. The code
@@ -162,7 +162,7 @@ style.show_source(total_nats, shared_prefix_log_probs)
 #
 # A model whose parameters are all 0 gives all of its 1,024 tokens the same probability, and so each token costs
 # $\log_2 1024 = 10$ bits. Then the figures of a text follow from counting. The text is written to a file in the format
-# of WikiText, where all punctuation stands alone; before the model reads it, it is put together as people write it.
+# of WikiText, where all punctuation is set off by spaces; before the model reads it, it is joined as people write it.
 # (Words are counted in the file, and the end of a line counts as one.)
 
 # %%
@@ -182,14 +182,14 @@ for name, value in result.figures.items():
 # %% [markdown] tags=["en"]
 # The perplexity per token is 1024, as it must be. Its loss is $\ln 1024$. Each token costs ten bits; divide their sum
 # by the characters, and you have the bits per character. Per *word* the perplexity is astronomical, since a word is
-# several tokens: $2^{10 \cdot \text{tokens} / \text{words}}$. Same model, same text, four figures. A figure without its
+# several tokens: $2^{10 \cdot \text{tokens} / \text{words}}$. One model, one text, four figures. A figure without its
 # denominator says nothing.
 
 # %% [markdown] tags=["en"]
 # ## 5. Is it right?
 #
 # Windows are easy to get wrong by one. So we compute $S$ the slow way, straight from the definition: for each token one
-# call of the model with the $c$ tokens before it. That is a stride of 1.
+# call of the model with the $c$ tokens before it. This amounts to a stride of 1.
 
 # %%
 SPEECH = """\
@@ -276,7 +276,7 @@ fast = total_nats(model, some, stride=1, context=c)
 style.show_agreement("S of 60 tokens, stride 1", abs(fast / slow - 1), tolerance=1e-5)
 
 # %% [markdown] tags=["en"]
-# A check of the checker: if every token were predicted from one token less, would we have noticed?
+# Now we check the checker: if every token were predicted from one token fewer, would we have noticed?
 
 # %%
 style.show_agreement("S, context one token shorter", abs(total_nats(model, some, 1, c - 1) / slow - 1), tolerance=1e-5)
@@ -286,8 +286,8 @@ style.show_agreement("S, context one token shorter", abs(total_nats(model, some,
 #
 # ### Context and stride
 #
-# The text above is from two plays that are not among those that the model was trained on. We measure it with windows
-# from 2 to 128 tokens, once without overlap, once with a stride of a quarter of the window.
+# The text above is from two plays that are not among those that the model was trained on. We measure it with windows of
+# 2 to 128 tokens, once without overlap, once with a stride of a quarter of the window.
 
 # %%
 contexts = (2, 4, 8, 16, 32, 64, 128)
@@ -304,26 +304,26 @@ for (name, parts), marker in zip(curves.items(), "os", strict=True):
 for axis in (left, right):
     axis.set_xticks(contexts, contexts)
     axis.minorticks_off()
-left.set(xlabel="context c (tokens)", ylabel="bits per character", title="By the context that is stated")
-right.set(xlabel="mean context (tokens)", title="By the context that tokens have")
+left.set(xlabel="context c (tokens)", ylabel="bits per character", title="By stated context")
+right.set(xlabel="mean context (tokens)", title="By mean context of the tokens")
 left.legend()
 plt.show()
 
 # %% [markdown] tags=["en"]
 # On the left, two people who measure the same model on the same text with "a context of 4 tokens" get different
-# figures, and neither has made a mistake. On the right each figure stands over the mean context of the formula above,
-# and the curves come closer. They do not become one: the second token of context helps a lot and the twentieth hardly
-# at all, so that some tokens with little context and some with much do worse than all with a middling one.
+# figures, and neither has made a mistake. On the right each figure is plotted over the mean context of the formula
+# above, and the curves come closer. They do not become one: the second token of context helps a lot and the twentieth
+# hardly at all, so some tokens with little context and some with much do worse than all with a middling one.
 #
 # Beyond 16 or 32 tokens the small model gains nothing. The released ones have 1,024 positions to look at, and more to
-# gain. So a figure of a benchmark needs context *and* stride beside it.
+# gain. So a benchmark figure needs context *and* stride beside it.
 #
 # ### The last word
 #
 # The LAMBADA test asks for the last word of a passage. It is chosen so that people guess it if they have read all of it
 # and not if they see the last sentence alone (Paperno et al. 2016). Here are thirty passages of our own, in verse, as
-# this model is used to it. The public format is a JSON object a line. (With the public file and the released weights:
-# `minigpt2 eval --task lambada --data lambada_test.jsonl --model gpt2`.)
+# this model is used to it. The public format is one JSON object per line. (With the public file and the released
+# weights: `minigpt2 eval --task lambada --data lambada_test.jsonl --model gpt2`.)
 
 # %%
 PASSAGES = """\
@@ -366,7 +366,7 @@ print(verse.read_text(encoding="utf-8").splitlines()[0])
 contexts_and_words = list(lambada_task.load([verse]))
 sequences = [(tokenizer.encode(context), tokenizer.encode(word)) for context, word in contexts_and_words]
 scores = continuation_log_probs(model, [a + b for a, b in sequences], [len(a) for a, _ in sequences])
-print(f"\n{'ends with':12} tokens, * where it was the greedy choice")
+print(f"\n{'ends with':12} tokens, * where the token was the greedy choice")
 for (_, word), (_, word_ids), (_, greedy) in list(zip(contexts_and_words, sequences, scores, strict=True))[5:11]:
     pieces = [f"{tokenizer.decode([i])!r}" for i in word_ids]
     print(f"{word:12}", *(piece + "*" * right for piece, right in zip(pieces, greedy.tolist(), strict=True)))
@@ -374,11 +374,11 @@ for (_, word), (_, word_ids), (_, greedy) in list(zip(contexts_and_words, sequen
 # %% [markdown] tags=["en"]
 # A word is one token or several. Is it right if *all* of them are the model's first (*greedy*) choice, or is the last
 # one enough, given the ones before? And may the model answer with a **stop word** like "the", which cannot be the last
-# one of a passage? As for the first question, the paper does not say; people who tried came close to its figures by
-# counting the last token (issue 131 of the repository openai/gpt-2). Its largest model's figure is with stop words
+# one of a passage? The paper does not answer the first question; people who tried came close to its figures by counting
+# the last token (issue 131 of the repository openai/gpt-2). Its largest model's figure was obtained with stop words
 # excluded. (Excluding means that another word may be the first choice; the probabilities stay.) The third question is
-# whether the text looks like what the model has read: the same passages once more, with the ends of lines replaced by
-# spaces.
+# whether the text looks like those that the model has read: we take the same passages again, with the ends of lines
+# replaced by spaces.
 
 # %%
 prose = Path(folder.name, "prose.jsonl")
@@ -414,11 +414,11 @@ axes.set(xlim=(0, 100), xlabel=f"accuracy on {len(passages)} passages (%)", titl
 plt.show()
 
 # %% [markdown] tags=["en"]
-# From the top to the bottom the figure grows several times over, and the model has not changed. What helps most is
-# counting the last token: once the beginning of a word is given away, its end is easy. With verse written as prose it
-# mostly expects the line to end where the last word should come, and fails at words that it knows. That is the other
-# face of "nothing has to be prepared": the form of the question counts. (Thirty passages are few; one of them is 3
-# percentage points. The direction is what to remember.)
+# From top to bottom the figure grows several times over, and the model has not changed. Counting the last token helps
+# most: once the beginning of a word is given away, its end is easy. With verse written as prose the model mostly
+# expects the line to end where the last word should come, and fails on words that it knows. That is the other side of
+# "nothing has to be prepared": the form of the question counts. (Thirty passages are few; one of them is 3 percentage
+# points. Remember the direction.)
 #
 # ### The paper's table
 #
@@ -461,16 +461,16 @@ axes[2].set_ylim(0.85, 1.25)
 plt.show()
 
 # %% [markdown] tags=["en"]
-# All curves but one point go the same way: a larger model that was trained on the same text is better at what it
+# All curves but one point go the same way: a larger model that was trained on the same text is better at tasks that it
 # was not trained for. That was the surprise of 2019, and a reason for building larger ones.
 #
 # Now read the note that the cell printed. The largest model's accuracy on LAMBADA is with the stop-word filter; without
-# it the paper itself has a figure that is ten points lower. It is the lesson of the thirty passages once more.
+# it the paper itself has a figure that is ten points lower. It is the lesson of the thirty passages again.
 #
 # And where an answer has to be *written*, zero-shot is far from good. A summary is asked for with "TL;DR:" after the
-# article. That hint makes it better (table 4 of the paper), so the model does know what it means; but not good. These
-# are the figures of the largest model, all on scales from 0 to 100. ROUGE and BLEU tell how many words and runs of
-# words agree with a human's text; *exact match*, how many answers are right to the letter:
+# article. That hint makes the summary better (table 4 of the paper), so the model does know what it means; but it does
+# not make it good. These are the figures of the largest model, all on scales from 0 to 100. ROUGE and BLEU measure how
+# many words and runs of words agree with a human's text; *exact match*, how many answers are right to the letter:
 
 # %%
 tasks = ("summarization", "summarization without hint", "translation en-fr", "translation fr-en", "natural_questions")
@@ -482,11 +482,11 @@ folder.cleanup()
 # ## Questions
 #
 # 1. What changes in a model when it does a zero-shot task? And in fine-tuning? *Hint: `fingerprint`.*
-# 2. One report has a perplexity of 20, another one of 40 for the same model and text. Name three ways in which both
+# 2. One report gives a perplexity of 20, another one of 40 for the same model and text. Name three ways in which both
 #    can be right. *Hint: section 3, and the first experiment.*
 # 3. With $c = 8$, which stride gives a mean context of 6.5 tokens, and how many passes over the text does it cost?
 #    *Hint: solve the formula for $s$.*
 # 4. In `scenes`, replace `King Richard` by `King Henry`. Predict who answers, then run the cell. Then add a name to
 #    `names`. *Hint: the probabilities are among the given names only.*
-# 5. Predict how the accuracies change if every passage comes with a line before it that says `QUEEN MARGARET:`. Try it.
-#    *Hint: what does the model expect at the beginning of a text, and what after a name?*
+# 5. Predict how the accuracies change if every passage is preceded by a line that says `QUEEN MARGARET:`. Try it.
+#    *Hint: what does the model expect at the beginning of a text, and what does it expect after a name?*

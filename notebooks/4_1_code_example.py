@@ -2,9 +2,9 @@
 # # 4.1 代码实例 · Code example
 #
 # Nine lines of Python send one sentence through GPT-2, and two of the nine are wrong. This notebook does the same with
-# minigpt2, line beside line, puts the two lines right, and then takes its time over what comes out: which row of the
-# output belongs to which token, what a logit is, and what the loss compares with what. All three are places where
-# people who write their first language model go astray.
+# minigpt2, line by line, corrects the two lines, and then takes its time over the output: which row belongs to which
+# token, what a logit is, and which things the loss compares. All three are places where people who write their first
+# language model go astray.
 #
 # You need Python, NumPy and the logarithm. A **token** is a piece of text with a number; there are $V$ of them. A
 # model reads $B$ texts of $T$ tokens at once and gives a score to each of the $V$ tokens, for each place in each text.
@@ -33,8 +33,8 @@ style.use()
 #
 # The document's example uses the library *transformers* of Hugging Face, which runs on PyTorch. It loads the released
 # GPT-2 and its tokenizer, encodes "Hello, my dog is cute", gives the model the sentence together with a copy of it as
-# *labels*, takes loss and logits from what comes back, and prints some logits. Two sentences explain it. Here is every
-# line with what it becomes in minigpt2 (the left side is only shown; this notebook does not need transformers):
+# *labels*, takes loss and logits from the result, and prints some logits. Two sentences explain it. Here is every line
+# with its counterpart in minigpt2 (the left side is only shown; this notebook does not need transformers):
 #
 # | | with transformers | with minigpt2 |
 # |---|---|---|
@@ -46,18 +46,18 @@ style.use()
 # | 6 | `loss, logits = outputs[:2]` | `logits, cache = model.forward(input_ids)` |
 # | 7 | `print(logits[0])` | `print(logits[0, 0])` |
 #
-# Four things in code and explanation are not so:
+# Four things in code and explanation are wrong:
 #
 # - **Lines 5 and 6 do not run.** The `[0]` at the end of line 5 already takes the loss out. Line 6 tries to cut the
 #   first two elements out of a single number.
-# - **Line 7 is not the first time step.** It is all time steps of the first text.
+# - **Line 7 does not print the first time step.** It prints all time steps of the first text.
 # - **Logits are not probabilities**, although the explanation calls them so.
-# - **Nothing is generated.** The model is shown the whole sentence and says, for each place in it, what it expects
-#   next. Generation is a loop around that (notebook 2.3).
+# - **Nothing is generated.** The model is shown the whole sentence and says, for each place in it, which token it
+#   expects next. Generation is a loop around that (notebook 2.3).
 #
-# Now the right-hand column, on the small model that lies in this package. For the released one change the first line
-# to `NAME = "gpt2"`; it is downloaded once, half a gigabyte. All cells run with either; what the text says about the
-# numbers is said of the small one.
+# Now we run the right-hand column, on the small model that comes with this package. For the released one change the
+# first line to `NAME = "gpt2"`; it is downloaded once, half a gigabyte. All cells run with either; the text's remarks
+# about numbers refer to the small one.
 
 # %%
 NAME = "shakespeare"  # or "gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"
@@ -76,11 +76,11 @@ print(f"loss       {loss:.2f}")
 print("logits    ", logits.shape)
 
 # %% [markdown] tags=["en"]
-# **The first mistake.** transformers returns loss and logits as something that behaves like a tuple. Let us hold them
-# in one, and do to it what lines 5 and 6 do:
+# **The first mistake.** transformers returns loss and logits as something that behaves like a tuple. Let us put them
+# into one, and do the same to it as lines 5 and 6:
 
 # %%
-returned = (np.float32(loss), logits)  # what model(input_ids, labels=labels) behaves like
+returned = (np.float32(loss), logits)  # the result of model(input_ids, labels=labels) behaves like this
 
 outputs = returned[0]  # line 5: the [0] takes the loss
 try:
@@ -90,7 +90,7 @@ except (IndexError, TypeError) as error:
 
 outputs = returned  # line 5 without [0]
 loss_, logits_ = outputs[:2]
-print("put right:", f"loss {loss_:.2f},", "logits", logits_.shape)
+print("corrected:", f"loss {loss_:.2f},", "logits", logits_.shape)
 
 # %% [markdown] tags=["en"]
 # (PyTorch's message for a tensor without dimensions is "slice() cannot be applied to a 0-dim tensor".) Either the `[0]`
@@ -114,21 +114,22 @@ for length in (1, 4, 8):
     style.show_agreement(f"rows 0 ... {length - 1} from the first {length} tokens", error, tolerance=1e-4)
 
 # %% [markdown] tags=["en"]
-# So the line that does what the explanation says is `logits[0, 0]`: the scores after the first token, `H`. Whoever
-# wants to continue the sentence takes the last row, `logits[0, -1]`.
+# So the expression that fits the explanation is `logits[0, 0]`: the scores after the first token, `H`. To continue the
+# sentence, take the last row, `logits[0, -1]`.
 
 # %% [markdown] tags=["en"]
 # ## 2. The idea: every place is an exercise
 #
-# A sentence of $T$ tokens is $T-1$ exercises: the first token is given, guess the second; the first two are given,
-# guess the third; and so on. The model does all of them in one pass. To mark them we need the answers, and these are
-# the same tokens, **shifted by one place**. Nothing follows the last token, so its answer is the number -100, which
+# A sentence of $T$ tokens contains $T-1$ exercises: the first token is given, guess the second; the first two are
+# given, guess the third; and so on. The model does all of them in one pass. To mark them we need the answers, and these
+# are the same tokens, **shifted by one place**. Nothing follows the last token, so its answer is the number -100, which
 # stands for "do not mark this one".
 #
 # This shift is the difference between the two columns in line 4. In transformers `labels` is an unshifted copy, and the
-# model shifts it inside. In minigpt2 `targets` are what should be predicted, and you see the shift where it is made.
+# model shifts it inside. In minigpt2 `targets` are the tokens that should be predicted, and you see the shift where it
+# is made.
 #
-# Under each bar of the picture stand the token that was read and the one that should follow. Its height is how
+# Under each bar of the picture are the token that was read and the one that should follow. The height says how
 # surprised the model was: $-\ln$ of the probability that it gave to the right one.
 
 # %%
@@ -152,9 +153,9 @@ plt.show()
 print(f"mean {surprise.mean():.2f}, loss {loss:.2f}")
 
 # %% [markdown] tags=["en"]
-# The built-in model knows Shakespeare and nothing else. A comma after the greeting is what it expected. The second
-# piece of `Hello` and the beginning of `dog` surprise it more than a blind guess among all tokens would: it was sure
-# of something else.
+# The built-in model knows Shakespeare and nothing else. It expected a comma after the greeting. The second piece of
+# `Hello` and the beginning of `dog` surprise it more than they would surprise a blind guesser among all tokens: it was
+# sure of something else.
 
 # %% [markdown] tags=["en"]
 # ## 3. The mathematics
@@ -165,16 +166,16 @@ print(f"mean {surprise.mean():.2f}, loss {loss:.2f}")
 # | $\mathrm{logits}$ | `logits` | `(B, T, V)` | scores, any numbers |
 # | $p$ | `probs` (of text 0) | `(B, T, V)` | probabilities, positive, sum 1 over the last axis |
 # | $y$ | `targets` | `(B, T)` | the right answers; -100 where there is none |
-# | $N$ | `counted.sum()` | one number | how many answers there are, here $T-1$ |
+# | $N$ | `counted.sum()` | one number | number of answers, here $T-1$ |
 #
-# For one place, with $v$ and $u$ counting the vocabulary, the **softmax** makes probabilities of scores:
+# For one place, with $v$ and $u$ counting the vocabulary, the **softmax** turns scores into probabilities:
 #
 # $$p_v = \frac{e^{\mathrm{logits}_v}}{\sum_u e^{\mathrm{logits}_u}}, \qquad
 #   \ln p_v = \mathrm{logits}_v - \underbrace{\ln\sum_u e^{\mathrm{logits}_u}}_{\text{the same for all } v} .$$
 #
-# The second form says what a logit is: **the logarithm of a probability, but for a constant** that we are not told.
-# Add 100 to every logit, and numerator and denominator of the first form both grow by the factor $e^{100}$: no
-# probability changes. So a single logit means nothing. A *difference* of two does:
+# The second form says what a logit is: **the logarithm of a probability, up to a constant** that we are not told. Add
+# 100 to every logit, and numerator and denominator of the first form both grow by the factor $e^{100}$: no probability
+# changes. So a single logit means nothing. A *difference* of two does:
 #
 # $$\mathrm{logits}_v - \mathrm{logits}_w = \ln p_v - \ln p_w = \ln\frac{p_v}{p_w} .$$
 #
@@ -193,14 +194,14 @@ print(f"mean {surprise.mean():.2f}, loss {loss:.2f}")
 #
 # $$d\,\mathrm{logits}_{tv} = \frac{p_{tv} - \delta_{v y_t}}{N}, \qquad 0 \text{ where } y_t = -100 .$$
 #
-# What was predicted minus what should have been. (Notebook 2.5.8 has the same with all its details.)
+# Predicted minus wanted. (Notebook 2.5.8 has the same with all its details.)
 
 # %% [markdown] tags=["en"]
 # ## 4. The code
 #
-# This is what `model.loss` calls once it has the logits. `xp` is NumPy (or its twin on a graphics card), and
-# `label_smoothing`, the subject of 2.5.7, is 0 here; `masked_mean(losses, counted)` is `losses[counted].mean()`, and
-# `in_parallel` takes a few rows at a time, on all cores.
+# These are the functions that `model.loss` calls once it has the logits. `xp` is NumPy (or its twin on a graphics
+# card), and `label_smoothing`, the subject of notebook 2.5.7, is 0 here; `masked_mean(losses, counted)` is
+# `losses[counted].mean()`, and `in_parallel` takes a few rows at a time, on all cores.
 
 # %%
 style.show_source(minigpt2.GPT2.loss, cross_entropy_forward, cross_entropy_backward)
@@ -208,8 +209,8 @@ style.show_source(minigpt2.GPT2.loss, cross_entropy_forward, cross_entropy_backw
 # %% [markdown] tags=["en"]
 # ### By hand
 #
-# A language of three tokens and a text of three places. The logits are logarithms of 1, 2 and 1 in some order, so that
-# the probabilities come out as quarters.
+# Take a language of three tokens and a text of three places. The logits are logarithms of 1, 2 and 1 in some order, so
+# that the probabilities come out as quarters.
 
 # %%
 tiny_logits = np.log([[1.0, 2, 1], [2, 1, 1], [1, 1, 2]])
@@ -234,7 +235,7 @@ print(f"loss {tiny_loss:.4f} = 3/2 ln 2 = {1.5 * np.log(2):.4f}")
 #
 # ### Logits are not probabilities
 #
-# The last row of the real example, once as logits, once as probabilities:
+# Here is the last row of the real example, once as logits, once as probabilities:
 
 # %%
 row, row_probs = logits[0, -1].astype(np.float64), probs[-1]
@@ -259,15 +260,15 @@ plt.show()
 
 # %% [markdown] tags=["en"]
 # The order is the same on both sides, which is why the most likely token can be read from the logits. A probability
-# cannot: who takes the numbers on the left for probabilities finds negative ones. (The cliff at the end of the left
-# curve is made of tokens that the model had no occasion to expect. Most, as the count tells, are single bytes, those of
-# characters that Shakespeare did not use.)
+# cannot: anyone who takes the numbers on the left for probabilities finds negative ones. (The cliff at the end of the
+# left curve is made of tokens that the model had no occasion to expect. Most, as the count shows, are single bytes,
+# those of characters that Shakespeare did not use.)
 
 # %% [markdown] tags=["en"]
 # ## 5. Is it right?
 #
-# **The gradient**, against the definition of a derivative, and a mistake that is easily made with -100: to divide by
-# all places instead of by those that count.
+# **The gradient**, against the definition of a derivative, and an easy mistake with -100: to divide by all places
+# instead of by those that count.
 
 # %%
 rng = np.random.default_rng(0)
@@ -285,9 +286,9 @@ style.show_check(minigpt2.gradient_check(cross_entropy_forward, dividing_by_all_
 
 # %% [markdown] tags=["en"]
 # **The document's example, against transformers.** The package carries the example's token ids in GPT-2's own
-# vocabulary, and what transformers computed from them, recorded once. The trained weights are too large to carry, so
-# both sides used a *new* GPT-2 of the smallest released size, with the random weights that `seed=0` gives. A new model
-# knows nothing: its loss should be about $\ln 50257$. (Every 997th logit was kept.)
+# vocabulary, and the values that transformers computed from them, recorded once. The trained weights are too large to
+# carry, so both sides used a *new* GPT-2 of the smallest released size, with the random weights that `seed=0` gives. A
+# new model knows nothing: its loss should be about $\ln 50257$. (Every 997th logit was kept.)
 
 # %%
 config = minigpt2.GPT2Config.preset("gpt2")
@@ -311,15 +312,15 @@ del new, document_logits
 # These are 32-bit numbers, of seven digits, summed in another order; hence the coarser tolerance.
 #
 # The loss lies above $\ln V$, and not by accident: the logits of a new model are random, not equal, and a preference
-# that has nothing to do with the text makes a guess worse. (For normally distributed logits by half their variance, on
-# average.) Question 3 is about that.
+# that has nothing to do with the text makes a guess worse. (For normally distributed logits the excess is half their
+# variance, on average.) Question 3 is about that.
 
 # %% [markdown] tags=["en"]
 # ## 6. What if the shift is wrong?
 #
-# The two libraries shift in different places, so two mistakes lie near. Give minigpt2 an unshifted copy as targets, as
-# transformers wants it: shift 0. Give transformers labels that you have shifted already: it shifts them once more,
-# shift 2. Neither gives an error message. Do they show in the loss? Three tiny models learn sentences like the
+# The two libraries shift in different places, so two mistakes are easy to make. Give minigpt2 an unshifted copy as
+# targets, as transformers wants it: shift 0. Give transformers labels that you have already shifted: it shifts them
+# again, shift 2. Neither gives an error message. Do they show in the loss? Three tiny models learn sentences like the
 # document's, letter by letter, with the targets 0, 1 and 2 places away.
 
 # %%
@@ -333,7 +334,7 @@ windows = np.arange(32)
 
 
 def train(shift, steps=200, B=16):
-    """A new model that learned to name the letter ``shift`` places on, and its losses."""
+    """A new model that learned to name the letter ``shift`` places ahead, and its losses."""
     rng, model, losses = np.random.default_rng(1), minigpt2.GPT2(small, seed=0), []
     optimizer = minigpt2.AdamW(model.params, lr=3e-3)
     for _ in range(steps):
@@ -354,30 +355,30 @@ for shift in (0, 1, 2):
     answers, _ = trained.forward([letters.encode(sentence)])
     written = letters.decode(trained.generate(letters.encode("Hello"), max_new_tokens=4))
     print(f"\nshift {shift}: answers    {letters.decode(answers[0].argmax(axis=-1).tolist())!r}")
-    print(f"         goes on    {written!r}")
-    print(f"         loss       {np.mean(losses[-20:]):.1f} of what it was trained for")
-    print(f"                    {trained.loss(ids[seen], ids[seen + 1]):.1f} of the next letter")
+    print(f"         continues  {written!r}")
+    print(f"         loss       {np.mean(losses[-20:]):.1f} for its own targets")
+    print(f"                    {trained.loss(ids[seen], ids[seen + 1]):.1f} for the next letter")
 axes.set(xlabel="training step", ylabel="loss it was trained on (nats)", ylim=(0, 3.4))
 axes.legend()
 plt.show()
 
 # %% [markdown] tags=["en"]
-# **The wrong one looks best.** With shift 0 the answer stands in front of the model's eyes; it copies, its loss falls
-# to nothing, and it writes the last letter over and over. With shift 2 the curve looks like the right one, a little
-# higher: in these sentences the letter after the next can mostly be foreseen as well. Its answers are two places on,
-# and what it writes is no English. Both have a high loss for the *next* letter, higher than guessing, because they are
+# **The wrong one looks best.** With shift 0 the answer is in front of the model's eyes; it copies, its loss falls to
+# nothing, and it writes the last letter over and over. With shift 2 the curve looks like the right one, a little
+# higher: in these sentences the letter after the next can mostly be foreseen as well. Its answers are two places ahead,
+# and it does not write English. Both have a high loss for the *next* letter, higher than guessing, because they are
 # sure of something else. So look at the text before you believe a loss, and be suspicious of a very good one.
 
 # %% [markdown] tags=["en"]
 # ## Questions
 #
-# 1. Which row of `logits` do you need to continue the sentence, and why is `logits[0, 0]` useless for that?
-#    *Hint: what has the model read at that place?*
+# 1. Which row of `logits` do you need to continue the sentence, and why is `logits[0, 0]` useless for that? *Hint:
+#    which tokens has the model read at that place?*
 # 2. In the document's example, `labels` equals `input_ids`. Which of its tokens is never an answer?
 #    *Hint: where does transformers shift?*
 # 3. Multiply `document_logits` by 0 and by 2 before the loss is computed. Predict both losses roughly.
 #    *Hint: keep the array; `cross_entropy_forward`; with 0 all probabilities are equal.*
 # 4. Somebody takes the mean of the logits of the right answers for the log-likelihood. Which step is missing, and could
 #    a model be trained to make that number large? *Hint: what could the model do to all logits?*
-# 5. Predict what a model writes that was trained with `shift=-1`, that is, to name the letter before. Change `train`
-#    so that it can be, and try. *Hint: what is the greedy continuation of `dog`?*
+# 5. Predict the text of a model that was trained with `shift=-1`, that is, to name the letter before. Change `train` so
+#    that this is possible, and try. *Hint: what is the greedy continuation of `dog`?*

@@ -1,9 +1,9 @@
 # %% [markdown] tags=["en"]
 # # 4.2 解释说明 · Explanation
 #
-# Three sentences in which the document looks back. We take the opportunity to look back properly: which question is
-# answered where in this book, and which of the document's claims are right. Every claim is held against a number that
-# is computed here, or against a source. The verdicts are then counted and drawn.
+# In three sentences the document looks back. We take the opportunity to look back properly: which question is answered
+# where in this book, and which of the document's claims are right. Every claim is checked against a number that is
+# computed here, or against a source. The verdicts are then counted and drawn.
 #
 # You need Python and have read some of the other notebooks; their words are not explained again.
 
@@ -33,12 +33,13 @@ names = minigpt2.flatten(model.params)
 # %% [markdown] tags=["en"]
 # ## 1. In the document
 #
-# The document says of itself: chapter 3 is about GPT-2's data, its structure, how it is fine-tuned and trained; chapter
+# The document says of itself: chapter 3 is about GPT-2's data, its structure, its fine-tuning and its training; chapter
 # 4 has a code example with Transformers; chapter 5 evaluates the generated texts in several domains and so confirms
 # that the model works.
 #
 # The structure is in fact the subject of its chapter 2, section 2.5. And there is no chapter 5: the text ends with the
-# sentence that announces it. What is left without evaluation is left without evidence, so we wrote one (notebook 5).
+# sentence that announces it. A text without evaluation is a text without evidence, so we wrote the chapter (notebook
+# 5).
 #
 # ## 2. The map
 #
@@ -59,9 +60,9 @@ names = minigpt2.flatten(model.params)
 # | What if the target is not quite certain? | 2.5.7 |
 # | How wrong is a prediction? | 2.5.8 |
 # | How do gradients become better parameters? | 2.5.9 |
-# | Does it help to train as BERT first? | 3.1 |
+# | Does it help to train like BERT first? | 3.1 |
 # | Does it help to mix corpora? | 3.2 |
-# | How does a model come to a new domain, and what does it forget? | 3.3 |
+# | How does a model learn a new domain, and what does it forget? | 3.3 |
 # | What can it do without any training for it? | 3.4 |
 # | What does the document's code compute? | 4.1 |
 # | What is right in the document, and what is not? | 4.2, here |
@@ -71,9 +72,9 @@ names = minigpt2.flatten(model.params)
 # ## 3. The claims, one by one
 #
 # Each is a call of `check`: the section, the claim in our words, whether it is right, the evidence, and the notebook
-# that has more of it. Where the evidence is a number, the verdict is computed from it. Where a claim is about what
-# happened at OpenAI in 2019, no number of ours can decide it; then the paper does (Radford et al. 2019, "Language
-# Models are Unsupervised Multitask Learners"). And where it takes a longer experiment, the notebook that has it.
+# that has more of it. Where the evidence is a number, the verdict is computed from it. Where a claim is about events at
+# OpenAI in 2019, no number of ours can decide it; then the paper does (Radford et al. 2019, "Language Models are
+# Unsupervised Multitask Learners"). And where a longer experiment is needed, the notebook that has it decides.
 
 # %%
 rows = []
@@ -113,7 +114,7 @@ check("1", "It is about data of several modalities.", pixels == "read",
       f"it reads nothing but token ids; four pixels give a {pixels}", "1")
 
 check("1", "It was tried on data in several dozen languages.", False,
-      "pages in other languages than English were filtered out (paper, section 3.7)", "2.4, 3.2")
+      "pages in languages other than English were filtered out (paper, section 3.7)", "2.4, 3.2")
 
 prompts = [tokenizer.encode(f"{who}:\nO") for who in ("ROMEO", "DUKE VINCENTIO", "QUEEN MARGARET", "KING RICHARD III")]
 repeated = [
@@ -128,7 +129,7 @@ check("1", "With suitable settings the result is better.", repeated[1] < repeate
 show("1")
 
 # %% [markdown] tags=["en"]
-# The last of these is right as far as it goes. That a text is true, or makes sense, no setting can bring about.
+# The last of these is right as far as it goes. But no setting can make a text true, or give it sense.
 #
 # ### Chapter 2: the terms
 
@@ -183,7 +184,7 @@ weight[...] = 0
 without = model.loss(text[:, :-1], text[:, 1:])
 weight[...] = kept
 check("2.5.2", "Positions are encoded into the vectors.", without > with_positions,
-      f"loss {with_positions:.1f} with, {without:.1f} without; the vectors are learned, which is not said", "2.5.2")
+      f"loss {with_positions:.1f} with, {without:.1f} without; it does not say that the vectors are learned", "2.5.2")
 
 maps = cache["h"][0]["attn"]["probs"]
 check("2.5.3", "Several heads attend to several positions.", maps.shape[1] > 1,
@@ -191,8 +192,8 @@ check("2.5.3", "Several heads attend to several positions.", maps.shape[1] > 1,
 check("2.5.4", "The feed-forward network has several layers.", names["h.0.mlp.c_fc.weight"].shape[1] > C,
       f"two, from {C} channels to {names['h.0.mlp.c_fc.weight'].shape[1]:,} and back", "2.5.4")
 check("2.5.5", "Residual connections and norms make depth possible.", True,
-      "section 6 there: from four blocks on, a stack without residual connections learns next to nothing", "2.5.5")
-check("2.5.6", "Dropout works against overfitting.", True, "Srivastava et al. 2014; the experiment there", "2.5.6")
+      "its section 6: from four blocks on, a stack without residual connections learns next to nothing", "2.5.5")
+check("2.5.6", "Dropout works against overfitting.", True, "Srivastava et al. 2014; its experiment", "2.5.6")
 check("2.5.7", "Label smoothing is a component of GPT-2.", False,
       "neither GPT paper has it (2018, section 4.1; 2019, section 2)", "2.5.7")
 shuffled = rng.permutation(text[0])[None]
@@ -217,7 +218,7 @@ causal, converted = np.mean(masked["causal"]), np.mean(masked["converted"])
 later = float(np.triu(maps[0, 0], k=1).max())
 check("3.1", "GPT-2 is a BERT that was trained further.", later > 0,
       f"it was trained from scratch: BERT sees later tokens, here their weight is {later:.0f}", "3.1")
-check("3.1", "To begin as BERT and exchange the last layers makes it better.", converted < causal,
+check("3.1", "Starting as BERT and exchanging the last layers makes it better.", converted < causal,
       f"with as many tokens, {converted:.2f} nats per character; causal from scratch {causal:.2f}", "3.1")
 check("3.2", "WebText is open, and in many languages.", False,
       "it was never released; English (paper, sections 2.1 and 3.7)", "3.2")
@@ -242,15 +243,15 @@ check("3.4", "Zero-shot is a fast way of training.", fingerprint() != before,
 show("3")
 
 # %% [markdown] tags=["en"]
-# From the one that is right in this chapter it does not follow that it always pays to begin with a trained model. The
-# same experiment had models that saw nothing but the new domain. In bits per character:
+# One claim in this chapter is right, but it does not follow that it always pays to begin with a trained model. The same
+# experiment had models that saw nothing but the new domain. In bits per character:
 
 # %%
 for key in zero:
     print(f"{key:10} fine-tuned {tuned[key]:5.2f}   from scratch {scratch[key]:5.2f}")
 
 # %% [markdown] tags=["en"]
-# The verse is Chinese, and the model before had read English. What it brought along was of no use.
+# The verse is Chinese, and the model had read English before. That knowledge was of no use.
 #
 # ### Chapter 4: the example
 
@@ -288,24 +289,24 @@ for verdict, colour, hatch in ((True, style.BLUE, ""), (False, style.ORANGE, "//
                    bbox={"fc": "white", "ec": "none", "pad": 1})
 axes.invert_yaxis()
 axes.grid(axis="y", visible=False)
-axes.set(xlabel="claims", title="What the document says, by chapter")
+axes.set(xlabel="claims", title="The document's claims, by chapter")
 axes.legend(loc="lower right")
 plt.show()
 print(f"{sum(counts[True])} of {len(rows)} claims are right")
 
 # %% [markdown] tags=["en"]
 # The picture has a moral. Where the document explains *terms and components*, it is more often right than wrong, and
-# you can go on using it as a table of contents. Where it tells *how GPT-2 was made and what the code prints*, it is
-# mostly wrong. That is what a text looks like whose writer knew the subject and did not look it up. Language models
-# write such texts, too. The remedy is the same for both: a number, or a source.
+# you can still use it as a table of contents. Where it tells *how GPT-2 was made and what the code prints*, it is
+# mostly wrong. A text looks like that when its writer knew the subject and did not look it up. Language models write
+# such texts, too. The remedy is the same for both: a number, or a source.
 #
-# (How many claims there are depends on how one cuts a text into claims. The list was made by us, not by a rule.)
+# (The number of claims depends on how one cuts a text into claims. The list was made by us, not by a rule.)
 #
 # ## Questions
 #
 # 1. Which verdicts above were not computed, and why not? *Hint: look for `False` and `True` in the calls of `check`.*
 # 2. For "GPT-2 is a BERT that was trained further" the cell looks at a weight of attention. Why does that settle the
-#    present but not the past? Which source settles the past? *Hint: 3.1.*
+#    present but not the past? Which source settles the past? *Hint: notebook 3.1.*
 # 3. Take one claim of this book, not of the document, and write a `check` for it. *Hint: a good one can fail.*
 # 4. Predict which verdicts change if `model` were the released "gpt2". *Hint: which of the numbers are the built-in
 #    model's own?*

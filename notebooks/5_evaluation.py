@@ -1,13 +1,13 @@
 # %% [markdown] tags=["en"]
 # # 5. 评估 · Evaluation
 #
-# How good is a text that a machine has written? "Fluent, coherent, varied" is quickly said. This notebook turns the
-# three words into numbers, finds out what each of them sees and what it misses, and ends with three domains, of which
-# one goes badly.
+# How good is a text that a machine has written? "Fluent, coherent, varied" is easily said. This notebook turns the
+# three words into numbers, finds out what each of them sees and what it misses, and ends with three domains, one of
+# which goes badly.
 #
-# You need Python and the logarithm. A **token** is a piece of text with a number, and the pieces that there are make up
-# the **vocabulary**. A language model gives each of them a probability of coming next, after the tokens before. (One of
-# the measures is computed by sacrebleu: `pip install -e '.[notebooks,evaluation]'`.)
+# You need Python and the logarithm. A **token** is a piece of text with a number, and all the tokens together make up
+# the **vocabulary**. A language model gives each of them a probability of coming next, given the tokens before it. (One
+# of the measures is computed by sacrebleu: `pip install -e '.[notebooks,evaluation]'`.)
 
 # %%
 import json
@@ -40,14 +40,14 @@ tokenizer = minigpt2.Tokenizer.from_pretrained("shakespeare")
 # ## 1. In the document
 #
 # The document has no chapter 5. Its section 4.2 announces one, on how well GPT-2 generates in several domains, and then
-# the text ends. Its introduction says what would have been in it: the generated texts are of high quality, coherent and
-# diverse; in many cases the result is good if parameters are set suitably; the model can be applied in different
-# domains. There is no number for any of it. So we write the chapter.
+# the text ends. Its introduction says what the chapter would have contained: the generated texts are of high quality,
+# coherent and diverse; in many cases the result is good if parameters are set suitably; the model can be applied in
+# different domains. There is no number for any of it. So we wrote the chapter.
 #
-# What is known of GPT-2 as released (Radford et al. 2019): its section 3 has figures on tasks, without training for
-# them (notebook 3.4), and its samples were looked at, not measured. Its model card, which OpenAI published with it,
-# says that it does not tell fact from fiction. Keep that in mind below: **none of the numbers here sees whether a text
-# is true.**
+# This is known of GPT-2 as released (Radford et al. 2019): section 3 of the paper has figures on tasks, without
+# training for them (notebook 3.4), and its samples were looked at, not measured. Its model card, which OpenAI published
+# with it, says that it does not tell fact from fiction. Keep that in mind below: **none of the numbers here sees
+# whether a text is true.**
 
 # %% [markdown] tags=["en"]
 # ## 2. The idea: three words, three kinds of numbers
@@ -55,16 +55,16 @@ tokenizer = minigpt2.Tokenizer.from_pretrained("shakespeare")
 # | word | question | number | better |
 # |---|---|---|---|
 # | quality | Does the model expect what people write? | bits per character of a text that it has not seen | lower |
-# | coherence | Does it use what stood long before? | bits per character that the far context saves | higher |
+# | coherence | Does it use what came long before? | bits per character that the far context saves | higher |
 # | | Does it go round in circles? | share of repeated 4-grams in its own text | like a human's |
 # | diversity | Does it say different things? | distinct-n; self-BLEU of several of its texts | like a human's |
 #
-# The first two need a text by a human and never let the model write. The others need nothing but what it wrote. For
-# those the goal is not "as high as possible", since dice are more diverse than any poet. It is the number that human
-# text has in the same place.
+# The first two need a text by a human and never let the model write. The others need nothing but its own texts. For
+# those the goal is not "as high as possible", since dice are more diverse than any poet. The goal is the number that
+# human text has in the same place.
 #
 # Both kinds are needed, because a model is one thing and the way to draw from it another. The same logits (the model's
-# scores, notebook 4.1) give a timid text or a wild one, by the **temperature** $\tau$:
+# scores, notebook 4.1) give a timid text or a wild one, depending on the **temperature** $\tau$:
 
 # %%
 start = "ROMEO:\nI am"
@@ -92,10 +92,10 @@ plt.show()
 #   = \frac{1}{\ln 2}\cdot\frac{N}{\text{characters}}\cdot\text{loss},
 #   \qquad \text{loss} = -\frac1N\sum_t \ln p(x_t \mid x_{<t}) .$$
 #
-# The loss and its exponential, the **perplexity**, are per *token*, and what a token is depends on the vocabulary: one
+# The loss and its exponential, the **perplexity**, are per *token*, and the vocabulary decides what a token is: one
 # long token is harder to guess than one letter, and there are fewer of them. $N/\text{characters}$ makes up for it. The
 # numerator is the probability of the *text*, and the text is the same for all. (Strictly, a text can be cut into tokens
-# in many ways; we count the one that the tokenizer makes, and so the true figure is at most ours.)
+# in many ways; we count only the tokenizer's way, and so the true figure is at most ours.)
 #
 # Shannon 1948 gives the unit its meaning: with a model of $b$ bits per character a text can be compressed to $b$ bits
 # per character, and to no less on average if the model is true.
@@ -106,8 +106,8 @@ plt.show()
 # $$\frac{p_v^{(\tau)}}{p_w^{(\tau)}} = e^{(\mathrm{logits}_v-\mathrm{logits}_w)/\tau}
 #   = \left(\frac{p_v}{p_w}\right)^{1/\tau} .$$
 #
-# At $\tau = \tfrac12$ all odds are squared: what was likely becomes almost certain. At $\tau = 2$ it is their square
-# root. Towards $\tau = 0$ only the best token is left, which is called *greedy*.
+# At $\tau = \tfrac12$ all odds are squared: likely tokens become almost certain. At $\tau = 2$ the odds become their
+# square roots. Towards $\tau = 0$ only the best token is left, which is called *greedy*.
 #
 # **Repetition and diversity.** An *n-gram* is a run of $n$ words. With the list of all n-grams of a text, and the set
 # of the different ones,
@@ -115,9 +115,9 @@ plt.show()
 # $$\text{distinct-}n = \frac{|\text{set}|}{|\text{list}|}, \qquad
 #   \text{repeated } n\text{-grams} = 1 - \frac{|\text{set}|}{|\text{list}|} .$$
 #
-# They look like the same number. They are not: for the first the list is that of all texts together, so that it sees
-# when ten texts are alike; for the second it is made for each text alone, and the mean is taken, so that it sees a
-# text that goes in circles. (The first is from Li et al. 2016, the second from Welleck et al. 2020.)
+# They look like the same number. They are not: for the first there is one list of all texts together, so that it
+# notices when ten texts are alike; for the second each text has its own list, and the mean is taken, so that it notices
+# a text that goes in circles. (The first is from Li et al. 2016, the second from Welleck et al. 2020.)
 #
 # **Self-BLEU** asks how much of a text could be copied from the others. $p_n$ is the share of its n-grams that occur in
 # one of them, $c$ its length, $r$ that of the other text closest in length:
@@ -151,15 +151,17 @@ by_hand = 100 * (3 / 4 * 2 / 3 * 1 / 2 * 0.1 / 1) ** (1 / 4)
 print(f"self-BLEU {self_bleu(twins):.2f}, by hand {by_hand:.2f}")
 
 # %% [markdown] tags=["en"]
-# Four different words of six; four different pairs of five, as `to be` comes twice. No text of the twins repeats a
-# word, and yet three of their eight words are said twice: this is the difference between the two measures. Of four
-# words, three pairs, two triples and one quadruple of a twin the other has 3, 2, 1 and none.
+# There are four different words out of six, and four different pairs out of five, as `to be` comes twice. Neither of
+# the twins repeats a word, and yet three of their eight words are said twice: this is the difference between the two
+# measures. Each twin has four words, three pairs, two triples and one quadruple; the other has 3, 2, 1 and none of
+# them.
 
 # %% [markdown] tags=["en"]
 # ## 5. Is it right?
 #
-# What a bit is, we can test from outside: with a program that compresses. Here are four speeches from plays that are
-# not among those that the model was trained on: *As You Like It*, *Henry V*, *The Merchant of Venice* and *Macbeth*.
+# We can test the unit, the bit, from outside: with a program that compresses. Here are four speeches from plays that
+# are not among those that the model was trained on: *As You Like It*, *Henry V*, *The Merchant of Venice* and
+# *Macbeth*.
 
 # %%
 DRAMA = """\
@@ -255,10 +257,10 @@ print(f"perplexity {drama.perplexity:.1f} per token; log2(perplexity) x tokens /
 
 # %% [markdown] tags=["en"]
 # The unit is right: the formula of section 3 gives the same from the perplexity, and both ends of the list are where
-# they should be. The comparison with zlib is not fair, which is the point of it. zlib knows nothing when it begins and
-# has to learn from the text itself, while the trained model brings along what a megabyte of Shakespeare has taught it.
-# (Why does the untrained one not need 8 bits? Because its vocabulary was made from Shakespeare, too: its tokens are his
-# frequent pieces, and to be told which of 1,024 comes next costs 10 bits for two or three characters.)
+# they should be. The comparison with zlib is deliberately unfair. zlib knows nothing when it begins and has to learn
+# from the text itself, while the trained model brings along the knowledge of a megabyte of Shakespeare. (Why does the
+# untrained one not need 8 bits? Because its vocabulary was made from Shakespeare, too: its tokens are his frequent
+# pieces, and naming one of 1,024 costs 10 bits for two or three characters.)
 
 # %% [markdown] tags=["en"]
 # ## 6. Experiments
@@ -266,8 +268,8 @@ print(f"perplexity {drama.perplexity:.1f} per token; log2(perplexity) x tokens /
 # ### Which temperature writes like a human?
 #
 # `evaluation_report` does all of it at once. It cuts the speeches into 12 parts, takes the first 16 tokens of a line in
-# each as a prompt, and lets the model go on for 64 tokens, at several temperatures. Beside it stands what the poet
-# wrote after the same prompts.
+# each as a prompt, and lets the model continue for 64 tokens, at several temperatures. Beside it is the poet's own text
+# after the same prompts.
 
 # %%
 temperatures = (0, 0.4, 0.7, 1.0, 1.3, 1.6)
@@ -292,41 +294,41 @@ axes[0].legend()
 plt.show()
 
 # %% [markdown] tags=["en"]
-# Greedy writing is a disaster: a quarter of its runs of four words have been there before in the same text, and the
-# texts resemble each other. A little temperature changes that quickly. **Around 1, where the model draws as it
-# predicts, all four numbers are about those of the human.** Nobody asked it for that in so many words; but the loss
-# that it was trained with is lowest when its probabilities are those of the writer. (Twelve texts are few: whether 0.9
-# or 1.1 is closest, they cannot say.) Above 1 it is more diverse than he. Is it better then? Read:
+# Greedy writing is a disaster: a quarter of its runs of four words occurred before in the same text, and the texts
+# resemble each other. A little temperature changes that quickly. **Around 1, where the model draws as it predicts, all
+# four numbers are about those of the human.** Nobody asked it for that in so many words; but the loss that it was
+# trained with is lowest when its probabilities are those of the writer. (Twelve texts are few: they cannot say whether
+# 0.9 or 1.1 is closest.) Above 1 it is more diverse than the poet. Is it better then? Read:
 
 # %%
 for row in (machine[0], machine[3], machine[5]):
     print(f"--- temperature {row['temperature']:g}\n{row['prompts'][0]}|{row['continuations'][0]}\n")
 
 # %% [markdown] tags=["en"]
-# Where the bar stands the machine takes over. No measure of diversity sees that the last text is full of words that
-# do not exist. And none sees that the text in the middle, whose numbers are human, means nothing.
+# At the bar the machine takes over. No measure of diversity sees that the last text is full of words that do not exist.
+# And none sees that the text in the middle, whose numbers are human, means nothing.
 #
 # Does coherence see it? The report has one more number: how many bits per character the model saves when it may look at
-# everything before, instead of the last 8 tokens only.
+# everything before, instead of only the last 8 tokens.
 
 # %%
 (loss,) = report["losses"]
-print(f"bits per character, all that fits in {model.config.n_positions} tokens: {loss['bits_per_character']:.2f}")
+print(f"bits per character from up to {model.config.n_positions} tokens:       {loss['bits_per_character']:.2f}")
 print(f"bits per character from the last 8 tokens:      {loss['near_bits_per_character']:.2f}")
 print(f"saved by the far context:                       {loss['far_context_bits']:.2f}")
 
 # %% [markdown] tags=["en"]
-# Next to nothing. This small model writes line after line in the right tone and does not know what the speech is about.
-# That is the number behind the feeling of reading it: every line sounds right, and none leads anywhere.
+# It is next to nothing. This small model writes line after line in the right tone and does not know what the speech is
+# about. That is the number behind the feeling of reading it: every line sounds right, and none leads anywhere.
 #
 # ### Between vocabularies
 #
-# Two small models of the same width and depth, both trained here, for the same number of steps, on the manual that
-# every Python has in it. One reads characters, the other has a vocabulary of 512 pieces, learned from the same text;
-# their windows are chosen so that both see about the same number of characters in a step. The end of the manual was
-# kept from both. (The manual says many things twice, so copies are removed first, see 3.2; the first line of the output
-# checks it.) We ask all three models about both texts. (The manual differs a little from one version of Python to the
-# next, and with it the figures.)
+# Here are two small models of the same width and depth, both trained here, for the same number of steps, on the manual
+# that comes with every Python. One reads characters, the other has a vocabulary of 512 pieces, learned from the same
+# text; their windows are chosen so that both see about the same number of characters in a step. The end of the manual
+# was withheld from both. (The manual says many things twice, so copies are removed first, see notebook 3.2; the first
+# line of the output checks it.) We test all three models, these two and the built-in one, on both texts. (The manual
+# differs a little from one version of Python to the next, and with it the figures.)
 
 # %%
 kept, _ = deduplicate(topics[name] for name in sorted(topics))
@@ -366,21 +368,20 @@ for name, (reader, its_tokenizer) in models.items():
           f"{table[name][0]:29.1f} {table[name][1]:6.1f}")  # fmt: skip
 
 # %% [markdown] tags=["en"]
-# Look at the first two lines. **By perplexity the model of characters is many times better; in bits per character it
-# is the worse one.** It hesitates between sixteen *characters* or so, the other between ten times as many *pieces*,
-# and a piece is two characters long on average. Whoever compares perplexities across vocabularies compares lengths of
-# tokens.
+# Look at the first two lines. **By perplexity the model of characters is many times better; in bits per character it is
+# the worse one.** It hesitates between sixteen *characters* or so, the other between ten times as many *pieces*, and a
+# piece is two characters long on average. To compare perplexities across vocabularies is to compare lengths of tokens.
 #
 # The third line shows that quality belongs to a pair, a model *and* a domain. The built-in model is the best in its own
-# and by far the worst in the other.
+# domain and by far the worst in the other.
 #
 # ### Three domains
 #
-# So what does "applicable in different domains" come to? An experiment that takes longer than a notebook may was run
-# beforehand; its figures lie beside this book (`notebooks/experiments/domains.json`, made by `domains.py`; means and
-# standard deviations of three seeds). One vocabulary for all; for each of three domains a *general* model is trained on
-# the other two and then meets the third: as it is (zero-shot), or trained further on it in three ways (3.3 explains
-# them). A model *from scratch* has seen that domain only.
+# So what does "applicable in different domains" amount to? An experiment that takes longer than a notebook may was run
+# beforehand; its figures are kept beside this book (`notebooks/experiments/domains.json`, made by `domains.py`; means
+# and standard deviations of three seeds). All share one vocabulary; for each of three domains a *general* model is
+# trained on the other two and then meets the third: as it is (zero-shot), or trained further on it in three ways
+# (notebook 3.3 explains them). A model *from scratch* has seen that domain only.
 
 # %%
 result = json.loads(Path("../experiments/domains.json").read_text(encoding="utf-8"))
@@ -411,27 +412,27 @@ plt.show()
 
 # %% [markdown] tags=["en"]
 # - **English helps English.** On drama and on the technical text, the general model that is fine-tuned beats the one
-#   from scratch. It had seen the other kind of English.
+#   from scratch. The general model had seen the other kind of English.
 # - **Chinese verse goes badly.** Zero-shot it needs about as many bits as the plain file (a Chinese character is 24
-#   bits in UTF-8), that is, the model knows nothing. And here fine-tuning is *worse* than beginning from scratch. What
-#   does not carry over gets in the way.
-# - **Nothing is free.** Full fine-tuning is the best way to a new kind of English, and loses much of what was there. To
-#   freeze half of the blocks, or to train small additions only (LoRA), loses less of it and learns less, less even than
-#   a new model in the same number of steps. After Chinese verse, LoRA does not even lose less.
+#   bits in UTF-8), that is, the model knows nothing. And here fine-tuning is *worse* than starting from scratch. Habits
+#   that do not carry over get in the way.
+# - **Nothing is free.** Full fine-tuning is the best way to a new kind of English, and loses much of the old knowledge.
+#   Freezing half of the blocks, or training only small additions (LoRA), loses less of it and learns less, less even
+#   than a new model in the same number of steps. After Chinese verse, LoRA does not even lose less.
 #
-# So there is a number for each word, and a sober sentence in the place of a promise: a small model writes in the right
-# tone where it was trained, at temperature 1 as variedly as people, and does not know what it is talking about.
+# So there is a number for each word, and a sober sentence in place of a promise: a small model writes in the right tone
+# where it was trained, at temperature 1 as variedly as people, and does not know what it is talking about.
 
 # %% [markdown] tags=["en"]
 # ## Questions
 #
 # 1. Which of the numbers of this notebook can be computed without the model, from a printed page alone?
 #    *Hint: the table of section 2.*
-# 2. A model has a loss of 2 nats per token, and a token has 4 characters on average. How many bits per character are
+# 2. A model has a loss of 2 nats per token, and a token has 4 characters on average. How many bits per character is
 #    that? *Hint: one division by $\ln 2$, one by 4.*
 # 3. Write five texts with distinct-1 equal to 1 that nobody would call diverse. What would a better measure have to
 #    know? *Hint: the measures see words, not meanings.*
 # 4. Predict how repeated 4-grams and self-BLEU at temperature 1 change with `top_k=5`. Then pass it to
 #    `evaluation_report`. *Hint: which tokens can still be drawn? Look at temperature 0.4.*
 # 5. Distinct-n falls as texts get longer. Show it with `length=32` and the human text alone. Why must one compare texts
-#    of equal length only? *Hint: how many different words has English, and how often does "the" come back?*
+#    of equal length only? *Hint: how many different words does English have, and how often does "the" come back?*

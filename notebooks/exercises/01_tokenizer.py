@@ -1,16 +1,16 @@
 # %% [markdown]
 # # Exercise 1: the tokenizer
 #
-# *Section 2.4, 数据集. About 60 minutes, 10 points.*
+# *Notebook 2.4, 数据集. About 60 minutes, 10 points.*
 #
 # A model computes with numbers, and a text is not made of numbers. The *tokenizer* stands between them: it turns a text
 # into a list of integers, the *ids*, and back. Each id stands for a piece of text, a *token*.
 #
 # Which pieces? With letters every text becomes long, and the model spends its effort on spelling. With words the list
-# is never complete: tomorrow there will be one that nobody has thought of. GPT-2 takes neither. It begins with the 256
-# bytes, of which every text of every language is made, and lets a large text decide which of them belong together: the
+# is never complete: tomorrow there will be one that nobody has thought of. GPT-2 uses neither. It begins with the 256
+# bytes, of which every text in every language is made, and lets a large text decide which of them belong together: the
 # pair that occurs most often becomes a token, then the next one, and so on, 50,000 times. A frequent word ends up as
-# one token, and a rare one falls apart into a few. This is *byte-pair encoding*, BPE. You write all of it.
+# one token, and a rare one falls apart into a few. This is *byte-pair encoding*, BPE. You will write all of it.
 #
 # More about it is in the notebook [2.4](../../en/2_4_datasets.ipynb); you need nothing but Python here, not even NumPy.
 
@@ -18,9 +18,9 @@
 from minigpt2.exercises import check
 
 # %% [markdown]
-# A text becomes bytes with `encode`, a method that every Python string has. *UTF-8* is the standard for which bytes a
-# character is written with: a letter of the English alphabet takes one, others take up to four. Bytes are integers from
-# 0 to 255, and they are the first 256 ids.
+# A text becomes bytes with `encode`, a method that every Python string has. *UTF-8* is the standard that says which
+# bytes stand for a character: a letter of the English alphabet takes one, others take up to four. Bytes are integers
+# from 0 to 255, and they are the first 256 ids.
 
 # %%
 for text in "abracadabra", "é", "€":
@@ -33,7 +33,7 @@ for text in "abracadabra", "é", "€":
 #
 #     ab 2    br 2    ra 2    ac 1    ca 1    ad 1    da 1
 #
-# Every place counts, also where pairs overlap: in `[7, 7, 7]` the pair `(7, 7)` occurs twice.
+# Every place counts, even where pairs overlap: in `[7, 7, 7]` the pair `(7, 7)` occurs twice.
 #
 # <details><summary>A hint</summary>
 #
@@ -59,9 +59,10 @@ def pair_counts(ids):
     ### END SOLUTION
 
 
-# %% [markdown] Run this cell as often as you like. It says what is right, what is not, and what kind of mistake it
-# looks like. The number under it is your points so far. A NameError means that the cell above it was not run. (In its
-# reports pairs look like lists, `[97, 98]`. Yours are to be tuples.)
+# %% [markdown]
+# Run this cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like. The
+# number under it is your points so far. A NameError means that the cell above it was not run. (In its reports pairs
+# look like lists, `[97, 98]`. Yours should be tuples.)
 
 # %% tags=["check", "id:check_pair_counts", "points:1"]
 report = check("pair_counts", pair_counts)
@@ -71,14 +72,14 @@ round(1 * report.score, 2)
 # %% [markdown]
 # ## 2. Merge a pair
 #
-# Replace every occurrence of a pair by one new id, from left to right. What has been merged is used up: with the pair
-# `(7, 7)` and the new id 256,
+# Replace every occurrence of a pair by one new id, from left to right. Ids that have been merged are used up: with the
+# pair `(7, 7)` and the new id 256,
 #
 #     [7, 7, 7]           ->  [256, 7]
 #     [5, 7, 7, 7, 7, 5]  ->  [5, 256, 256, 5]
 #
-# Return a new list, and leave the old one as it is. (If you take elements out of a list while a loop walks over it, the
-# loop loses its place anyway.)
+# Return a new list, and leave the old one unchanged. (If you take elements out of a list while a loop walks over it,
+# the loop loses its place anyway.)
 #
 # <details><summary>A hint</summary>
 #
@@ -118,8 +119,8 @@ round(1 * report.score, 2)
 # "Training" a tokenizer is nothing but counting. Repeat:
 #
 # 1. Count the pairs of the list as it is now.
-# 2. Take the most frequent one. If several are equally frequent, take the one of the lowest ids: the lowest left id,
-#    and of those the lowest right id. (Without such a rule two people would get two tokenizers from one text.)
+# 2. Take the most frequent one. If several are equally frequent, take the one with the lowest ids: the lowest left id,
+#    and among those the lowest right id. (Without such a rule two people would get two tokenizers from one text.)
 # 3. If it occurs only once, stop: it would shorten nothing but this very text.
 # 4. Merge it into a new id. The first merge makes the id 256, the next 257, and so on.
 #
@@ -136,8 +137,8 @@ round(1 * report.score, 2)
 #
 # <details><summary>A hint</summary>
 #
-# Tuples are compared left to right: `(1, 9) < (2, 0)` is True. So `min` and `max` work on pairs, and on a tuple of a
-# number and a pair too. Which `key` makes `min` choose the most frequent?
+# Tuples are compared left to right: `(1, 9) < (2, 0)` is True. So `min` and `max` work on pairs, and also on a tuple of
+# a number and a pair. Which `key` makes `min` choose the most frequent?
 #
 # </details>
 
@@ -171,12 +172,12 @@ round(2 * report.score, 2)
 # ## 4. Encode
 #
 # Now there is another text, and the merges are given. Nothing is counted any more; the merges are carried out in the
-# order in which they were learned. As long as there are neighbours that form a pair of the list: merge the pair of the
-# lowest rank, everywhere.
+# order in which they were learned. As long as there are neighbours that form a pair in the list of merges, merge the
+# pair with the lowest rank, everywhere.
 #
 # The order matters. With the merges above, "abracadabra" has no choice. But take `merges = [(b, c), (a, b)]` and the
 # text "abc": `(b, c)` has the lower rank, and so the result is a, bc. Someone who reads from left to right and takes
-# what fits first gets ab, c. A model that was trained on the one would not understand the other.
+# the first pair that fits gets ab, c. A model that was trained on the one would not understand the other.
 #
 # <details><summary>A hint</summary>
 #
@@ -216,14 +217,14 @@ round(2 * report.score, 2)
 # is two ids, which may be merges themselves.
 #
 # There is one trap. A token can end in the middle of a character: € has three bytes, and nothing keeps the first two of
-# them from becoming a token. A model can also write tokens in any order, so that their bytes are no valid UTF-8. Then
-# there is to be no error: Python puts the character � (U+FFFD) where bytes make no sense, if you ask it to. Look at
+# them from becoming a token. A model can also write tokens in any order, so that their bytes are not valid UTF-8. That
+# must not be an error: Python puts the character � (U+FFFD) where bytes make no sense, if you ask it to. Look at
 # `help(bytes.decode)`.
 #
 # <details><summary>A hint</summary>
 #
-# Make a table from id to bytes first: `{0: b"\x00", ..., 255: b"\xff"}`, which `bytes([i])` helps with. Then go through
-# the merges in their order: when it is the turn of one, both of its parts are already in the table.
+# Make a table from id to bytes first: `{0: b"\x00", ..., 255: b"\xff"}`; `bytes([i])` helps with that. Then go through
+# the merges in their order: when a merge comes, both of its parts are already in the table.
 #
 # </details>
 
@@ -253,7 +254,7 @@ round(1 * report.score, 2)
 #
 # When all five are right, this cell trains your tokenizer on a file of this package: the program text of the library's
 # own tokenizer. Here are its first hundred tokens, in the order in which they were found. Which of them do you
-# recognise? Then put another text in its place.
+# recognise? Then try another text in its place.
 
 # %%
 if all(check(each.__name__, each) for each in (pair_counts, merge, bpe_train, bpe_encode, bpe_decode)):
@@ -271,7 +272,7 @@ if all(check(each.__name__, each) for each in (pair_counts, merge, bpe_train, bp
 # ## 6. Your teacher's tests
 #
 # If this notebook is graded, more tests run in these two cells: other lists, longer ones, and your functions together.
-# There is nothing to do for you.
+# You need not do anything.
 
 # %% tags=["check", "id:hidden_bpe_train", "points:1"]
 # Tests of pair_counts, merge and bpe_train, 1 point.
@@ -322,31 +323,31 @@ assert bpe_decode(bpe_encode(list("🐻 für Ça".encode()), merges), merges) ==
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# ## 7. Harder, if you like: as GPT-2 does it
+# ## 7. Harder, if you like: GPT-2's tokenizer
 #
-# Between your tokenizer and that of GPT-2 two things are missing.
+# Your tokenizer lacks two things that GPT-2's has.
 #
 # **Bytes that can be seen.** GPT-2's vocabulary is a text file with a token on each line. There a space would be
-# invisible, and a line break would break the line. So each byte has a character that can be printed. Three ranges of
-# bytes stand for the character of the same number, which is what `chr` gives: from "!" to "~", from "¡" to "¬" and from
-# "®" to "ÿ". (Byte 173, between the last two, is the soft hyphen, which most programs do not show.) The other 68 bytes,
-# in their order, take the characters 256, 257, 258 and so on. The 33rd of them is the space, and so it becomes
-# `chr(288)`, which is "Ġ": that is why tokens of GPT-2 look like `Ġthe`.
+# invisible, and a line break would break the line. So each byte has a character that can be printed. In three ranges a
+# byte stands for the character with the same number, which `chr` gives: from "!" to "~", from "¡" to "¬" and from "®"
+# to "ÿ". (Byte 173, between the last two, is the soft hyphen, which most programs do not show.) The other 68 bytes, in
+# their order, take the characters 256, 257, 258 and so on. The 33rd of them is the space, and so it becomes `chr(288)`,
+# which is "Ġ": that is why GPT-2's tokens look like `Ġthe`.
 #
-# Let your dict list the visible bytes first and then the others, each in their order. For in GPT-2 the *place* of a
+# Let your dict list the visible bytes first and then the others, both in ascending order. In GPT-2 the *place* of a
 # byte in this dict is its id: "!" is 0, and not 33.
 #
-# **Words.** Your tokenizer may make a token of "e t", across the end of a word. GPT-2 cuts the text into words first,
-# each with the space before it, and no token reaches from one word into the next. That is faster too: a word that
-# occurs a thousand times is kept once, with its count. So train on a dict of words and counts. A pair counts as often
-# as the words in which it stands; everything else is as in `bpe_train`, but for the ids of the bytes: those of GPT-2.
+# **Words.** Your tokenizer may make a token "e t", across the end of a word. GPT-2 cuts the text into words first, each
+# with the space before it, and no token reaches from one word into the next. That is faster too: a word that occurs a
+# thousand times is kept once, with its count. So train on a dict of words and counts. A pair counts as often as the
+# words that contain it; everything else is as in `bpe_train`, except that the ids of the bytes are those of GPT-2.
 #
-# No points, but a check.
+# There are no points for this, but a check.
 #
 # <details><summary>A hint</summary>
 #
-# Keep a list of (ids of the word, count). In each round: add up all of them in one dict of counts, choose, and merge in
-# each word by itself.
+# Keep a list of (ids of the word, count). In each round, add up all the counts in one dict, choose a pair, and merge it
+# in each word separately.
 #
 # </details>
 
@@ -394,9 +395,9 @@ print()
 print(check("learn_merges", learn_merges))
 
 # %% [markdown]
-# ## 8. What you have now
+# ## 8. What do you have now?
 #
-# A tokenizer that can write every text of the world. The library's own does the same steps, with more care for time: in
+# A tokenizer that can write every text in the world. The library's own takes the same steps, but saves time: in
 # training it corrects the counts only around the places that a merge has changed, and in encoding the pairs wait in a
 # heap. It also shows its work:
 #
@@ -405,7 +406,7 @@ print(check("learn_merges", learn_merges))
 #     for piece in tokenizer.explain("wherefore art thou Romeo"):
 #         print(piece)
 #
-# A question to take along: both "the" and " the" become tokens, with ids that have nothing to do with each other. How
-# could a model find out that they mean the same?
+# A question to take with you: both "the" and " the" become tokens, with ids that have nothing to do with each other.
+# How could a model find out that they mean the same?
 #
 # Next: [exercise 2](02_embedding.ipynb), the embedding.

@@ -1,12 +1,12 @@
 # %% [markdown]
 # # Exercise 2: the embedding
 #
-# *Section 2.5.1, 嵌入层. About 45 minutes, 10 points.*
+# *Notebook 2.5.1, 嵌入层. About 45 minutes, 10 points.*
 #
 # The tokenizer turned a text into numbers, its *ids*. But an id is only a name: token 500 is not twice token 250. So
 # GPT-2 keeps a table with one row of numbers for each token of its vocabulary, and begins by looking the rows up. At
-# its other end it uses the very same table again, to score which token comes next. You write both ends, forward and
-# backward. Forward they are a line each; backward there is a trap, into which nearly everyone falls once.
+# its other end it uses the very same table again, to score which token comes next. You will write both ends, forward
+# and backward. Forward they are a line each; backward there is a trap that nearly everyone falls into once.
 #
 # More about it is in the notebook [2.5.1](../../en/2_5_1_embedding.ipynb); you need nothing but NumPy here.
 #
@@ -24,8 +24,8 @@ from minigpt2.exercises import check
 #
 # $$y_{bt} = W_{\mathrm{ids}_{bt}} \qquad\text{(a row of } C \text{ numbers)}$$
 #
-# In words: at every place, the row of the table $W$ (`weight`) that belongs to the token there. With four tokens in the
-# vocabulary and two channels:
+# In words: at every place, take the row of the table $W$ (`weight`) that belongs to the token there. With four tokens
+# in the vocabulary and two channels:
 #
 #     weight = [[0, 1],      ids = [[2, 0, 2]]      y = [[[4, 5],
 #               [2, 3],                                   [0, 1],
@@ -33,16 +33,16 @@ from minigpt2.exercises import check
 #               [6, 7]]
 #
 # One could also write each id as a row of zeros with a single 1 in it (*one-hot*), and multiply: `one_hot @ weight`.
-# That is the same, and a good way to think of it. But the real GPT-2 has $V=50257$, so that a text of 1024 tokens
-# would need 51 million numbers, nearly all of them zero, to say what 1024 integers say.
+# That is the same, and a good way to think of it. But the real GPT-2 has $V=50257$, so a text of 1024 tokens would need
+# 51 million numbers, nearly all of them zero, to say the same as 1024 integers.
 #
 # Return `y` and a dict with what your backward pass will need (this check looks at `y` only). Change neither `ids` nor
 # `weight`: the caller still needs them.
 #
 # <details><summary>A hint</summary>
 #
-# NumPy can index an array with an array of integers. Try `np.array([10, 20, 30])[np.array([[2, 0], [1, 1]])]`. What
-# comes back when the array that is indexed has two axes?
+# NumPy can index an array with an array of integers. Try `np.array([10, 20, 30])[np.array([[2, 0], [1, 1]])]`. What do
+# you get when the indexed array has two axes?
 #
 # </details>
 
@@ -69,8 +69,8 @@ print(report)
 round(1 * report.score, 2)
 
 # %% [markdown]
-# What if there is no such token? NumPy complains about an id that is too large, but a negative one it counts from the
-# end of the table, without a word:
+# What if there is no such token? NumPy complains about an id that is too large, but silently counts a negative one from
+# the end of the table:
 
 # %%
 print(np.arange(8).reshape(4, 2)[np.array([[-1]])])
@@ -81,21 +81,21 @@ print(np.arange(8).reshape(4, 2)[np.array([[-1]])])
 #
 # ## 2. Backward
 #
-# Given $dy$, the gradient of the loss with respect to $y$, find that with respect to the table. (Integers have no
-# gradient.) If row $v$ grows by a little, then $y$ grows by as much at *every* place where token $v$ stands. The chain
-# rule adds up over all of them:
+# Given $dy$, the gradient of the loss with respect to $y$, find the gradient with respect to the table. (Integers have
+# no gradient.) If row $v$ grows by a little, then $y$ grows by as much at *every* place where token $v$ occurs. The
+# chain rule adds up over all of them:
 #
 # $$dW_v = \sum_{(b,t)\,:\,\mathrm{ids}_{bt}=v} dy_{bt}$$
 #
-# A token that does not occur has the gradient zero. In the example above, where token 2 stands at two places:
+# A token that does not occur has the gradient zero. In the example above, where token 2 occurs at two places:
 #
 #     ids = [[2, 0, 2]]      dy = [[[1, 0],        dweight = [[ 0, 1],
 #                                   [0, 1],                   [ 0, 0],
 #                                   [7, 0]]]                  [ 8, 0],
 #                                                             [ 0, 0]]
 #
-# The check hands your function a `cache` that was filled by *our* forward pass, with `ids`, `weight`, and `one_hot`
-# (B, T, V). If you prefer your own, add `forward=embedding_forward` to the call of `check`.
+# The check hands your function a `cache` that was filled by *our* forward pass, with `ids`, `weight`, and `one_hot` (B,
+# T, V). If you prefer to use your own, add `forward=embedding_forward` to the call of `check`.
 #
 # <details><summary>A hint</summary>
 #
@@ -138,9 +138,9 @@ round(3 * report.score, 2)
 #
 # $$\mathrm{logits}_{nv} = \sum_c x_{nc}\,W_{vc}$$
 #
-# ($n$ counts the places; it stands for $b, t$ or any number of leading axes.) A *logit* is such a score; how it becomes
-# a probability is the matter of a later exercise. With the table above, $x = (1, -1)$ gives the logits $(-1, -1, -1,
-# -1)$, and $x = (0, 2)$ gives $(2, 6, 10, 14)$. The library calls this `unembedding`.
+# ($n$ counts the places; it stands for $b, t$ or any number of leading axes.) A *logit* is such a score; a later
+# exercise turns it into a probability. With the table above, $x = (1, -1)$ gives the logits $(-1, -1, -1, -1)$, and
+# $x = (0, 2)$ gives $(2, 6, 10, 14)$. The library calls this `unembedding`.
 
 
 # %% tags=["answer", "id:unembedding_forward"]
@@ -161,16 +161,16 @@ print(report)
 round(1 * report.score, 2)
 
 # %% [markdown]
-# Now backward. Ask of a single number first: which logits move if $x_{nc}$ grows by a little, and by how much? Which
-# ones if $W_{vc}$ does? Then add up, and write the sums as products of matrices. Their shapes tell you which is to be
-# transposed, except where $V = C$: then nothing but your formula does.
+# Now backward. Ask about a single number first: which logits move if $x_{nc}$ grows by a little, and by how much? Which
+# ones move if $W_{vc}$ does? Then add up, and write the sums as products of matrices. The shapes tell you which one
+# must be transposed, except where $V = C$: then only your formula does.
 #
-# The `cache` has `x` and `weight`. The gradient that you are given is called `dlogits`.
+# The `cache` contains `x` and `weight`. The gradient that you are given is called `dlogits`.
 #
 # <details><summary>A hint</summary>
 #
-# $W_{vc}$ acts at every place $n$, so that its gradient is a sum over all of them, however many axes they are spread
-# over. `x.reshape(-1, C)` makes one long list of the places.
+# $W_{vc}$ acts at every place $n$, so its gradient is a sum over all places, however many axes they are spread over.
+# `x.reshape(-1, C)` makes one long list of the places.
 #
 # </details>
 
@@ -198,7 +198,7 @@ round(2 * report.score, 2)
 # ## 4. Your teacher's tests
 #
 # If this notebook is graded, more tests run in these two cells: other numbers, other shapes, and your functions
-# together. There is nothing to do for you.
+# together. You need not do anything.
 
 # %% tags=["check", "id:hidden_embedding", "points:2"]
 # Tests of embedding_forward and embedding_backward, 2 points.
@@ -234,13 +234,14 @@ assert np.allclose((dlogits * logits).sum(), (dweight * weight).sum())
 # ## 5. Harder, if you like: one table at both ends
 #
 # In GPT-2 the two tables are *tied*: they are the same array. The small GPT-2 has 124 million numbers to learn; with a
-# second table they would be 163 million. Leave out everything between the two ends, and you have the smallest of all
+# second table they would be 163 million. Omit everything between the two ends, and you have the smallest of all
 # language models, which looks at one token and scores the next:
 #
 # $$x_{bt} = W_{\mathrm{ids}_{bt}} \qquad \mathrm{logits}_{btv} = \sum_c x_{btc}\,W_{vc}$$
 #
 # Write it, and its gradient. $W$ now acts on the logits in two ways. You have everything that you need: call your
-# functions from above. No points, but a check; here your backward pass gets the cache of your own forward pass.
+# functions from above. There are no points for this, but a check; here your backward pass gets the cache of your own
+# forward pass.
 
 
 # %% tags=["answer", "id:tied_embedding"]
@@ -267,7 +268,7 @@ print()
 print(check("tied_embedding_backward", tied_embedding_backward, forward=tied_embedding_forward))
 
 # %% [markdown]
-# ## 6. What you have now
+# ## 6. What do you have now?
 #
 # Both ends of GPT-2: the way from ids to vectors, and the way from vectors to scores. Compare with the library's own:
 #
@@ -275,7 +276,7 @@ print(check("tied_embedding_backward", tied_embedding_backward, forward=tied_emb
 #     from minigpt2.components import embedding
 #     print(inspect.getsource(embedding))
 #
-# A question to take along: exchange two tokens of a text. What happens to the rows of `y`? Does any row say where its
-# token stands?
+# A question to take with you: exchange two tokens of a text. What happens to the rows of `y`? Does any row say where
+# its token was?
 #
 # Next: [exercise 3](03_position.ipynb), positions.

@@ -1,15 +1,15 @@
 # %% [markdown]
 # # Exercise 3: positions
 #
-# *Section 2.5.2, 位置编码. About 45 minutes, 10 points.*
+# *Notebook 2.5.2, 位置编码. About 45 minutes, 10 points.*
 #
 # "The dog bites the man" and "the man bites the dog" are made of the same words. The table of exercise 2 gives each
-# word the same vector wherever it stands, and attention, which comes next, looks at all of them at once and does not
+# word the same vector wherever it occurs, and attention, which comes later, looks at all of them at once and does not
 # see an order either. So the order has to be in the vectors themselves. The remedy is one addition: every position has
-# a vector of its own, a stamp, which is added to that of the token there.
+# its own vector, a stamp, which is added to that of the token there.
 #
 # Where do the stamps come from? GPT-2 learns them, like everything else. The first Transformer, in 2017, computed them,
-# with a row of clocks. You write both.
+# with a row of clocks. You will write both.
 #
 # More about it is in the notebook [2.5.2](../../en/2_5_2_position.ipynb); you need nothing but NumPy here.
 #
@@ -28,7 +28,7 @@ from minigpt2.exercises import check
 # $$y_{btc} = x_{btc} + W_{\mathrm{start}+t,\,c}$$
 #
 # $W$ is the table (`weight`), with a row for each position, and `start` is the position of the first token. In training
-# it is 0. When a model writes a text token by token it may remember what it has read, and is given only the new token:
+# it is 0. When a model writes a text token by token it may remember the earlier tokens, and is given only the new one:
 # then `start` is the number of tokens before it. An example with two sequences of two tokens, and `start` 1:
 #
 #     x = [[[10, 10],       weight = [[0, 1],       y = [[[12, 13],
@@ -38,12 +38,12 @@ from minigpt2.exercises import check
 #
 # Note that there is no $b$ on the right-hand $W$: all sequences get the same stamps.
 #
-# Return `y` and a dict with what your backward pass will need. Make new arrays: whoever calls you still needs `x`.
+# Return `y` and a dict with everything that your backward pass will need. Make new arrays: your caller still needs `x`.
 #
 # <details><summary>A hint</summary>
 #
 # NumPy lines shapes up from the right: `(B, T, C) + (T, C)` adds the same rows to each of the `B` sequences. What would
-# `(B, T, C) + (T, 1, C)` do, if `B` happens to be equal to `T`?
+# `(B, T, C) + (T, 1, C)` do, if `B` happened to be equal to `T`?
 #
 # </details>
 
@@ -73,23 +73,23 @@ round(2 * report.score, 2)
 # %% [markdown]
 # ## 2. Backward
 #
-# Given $dy$, the gradient of the loss with respect to $y$, find those with respect to $x$ and to the table. Ask of a
-# single number: what in $y$ moves if it grows by a little, and by how much?
+# Given $dy$, the gradient of the loss with respect to $y$, find the gradients with respect to $x$ and to the table. Ask
+# about a single number: what in $y$ moves if it grows by a little, and by how much?
 #
 # - $x_{btc}$ moves one number of $y$.
 # - $W_{pc}$ moves one number in *each sequence*, if $p$ is among the positions that the text takes up, and nothing at
-#   all if it is not. The chain rule adds up over all that moves.
+#   all if it is not. The chain rule adds up over everything that moves.
 #
-# Write the two formulas down before you write code. Both gradients have the shape of what they belong to: `dweight`
-# has a row for every position, used or not.
+# Write down the two formulas before you write code. Each gradient has the shape of its array: `dweight` has a row for
+# every position, used or not.
 #
 # The check hands your function a `cache` that was filled by *our* forward pass, with `x`, `weight`, `start` and
-# `positions` (the `T` rows that were used). If you prefer your own, add `forward=position_forward` to the call of
-# `check`.
+# `positions` (the `T` rows that were used). If you prefer to use your own, add `forward=position_forward` to the call
+# of `check`.
 #
 # <details><summary>A hint</summary>
 #
-# In the example above, if every number of `dy` is 1: which rows of `dweight` are zero, and what stands in the others?
+# In the example above, if every number of `dy` is 1: which rows of `dweight` are zero, and what is in the others?
 #
 # </details>
 
@@ -118,7 +118,7 @@ round(3 * report.score, 2)
 # ## 3. A row of clocks
 #
 # The Transformer of 2017 (Vaswani et al., "Attention Is All You Need", section 3.5) has nothing to learn here. Its
-# stamp is a row of clocks, each with one hand. The first clock is fast, and each next one slower. The sine and the
+# stamp is a row of clocks, each with one hand. The first clock is fast, and each one after it slower. The sine and the
 # cosine of a hand's angle are two channels, side by side. Clock $i$ gives at position $p$
 #
 # $$W_{p,\,2i} = \sin\frac{p}{10000^{2i/C}} \qquad W_{p,\,2i+1} = \cos\frac{p}{10000^{2i/C}} \qquad i = 0, 1, 2, \dots$$
@@ -131,12 +131,12 @@ round(3 * report.score, 2)
 #        1        0.8415    0.5403     0.0100      0.99995
 #        2        0.9093   -0.4161     0.0200      0.99980
 #
-# If `C` is odd, the last clock has its sine only. Leave the numbers as NumPy makes them, in float64.
+# If `C` is odd, the last clock has only its sine. Leave the numbers as NumPy makes them, in float64.
 #
 # <details><summary>A hint</summary>
 #
 # `table[:, 0::2]` are the even columns of a table, and `table[:, 1::2]` the odd ones; you can assign to both. How many
-# columns has each, if `C` is 5?
+# columns does each have, if `C` is 5?
 #
 # </details>
 
@@ -166,7 +166,7 @@ round(2 * report.score, 2)
 # ## 4. Your teacher's tests
 #
 # If this notebook is graded, more tests run in these two cells: other numbers, other shapes, and your functions
-# together. There is nothing to do for you.
+# together. You need not do anything.
 
 # %% tags=["check", "id:hidden_position", "points:2"]
 # Tests of position_forward and position_backward, 2 points.
@@ -193,34 +193,34 @@ assert report.passed, report.hint
 table = sinusoidal_positions(300, 12)
 assert np.allclose((table**2).sum(axis=1), 6)
 products = table @ table.T
-assert np.allclose(np.diagonal(products, 7), products[0, 7]), "a dot product is to depend on the distance alone"
+assert np.allclose(np.diagonal(products, 7), products[0, 7]), "a dot product must depend on the distance alone"
 assert sinusoidal_positions(2, 33).shape == (2, 33)
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# ## 5. Harder, if you like: three positions on
+# ## 5. Harder, if you like: three positions ahead
 #
 # Why clocks? The authors hoped that a model would easily learn to look "three tokens back", because of a property that
-# only clocks have: **to go $k$ positions on, turn each hand by a fixed angle, the same at every position.** A turn is a
-# multiplication by a matrix. So there is a matrix $M$ that depends on $k$ and not on $p$, with
+# only clocks have: **to go $k$ positions ahead, turn each hand by a fixed angle, the same at every position.** A turn
+# is a multiplication by a matrix. So there is a matrix $M$ that depends on $k$ and not on $p$, with
 #
 # $$W_{p+k} = W_p\,M \qquad\text{for all } p.$$
 #
 # Find it, for even $C$. You need $\sin(a+b) = \sin a\cos b + \cos a\sin b$ and
-# $\cos(a+b) = \cos a\cos b - \sin a\sin b$. Note that $W_p$ is a *row* and stands to the left of $M$. No points, but a
-# check.
+# $\cos(a+b) = \cos a\cos b - \sin a\sin b$. Note that $W_p$ is a *row* and is to the left of $M$. There are no points
+# for this, but a check.
 #
 # <details><summary>A hint</summary>
 #
-# Take a single clock first. The row $(\sin a, \cos a)$ is to become $(\sin(a+b), \cos(a+b))$: what is the first column
-# of a matrix of 2 x 2 that does it? Then: clocks do not mix.
+# Take a single clock first. The row $(\sin a, \cos a)$ must become $(\sin(a+b), \cos(a+b))$: what is the first column
+# of a 2 x 2 matrix that does this? Then: clocks do not mix.
 #
 # </details>
 
 
 # %% tags=["answer", "id:shift_matrix"]
 def shift_matrix(k, C):
-    """k: any integer; C: even; returns M (C, C), by which a row of the table is moved k positions on."""
+    """k: any integer; C: even; returns M (C, C), which moves a row of the table k positions ahead."""
     ### BEGIN SOLUTION
     M = np.zeros((C, C))
     for i in range(0, C, 2):
@@ -234,10 +234,10 @@ def shift_matrix(k, C):
 print(check("shift_matrix", shift_matrix))
 
 # %% [markdown]
-# Many models after GPT-2 make more of this: they turn the vectors inside attention by such a matrix and need no table
+# Many models after GPT-2 make more of this: they rotate the vectors inside attention by such a matrix and need no table
 # (Su et al. 2021, "RoFormer", rotary position embedding).
 #
-# ## 6. What you have now
+# ## 6. What do you have now?
 #
 # The input of GPT-2's first block: tokens and their places. Compare with the library's own:
 #
@@ -245,7 +245,7 @@ print(check("shift_matrix", shift_matrix))
 #     from minigpt2.components import position
 #     print(inspect.getsource(position))
 #
-# A question to take along: a model was trained on texts of 16 tokens, with a learned table of 32 rows. What stands in
-# rows 16 to 31?
+# A question to take with you: a model was trained on texts of 16 tokens, with a learned table of 32 rows. What do rows
+# 16 to 31 contain?
 #
 # Next: [exercise 4](04_linear_and_gelu.ipynb), the linear layer and the GELU.

@@ -1,14 +1,15 @@
 # %% [markdown]
 # # Exercise 4: linear layer and GELU
 #
-# *Section 2.5.4, 前馈神经网络. About 60 minutes, 10 points.*
+# *Notebook 2.5.4, 前馈神经网络. About 60 minutes, 10 points.*
 #
-# Nearly all numbers that GPT-2 has learned stand in *linear layers*: matrices by which vectors are multiplied. But two
-# linear layers in a row are no more than one. Between them there must be a function with a bend, an *activation
-# function*. GPT-2 has the GELU, a rounded relative of $\max(x, 0)$. You write both, forward and backward, and then, if
-# you like, put them together to the feed-forward network, which holds two thirds of the numbers of every block.
+# Nearly all the numbers that GPT-2 has learned are in *linear layers*: matrices by which vectors are multiplied. But
+# two linear layers in a row are no more than one. Between them there must be a function with a bend, an *activation
+# function*. GPT-2 has the GELU, a rounded relative of $\max(x, 0)$. You will write both, forward and backward, and
+# then, if you like, combine them into the feed-forward network, which holds two thirds of the numbers of every block.
 #
-# Why it is made so is in the notebook [2.5.4](../../en/2_5_4_feed_forward.ipynb); you need nothing but NumPy here.
+# The notebook [2.5.4](../../en/2_5_4_feed_forward.ipynb) explains why it is made in this way; you need nothing but
+# NumPy here.
 #
 # Shapes: `...` any leading dimensions (usually `B` batch and `T` time), `I` inputs, `O` outputs. `N` is the number of
 # tokens, the product of the leading dimensions. The *gradient* of the loss with respect to `x` is called `dx`; it has
@@ -33,10 +34,10 @@ from minigpt2.exercises import check
 #     x = [1, 2]      weight = [[1, 0, 3],      bias = [10, 20, 30]      y = [11, 22, 39]
 #                               [0, 1, 3]]
 #
-# GPT-2's released weights are stored input first, `(I, O)`, as here. PyTorch's `nn.Linear` stores `(O, I)`: whoever
-# mixes them up gets an error if $I \ne O$, and wrong numbers without a word if $I = O$.
+# GPT-2's released weights are stored input first, `(I, O)`, as here. PyTorch's `nn.Linear` stores `(O, I)`: mixing them
+# up gives an error if $I \ne O$, and silently gives wrong numbers if $I = O$.
 #
-# Return `y` and a dict with what your backward pass will need. Make new arrays: whoever calls you still needs `x`.
+# Return `y` and a dict with everything that your backward pass will need. Make new arrays: your caller still needs `x`.
 
 
 # %% tags=["answer", "id:linear_forward"]
@@ -63,18 +64,19 @@ round(1 * report.score, 2)
 # %% [markdown]
 # ## 2. Linear layer, backward
 #
-# Given $dy$, the gradient of the loss with respect to $y$, find those with respect to $x$, $W$ and $b$. Ask of each:
-# *what in $y$ moves if this one number grows by a little, and by how much?* The chain rule adds up over all that moves.
+# Given $dy$, the gradient of the loss with respect to $y$, find the gradients with respect to $x$, $W$ and $b$. Ask
+# about each: *what in $y$ moves if this one number grows by a little, and by how much?* The chain rule adds up over
+# everything that moves.
 #
-# | if this grows | then this moves | by that much | so the gradient is |
+# | if this grows | then this moves | by this much | so the gradient is |
 # |---|---|---|---|
 # | $x_{ni}$ | $y_{no}$ for every $o$ | $W_{io}$ | $dx_{ni} = \sum_o dy_{no}\,W_{io}$ |
 # | $W_{io}$ | ? | ? | ? |
 # | $b_o$ | ? | ? | ? |
 #
 # Fill in the last two lines on paper. Then write all three as products of matrices and sums. The check hands your
-# function a `cache` that was filled by *our* forward pass, with `x`, `weight`, `bias` and `y`. If you prefer your own,
-# add `forward=linear_forward` to the call of `check`.
+# function a `cache` that was filled by *our* forward pass, with `x`, `weight`, `bias` and `y`. If you prefer to use
+# your own, add `forward=linear_forward` to the call of `check`.
 #
 # <details><summary>A hint</summary>
 #
@@ -117,10 +119,10 @@ round(2 * report.score, 2)
 #     y      -0.0036   -0.1588    0        0.8412   2.9964
 #
 # The gate is close to the probability that a normally distributed random number lies below $x$. With that probability
-# itself one has the *erf form*, which PyTorch takes by default. It differs in the fourth digit: too little to see in a
-# text, and enough to make all your comparisons with GPT-2 fail.
+# itself one has the *erf form*, which PyTorch uses by default. It differs in the fourth digit: too little to see in a
+# text, but enough to make all your comparisons with GPT-2 fail.
 #
-# Something about dtypes: `np.sqrt(2 / np.pi)` is a NumPy number of float64, and turns an array of float32 into one of
+# A word about dtypes: `np.sqrt(2 / np.pi)` is a NumPy number of float64, and turns an array of float32 into one of
 # float64, with twice the memory. `math.sqrt` gives a Python number, which adapts.
 
 
@@ -146,8 +148,8 @@ round(2 * report.score, 2)
 # %% [markdown]
 # ## 4. GELU, backward
 #
-# Each number is treated alone, so there is one derivative to find, $dy/dx$, and the gradient is $dx = dy \cdot dy/dx$
-# (the first $dy$ is the array that you are given). In three steps:
+# Each number is treated separately, so there is one derivative to find, $dy/dx$, and the gradient is
+# $dx = dy \cdot dy/dx$ (the first $dy$ is the array that you are given). In three steps:
 #
 # 1. What is $du/dx$?
 # 2. The derivative of $\tanh u$ with respect to $u$ is $1-\tanh^2 u$. What is it with respect to $x$?
@@ -158,8 +160,8 @@ round(2 * report.score, 2)
 #
 # <details><summary>A hint</summary>
 #
-# The product rule has two terms: the gate, and what comes through the gate. The second one is small, so that a model
-# even learns without it, only worse. At $x = 1$ it is 0.2418.
+# The product rule has two terms: the gate, and the effect of $x$ on the gate. The second one is small, so a model even
+# learns without it, only worse. At $x = 1$ it is 0.2418.
 #
 # </details>
 
@@ -187,7 +189,7 @@ round(2 * report.score, 2)
 # ## 5. Your teacher's tests
 #
 # If this notebook is graded, more tests run in these two cells: other numbers, other shapes, and your functions
-# together. There is nothing to do for you.
+# together. You need not do anything.
 
 # %% tags=["check", "id:hidden_linear", "points:1"]
 # Tests of linear_forward and linear_backward, 1 point.
@@ -223,7 +225,7 @@ assert np.allclose(gelu_forward(h)[0][0], gelu_forward(np.eye(3) - 1)[0])
 # %% [markdown]
 # ## 6. Harder, if you like: the feed-forward network
 #
-# Put together what you have. With $F$ inner channels ($F = 4C$ in GPT-2):
+# Combine your functions. With $F$ inner channels ($F = 4C$ in GPT-2):
 #
 # $$h = x\,W_\mathrm{fc} + b_\mathrm{fc} \qquad g = \mathrm{gelu}(h) \qquad y = g\,W_\mathrm{proj} + b_\mathrm{proj}$$
 #
@@ -232,9 +234,9 @@ assert np.allclose(gelu_forward(h)[0][0], gelu_forward(np.eye(3) - 1)[0])
 #     params = {"c_fc":   {"weight": (C, F), "bias": (F,)},
 #               "c_proj": {"weight": (F, C), "bias": (C,)}}
 #
-# and their gradients go back in another one of the same structure. Call your functions from above, and keep their
-# caches. Backward, go through them in the opposite order. No points, but a check; here your backward pass gets the
-# cache of your own forward pass.
+# and their gradients are returned in another dict of the same structure. Call your functions from above, and keep their
+# caches. Backward, go through them in reverse order. There are no points for this, but a check; here your backward pass
+# gets the cache of your own forward pass.
 
 
 # %% tags=["answer", "id:feed_forward"]
@@ -267,7 +269,7 @@ print()
 print(check("feed_forward_backward", feed_forward_backward, forward=feed_forward_forward))
 
 # %% [markdown]
-# ## 7. What you have now
+# ## 7. What do you have now?
 #
 # The layer that GPT-2 uses 48 times (in the small model: four in each of its 12 blocks), and the bend that makes depth
 # worth while. Compare with the library's own, which computes the same with fewer passes over memory:

@@ -1,15 +1,15 @@
 # %% [markdown]
 # # Exercise 5: layer normalization
 #
-# *Section 2.5.5, 归一化层. About 60 minutes, 10 points.*
+# *Notebook 2.5.5, 归一化层. About 60 minutes, 10 points.*
 #
 # A deep model multiplies its numbers layer after layer, and without help they grow or vanish. Layer normalization is
-# that help: before each sub-layer, every token's vector is given mean 0 and variance 1, and then a gain and a shift
-# for each channel that the model learns. You write the forward pass, and then the backward pass, which is the hardest
-# one line of GPT-2.
+# that help: before each sub-layer, every token's vector is given mean 0 and variance 1, and then a learned gain and
+# shift for each channel. You will write the forward pass, and then the backward pass, which is the hardest single line
+# of GPT-2.
 #
-# Why it is there and how the formulas come about is in the notebook
-# [2.5.5](../../en/2_5_5_residual_and_layer_norm.ipynb); you need nothing but NumPy here.
+# The notebook [2.5.5](../../en/2_5_5_residual_and_layer_norm.ipynb) explains why it is there and derives the formulas;
+# you need nothing but NumPy here.
 #
 # Shapes: `...` any leading dimensions (usually `B` batch and `T` time), `C` channels. A gradient of `x` is called `dx`.
 
@@ -28,11 +28,11 @@ from minigpt2.exercises import check
 #
 # The gain $w$ (`weight`) and the shift $b$ (`bias`) have one number for each channel; all tokens share them.
 #
-# Return `y` and a dict with what your backward pass will need. Make new arrays: whoever calls you still needs `x`.
+# Return `y` and a dict with everything that your backward pass will need. Make new arrays: your caller still needs `x`.
 #
 # <details><summary>A hint</summary>
 #
-# `x.mean(axis=...)` has one axis less than `x`. What must its shape be, so that `x - mean` subtracts from each token
+# `x.mean(axis=...)` has one axis fewer than `x`. What must its shape be, so that `x - mean` subtracts from each token
 # its own mean? Look at the argument `keepdims`.
 #
 # </details>
@@ -66,19 +66,19 @@ round(3 * report.score, 2)
 # %% [markdown]
 # ## 2. Backward
 #
-# Now the other way: given $dy$, the gradient of the loss with respect to $y$, find those with respect to $x$, $w$ and
-# $b$. With $d\hat x = dy\, w$ (channel by channel):
+# Now the other way: given $dy$, the gradient of the loss with respect to $y$, find the gradients with respect to $x$,
+# $w$ and $b$. With $d\hat x = dy\, w$ (channel by channel):
 #
 # $$dx = \frac{1}{\sqrt{\sigma^2+\varepsilon}}
 #   \Bigl(d\hat x - \operatorname{mean}_c(d\hat x) - \hat x\,\operatorname{mean}_c(d\hat x\,\hat x)\Bigr)$$
 #
 # $$dw = \sum_n dy_n\,\hat x_n \qquad db = \sum_n dy_n \qquad\text{over all tokens } n$$
 #
-# Where the two means come from: $x$ acts on $y$ directly, through $\mu$ and through $\sigma$. Try to derive it on paper
-# before you look into the notebook.
+# The two means are there because $x$ acts on $y$ directly, through $\mu$ and through $\sigma$. Try to derive it on
+# paper before you look into the notebook.
 #
 # The check hands your function a `cache` that was filled by *our* forward pass, with `x`, `x_hat`, `rstd`
-# $= 1/\sqrt{\sigma^2+\varepsilon}$, `mean`, `variance`, `weight`, `bias` and `eps`. If you prefer your own, add
+# $= 1/\sqrt{\sigma^2+\varepsilon}$, `mean`, `variance`, `weight`, `bias` and `eps`. If you prefer to use your own, add
 # `forward=layer_norm_forward` to the call of `check`.
 #
 # <details><summary>A hint</summary>
@@ -116,7 +116,7 @@ round(4 * report.score, 2)
 # ## 3. Your teacher's tests
 #
 # If this notebook is graded, more tests run in these two cells: other numbers, other shapes, and both functions
-# together. There is nothing to do for you.
+# together. You need not do anything.
 
 # %% tags=["check", "id:hidden_layer_norm_forward", "points:1"]
 # Tests of layer_norm_forward, 1 point.
@@ -144,13 +144,13 @@ assert np.allclose(dx.sum(-1), 0, atol=1e-12) and np.allclose((dx * x_hat).sum(-
 # %% [markdown]
 # ## 4. Harder, if you like: RMSNorm
 #
-# LLaMA and many models after it leave out the mean and the shift (Zhang & Sennrich 2019, "Root Mean Square Layer
+# LLaMA and many models after it omit the mean and the shift (Zhang & Sennrich 2019, "Root Mean Square Layer
 # Normalization", eq. 4):
 #
 # $$r = \sqrt{\frac1C\sum_c x_c^2+\varepsilon} \qquad y_c = w_c\,\frac{x_c}{r}$$
 #
 # Write it, and derive its gradient. Which of the two means is left in `dx`, and why? The `cache` has `x`, `weight`,
-# `eps` and `rms` $= r$ (with the last axis of length 1). No points, but a check.
+# `eps` and `rms` $= r$ (with the last axis of length 1). There are no points for this, but a check.
 
 
 # %% tags=["answer", "id:rms_norm"]
@@ -179,10 +179,10 @@ print()
 print(check("rms_norm_backward", rms_norm_backward))
 
 # %% [markdown]
-# ## 5. What you have now
+# ## 5. What do you have now?
 #
-# The norm that stands before each sub-layer of GPT-2, and once more at its end. Compare with the library's own: it
-# computes the same with fewer passes over memory.
+# The norm that comes before each sub-layer of GPT-2, and again at its end. Compare with the library's own: it computes
+# the same with fewer passes over memory.
 #
 #     import inspect
 #     from minigpt2.components import layer_norm

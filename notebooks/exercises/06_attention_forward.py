@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercise 6: attention
 #
-# *Section 2.5.3, 注意力机制. About 60 minutes, 10 points.*
+# *Notebook 2.5.3, 注意力机制. About 60 minutes, 10 points.*
 #
 # Everything else in GPT-2 treats each token alone. Attention is the one place where tokens exchange what they know. You
 # build it in five small steps, each with a check of its own, and at the end you watch it at work in a trained model.
@@ -283,7 +283,7 @@ else:
 # ## 5. Your teacher's tests
 #
 # If this notebook is graded, more tests run in these two cells: other numbers, other shapes, and all functions
-# together. There is nothing to do for you.
+# together. You need not do anything.
 
 # %% tags=["check", "id:hidden_parts_of_attention", "points:1"]
 # Tests of the four functions that attention is made of, 1 point.
@@ -392,7 +392,7 @@ def attention_by_blocks(q, k, v, size):
 print(check("attention_by_blocks", attention_by_blocks))
 
 # %% [markdown]
-# ## 7. What you have now
+# ## 7. What do you have now?
 #
 # The heart of every large language model, in some twenty lines. Compare with the library's own. It cuts `qkv` without
 # copying anything, works through a long text in blocks of queries, and can remember keys and values while it generates:

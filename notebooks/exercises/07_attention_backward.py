@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercise 7: attention, backward
 #
-# *Section 2.5.3, 注意力机制. About 75 minutes, 10 points.*
+# *Notebook 2.5.3, 注意力机制. About 75 minutes, 10 points.*
 #
 # The forward pass lets tokens speak to each other; the backward pass tells each of them how it should have spoken.
 # This is the longest gradient in GPT-2, and people are proud when they have written it once. You take it in three
@@ -242,7 +242,7 @@ else:
 # ## 4. Your teacher's tests
 #
 # If this notebook is graded, more tests run in these two cells: other numbers, other shapes, and all functions
-# together. There is nothing to do for you.
+# together. You need not do anything.
 
 # %% tags=["check", "id:hidden_parts_of_attention_backward", "points:1"]
 # Tests of softmax_backward and dot_product_attention_backward, 1 point.
@@ -348,7 +348,7 @@ def attention_by_blocks_backward(dhead, cache):
 print(check("attention_by_blocks_backward", attention_by_blocks_backward))
 
 # %% [markdown]
-# ## 6. What you have now
+# ## 6. What do you have now?
 #
 # The hardest gradient of GPT-2. Everything that follows is shorter. Compare with the library's own: `dq`, `dk` and `dv`
 # are written directly into `dqkv`, block by block, so that nothing has to be merged at the end.

@@ -187,7 +187,7 @@ round(4 * report.score, 2)
 # ## 3. Your teacher's tests
 #
 # If this notebook is graded, more tests run in these two cells: other numbers, other shapes, and both functions
-# together. There is nothing to do for you.
+# together. You need not do anything.
 
 # %% tags=["check", "id:hidden_cross_entropy_forward", "points:1"]
 # Tests of cross_entropy_forward, 1 point.
@@ -268,7 +268,7 @@ print()
 print(check("z_loss_backward", z_loss_backward))
 
 # %% [markdown]
-# ## 5. What you have now
+# ## 5. What do you have now?
 #
 # The number that training makes small, and the gradient with which everything else begins. Compare with the library's
 # own: it never keeps the probabilities, which for GPT-2's 50,257 tokens are the largest array of all, but makes them
@@ -278,7 +278,7 @@ print(check("z_loss_backward", z_loss_backward))
 #     from minigpt2.components import loss
 #     print(inspect.getsource(loss))
 #
-# A question to take along: a model with label smoothing $\varepsilon$ has learned all that there is to learn. What is
-# its loss on a text without any uncertainty? Why is it not 0?
+# A question to take with you: a model with label smoothing $\varepsilon$ has learned all that there is to learn. What
+# is its loss on a text without any uncertainty? Why is it not 0?
 #
 # Next: [exercise 9](09_adamw.ipynb), the optimizer.

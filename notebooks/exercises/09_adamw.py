@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercise 9: the optimizer
 #
-# *Section 2.5.9, 优化器. About 45 minutes, 10 points.*
+# *Notebook 2.5.9, 优化器. About 45 minutes, 10 points.*
 #
 # The backward pass says of each parameter whether the loss grows or shrinks with it. The optimizer decides what to do
 # about it. The plainest one goes a step against the gradient, the longer the steeper it is. But one parameter may have
@@ -164,7 +164,7 @@ if check("adamw_step", adamw_step) and check("clip_by_norm", clip_by_norm):
 # ## 3. Your teacher's tests
 #
 # If this notebook is graded, more tests run in these two cells: other numbers, other shapes, and both functions
-# together. There is nothing to do for you.
+# together. You need not do anything.
 
 # %% tags=["check", "id:hidden_adamw_step", "points:1"]
 # Tests of adamw_step, 1 point.
@@ -264,7 +264,7 @@ def learning_rate(step, max_lr, min_lr, warmup_steps, decay_steps):
 print(check("learning_rate", learning_rate))
 
 # %% [markdown]
-# ## 5. What you have now
+# ## 5. What do you have now?
 #
 # Everything that turns gradients into learning. Compare with the library's own. It computes the same in place, on all
 # parameters in one long row, a piece of that row at a time, so that memory is read and written once for each step:
@@ -273,7 +273,7 @@ print(check("learning_rate", learning_rate))
 #     from minigpt2.components import optimizer
 #     print(inspect.getsource(optimizer))
 #
-# A question to take along: a token of the vocabulary occurs once in a thousand batches. Its gradient is zero in all
+# A question to take with you: a token of the vocabulary occurs once in a thousand batches. Its gradient is zero in all
 # others. How far does its vector move in the step after it has occurred, and how far in the next ones?
 #
 # Next: [exercise 10](10_model.ipynb), block and model.

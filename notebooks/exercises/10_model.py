@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercise 10: block and model
 #
-# *Section 2.5, 框架. About 75 minutes, 10 points.*
+# *Notebook 2.5, 框架. About 75 minutes, 10 points.*
 #
 # All parts are made; now they become a GPT-2. You put them in their order, first a block and then the model, run the
 # block backward, and then teach a model of your own something that nobody has told it: to sort. It sees six digits and
@@ -354,8 +354,8 @@ if report and check("gpt2_forward", gpt2_forward) and check("count_sorted", coun
 # %% [markdown]
 # ## 6. Your teacher's tests
 #
-# If this notebook is graded, more tests run in these cells: other numbers, other shapes, and functions together. There
-# is nothing to do for you.
+# If this notebook is graded, more tests run in these cells: other numbers, other shapes, and functions together. You
+# need not do anything.
 
 # %% tags=["check", "id:hidden_block", "points:1"]
 # Tests of block_forward and block_backward together, 1 point.
@@ -455,7 +455,7 @@ print(check("gpt2_backward", gpt2_backward))
 #     loss, loss_cache = cross_entropy_forward(logits, targets)             # exercise 8
 #     grads = gpt2_backward(cross_entropy_backward(1.0, loss_cache), cache)
 #
-# ## 8. What you have now
+# ## 8. What do you have now?
 #
 # A GPT-2, forward and backward, and a model that learned to sort. Compare with the library's own: the same order, with
 # dropout added, which is used while training.

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Exercise 11: generation with a key/value cache
 #
-# *Section 2.3, 文本生成. About 60 minutes, 10 points.*
+# *Notebook 2.3, 文本生成. About 60 minutes, 10 points.*
 #
 # A language model predicts one token. To make it write, you append that token and ask again. The simple way reads the
 # whole text each time: for 100 tokens after a prompt of 20 that is $20 + 21 + \dots + 119 = 6950$ tokens to compute.
@@ -294,8 +294,8 @@ if report and check("gpt2_step", gpt2_step):
 # %% [markdown]
 # ## 5. Your teacher's tests
 #
-# If this notebook is graded, more tests run in these cells: other numbers, other shapes, and functions together. There
-# is nothing to do for you.
+# If this notebook is graded, more tests run in these cells: other numbers, other shapes, and functions together. You
+# need not do anything.
 
 # %% tags=["check", "id:hidden_step", "points:1"]
 # Tests of attention_step and gpt2_step together, 1 point.
@@ -385,7 +385,7 @@ def keep_top_p(logits, p):
 print(check("keep_top_p", keep_top_p))
 
 # %% [markdown]
-# ## 7. What you have now
+# ## 7. What do you have now?
 #
 # All of it. From bytes to tokens, from tokens to vectors, attention and its gradient, the loss and the optimizer, a
 # model that learned to sort, and one that writes. Compare with the library's own: its cache makes room for all tokens
