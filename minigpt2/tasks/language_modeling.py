@@ -1,7 +1,8 @@
 """Language modelling: how well a model predicts a corpus, word by word, without having been trained on it.
 
 The corpora come tokenised, each in its own way, and their published perplexities are per token *of the corpus*. GPT-2
-reads plain text in tokens of its own, so -log p of the whole text is divided by the number of units in a figure's name.
+reads plain text in tokens of its own, so -log p of the whole text is divided by the number of units that name a figure:
+words, characters or bytes of the original.
 Source: Radford et al. 2019, section 3.1 and table 3.
 """
 

@@ -20,7 +20,7 @@ def continuation_log_probs(model, sequences, starts, excluded=(), progress=False
 
         log p(x_t | x_0 ... x_{t-1}),   t = start ... L - 1
 
-    Sequences are sorted by length and read in batches, padded at their ends, which no causal model looks at. Of a
+    Sequences are sorted by length and read in batches, padded at the end, where earlier tokens never look. Of a
     sequence of more than P + 1 tokens the last P + 1 are kept: the last one is predicted and not read.
 
     model:     GPT2

@@ -30,8 +30,8 @@ def natural_questions(model, tokenizer, data, limit=None, progress=False):
     returns Result.
     raises: FileNotFoundError or ValueError, naming file and line, for bad data; ValueError when the model has
         not enough positions.
-    Source: Radford et al. 2019, section 3.8; Kwiatkowski et al. 2019, "Natural Questions"; without the
-        document, open: Lee et al. 2019, "Latent Retrieval for Weakly Supervised Open Domain Question Answering".
+    Source: Radford et al. 2019, section 3.8; Kwiatkowski et al. 2019, "Natural Questions"; in open
+        form: Lee et al. 2019, "Latent Retrieval for Weakly Supervised Open Domain Question Answering".
     """
     examples = first_examples(_facts(data), limit, data)
     shown = "".join(f"Q: {question}\nA: {answer}\n" for question, answer in SHOWN)

@@ -106,7 +106,7 @@ def compare(ours, theirs, rtol=None, atol=None, names=None, eps=1e-5):
     eps:    the eps of our layer norms
     returns Comparison.
     raises: ValueError, naming the tensor, when the ids differ, a shape does not fit, a tensor of ours holds NaN or
-        infinity, one of either is not real numbers, there is nothing to compare, or a tolerance is negative.
+        infinity, a tensor of either is not of real numbers, there is nothing to compare, or a tolerance is negative.
     """
     for option, value in ("rtol", rtol), ("atol", atol):
         if value is not None and not value >= 0:
