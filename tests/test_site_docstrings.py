@@ -77,6 +77,11 @@ def test_every_formula_of_the_components_is_understood():
         assert docstrings.formula(block)[0] == ".. rst-class:: formula", block
 
 
+def test_a_formula_may_refer_to_a_function():
+    lines = docstrings.formula(["    dx = dfc W_fc^T     and db as in ``linear_backward``"])
+    assert ":math:" in lines[2] and lines[2].endswith("`linear_backward <minigpt2.components.linear.linear_backward>`")
+
+
 def test_a_formula_that_is_not_understood_stays_as_it_is():
     assert docstrings.formula(['    print("x")']) == ["::", "", '    print("x")']
 

@@ -65,7 +65,7 @@ def restructured(text, names=(), scope="minigpt2", heading="Arguments"):
         if rows[0].startswith(">>>"):
             blocks = [rows]
         elif all(row.startswith("    ") for row in rows):
-            blocks = [formula(rows)]
+            blocks = [formula(rows, scope)]
         else:
             blocks = _items(rows, names)
         for block in blocks:
@@ -84,7 +84,7 @@ def restructured(text, names=(), scope="minigpt2", heading="Arguments"):
     return lines + _field_list(fields, heading)
 
 
-def formula(rows):
+def formula(rows, scope="minigpt2"):
     """An indented paragraph: a line block of formulas, or a literal block where it is none."""
     try:
         parts = [formulas.pieces(row) for row in rows]
@@ -98,7 +98,7 @@ def formula(rows):
         for is_formula, text in row:
             near = line == "|" or (line.endswith((",`", ",")) and not is_formula)
             line += " " if near else " " + "\N{EM SPACE}" * 2
-            line += rf":math:`\displaystyle {text}`" if is_formula else _escaped(text)
+            line += rf":math:`\displaystyle {text}`" if is_formula else inline(text, scope)
         lines.append(line)
     return lines
 

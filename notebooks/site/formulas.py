@@ -53,9 +53,10 @@ def tex(text):
 
 
 def _piece(text):
-    if re.search(r"[\"`@#%\\$]", text):
+    words = re.sub(r"``\w+``", "code", text)  # the name of a function may stand in prose, not in a formula
+    if re.search(r"[\"`@#%\\$]", words):
         raise ValueError(f"{text!r} is not a formula")
-    if not re.search(r"[=<>+*/^_|~\[\]{}]|\blog\b|(?<!\w)-", text) and re.search(r"[A-Za-z]{2}", text):
+    if not re.search(r"[=<>+*/^_|~\[\]{}]|\blog\b|(?<!\w)-", words) and re.search(r"[A-Za-z]{2}", words):
         return False, text
     return True, tex(text)
 
