@@ -30,6 +30,7 @@ def rounds(**seconds):
     return [dict(zip(found, answers, strict=True)) for answers in zip(*found.values(), strict=True)]
 
 
+@pytest.mark.slow
 def test_ratios_are_taken_turn_by_turn(benchmark):
     race, report = benchmark("race"), benchmark("report")
     found = turns(minigpt2=[1.0, 2.0, 4.0], other=[4.0, 6.0, 4.0])  # 4, 3 and 1 times as long

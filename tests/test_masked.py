@@ -92,6 +92,7 @@ def settings(tmp_path):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_masked_model_learns_and_is_converted(settings, tmp_path):
     run = Trainer(settings, tmp_path / "mlm")
     assert run.tokenizer.vocab[MASK] == len(run.tokenizer) - 1 and run.tokenizer.eos_id == len(run.tokenizer) - 2

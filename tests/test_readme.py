@@ -45,6 +45,7 @@ def test_it_is_read_in_ten_minutes():
     assert len(README.splitlines()) <= 215
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page, text in PAGES.items() if blocks(text, "python")])
 def test_code_runs(page, capsys):
     """All blocks of a page one after the other, as a reader would; an excerpt of plain.py is no program."""

@@ -178,6 +178,7 @@ def test_a_tokenizer_without_end_of_text():
     assert together == alone and any(alone)
 
 
+@pytest.mark.slow
 def test_samples_are_drawn_from_the_two_best_of_transformers(model, tokenizer, their_sample):
     prompts = [tokenizer.encode(text) for text in BEGINNINGS[:4]]
     expected = [their_sample(prompt, number, 7) for number, prompt in enumerate(prompts)]
@@ -386,6 +387,7 @@ A: the Pacific Ocean
 QUESTIONS = ["who is the king of england", "where is my lord", "when is the day", "how old is he", "why do you weep"]
 
 
+@pytest.mark.slow
 def test_natural_questions_as_transformers(model, tokenizer, their_line, tmp_path, prompts_seen):
     long = "who " * 150 + "is he"  # its prompt loses its beginning
     questions = [*QUESTIONS, long]
@@ -446,6 +448,7 @@ STORIES = [
 ]
 
 
+@pytest.mark.slow
 def test_coqa_as_transformers(model, tokenizer, their_line, tmp_path, prompts_seen):
     documents, prompts, scores = [], [], []
     for number, (story, questions) in enumerate(STORIES):
