@@ -124,7 +124,7 @@ def report(losses, forgotten, mixed, runs):
         "# Zero-shot, from scratch, fine-tuned (notebooks 3.2, 3.3 and 5)",
         "",
         f"Bits per character on each domain's last tenth; mean and standard deviation of {len(SEEDS)} seeds. General "
-        f"models: {GENERAL_STEPS:,} steps on the two other domains; the other ways: {DOMAIN_STEPS} steps on the domain.",
+        f"models: {GENERAL_STEPS:,} steps on the two other domains; the others: {DOMAIN_STEPS} steps on the domain.",
         "",
         *table(losses),
         "| one model for all three (seed 1) | " + " | ".join(f"{number:.3f}" for number in mixed.values()) + " |",
