@@ -30,13 +30,13 @@ ROOT = FOLDER.parent
 LANGUAGES = ("en", "zh")
 LIMIT = 60.0  # seconds, for all cells of a notebook
 
-# What varies between machines and says nothing about a notebook.
+# These vary between machines and say nothing about a notebook.
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
 
-# One thread of BLAS: sums are then rounded in the same order however many cores there are.
+# One thread of BLAS: sums are then rounded in the same order on any number of cores.
 ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
@@ -57,9 +57,9 @@ ADDRESS = re.compile(r"\bat 0x[0-9a-f]{6,}")
 EXAMPLE = """\
 example:
   python notebooks/build.py build 2_5_5        execute the source, write notebooks/en/2_5_5_....ipynb
-  python notebooks/build.py check              do all sources and notebooks agree? (no kernel, at once)
-  python notebooks/build.py run                execute everything afresh, compare with what is committed
-  python notebooks/build.py site               build/site/index.html, the manual, to be read without a network
+  python notebooks/build.py check              do all sources and notebooks agree? (no kernel, immediate)
+  python notebooks/build.py run                execute everything again, compare with the committed notebooks
+  python notebooks/build.py site               build/site/index.html, the manual, readable without a network
 """
 
 
@@ -83,7 +83,7 @@ def build(names, folder=FOLDER):
 
 
 def check(folder=FOLDER):
-    """All that is wrong with the committed notebooks, without executing any; [] when nothing is."""
+    """Everything that is wrong with the committed notebooks, without executing any; [] when nothing is."""
     found, wanted = [], set()
     for path in sources(folder):
         for language in languages(path):
@@ -107,10 +107,10 @@ def check(folder=FOLDER):
 
 
 def run(names, folder=FOLDER):
-    """Execute sources afresh and compare what they show with the committed notebooks; all that differs.
+    """Execute sources again and compare the outputs with the committed notebooks; all the differences.
 
-    Text must be the same but for numbers, which may differ as ``same_text`` says; of a picture it is only asked
-    whether there is one.
+    Text must be the same except for numbers, which may differ as ``same_text`` says; of a picture only the existence is
+    compared.
     """
     found = []
     for path in sources(folder, names):
@@ -133,7 +133,7 @@ def run(names, folder=FOLDER):
 def site(folder=FOLDER, out=ROOT / "build"):
     """Build the manual as static pages that fetch nothing: out/site/index.html.
 
-    raises: ValueError when a notebook is not built, npm is not there, a link leads nowhere or Sphinx fails.
+    raises: ValueError when a notebook is not built, npm is missing, a link leads nowhere or Sphinx fails.
     """
     sys.path.insert(0, str(FOLDER / "site"))
     from pages import write as write_pages
@@ -157,12 +157,12 @@ def site(folder=FOLDER, out=ROOT / "build"):
 
 
 def fetch_mathjax(out):
-    """MathJax 3 in one file that needs no fonts from elsewhere, kept in ``out`` once it is there."""
+    """MathJax 3 in one file that needs no other fonts; kept in ``out`` once it is there."""
     target = out / "mathjax/tex-svg.js"
     if target.exists():
         return target
     if shutil.which("npm") is None:
-        raise ValueError("the site needs MathJax from npm's registry, and npm is not here: install Node.js")
+        raise ValueError("the site needs MathJax from npm's registry, and npm was not found: install Node.js")
     target.parent.mkdir(parents=True, exist_ok=True)
     packed = subprocess.run(
         ["npm", "pack", "--silent", "mathjax@3"],
@@ -189,13 +189,13 @@ def sources(folder=FOLDER, names=()):
 
 
 def languages(path):
-    """Those that a source has prose cells for."""
+    """The languages that a source has prose cells for."""
     tags = {tag for cell in _read(path) if cell.cell_type == "markdown" for tag in cell.metadata.get("tags", ())}
     return [language for language in LANGUAGES if language in tags]
 
 
 def notebook_path(path, language):
-    """Where the notebook of a source belongs."""
+    """The path of a source's notebook."""
     return path.parent / language / f"{path.stem}.ipynb"
 
 
@@ -219,9 +219,9 @@ def convert(path, language):
 
 
 def execute(path, language):
-    """(the executed notebook, the seconds that it took), run where the notebook will lie.
+    """(the executed notebook, the seconds it took), run in the folder of the finished notebook.
 
-    raises: ValueError when a cell fails or the limit is passed.
+    raises: ValueError when a cell fails or the limit is exceeded.
     """
     where = notebook_path(path, language).parent
     where.mkdir(exist_ok=True)
@@ -238,9 +238,9 @@ def run_cells(notebook, where, name, limit, **options):
     """Execute a notebook in the folder ``where``; its outputs are then in it.
 
     name: for messages; limit: seconds for all cells; options: of nbclient
-    raises: ValueError when a cell fails or the limit is passed.
+    raises: ValueError when a cell fails or the limit is exceeded.
     """
-    from nbclient import NotebookClient  # takes longer to import than a check takes
+    from nbclient import NotebookClient  # importing it takes longer than a check
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
     start = time.monotonic()
@@ -263,7 +263,7 @@ def run_cells(notebook, where, name, limit, **options):
 
 
 def problems(notebook):
-    """What must not be in an executed notebook."""
+    """Things that must not be in an executed notebook."""
     found, count = [], 0
     for cell in notebook.cells:
         if cell.cell_type != "code":
@@ -280,18 +280,18 @@ def problems(notebook):
             if str(ROOT) in text or MACHINE_PATH.search(text):
                 found.append(f"cell {cell.id} shows a path of the machine that built it")
             if ADDRESS.search(text):
-                found.append(f"cell {cell.id} shows an address in memory, which is another one each time")
+                found.append(f"cell {cell.id} shows an address in memory, which differs each time")
     return found
 
 
 def bare(notebook):
-    """All of a notebook but what executing it adds."""
+    """All of a notebook except the results of executing it."""
     cells = [(c.cell_type, c.id, c.source, json.dumps(c.metadata, sort_keys=True)) for c in notebook.cells]
     return cells, json.dumps(notebook.metadata, sort_keys=True), (notebook.nbformat, notebook.nbformat_minor)
 
 
 def compare(old, new):
-    """Where the outputs of two notebooks of one source differ, in words."""
+    """The differences between the outputs of two notebooks of one source, in words."""
     found = []
     for before, after in zip(old.cells, new.cells, strict=False):
         if before.cell_type != "code" or after.cell_type != "code":
@@ -307,7 +307,7 @@ def compare(old, new):
 
 
 def same_text(old, new):
-    """Whether two texts agree in everything but spaces and the last digits of numbers that are not integers."""
+    """Whether two texts agree in everything except spaces and the last digits of numbers that are not integers."""
     if "".join(NUMBER.sub("#", old).split()) != "".join(NUMBER.sub("#", new).split()):
         return False
     return all(_same_number(*pair) for pair in zip(NUMBER.findall(old), NUMBER.findall(new), strict=True))
@@ -319,7 +319,7 @@ def kinds(output):
 
 
 def texts(output):
-    """What can be read in an output, by its kind; pictures are not."""
+    """The readable parts of an output, by their kind; pictures are omitted."""
     if "text" in output:
         return {"stream": output.text}
     if output.output_type == "error":
@@ -364,7 +364,7 @@ def _read(path):
 
 
 def _same_number(old, new):
-    """Integers must be equal; one in the last digit is rounding, of the coarser of the two if they are not alike."""
+    """Integers must be equal; a difference of one in the last digit, the coarser of the two, is rounding."""
     if not set(".eE") & set(old + new):
         return int(old) == int(new)
     unit = max(_unit(old), _unit(new))
@@ -372,7 +372,7 @@ def _same_number(old, new):
 
 
 def _unit(number):
-    """The worth of one in the last digit of a printed number: 0.01 for 3.70, 0 for 37."""
+    """The value of one unit in the last digit of a printed number: 0.01 for 3.70, 0 for 37."""
     mantissa, _, exponent = number.lower().partition("e")
     decimals = len(mantissa.partition(".")[2])
     return 10.0 ** (int(exponent or 0) - decimals) if decimals or exponent else 0.0

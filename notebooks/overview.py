@@ -1,4 +1,4 @@
-"""Draw overview.png, the picture in the README: the model as the files that compute it, and what it sees.
+"""Draw overview.png, the picture in the README: the model as the files that compute it, and a map of its attention.
 
 Run from the repository: python notebooks/overview.py
 """
@@ -15,7 +15,7 @@ import minigpt2
 BLUE, ORANGE, GREY = "#0b559f", "#c8500a", "0.45"
 PROMPT = "ROMEO:\nWhat light is this, that breaks upon my"
 
-# (y, what it computes, file, shape of its output)
+# (y, computation, file, shape of its output)
 STEPS = [
     (0.3, "wte[ids]", "embedding.py", "(B, T, C)"),
     (1.3, "+ wpe[0 ... T-1]", "position.py", "(B, T, C)"),
@@ -30,7 +30,7 @@ STEPS = [
 
 
 def draw_model(axes):
-    """The stack from token ids up to the loss, with the way back beside it."""
+    """The stack from token ids up to the loss, with the backward pass beside it."""
     axes.set(xlim=(-2.2, 8.2), ylim=(-0.9, 11.5))
     axes.axis("off")
     axes.add_patch(FancyBboxPatch((0.35, 2.35), 7.3, 4.85, boxstyle="round,pad=0.1", fc="0.95", ec="0.75"))
@@ -56,7 +56,7 @@ def draw_model(axes):
         axes.text(x, 5.3, text, rotation=90, ha="center", va="center", fontsize=8, color=color, family="monospace")
     axes.text(2.5, -0.35, "ids (B, T)", ha="center", va="center", fontsize=9)
     axes.annotate("", (2.5, 0.23), (2.5, -0.12), arrowprops={"arrowstyle": "->", "color": BLUE})
-    axes.set_title("GPT-2, and where each line of it is", fontsize=11, loc="left")
+    axes.set_title("GPT-2, and the file of each line", fontsize=11, loc="left")
 
 
 def draw_attention(axes, model, tokenizer):

@@ -1,6 +1,6 @@
-"""What the notebooks share and the package has not: its source on the page, and one quiet style of figures.
+"""Shared by the notebooks, not part of the package: the package's source on the page, and one quiet style of figures.
 
-A notebook lies one folder deeper and begins with ``sys.path.insert(0, "..")``, ``import style``, ``style.use()``.
+A notebook is one folder deeper and begins with ``sys.path.insert(0, "..")``, ``import style``, ``style.use()``.
 """
 
 import inspect
@@ -13,11 +13,11 @@ from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 from minigpt2 import plain
 
-BLUE, ORANGE, GREEN, GREY = "#0b559f", "#d9730d", "#5aa87a", "0.45"  # dark to light, so they differ in grey as well
+BLUE, ORANGE, GREEN, GREY = "#0b559f", "#d9730d", "#5aa87a", "0.45"  # dark to light, so that they also differ in grey
 
 
 def show_source(*objects):
-    """Display the library's own source: of functions, classes or modules, each under the file that it is from."""
+    """Display the library's own source of functions, classes or modules, each under the name of its file."""
     for thing in objects:
         module = thing.__name__ if inspect.ismodule(thing) else thing.__module__
         source = textwrap.dedent(inspect.getsource(thing)).strip()
@@ -25,7 +25,7 @@ def show_source(*objects):
 
 
 def show_plain(*names):
-    """Display components of ``minigpt2/plain.py``, the page that explains: a pair in one box, under its file's name."""
+    """Display components of ``minigpt2/plain.py``, the page that explains, in one box under the file's name."""
     pairs = []
     for name in names:
         both = [getattr(plain, f"{name}_{direction}") for direction in ("forward", "backward")]
@@ -37,7 +37,7 @@ def show_plain(*names):
 def show_check(report):
     """Print a gradient check without the digits that are rounding noise, and so differ between machines.
 
-    report: of ``minigpt2.gradient_check``
+    report: the result of ``minigpt2.gradient_check``
     """
     print(f"gradient check: {'passed' if report else 'FAILED'}")
     width = max(10, *(len(check.name) for check in report.checks))

@@ -1,4 +1,4 @@
-"""Exercise 1, the tokenizer: byte-pair encoding, learned from a text, applied to another, and taken back."""
+"""Exercise 1, the tokenizer: byte-pair encoding, learned from a text, applied to another, and decoded."""
 
 from collections import Counter
 from itertools import pairwise
@@ -20,7 +20,7 @@ def _ids(rng, pattern, ordered=False):
 
 
 def _random_ids(rng, length, different):
-    """Ids of which some are more frequent than others."""
+    """Ids, some of which are more frequent than others."""
     values = rng.choice(256, different, replace=False)
     return [int(values[int(different * rng.random() ** 2)]) for _ in range(length)]
 
@@ -39,7 +39,7 @@ def _count_cases(rng):
         Case("runs of equal ids", {"ids": _ids(rng, "aaabbaaaacbb")}),
         Case("the same id five times", {"ids": _ids(rng, "aaaaa")}),
         Case("a pair and its mirror image", {"ids": _ids(rng, "abcbacab")}),
-        Case("the first id is the last as well", {"ids": _ids(rng, "abca")}),
+        Case("the first id is also the last", {"ids": _ids(rng, "abca")}),
         Case("two ids", {"ids": _ids(rng, "ab")}),
         Case("an empty list", {"ids": []}),
         Case("three hundred ids", {"ids": _random_ids(rng, 300, 12)}),
@@ -77,16 +77,16 @@ COUNTS = Task(
         ),
         Mistake(
             "The ids are cut into pairs, two by two. But every id is the left one of a pair with its right neighbour: "
-            "of a b c d the pair (b, c) counts too.",
+            "in a b c d the pair (b, c) counts too.",
             lambda ids: dict(Counter(zip(ids[::2], ids[1::2], strict=False))),
         ),
         Mistake(
-            "In a run of equal ids every second pair is left out. At how many places of a a a does the pair (a, a) "
+            "In a run of equal ids every second pair is omitted. At how many places of a a a does the pair (a, a) "
             "begin? Overlaps count here, though only one of the two can be merged later.",
             _apart,
         ),
         Mistake(
-            "(a, b) and (b, a) are counted as the same. A pair has an order: what is left stays left.",
+            "(a, b) and (b, a) are counted as the same. A pair has an order: the left id stays on the left.",
             _in_any_order,
         ),
         Mistake(
@@ -98,12 +98,12 @@ COUNTS = Task(
             lambda ids: pair_counts(ids[1:]),
         ),
         Mistake(
-            "There is a pair of the last id and the first one: in Python the index -1 is no error, it is the other "
+            "There is a pair of the last id and the first one: in Python the index -1 is not an error, it is the other "
             "end.",
             lambda ids: dict(Counter(zip([*ids[-1:], *ids[:-1]], ids, strict=True))),
         ),
         Mistake(
-            "Every count is 1: it is set anew at each place. Where is the old one added?",
+            "Every count is 1: it is set again at each place. Where is the old one added?",
             lambda ids: dict.fromkeys(pairwise(ids), 1),
         ),
         Mistake(
@@ -111,7 +111,7 @@ COUNTS = Task(
             lambda ids: {pair: count - 1 for pair, count in pair_counts(ids).items()},
         ),
         Mistake(
-            "Single ids are counted, and not pairs.",
+            "Single ids are counted, not pairs.",
             lambda ids: dict(Counter(ids)),
         ),
     ),
@@ -145,7 +145,7 @@ def _merge_cases(rng):
         ("a run of five", "baaaaa", "aa", 256),
         ("the mirror image too", "baabba", "ab", 260),
         ("the pair is at the end", "cacab", "ab", 256),
-        ("the pair is all there is", "ab", "ab", 300),
+        ("nothing but the pair", "ab", "ab", 300),
     ]
     cases = [_merge_case(title, _ids(rng, word), word, pair, new_id) for title, word, pair, new_id in cases]
     ids = _random_ids(rng, 200, 4)
@@ -183,7 +183,7 @@ def _merge_in_any_order(ids, pair, new_id):
 
 
 def _merge_without_the_last(ids, pair, new_id):
-    """The loop goes over all but the last id, and what stands there is not taken along."""
+    """The loop goes over all ids except the last one, which is then lost."""
     merged, i = [], 0
     while i < len(ids) - 1:
         found = (ids[i], ids[i + 1]) == pair
@@ -207,7 +207,7 @@ MERGE = Task(
     mistakes=(
         Mistake(
             "An index runs past the end. The last id has no neighbour on its right; and a list from which something is "
-            "taken gets shorter, while `range(len(...))` counts on.",
+            "taken gets shorter, while `range(len(...))` does not.",
             lambda ids, pair, new_id: [ids[i + 1] for i in range(len(ids))],
         ),
         Mistake(
@@ -219,8 +219,8 @@ MERGE = Task(
             _merge_and_keep_left,
         ),
         Mistake(
-            "It merges from right to left: of a a a the last two. The rule is from left to right, and encoding must "
-            "do as training did.",
+            "It merges from right to left: in a a a the last two. The rule is from left to right, and encoding must do "
+            "the same as training.",
             _merge_from_the_right,
         ),
         Mistake(
@@ -232,7 +232,7 @@ MERGE = Task(
             _merge_in_any_order,
         ),
         Mistake(
-            "The last id is lost where it is part of no pair. Where does the loop end, and who takes that id along?",
+            "The last id is lost where it is not part of a pair. Where does the loop end, and what copies that id?",
             _merge_without_the_last,
         ),
         Mistake(
@@ -245,11 +245,11 @@ MERGE = Task(
             lambda ids, pair, new_id: ids,
         ),
         Mistake(
-            "Every id that is the left one of the pair is replaced, whatever stands on its right.",
+            "Every id that is the left one of the pair is replaced, whatever is on its right.",
             lambda ids, pair, new_id: [new_id if i == pair[0] else i for i in ids],
         ),
         Mistake(
-            "Both ids of the pair are replaced wherever they stand, and two of the new one come for each pair.",
+            "Both ids of the pair are replaced wherever they occur, so each pair gives two new ids.",
             lambda ids, pair, new_id: [new_id if i in pair else i for i in ids],
         ),
     ),
@@ -260,7 +260,7 @@ MERGE = Task(
 
 
 def _lowest(counts):
-    """The most frequent pair, of equally frequent ones that of the lowest ids, left id first."""
+    """The most frequent pair; among equally frequent ones the one with the lowest ids, left id first."""
     return min(counts, key=lambda pair: (-counts[pair], pair))
 
 
@@ -310,7 +310,7 @@ def _with_counts(ids, num_merges):
 
 
 TIE = (
-    "Of equally frequent pairs it takes {}. The rule is: the one of the lowest ids, the left id first. Pairs are "
+    "Among equally frequent pairs it takes {}. The rule is: the one with the lowest ids, the left id first. Pairs are "
     "tuples, and tuples can be compared."
 )
 
@@ -323,12 +323,12 @@ TRAIN = Task(
     notebook=NOTEBOOK,
     mistakes=(
         Mistake(
-            "In runs of equal ids every second pair is left out of the counts. Does it count with pair_counts?",
+            "In runs of equal ids every second pair is missing from the counts. Does it count with pair_counts?",
             lambda ids, num_merges: bpe_train(ids, num_merges, count=_apart),
         ),
         Mistake(
-            "A pair that occurs once is merged. It would save a single place in this text and none in another: when is "
-            "training to stop?",
+            "A pair that occurs once is merged. It would save a single place in this text and none in another: when "
+            "must training stop?",
             lambda ids, num_merges: bpe_train(ids, num_merges, least=1),
         ),
         Mistake(
@@ -346,7 +346,7 @@ TRAIN = Task(
             ),
         ),
         Mistake(
-            TIE.format("the one of the highest ids"),
+            TIE.format("the one with the highest ids"),
             lambda ids, num_merges: bpe_train(
                 ids, num_merges, lambda counts: max(counts, key=lambda pair: (counts[pair], pair))
             ),
@@ -370,11 +370,11 @@ TRAIN = Task(
             ],
         ),
         Mistake(
-            "The new ids begin with 257. Which is the first number that no byte has?",
+            "The new ids begin with 257. What is the first number that no byte has?",
             lambda ids, num_merges: bpe_train(ids, num_merges, new_id=lambda ids, n: 257 + n),
         ),
         Mistake(
-            "The new ids begin with 255, which is a byte. Which is the first number that no byte has?",
+            "The new ids begin with 255, which is a byte. What is the first number that no byte has?",
             lambda ids, num_merges: bpe_train(ids, num_merges, new_id=lambda ids, n: 255 + n),
         ),
         Mistake(
@@ -382,25 +382,25 @@ TRAIN = Task(
             lambda ids, num_merges: bpe_train(ids, num_merges, new_id=lambda ids, n: n),
         ),
         Mistake(
-            "A new id is one more than the largest id of this text. All 256 bytes have their ids, also those that do "
-            "not occur here.",
+            "A new id is one more than the largest id of this text. All 256 bytes have their ids, including those that "
+            "do not occur here.",
             lambda ids, num_merges: bpe_train(ids, num_merges, new_id=lambda ids, n: max(ids) + 1),
         ),
         Mistake(
-            "A dict of the merges came back. What is wanted is the list of the pairs; the place of a pair in it says "
-            "which id it makes.",
+            "A dict of the merges came back. A list of the pairs is wanted; the place of a pair in it says which id it "
+            "makes.",
             _as_dict,
         ),
         Mistake(
-            "There is one merge too many. How many are in the list when the loop is to end?",
+            "There is one merge too many. How many are in the list when the loop must end?",
             lambda ids, num_merges: bpe_train(ids, num_merges + 1),
         ),
         Mistake(
-            "There is one merge too few. How many are in the list when the loop is to end?",
+            "There is one merge too few. How many are in the list when the loop must end?",
             lambda ids, num_merges: bpe_train(ids, num_merges - 1),
         ),
         Mistake(
-            "num_merges is not heeded: it goes on until no pair occurs twice.",
+            "num_merges is ignored: the loop continues until no pair occurs twice.",
             lambda ids, num_merges: bpe_train(ids, len(ids)),
         ),
         Mistake(
@@ -414,7 +414,7 @@ TRAIN = Task(
             ),
         ),
         Mistake(
-            "The list holds how often each pair occurred as well. Only the pairs are wanted.",
+            "The list also holds how often each pair occurred. Only the pairs are wanted.",
             _with_counts,
         ),
     ),
@@ -454,7 +454,7 @@ def _encode_cases(rng):
 
 
 def _encode_leftmost(ids, merges):
-    """Whichever pair of the list comes first in the text."""
+    """Always the pair of the list that comes first in the text."""
     while pair := next((pair for pair in pairwise(ids) if pair in merges), None):
         ids = _merge_once(ids, pair, 256 + merges.index(pair))
     return ids
@@ -481,7 +481,7 @@ def _encode_longest(ids, merges):
 
 
 def _encode_in_one_pass(ids, merges, merge=merge, stop=False):
-    """The merges one after the other; that is right if every place is merged, and none is left out."""
+    """The merges one after the other; that is right if every place is merged, and no merge is skipped."""
     for n, pair in enumerate(merges):
         if stop and pair not in list(pairwise(ids)):
             break
@@ -497,7 +497,7 @@ def _encode_most_frequent(ids, merges):
 
 
 def _encode_one_step(ids, merges):
-    """A single merge, that of the lowest rank."""
+    """A single merge, the one with the lowest rank."""
     found = [pair for pair in merges if pair in list(pairwise(ids))]
     return merge(ids, found[0], 256 + merges.index(found[0])) if found else ids
 
@@ -516,8 +516,8 @@ ENCODE = Task(
     notebook=NOTEBOOK,
     mistakes=(
         Mistake(
-            "It merges whichever known pair comes first in the text. The order is that of training: which of the known "
-            "pairs has the lowest rank, wherever it stands?",
+            "It merges the known pair that comes first in the text. The order is that of training: which of the known "
+            "pairs has the lowest rank, wherever it occurs?",
             _encode_leftmost,
         ),
         Mistake(
@@ -526,8 +526,8 @@ ENCODE = Task(
             _encode_longest,
         ),
         Mistake(
-            "It takes the pair of the highest rank first, the one that was learned last. What was learned first is "
-            "merged first.",
+            "It takes the pair with the highest rank first, the one that was learned last. The pair that was learned "
+            "first is merged first.",
             lambda ids, merges: bpe_encode(ids, merges, max),
         ),
         Mistake(
@@ -549,7 +549,7 @@ ENCODE = Task(
             lambda ids, merges: _encode_in_one_pass(ids, merges, stop=True),
         ),
         Mistake(
-            "Only pairs of the original bytes are merged. Ids that were made by a merge can be part of a pair too.",
+            "Only pairs of the original bytes are merged. Ids that were made by a merge can also be part of a pair.",
             _encode_of_bytes,
         ),
         Mistake(
@@ -557,11 +557,11 @@ ENCODE = Task(
             lambda ids, merges: bpe_encode(ids, merges, first=257),
         ),
         Mistake(
-            "The new ids are the bare ranks, which are the ids of bytes. Which number is to be added?",
+            "The new ids are the bare ranks, which are the ids of bytes. Which number must be added?",
             lambda ids, merges: bpe_encode(ids, merges, first=0),
         ),
         Mistake(
-            "Runs of equal ids are merged from right to left. Of a a a the first two become one.",
+            "Runs of equal ids are merged from right to left. In a a a the first two become one.",
             lambda ids, merges: bpe_encode(ids, merges, merge=_merge_from_the_right),
         ),
         Mistake(
@@ -617,33 +617,33 @@ DECODE = Task(
             lambda ids, merges: "".join(bpe_decode([i], merges) for i in ids),
         ),
         Mistake(
-            "Bytes that are no UTF-8 raise an error. A model may write any ids; look up what `errors` can be in "
+            "Bytes that are not UTF-8 raise an error. A model may write any ids; look up what `errors` can be in "
             "bytes.decode.",
             lambda ids, merges: bpe_decode(ids, merges, "strict"),
         ),
         Mistake(
-            "Bytes that are no UTF-8 vanish. One should see that something was there: look up what else `errors` can "
+            "Bytes that are not UTF-8 vanish. One should see that something was there: look up what else `errors` can "
             "be in bytes.decode.",
             lambda ids, merges: bpe_decode(ids, merges, "ignore"),
         ),
         Mistake(
-            "Each byte became a character of its own. In UTF-8 a character can have up to four bytes.",
+            "Each byte became a separate character. In UTF-8 a character can have up to four bytes.",
             lambda ids, merges: "".join(chr(byte) for i in ids for byte in _spelled(merges)[i]),
         ),
         Mistake(
-            "A merge is taken apart once only. Its parts may be merges themselves.",
+            "A merge is taken apart only once. Its parts may be merges themselves.",
             _decode_one_level,
         ),
         Mistake(
-            "The two parts of a merge are joined in the wrong order: what was left stays left.",
+            "The two parts of a merge are joined in the wrong order: the left part stays on the left.",
             lambda ids, merges: bpe_decode(ids, merges, order=-1),
         ),
         Mistake(
-            "What came back are bytes. One step is missing from them to a text.",
+            "Bytes came back. One step is missing from them to a text.",
             lambda ids, merges: bytes(byte for i in ids for byte in _spelled(merges)[i]),
         ),
         Mistake(
-            "What came back is a list of bytes. Two steps are missing from it to a text.",
+            "A list of bytes came back. Two steps are missing from it to a text.",
             lambda ids, merges: [byte for i in ids for byte in _spelled(merges)[i]],
         ),
         Mistake(
@@ -654,7 +654,7 @@ DECODE = Task(
 )
 
 
-# The harder part: as GPT-2 does it, word by word, on bytes in an order of their own.
+# The harder part: GPT-2's way, word by word, on bytes in a special order.
 
 
 def _printable(visible, shift=lambda byte, n: 256 + n):
@@ -673,12 +673,12 @@ PRINTABLE_BYTES = Task(
     notebook=NOTEBOOK,
     mistakes=(
         Mistake(
-            "Each byte stands for itself, also those that cannot be seen. Which character does a space become?",
+            "Each byte stands for itself, even those that cannot be seen. Which character does a space become?",
             lambda: {byte: chr(byte) for byte in range(256)},
         ),
         Mistake(
-            "The bytes that cannot be seen get 256 plus themselves. They get the characters from 256 on one after the "
-            "other: what number has the n-th of them?",
+            "The bytes that cannot be seen get 256 plus themselves. They get the characters from 256 on, one after the "
+            "other: what number does the n-th of them have?",
             lambda: _printable(VISIBLE, lambda byte, n: 256 + byte),
         ),
         Mistake(
@@ -700,7 +700,7 @@ PRINTABLE_BYTES = Task(
             lambda: dict(vocabulary.BYTE_OF),
         ),
         Mistake(
-            "The values are the numbers of the characters. `chr` makes characters of them.",
+            "The values are the numbers of the characters. `chr` turns them into characters.",
             lambda: {byte: ord(character) for byte, character in vocabulary.PRINTABLE.items()},
         ),
     ),
@@ -720,7 +720,7 @@ def _gpt2_ids(word):
 
 
 def _learn_merges(counts, n_merges, ids=_gpt2_ids, weight=int, choose=_lowest):
-    """The same by counting anew each time."""
+    """The same, but all pairs are counted again each time."""
     words = [(ids(word), weight(count)) for word, count in counts.items()]
     merges = []
     while len(merges) < n_merges:
@@ -761,7 +761,8 @@ LEARN_MERGES = Task(
     notebook=NOTEBOOK,
     mistakes=(
         Mistake(
-            "Every word counts once. A pair occurs as often as the words that it is in: counts says how often that is.",
+            "Every word counts once. A pair occurs as often as the words that contain it: counts says how often that "
+            "is.",
             lambda counts, n_merges: _learn_merges(counts, n_merges, weight=lambda count: 1),
         ),
         Mistake(
@@ -773,11 +774,11 @@ LEARN_MERGES = Task(
             lambda counts, n_merges: _learn_merges({"".join(word * n for word, n in counts.items()): 1}, n_merges),
         ),
         Mistake(
-            "Of equally frequent pairs it takes the one that comes first. The rule is that of bpe_train.",
+            "Among equally frequent pairs it takes the one that comes first. The rule is that of bpe_train.",
             lambda counts, n_merges: _learn_merges(counts, n_merges, choose=lambda totals: max(totals, key=totals.get)),
         ),
         Mistake(
-            "Each word is trained by itself. The counts of all words are to be added up, and then one pair is chosen "
+            "Each word is trained separately. The counts of all words must be added up, and then one pair is chosen "
             "for all of them.",
             lambda counts, n_merges: [
                 pair for word, n in counts.items() for pair in _learn_merges({word: n}, n_merges)

@@ -67,7 +67,7 @@ FORWARD = Task(
             lambda ids, weight: weight[ids].mean(1),
         ),
         Mistake(
-            "Batch and time are exchanged: y has to begin with the axes of ids, in their order.",
+            "Batch and time are exchanged: y must begin with the axes of ids, in their order.",
             lambda ids, weight: weight[ids.T],
         ),
         Mistake(
@@ -75,7 +75,7 @@ FORWARD = Task(
             lambda ids, weight: weight[ids[0]],
         ),
         Mistake(
-            "The vectors are multiplied by sqrt(C). The Transformer of 2017 does so; GPT-2 takes the rows as they are.",
+            "The vectors are multiplied by sqrt(C). The Transformer of 2017 does so; GPT-2 uses the rows unchanged.",
             lambda ids, weight: weight[ids] * np.sqrt(weight.shape[1]),
         ),
     ),
@@ -83,7 +83,7 @@ FORWARD = Task(
 
 
 def _forward(ids, weight):
-    """Our forward pass, with everything in the cache that a backward pass may want."""
+    """Our forward pass, with everything that a backward pass may want in the cache."""
     y, cache = embedding_forward(ids, weight)
     return y, cache | {"one_hot": np.eye(len(weight), dtype=weight.dtype)[ids]}
 
@@ -95,7 +95,7 @@ def _once(dy, cache):
 
 
 def _at_the_first(dy, cache):
-    """Each token's gradient of its first occurrence alone."""
+    """Each token's gradient, of its first occurrence only."""
     dweight = np.zeros_like(cache["weight"])
     ids, first = np.unique(cache["ids"], return_index=True)
     dweight[ids] = dy.reshape(-1, dy.shape[-1])[first]
@@ -127,12 +127,12 @@ BACKWARD = Task(
     notebook=NOTEBOOK,
     mistakes=(
         Mistake(
-            "Of a token that occurs twice, one occurrence alone counts. With = the later one overwrites the earlier, "
-            "and += on many rows at once does so too: it reads all of them before it writes any.",
+            "If a token occurs twice, only one occurrence counts. With = the later one overwrites the earlier, and += "
+            "on many rows at once does so too: it reads all of them before it writes any.",
             _once,
         ),
         Mistake(
-            "Of a token that occurs twice, its first occurrence alone counts. What becomes of the others?",
+            "If a token occurs twice, only its first occurrence counts. What happens to the others?",
             _at_the_first,
         ),
         Mistake(
@@ -141,7 +141,7 @@ BACKWARD = Task(
             lambda dy, cache: embedding_backward(dy, cache) / _occurrences(cache),
         ),
         Mistake(
-            "It begins with weight itself and not with zeros: what comes back is the table plus its gradient.",
+            "It begins with weight itself and not with zeros: the result is the table plus its gradient.",
             lambda dy, cache: embedding_backward(dy, cache) + cache["weight"],
         ),
         Mistake(
@@ -149,8 +149,8 @@ BACKWARD = Task(
             lambda dy, cache: embedding_backward(dy[:1], cache | {"ids": cache["ids"][:1]}),
         ),
         Mistake(
-            "There is a table for each sequence of the batch. They share one, so that its gradient is a sum over the "
-            "batch as well.",
+            "There is a table for each sequence of the batch. They share one, so its gradient is a sum over the batch "
+            "as well.",
             lambda dy, cache: np.einsum("btv,btc->bvc", cache["one_hot"], dy),
         ),
         Mistake(
@@ -164,17 +164,17 @@ BACKWARD = Task(
             lambda dy, cache: embedding_backward(dy, cache)[: cache["ids"].max() + 1],
         ),
         Mistake(
-            "The rows are in another order than those of weight: row v is to belong to token v, not to the v-th token "
-            "that comes along.",
+            "The rows are in a different order from those of weight: row v must belong to token v, not to the v-th "
+            "token that comes along.",
             lambda dy, cache: _collected(dy, cache, _in_order_of_appearance(cache["ids"])),
         ),
         Mistake(
-            "The rows are in another order than those of weight: row v is to belong to token v, not to the v-th token "
-            "that comes along.",
+            "The rows are in a different order from those of weight: row v must belong to token v, not to the v-th "
+            "token that comes along.",
             lambda dy, cache: _collected(dy, cache, np.unique(cache["ids"], return_inverse=True)[1].ravel()),
         ),
         Mistake(
-            "Every row gets the gradients of all tokens. A row acts on the places alone where its token stands.",
+            "Every row gets the gradients of all tokens. A row acts only on the places where its token occurs.",
             lambda dy, cache: np.zeros_like(cache["weight"]) + dy.sum((0, 1)),
         ),
         Mistake(
@@ -219,11 +219,11 @@ UNEMBEDDING_FORWARD = Task(
             lambda x, weight: x @ weight,
         ),
         Mistake(
-            "A reshape is no transpose: it reads the numbers in the same order and only breaks the lines elsewhere.",
+            "A reshape is not a transpose: it reads the numbers in the same order and only breaks the lines elsewhere.",
             lambda x, weight: x @ weight.reshape(weight.shape[::-1]),
         ),
         Mistake(
-            "These are probabilities: there is a softmax too many. Logits are the scores before it, of any size and "
+            "These are probabilities: there is one softmax too many. Logits are the scores before it, of any size and "
             "sign.",
             lambda x, weight: _softmax(x @ weight.T),
         ),
@@ -237,7 +237,7 @@ UNEMBEDDING_FORWARD = Task(
             lambda x, weight: x @ weight.T / np.sqrt(x.shape[-1]),
         ),
         Mistake(
-            "There are logits for the last place alone. Every place of a text predicts the token after it.",
+            "There are logits only for the last place. Every place of a text predicts the token after it.",
             lambda x, weight: x[..., -1, :] @ weight.T,
         ),
         Mistake(
@@ -253,7 +253,7 @@ def _unit(x):
 
 
 def _scores(dlogits, cache, dx=None, dweight=None):
-    """The right gradients but for the one that is given."""
+    """The right gradients, except for the one that is given."""
     right = unembedding_backward(dlogits, cache)
     return right[0] if dx is None else dx, right[1] if dweight is None else dweight
 
@@ -271,13 +271,12 @@ UNEMBEDDING_BACKWARD = Task(
     notebook=NOTEBOOK,
     mistakes=(
         Mistake(
-            "dx has weight transposed, as the forward pass has. On the way back V numbers become C: which sum is that? "
-            "Where V and C are equal NumPy does not complain.",
+            "dx uses weight transposed, as the forward pass does. On the way back V numbers become C: which sum is "
+            "that? Where V and C are equal NumPy does not complain.",
             lambda dlogits, cache: _scores(dlogits, cache, dlogits @ cache["weight"].T),
         ),
         Mistake(
-            "dweight is transposed. A gradient has the shape of what it belongs to, and with V = C only the numbers "
-            "can tell.",
+            "dweight is transposed. A gradient has the shape of its array, and with V = C only the numbers can tell.",
             lambda dlogits, cache: _scores(dlogits, cache, dweight=_rows(cache["x"]).T @ _rows(dlogits)),
         ),
         Mistake(
@@ -288,21 +287,21 @@ UNEMBEDDING_BACKWARD = Task(
             ),
         ),
         Mistake(
-            "dweight still has the axes of the batch. weight scores every token of it, so that its gradient is a sum "
+            "dweight still has the axes of the batch. weight scores every token of the batch, so its gradient is a sum "
             "over all of them.",
             lambda dlogits, cache: _scores(dlogits, cache, dweight=np.swapaxes(dlogits, -1, -2) @ cache["x"]),
         ),
         Mistake(
-            "dweight is that of one sequence alone, the first or the last. Is the sum of the others overwritten?",
+            "dweight is that of only one sequence, the first or the last. Is the sum of the others overwritten?",
             lambda dlogits, cache: _scores(dlogits, cache, dweight=_rows(dlogits[-1]).T @ _rows(cache["x"][-1])),
         ),
         Mistake(
-            "dweight is that of one sequence alone, the first or the last. Is the sum of the others overwritten?",
+            "dweight is that of only one sequence, the first or the last. Is the sum of the others overwritten?",
             lambda dlogits, cache: _scores(dlogits, cache, dweight=_rows(dlogits[0]).T @ _rows(cache["x"][0])),
         ),
         Mistake(
-            "dweight is a mean over the tokens. The loss is made of what each of them adds; if there is a 1/N in it, "
-            "then dlogits has it already.",
+            "dweight is a mean over the tokens. Each of them adds its part to the loss; if there is a 1/N in it, then "
+            "dlogits has it already.",
             lambda dlogits, cache: _scores(
                 dlogits, cache, dweight=unembedding_backward(dlogits, cache)[1] / len(_rows(dlogits))
             ),
@@ -342,13 +341,13 @@ def tied_embedding_forward(ids, weight):
 
 
 def tied_embedding_backward(dlogits, cache):
-    """dW is the sum of what the lookup and the output layer say. dlogits: (B, T, V); returns dweight (V, C)."""
+    """dW is the sum of the shares of lookup and output layer. dlogits: (B, T, V); returns dweight (V, C)."""
     dx, dweight = unembedding_backward(dlogits, cache)
     return dweight + embedding_backward(dx, cache)
 
 
 def _tied_shares(dlogits, cache):
-    """What the lookup and what the output layer say about the table."""
+    """The share of the lookup in the table's gradient, and that of the output layer."""
     dx, output = unembedding_backward(dlogits, cache)
     return embedding_backward(dx, cache), output
 
@@ -378,7 +377,7 @@ TIED_FORWARD = Task(
             lambda ids, weight: weight[ids],
         ),
         Mistake(
-            "The scores are made with the table as it is, and not with its rows.",
+            "The scores are made with the columns of the table, not with its rows.",
             lambda ids, weight: weight[ids] @ weight,
         ),
         Mistake(
@@ -413,7 +412,7 @@ TIED_BACKWARD = Task(
             _overwritten,
         ),
         Mistake(
-            "To the share of the output layer a repeated token adds one occurrence alone. You have met this before.",
+            "A repeated token adds only one occurrence to the share of the output layer. You have met this before.",
             _added_once,
         ),
     ),

@@ -38,13 +38,13 @@ FORWARD = Task(
     notebook=NOTEBOOK,
     mistakes=(
         Mistake(
-            "The rows run along the batch: each sequence gets a row of its own, and all of its tokens the same. Which "
-            "axis of x is time?",
+            "The rows run along the batch: each sequence gets its own row, the same for all of its tokens. Which axis "
+            "of x is time?",
             lambda x, weight, start: x + weight[start : start + len(x), None],
         ),
         Mistake(
-            "The rows got a new axis in the wrong place. Where batch and time have the same length NumPy adds along "
-            "the batch without a word. Write the two shapes below each other, from the right.",
+            "The rows got a new axis in the wrong place. Where batch and time have the same length NumPy silently adds "
+            "along the batch. Write the two shapes below each other, from the right.",
             lambda x, weight, start: x + _rows(x, weight, start)[:, None],
         ),
         Mistake(
@@ -90,7 +90,7 @@ FORWARD = Task(
 
 
 def _forward(x, weight, start):
-    """Our forward pass, with everything in the cache that a backward pass may want."""
+    """Our forward pass, with everything that a backward pass may want in the cache."""
     y, cache = position_forward(x, weight, start)
     return y, cache | {"x": x, "positions": np.arange(start, start + x.shape[1])}
 
@@ -116,8 +116,7 @@ BACKWARD = Task(
     notebook=NOTEBOOK,
     mistakes=(
         Mistake(
-            "There is a table for each sequence. They all use the same one, so that its gradient is a sum over the "
-            "batch.",
+            "There is a table for each sequence. They all use the same one, so its gradient is a sum over the batch.",
             lambda dy, cache: (dy, _for_each_sequence(dy, cache)),
         ),
         Mistake(
@@ -126,8 +125,8 @@ BACKWARD = Task(
             lambda dy, cache: (dy, dy),
         ),
         Mistake(
-            "dweight has only the rows that were used. A gradient has the shape of what it belongs to: what is the "
-            "gradient of a row that was not used?",
+            "dweight has only the rows that were used. A gradient has the shape of its array: what is the gradient of "
+            "a row that was not used?",
             lambda dy, cache: (dy, dy.sum(0)),
         ),
         Mistake(
@@ -136,19 +135,20 @@ BACKWARD = Task(
             lambda dy, cache: _table(dy, cache, dy.mean(0)),
         ),
         Mistake(
-            "dweight is that of the last sequence: each one overwrites what the ones before it have written.",
+            "dweight is that of the last sequence: each one overwrites the ones before it.",
             lambda dy, cache: _table(dy, cache, dy[-1]),
         ),
         Mistake(
-            "dweight is that of the first sequence. What of the others?",
+            "dweight is that of the first sequence. What about the others?",
             lambda dy, cache: _table(dy, cache, dy[0]),
         ),
         Mistake(
-            "start is ignored: the right numbers stand in the first rows, whatever rows the forward pass took.",
+            "start is ignored: the right numbers are in the first rows, whichever rows the forward pass used.",
             lambda dy, cache: _table(dy, cache, dy.sum(0), start=0),
         ),
         Mistake(
-            "The rows that were not used hold the table itself. They did nothing to the loss; what is their gradient?",
+            "The rows that were not used hold the table itself. They had no effect on the loss; what is their "
+            "gradient?",
             lambda dy, cache: _table(dy, cache, dy.sum(0), unused=cache["weight"]),
         ),
         Mistake(
@@ -156,7 +156,7 @@ BACKWARD = Task(
             lambda dy, cache: (dy, position_backward(dy, cache)[1] + cache["weight"]),
         ),
         Mistake(
-            "Every row gets the gradients of all tokens. A row acts on the tokens at its own position alone.",
+            "Every row gets the gradients of all tokens. A row acts only on the tokens at its own position.",
             lambda dy, cache: _table(dy, cache, dy.sum((0, 1)), start=0, unused=dy.sum((0, 1))),
         ),
         Mistake(
@@ -165,7 +165,7 @@ BACKWARD = Task(
             lambda dy, cache: _table(dy, cache, dy.sum(1)),
         ),
         Mistake(
-            "dx is summed over the batch. Every sequence has an x of its own.",
+            "dx is summed over the batch. Every sequence has its own x.",
             lambda dy, cache: (dy.sum(0), position_backward(dy, cache)[1]),
         ),
         Mistake(
@@ -192,7 +192,7 @@ def _clock_cases(_):
 
 
 def _angles(P, C, base=10000.0):
-    """For every channel that of its clock, (P, C)."""
+    """The angle of each channel's clock, (P, C)."""
     return np.arange(P)[:, None] / base ** (np.arange(C) // 2 * 2 / C)
 
 
@@ -226,21 +226,21 @@ SINUSOIDAL = Task(
     notebook=NOTEBOOK,
     mistakes=(
         Mistake(
-            "Sine and cosine are exchanged. What does position 0 look like, whose hands all stand at the angle 0?",
+            "Sine and cosine are exchanged. What does position 0 look like, where all hands are at the angle 0?",
             lambda P, C: _table_of(_angles(P, C), np.cos, np.sin),
         ),
         Mistake(
-            "All sines stand in the first half and all cosines in the second. In the paper a clock's two numbers are "
+            "All sines are in the first half and all cosines in the second. In the paper a clock's two numbers are "
             "neighbours.",
             _halves,
         ),
         Mistake(
-            "With an odd number of channels there is one cosine less than there are sines. How many even and how many "
+            "With an odd number of channels there is one cosine fewer than there are sines. How many even and how many "
             "odd numbers are there below C?",
             _one_cosine_too_many,
         ),
         Mistake(
-            "With an odd number of channels there is one cosine less than there are sines. How many even and how many "
+            "With an odd number of channels there is one cosine fewer than there are sines. How many even and how many "
             "odd numbers are there below C?",
             _one_sine_too_few,
         ),
@@ -249,11 +249,11 @@ SINUSOIDAL = Task(
             lambda P, C: _table_of(np.arange(P)[:, None] / 10000.0 ** (np.arange(C) // 2 / C)),
         ),
         Mistake(
-            "The exponent is twice what it should be: a number that goes in steps of two is doubled once more.",
+            "The exponent is twice what it should be: a number that goes in steps of two is doubled again.",
             lambda P, C: _table_of(np.arange(P)[:, None] / 10000.0 ** (np.arange(C) // 2 * 4 / C)),
         ),
         Mistake(
-            "Every channel has a speed of its own. The sine and the cosine of a pair belong to the same clock.",
+            "Every channel has its own speed. The sine and the cosine of a pair belong to the same clock.",
             lambda P, C: _table_of(np.arange(P)[:, None] / 10000.0 ** (np.arange(C) / C)),
         ),
         Mistake(
@@ -265,7 +265,7 @@ SINUSOIDAL = Task(
             lambda P, C: _table_of(_angles(P, C, 1000.0)),
         ),
         Mistake(
-            "The angles are taken for degrees. The formula is in radians, and so are NumPy's sine and cosine.",
+            "The angles are treated as degrees. The formula is in radians, and so are NumPy's sine and cosine.",
             lambda P, C: _table_of(np.radians(_angles(P, C))),
         ),
         Mistake(
@@ -273,7 +273,7 @@ SINUSOIDAL = Task(
             lambda P, C: _sinusoidal(P + 1, C)[1:],
         ),
         Mistake(
-            "There are only sines. One number cannot tell where a hand stands: it comes by each height twice.",
+            "There are only sines. One number cannot tell where a hand points: it passes each height twice.",
             lambda P, C: _table_of(_angles(P, C), np.sin, np.sin),
         ),
         Mistake(
@@ -311,12 +311,12 @@ def _turned(angles):
 
 def _shift_cases(_):
     return [
-        Case("three positions on, four channels", {"k": 3, "C": 4}),
+        Case("three positions ahead, four channels", {"k": 3, "C": 4}),
         Case("one clock", {"k": 2, "C": 2}),
-        Case("one position on", {"k": 1, "C": 6}),
+        Case("one position ahead", {"k": 1, "C": 6}),
         Case("two positions back", {"k": -2, "C": 4}),
-        Case("no positions on", {"k": 0, "C": 8}),
-        Case("a thousand positions on", {"k": 1000, "C": 8}),
+        Case("no positions ahead", {"k": 0, "C": 8}),
+        Case("a thousand positions ahead", {"k": 1000, "C": 8}),
     ]
 
 
@@ -333,13 +333,13 @@ SHIFT = Task(
     notebook=NOTEBOOK,
     mistakes=(
         Mistake(
-            "It turns the clocks back: rows times this matrix come k positions too early. Rows stand to the left of "
-            "the matrix here, not columns to its right.",
+            "It turns the clocks back: rows times this matrix come k positions too early. Here rows are to the left of "
+            "the matrix, not columns to its right.",
             lambda k, C: shift_matrix(k, C).T,
         ),
         Mistake(
-            "It fits a table with all sines first. Here the two numbers of a clock are neighbours, so that the matrix "
-            "has blocks of 2 x 2 along its diagonal.",
+            "It fits a table with all sines first. Here the two numbers of a clock are neighbours, so the matrix has "
+            "blocks of 2 x 2 along its diagonal.",
             _shift_of_halves,
         ),
         Mistake(

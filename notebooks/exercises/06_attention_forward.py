@@ -4,15 +4,16 @@
 # *Notebook 2.5.3, 注意力机制. About 60 minutes, 10 points.*
 #
 # Everything else in GPT-2 treats each token alone. Attention is the one place where tokens exchange what they know. You
-# build it in five small steps, each with a check of its own, and at the end you watch it at work in a trained model.
+# will build it in five small steps, each with its own check, and at the end you will watch it at work in a trained
+# model.
 #
 # The idea is that of a meeting. Every token writes three vectors. Its **query** is a question to the others, its
-# **key** says what it can be asked about, and its **value** is what it says if asked. A query meets all keys, their
-# dot products are **scores**, and a softmax makes shares of them that sum to 1. What the token takes home is the mean
-# of all values, weighted with these shares. Several such meetings are held side by side, about different questions;
-# each is called a **head**. And nobody may listen to the future: GPT-2 is to predict the next token, not to look at it.
+# **key** says what it can be asked about, and its **value** is the answer if asked. A query meets all keys, their dot
+# products are **scores**, and a softmax turns them into shares that sum to 1. The token takes home the mean of all
+# values, weighted with these shares. Several such meetings are held side by side, about different questions; each is
+# called a **head**. And nobody may listen to the future: GPT-2 should predict the next token, not look at it.
 #
-# Why it is so is in the notebook [2.5.3](../../en/2_5_3_attention.ipynb); you need nothing but NumPy here.
+# The notebook [2.5.3](../../en/2_5_3_attention.ipynb) gives the reasons; you need nothing but NumPy here.
 #
 # Shapes: `B` batch (texts), `T` time (tokens of a text), `C` channels (numbers of a token), `H` heads, `D` $= C/H$
 # channels of a head, `S` scores of a row (in part 6, `S` keys). In code, $H$ is called `n_head`.
@@ -30,8 +31,8 @@ from minigpt2.exercises import check
 #
 # $$p_j = \frac{e^{s_j}}{\sum_i e^{s_i}}$$
 #
-# By hand: the scores $(0,\ \ln 2,\ 0)$ have the exponentials $(1, 2, 1)$, and so the shares $(\frac14, \frac12,
-# \frac14)$. A score of $-\infty$ gets the share 0, for $e^{-\infty} = 0$.
+# By hand: the scores $(0,\ \ln 2,\ 0)$ have the exponentials $(1, 2, 1)$, and so the shares
+# $(\frac14, \frac12, \frac14)$. A score of $-\infty$ gets the share 0, since $e^{-\infty} = 0$.
 #
 # Now try the scores $(1000,\ 1000)$. The shares are a half each, but `np.exp(1000.0)` is `inf`, and `inf / inf` is
 # `nan`. So one step is missing in the formula. What happens to $p$ when the same number is added to all scores of a
@@ -39,8 +40,8 @@ from minigpt2.exercises import check
 #
 # <details><summary>A hint</summary>
 #
-# $e^{s-m} = e^s\,e^{-m}$, and the factor $e^{-m}$ cancels, whichever $m$ you choose. Choose the $m$ with which the
-# largest exponent is 0: a number for each row. `keepdims=True` keeps its axis, so that it fits the row again.
+# $e^{s-m} = e^s\,e^{-m}$, and the factor $e^{-m}$ cancels, whichever $m$ you choose. Choose the $m$ that makes the
+# largest exponent 0: one number for each row. `keepdims=True` keeps its axis, so that it fits the row again.
 #
 # </details>
 
@@ -76,18 +77,18 @@ round(1 * report.score, 2)
 #     token 1:  [ 6  7  8 |  9 10 11 ]
 #                 head 0     head 1
 #
-# Head 0 of the two tokens is `[[0, 1, 2], [6, 7, 8]]`, an array of $T$ rows and $D$ columns. What the heads do to such
-# arrays they do independently of each other, and so it is handy to have the axis of the heads next to that of the
-# batch: matrix products then act on the last two axes, $T$ and $D$.
+# Head 0 of the two tokens is `[[0, 1, 2], [6, 7, 8]]`, an array of $T$ rows and $D$ columns. The heads work on such
+# arrays independently of each other, and so it is handy to have the axis of the heads next to that of the batch: matrix
+# products then act on the last two axes, $T$ and $D$.
 #
-# `split_heads` makes `(B, H, T, D)` of `(B, T, C)`, and `merge_heads` goes back. No number is changed: both only put
-# numbers elsewhere. Be careful: several wrong ways give the right shape.
+# `split_heads` turns `(B, T, C)` into `(B, H, T, D)`, and `merge_heads` goes back. No number is changed: both only move
+# numbers. Be careful: several wrong ways give the right shape.
 #
 # <details><summary>A hint</summary>
 #
 # A reshape never changes the order in which the numbers lie in memory; it only cuts the line of numbers in other
-# places. So it can make two neighbouring axes of one and back. To bring axes into another order you need `transpose` or
-# `swapaxes`. Each of the two functions takes one of either kind: in which order?
+# places. So it can turn one axis into two neighbouring ones and back. To bring axes into another order you need
+# `transpose` or `swapaxes`. Each of the two functions needs one step of each kind: in which order?
 #
 # </details>
 
@@ -137,7 +138,7 @@ round(1 * report.score, 2)
 # $$\mathrm{scores}_{ij} = \frac{1}{\sqrt D}\sum_d q_{id}\,k_{jd} \qquad\text{that is}\qquad \frac{q\,k^\top}{\sqrt D}$$
 #
 # Why the root: if the channels of $q$ and $k$ are random with variance 1, the sum of $D$ products has the variance $D$.
-# In GPT-2 a head has 64 channels, so that scores of $\pm 8$ would be ordinary, and $e^8 \approx 3000$ gives nearly
+# In GPT-2 a head has 64 channels, so scores of $\pm 8$ would be ordinary, and $e^8 \approx 3000$ gives nearly
 # everything to a single key. The root brings the variance back to 1.
 #
 # Then comes the **mask**: where the key comes after the query, the score is $-\infty$. With four tokens:
@@ -153,7 +154,7 @@ round(1 * report.score, 2)
 # <details><summary>A hint: the product</summary>
 #
 # `@` multiplies the last two axes and runs over all others. Which two axes of `k` must change places, so that
-# `(T, D) @ (D, T)` becomes `(T, T)`? `k.T` would turn round all four.
+# `(T, D) @ (D, T)` becomes `(T, T)`? `k.T` would reverse all four.
 #
 # </details>
 # <details><summary>A hint: the mask</summary>
@@ -185,7 +186,7 @@ round(1 * report.score, 2)
 # %% [markdown]
 # ## 4. Attention
 #
-# Now all of it:
+# Now everything together:
 #
 # $$[\,q\;\;k\;\;v\,] = x\,W_\mathrm{attn} + b_\mathrm{attn} \qquad\text{all queries, then all keys, then all values:
 #   three times } C \text{ columns}$$
@@ -207,14 +208,14 @@ round(1 * report.score, 2)
 # By hand: three tokens of one channel, $x = (0, 1, 0)$, and one head. Let everybody ask $q = 1$ (by a bias, all others
 # are 0), let $k = x\ln 2$ and $v = x$, and let $W_\mathrm{proj} = 1$. The first token sees only itself: $y_0 = 0$. The
 # second has the scores $(0, \ln 2)$, hence the shares $(\frac13, \frac23)$ and $y_1 = \frac23$. And the third has our
-# old friends $(0, \ln 2, 0)$, so that $y_2 = \frac12$. Without the mask the first one would be $\frac12$ as well.
+# old friends $(0, \ln 2, 0)$, so $y_2 = \frac12$. Without the mask the first one would be $\frac12$ as well.
 #
-# Return `y` and a dict. Into the dict you may put whatever a backward pass would need; in exercise 7 you get ours, so
-# that an empty one will do.
+# Return `y` and a dict. You may put into the dict whatever a backward pass would need; in exercise 7 you get ours, so
+# an empty one will do.
 #
 # <details><summary>A hint</summary>
 #
-# All of it is in the four functions above, apart from two maps of the form $x\,W + b$ and the cut in three.
+# It is all in the four functions above, apart from two maps of the form $x\,W + b$ and the cut into three.
 # `np.split(qkv, 3, axis=-1)` cuts. Write the shape beside every line.
 #
 # </details>
@@ -252,7 +253,7 @@ round(3 * report.score, 2)
 # ### Your attention in a trained model
 #
 # This package contains a small GPT-2 that has read Shakespeare. The cell takes the input of attention in its last
-# block, runs *your* functions on it, and prints to whom the last token, here ` king`, listens in each of the four
+# block, runs *your* functions on it, and prints which tokens the last one, here ` king`, listens to in each of the four
 # heads; each column sums to 1. You need not understand the cell. Change the sentence, and run it again.
 
 # %%
@@ -338,35 +339,35 @@ assert np.allclose(attend(x, params, 4), y, atol=1e-9)
 # %% [markdown]
 # ## 6. Harder, if you like: without the large array
 #
-# `scores` and `probs` have $T$ times $T$ numbers for every head, and that is what makes long texts expensive: with 1024
-# tokens and 12 heads, as in the smallest GPT-2, 12 million numbers in each layer for each text. *FlashAttention* (Dao
-# et al. 2022, algorithm 1) computes the same result and never has more of them than a block. Programs that run large
-# models do it in this way.
+# `scores` and `probs` have $T$ times $T$ numbers for every head, and that makes long texts expensive: with 1024 tokens
+# and 12 heads, as in the smallest GPT-2, there are 12 million numbers in each layer for each text. *FlashAttention*
+# (Dao et al. 2022, algorithm 1) computes the same result and never has more than a block of them. Programs that run
+# large models work in this way.
 #
 # Take one head of one text, without a mask: `q` `(T, D)`, and `k`, `v` `(S, D)`. Go through the keys in blocks of
-# `size`; the last one may be shorter. For each query keep three things of what has been seen so far:
+# `size`; the last one may be shorter. For each query keep three things about the keys seen so far:
 #
 # - $m$, the largest score
 # - $\ell = \sum_j e^{s_j - m}$, the sum of the exponentials
 # - $o = \sum_j e^{s_j - m}\,v_j$, the values weighted with them.
 #
 # At the end $\mathrm{head} = o / \ell$. The trap: a new block may have a larger maximum $m'$, and then $\ell$ and $o$
-# have been made with the wrong one. By which factor can they be repaired?
+# have been made with the wrong one. What factor repairs them?
 #
 # Return also `log_sums`, $\ln\sum_j e^{s_j}$ for each query. With this one number for each row, exercise 7 goes
-# backward. No points, but a check. (It cannot see whether you have made the large array; you can.)
+# backward. There are no points for this, but a check. (It cannot see whether you have made the large array; you can.)
 #
 # <details><summary>A hint</summary>
 #
 # $e^{s-m'} = e^{s-m}\,e^{m-m'}$, and the last factor is the same for all keys of a row. Begin with $m = -\infty$: then
-# the factor is $e^{-\infty} = 0$, and there is nothing yet to be repaired. For the last: $\sum_j e^{s_j} = e^m\,\ell$.
+# the factor is $e^{-\infty} = 0$, and there is nothing to repair yet. For the last: $\sum_j e^{s_j} = e^m\,\ell$.
 #
 # </details>
 
 
 # %% tags=["answer", "id:attention_by_blocks"]
 def attention_by_blocks(q, k, v, size):
-    """softmax(q k^T / sqrt(D)) v, from one block of keys after the other.
+    """softmax(q k^T / sqrt(D)) v, one block of keys after the other.
 
     q: (T, D); k, v: (S, D); size: keys in a block
     returns head (T, D), log_sums (T,).

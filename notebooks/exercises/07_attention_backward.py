@@ -3,10 +3,10 @@
 #
 # *Notebook 2.5.3, 注意力机制. About 75 minutes, 10 points.*
 #
-# The forward pass lets tokens speak to each other; the backward pass tells each of them how it should have spoken.
-# This is the longest gradient in GPT-2, and people are proud when they have written it once. You take it in three
-# steps: through the softmax, through one set of heads, through all of it. Each step is tried against finite
-# differences of the forward pass, so that you always know where you stand.
+# The forward pass lets tokens speak to each other; the backward pass tells each of them how it should have spoken. This
+# is the longest gradient in GPT-2, and people are proud when they have written it once. You will take it in three
+# steps: through the softmax, through one set of heads, through all of it. Each step is checked against finite
+# differences of the forward pass, so you always know where you stand.
 #
 # All of it is derived in section 3 of the notebook [2.5.3](../../en/2_5_3_attention.ipynb). Try paper first. The
 # forward pass is [exercise 6](06_attention_forward.ipynb), but nothing of your code from there is needed here.
@@ -18,16 +18,14 @@
 #
 # $$da = dz\;b^\top \qquad\qquad db = a^\top\,dz$$
 #
-# You need not remember which comes where and what is transposed: unless the matrices are square, there is only one way
-# in which the shapes fit.
+# You need not remember the order and the transposes: unless the matrices are square, there is only one way in which the
+# shapes fit.
 
 # %%
 import numpy as np
 
 from minigpt2.exercises import check
-from minigpt2.exercises.ex07_attention_backward import (
-    full_forward,
-)  # our attention_forward, with everything in its cache
+from minigpt2.exercises.ex07_attention_backward import full_forward  # our attention_forward, with a full cache
 
 # %% [markdown]
 # ## 1. The softmax
@@ -50,9 +48,9 @@ from minigpt2.exercises.ex07_attention_backward import (
 #
 # <details><summary>A hint</summary>
 #
-# The term with $\delta_{sj}$ leaves of the sum only the place $s = j$. In the other one $p_j$ does not depend on $s$
-# and can be taken out of the sum. What is left in the sum is a single number for the row: the mean of $dp$, weighted
-# with the shares.
+# The term with $\delta_{sj}$ leaves only the place $s = j$ of the sum. In the other one $p_j$ does not depend on $s$
+# and can be taken out of the sum. The rest of the sum is a single number for the row: the mean of $dp$, weighted with
+# the shares.
 #
 # </details>
 
@@ -81,14 +79,14 @@ round(2 * report.score, 2)
 # %% [markdown]
 # ## 2. The heads
 #
-# The middle of attention, where the heads are already apart and all arrays have four axes (*scaled dot-product
+# This is the middle of attention, where the heads are already apart and all arrays have four axes (*scaled dot-product
 # attention*, Vaswani et al. 2017, section 3.2.1):
 #
 # $$\mathrm{scores} = \frac{q\,k^\top}{\sqrt D}\text{, and } -\infty \text{ in the future} \qquad
 #   \mathrm{probs} = \operatorname{softmax}(\mathrm{scores}) \qquad \mathrm{heads} = \mathrm{probs}\;v$$
 #
-# You are given the gradient of `heads`. Go from the last step to the first: two products, a softmax between them.
-# Each step has the gradient of its output, and finds those of its inputs.
+# You are given the gradient of `heads`. Go from the last step to the first: two products, with a softmax between them.
+# Each step gets the gradient of its output, and finds those of its inputs.
 #
 # The `cache` has `q`, `k`, `v` and `heads` `(B, H, T, D)`, `scores` and `probs` `(B, H, T, T)`. You will not need all
 # of them.
@@ -98,14 +96,14 @@ round(2 * report.score, 2)
 # <details><summary>A hint</summary>
 #
 # The product at the end gives two gradients, `dv` and `dprobs`. From `dprobs` and `probs` comes `dscores`. The product
-# at the beginning gives two again, `dq` and `dk`. In which of them does $1/\sqrt D$ occur? Write the shapes of every
+# at the beginning again gives two, `dq` and `dk`. In which of them does $1/\sqrt D$ occur? Write the shapes of every
 # product beside it, and transpose with `swapaxes(-1, -2)`.
 #
 # </details>
 # <details><summary>A hint: T and T</summary>
 #
-# The shapes do not tell `probs` from its transpose, both are `(T, T)`. But you know what it means. The row $i$ of
-# `probs` belongs to query $i$. The value $j$ is used by all queries $i \geq j$, with the shares in *column* $j$.
+# The shapes do not tell `probs` from its transpose, as both are `(T, T)`. But you know what it means. Row $i$ of
+# `probs` belongs to query $i$. Value $j$ is used by all queries $i \geq j$, with the shares in *column* $j$.
 #
 # </details>
 
@@ -138,7 +136,7 @@ round(2 * report.score, 2)
 # %% [markdown]
 # ## 3. Attention
 #
-# What is left are the two ends, linear layers $y = x\,W + b$, and the cutting and merging of heads:
+# The two ends remain, linear layers $y = x\,W + b$, and the cutting and merging of heads:
 #
 # $$\underbrace{x\,W_\mathrm{attn} + b_\mathrm{attn}}_{\text{qkv}} \;\to\;
 #   \text{cut in three, cut into heads} \;\to\; \text{step 2} \;\to\; \text{merge the heads} \;\to\;
@@ -146,12 +144,12 @@ round(2 * report.score, 2)
 #
 # Two things to think about:
 #
-# - What the forward pass only moves, the backward pass only moves back. Cut where it merged, and merge where it cut, in
-#   the same places and in the same order.
+# - Where the forward pass only moves numbers, the backward pass only moves them back. Cut where it merged, and merge
+#   where it cut, in the same places and in the same order.
 # - `weight` and `bias` act on every token of every text. The rule for $db$ of a product therefore wants all tokens of
 #   the batch as the rows of *one* matrix.
 #
-# The gradients of the parameters come in dicts as the parameters do: `grads["c_attn"]["weight"]` and so on.
+# The gradients of the parameters come in dicts, like the parameters: `grads["c_attn"]["weight"]` and so on.
 #
 # The `cache` is filled by *our* forward pass. Its arrays are printed below; `params` and `n_head` are in it as well.
 # (So are `c_attn` and `c_proj`, which are for the library's own functions.) If you prefer your own forward pass from
@@ -171,9 +169,9 @@ for name in ("x", "qkv", "q", "k", "v", "scores", "probs", "heads"):
     print(f'cache["{name}"]'.ljust(16), cache[name].shape)
 
 # %% [markdown]
-# Note that `heads` are merged here, as they are when they meet $W_\mathrm{proj}$.
+# Note that `heads` are already merged here, in the form that meets $W_\mathrm{proj}$.
 #
-# <details><summary>A hint: the way</summary>
+# <details><summary>A hint: the route</summary>
 #
 # Five lines: `dmerged` from `dy`; its heads; `dq, dk, dv`; `dqkv` `(B, T, 3C)`; `dx`. And four gradients of parameters
 # on the way, two at each end.
@@ -181,8 +179,8 @@ for name in ("x", "qkv", "q", "k", "v", "scores", "probs", "heads"):
 # </details>
 # <details><summary>A hint: the parameters</summary>
 #
-# `array.reshape(-1, array.shape[-1])` makes rows of all tokens. A weight's gradient is made of the layer's *input* and
-# the gradient of its *output*. Which array went into `c_proj`?
+# `array.reshape(-1, array.shape[-1])` turns all tokens into rows. A weight's gradient is made from the layer's *input*
+# and the gradient of its *output*. Which array went into `c_proj`?
 #
 # </details>
 
@@ -220,11 +218,11 @@ print(report)
 round(3 * report.score, 2)
 
 # %% [markdown]
-# ### What your gradient knows
+# ### What does your gradient know?
 #
-# Two things that follow from the formulas, and that you can see in the numbers. The loss in this cell looks at the
-# *third* token's output only. Whom does its gradient reach? And one third of `c_attn`'s bias never learns anything:
-# which, and why? (The answer is at the end of section 3 in the chapter.)
+# Two things follow from the formulas, and you can see them in the numbers. The loss in this cell looks only at the
+# *third* token's output. Which tokens does its gradient reach? And one third of `c_attn`'s bias never learns anything:
+# which, and why? (The answer is at the end of section 3 of notebook 2.5.3.)
 
 # %%
 if report:
@@ -296,27 +294,28 @@ assert np.isclose(rise, (early * step).sum(), rtol=1e-4)
 # ## 5. Harder, if you like: without the probabilities
 #
 # The forward pass by blocks, at the end of exercise 6, never had all the probabilities, and so it could not put them
-# into its cache. All that it kept is `head` $(T, D)$ and one number for each query,
+# into its cache. It kept only `head` $(T, D)$ and one number for each query,
 #
 # $$\mathrm{log\_sums}_i = \ln\sum_j e^{\mathrm{scores}_{ij}} \qquad\text{so that}\qquad
 #   \mathrm{probs}_{ij} = e^{\mathrm{scores}_{ij} - \mathrm{log\_sums}_i}.$$
 #
-# From this the probabilities of any block can be made again, whenever they are needed. To compute once more is cheaper
+# From this the probabilities of any block can be computed again, whenever they are needed. To compute again is cheaper
 # than to fetch a large array from memory: that is the surprise of *FlashAttention* (Dao et al. 2022, algorithm 4).
 #
 # One thing is still in the way. The softmax's gradient has a sum over the whole row, $\sum_j dp_j\,p_j$, and you see
-# only a block of the row at a time. But it can be had beforehand, from $d\mathrm{head}$ and $\mathrm{head}$ alone.
-# Insert what $dp_j$ is, and exchange the two sums:
+# only a block of the row at a time. But it can be computed beforehand, from $d\mathrm{head}$ and $\mathrm{head}$ alone.
+# Insert the formula for $dp_j$, and exchange the two sums:
 #
 # $$\sum_j dp_j\,p_j = \sum_j \Bigl(\sum_d d\mathrm{head}_d\,v_{jd}\Bigr)\,p_j = \;?$$
 #
-# Then go through the keys in blocks of `size`, the last of which may be shorter. One head of one text, no mask. The
-# `cache` has `q` `(T, D)`, `k` and `v` `(S, D)`, `head`, `log_sums` `(T,)` and `size`. No points, but a check.
+# Then go through the keys in blocks of `size`, the last of which may be shorter. There is one head of one text, and no
+# mask. The `cache` has `q` `(T, D)`, `k` and `v` `(S, D)`, `head`, `log_sums` `(T,)` and `size`. There are no points
+# for this, but a check.
 #
 # <details><summary>A hint</summary>
 #
 # $\sum_j p_j\,v_{jd}$ is something that you have in the cache. Of the three gradients, those of the keys and values of
-# a block are finished with the block. Which one collects something from every block?
+# a block are finished when the block is. Which one collects something from every block?
 #
 # </details>
 
@@ -351,7 +350,7 @@ print(check("attention_by_blocks_backward", attention_by_blocks_backward))
 # ## 6. What do you have now?
 #
 # The hardest gradient of GPT-2. Everything that follows is shorter. Compare with the library's own: `dq`, `dk` and `dv`
-# are written directly into `dqkv`, block by block, so that nothing has to be merged at the end.
+# are written directly into `dqkv`, block by block, so nothing has to be merged at the end.
 #
 #     import inspect
 #     from minigpt2.components import attention

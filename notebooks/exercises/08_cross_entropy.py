@@ -1,17 +1,17 @@
 # %% [markdown]
 # # Exercise 8: the loss
 #
-# *Sections 2.5.7 and 2.5.8, 标签平滑 and 损失函数. About 60 minutes, 10 points.*
+# *Notebooks 2.5.7 and 2.5.8, 标签平滑 and 损失函数. About 60 minutes, 10 points.*
 #
 # A model learns by being told how wrong it was, in one number, the *loss*. GPT-2's number is the **surprise**. At every
-# place the model gives each token of the vocabulary a probability to come next. Then the text shows which one did. If
-# the model gave it $p = 1$, it is not surprised at all; if it gave it nearly nothing, very much so. The measure of this
-# is $-\ln p$. Training does nothing but make the mean surprise small.
+# place the model gives each token of the vocabulary a probability of coming next. Then the text shows which one came.
+# If the model gave it $p = 1$, it is not surprised at all; if it gave it nearly nothing, it is very surprised. The
+# measure of this is $-\ln p$. Training does nothing but make the mean surprise small.
 #
-# You write the loss, so that no logit, however large, can break it, and then its gradient. With that gradient every
-# backward pass begins. It is of rare beauty: what was predicted minus what should have been.
+# You will write the loss, so that no logit, however large, can break it, and then its gradient. Every backward pass
+# begins with that gradient. It is of rare beauty: predicted minus wanted.
 #
-# How the formulas come about is in the notebooks [2.5.8](../../en/2_5_8_loss_function.ipynb) and
+# The formulas are derived in the notebooks [2.5.8](../../en/2_5_8_loss_function.ipynb) and
 # [2.5.7](../../en/2_5_7_label_smoothing.ipynb); you need nothing but NumPy here.
 #
 # Shapes: `B` batch (texts), `T` time (tokens of a text), `V` vocabulary (how many different tokens there are), `...`
@@ -27,50 +27,50 @@ from minigpt2.exercises import check
 # ## 1. Forward
 #
 # At each position there are $V$ *logits* $z_v$, scores of any size and sign, and a *target*, the id of the token that
-# came. `targets[b, t]` already is the token that follows position
-# `t`: do not shift it. The softmax makes probabilities of the logits, and the
-# loss of the position compares their logarithms with what should have been said, a distribution $q$:
+# came. `targets[b, t]` already is the token that follows position `t`: do not shift it. The softmax turns the logits
+# into probabilities, and the loss of the position compares their logarithms with the wanted distribution $q$:
 #
 # $$p_v = \frac{e^{z_v}}{\sum_u e^{z_u}} \qquad
 #   \mathrm{loss} = -\sum_v q_v \ln p_v \qquad
 #   q_v = (1-\varepsilon)\,[v = \mathrm{target}] + \frac \varepsilon V$$
 #
-# ($[\ldots]$ is 1 if that is true, and 0 if not.) The $\varepsilon$ is `label_smoothing`. With $\varepsilon=0$, as in
-# GPT-2, $q$ is 1 at the target and 0 elsewhere (it is *one-hot*), and the loss of the position is just $-\ln
-# p_{\mathrm{target}}$. With $\varepsilon=0.1$ the model is told to be a little less sure: a tenth of the distribution
-# is shared among *all* $V$ tokens, the target included.
+# ($[\ldots]$ is 1 if the statement in it is true, and 0 if not.) The $\varepsilon$ is `label_smoothing`. With
+# $\varepsilon=0$, as in GPT-2, $q$ is 1 at the target and 0 elsewhere (it is *one-hot*), and the loss of the position
+# is just $-\ln p_{\mathrm{target}}$. With $\varepsilon=0.1$ the model is told to be a little less sure: a tenth of the
+# distribution is shared among *all* $V$ tokens, the target included.
 #
-# By hand: with the logits $(0, 0, \ln 2, 0)$ the exponentials are $(1, 1, 2, 1)$, and so $p = (\frac15, \frac15,
-# \frac25, \frac15)$. If the target is token 2, the loss is $-\ln\frac25 = 0.916$. With $\varepsilon=0.2$ it is
-# $q = (0.05, 0.05, 0.85, 0.05)$, and the loss $-0.85\ln\frac25 - 3\cdot0.05\ln\frac15 = 1.020$.
+# By hand: with the logits $(0, 0, \ln 2, 0)$ the exponentials are $(1, 1, 2, 1)$, and so
+# $p = (\frac15, \frac15, \frac25, \frac15)$. If the target is token 2, the loss is $-\ln\frac25 = 0.916$. With
+# $\varepsilon=0.2$ we have $q = (0.05, 0.05, 0.85, 0.05)$, and the loss is
+# $-0.85\ln\frac25 - 3\cdot0.05\ln\frac15 = 1.020$.
 #
-# Two things more:
+# Two more things:
 #
 # - **Some targets do not count.** Where there is nothing to predict, as in the padding after a short text, the target
-#   is `ignore_index`; at least one counts. The loss of the batch is the mean over those positions that do count, $N_c$
-#   of them: $\frac1{N_c}\sum_n \mathrm{loss}_n$.
+#   is `ignore_index`; at least one counts. The loss of the batch is the mean over the positions that do count, $N_c$ of
+#   them: $\frac1{N_c}\sum_n \mathrm{loss}_n$.
 # - **No overflow, and no $\ln 0$.** `np.exp(1000.0)` is `inf`, and `np.exp(-1000.0)` is 0. Both occur if you follow the
-#   formula to the letter. There is an exact way round them. First: what happens to $p$ if the same number is added to
-#   all logits of a position? And second, multiply out $\ln p_v = \ln\frac{e^{z_v}}{\sum_u e^{z_u}}$, and nothing needs
-#   a logarithm any more but the sum.
+#   formula to the letter. There is an exact way around them. First: what happens to $p$ if the same number is added to
+#   all logits of a position? And second: multiply out $\ln p_v = \ln\frac{e^{z_v}}{\sum_u e^{z_u}}$, and only the sum
+#   still needs a logarithm.
 #
 # Begin with $\varepsilon=0$ and without ignored targets, run the check (about half of it passes then), and add the
 # rest.
 #
-# Return the loss and a dict with what your backward pass will need. Do not change `logits`: the caller still needs
-# them.
+# Return the loss and a dict with everything that your backward pass will need. Do not change `logits`: the caller still
+# needs them.
 #
 # <details><summary>A hint for the logarithm</summary>
 #
-# $\ln p_v = z_v - \ln\sum_u e^{z_u}$. Take the largest $z$ of each position off all its logits first: then no exponent
-# is above 0, one of them is 0, and the sum lies between 1 and $V$.
+# $\ln p_v = z_v - \ln\sum_u e^{z_u}$. Subtract the largest $z$ of each position from all its logits first: then no
+# exponent is above 0, one of them is 0, and the sum lies between 1 and $V$.
 #
 # </details>
 #
 # <details><summary>A hint for the indices</summary>
 #
 # Make one long list of positions: `logits.reshape(-1, V)` and `targets.reshape(-1)`. Then `rows[np.arange(N), targets]`
-# picks one number from each row. Before that, keep only the rows that count; -100 is no index.
+# picks one number from each row. Before that, keep only the rows that count; -100 is not an index.
 #
 # </details>
 
@@ -109,9 +109,9 @@ round(3 * report.score, 2)
 # ### The surprise of a trained model
 #
 # This package contains a small GPT-2 that has read Shakespeare. When your loss is right, this cell shows it a line, and
-# prints how surprised it was by each token but the first. The *perplexity*, $e^{\mathrm{loss}}$, says it in another
-# way: as surprised as someone who must guess among so many equally likely tokens. (A word may be several tokens.) Try a
-# line from the newspaper.
+# prints how surprised it was by each token except the first. The *perplexity*, $e^{\mathrm{loss}}$, says it in another
+# way: the model is as surprised as someone who must guess among that many equally likely tokens. (A word may be several
+# tokens.) Try a line from the newspaper.
 
 # %%
 line = "Good night, good night! Parting is such sweet sorrow"
@@ -138,20 +138,20 @@ else:
 # %% [markdown]
 # ## 2. Backward
 #
-# Given `dloss`, the gradient of whatever is minimised with respect to this loss (a single number, often just 1), find
-# that of the logits. Start from $\ln p_u = z_u - \ln\sum_w e^{z_w}$: how much does it change when $z_v$ grows by a
-# little? (Two cases, $u=v$ and $u\ne v$.) Then sum over $u$ with the weights $-q_u$, and remember that the $q_u$ sum to
-# 1. What is left is
+# Given `dloss`, the gradient of the minimised quantity with respect to this loss (a single number, often just 1), find
+# the gradient of the logits. Start from $\ln p_u = z_u - \ln\sum_w e^{z_w}$: how much does it change when $z_v$ grows
+# by a little? (Two cases, $u=v$ and $u\ne v$.) Then sum over $u$ with the weights $-q_u$, and remember that the $q_u$
+# sum to 1. The result is
 #
 # $$dz_{nv} = d\mathrm{loss}\cdot\frac{p_{nv}-q_{nv}}{N_c} \quad\text{where the target counts, and } 0
 #   \text{ where it does not.}$$
 #
 # In the example above with $\varepsilon=0$: $p - q = (0.2,\ 0.2,\ -0.6,\ 0.2)$. A step against the gradient raises the
-# target's logit and lowers the others, each as much as it was believed, and the pushes sum to 0.
+# target's logit and lowers the others, each by as much as it was believed, and the pushes sum to 0.
 #
 # The check hands your function a `cache` that was filled by *our* forward pass. It has the positions in one long list:
 # `probs` (N, V), `log_sum_exp` (N,), `targets` (N,), with `ignore_index` where nothing counts, `counted` (N,), which is
-# False there; and `logits` (..., V), `label_smoothing` and `ignore_index`. If you prefer your own, add
+# False there; and `logits` (..., V), `label_smoothing` and `ignore_index`. If you prefer to use your own, add
 # `forward=cross_entropy_forward` to the call of `check`.
 #
 # <details><summary>A hint</summary>
@@ -231,16 +231,16 @@ assert np.allclose(cross_entropy_backward(1.0, cache), 0, atol=1e-12)
 # ## 4. Harder, if you like: the z-loss
 #
 # Add 1000 to all logits of a position, and the loss does not change. So nothing in the loss keeps them near 0. In a
-# long training they may drift, and the larger numbers are, the more coarsely a computer rounds them, above all in the
-# 16-bit formats in which large models are trained. Google's PaLM therefore had a second, small loss, which pulls the
-# sum of the softmax towards 1 (Chowdhery et al. 2022, "PaLM: Scaling Language Modeling with Pathways", section 5, with
-# the weight $10^{-4}$):
+# long training run they may drift, and the larger numbers are, the more coarsely a computer rounds them, above all in
+# the 16-bit formats in which large models are trained. Google's PaLM therefore had a second, small loss, which pulls
+# the sum of the softmax towards 1 (Chowdhery et al. 2022, "PaLM: Scaling Language Modeling with Pathways", section 5,
+# with the weight $10^{-4}$):
 #
 # $$Z_n = \sum_v e^{z_{nv}} \qquad \mathrm{loss} = \mathrm{weight}\cdot\frac1N\sum_n (\ln Z_n)^2$$
 #
-# Write it, and derive its gradient. Into which direction does it pull the logits of a position whose $Z$ is above 1,
-# and which of them most? The `cache` has `logits`, `weight`, `log_z` (...) and `probs` (..., V). No points, but a
-# check.
+# Write it, and derive its gradient. In which direction does it pull the logits of a position whose $Z$ is above 1, and
+# which of them most? The `cache` has `logits`, `weight`, `log_z` (...) and `probs` (..., V). There are no points for
+# this, but a check.
 
 
 # %% tags=["answer", "id:z_loss"]
@@ -271,8 +271,8 @@ print(check("z_loss_backward", z_loss_backward))
 # ## 5. What do you have now?
 #
 # The number that training makes small, and the gradient with which everything else begins. Compare with the library's
-# own: it never keeps the probabilities, which for GPT-2's 50,257 tokens are the largest array of all, but makes them
-# anew from the logits, a few rows at a time:
+# own: it never keeps the probabilities, which for GPT-2's 50,257 tokens are the largest array of all, but computes them
+# again from the logits, a few rows at a time:
 #
 #     import inspect
 #     from minigpt2.components import loss

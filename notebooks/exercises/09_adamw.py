@@ -4,19 +4,19 @@
 # *Notebook 2.5.9, 优化器. About 45 minutes, 10 points.*
 #
 # The backward pass says of each parameter whether the loss grows or shrinks with it. The optimizer decides what to do
-# about it. The plainest one goes a step against the gradient, the longer the steeper it is. But one parameter may have
-# a gradient of 100 and another one of 0.01, and no single step size suits both: too long for the first is still too
-# short for the second.
+# about it. The plainest one takes a step against the gradient, longer the steeper it is. But one parameter may have a
+# gradient of 100 and another a gradient of 0.01, and no single step size suits both: too long for the first is still
+# too short for the second.
 #
 # **Adam** distrusts the steepness. It divides each parameter's gradient by its own usual size, so that all of them move
 # by about the same amount in each step. **AdamW** adds weight decay in the right place: all weights are drawn a little
-# towards zero. It is what nearly every large language model is trained with, and it takes five lines. You write it, and
+# towards zero. Nearly every large language model is trained with it, and it takes five lines. You will write it, and
 # the clipping that protects it from a gradient that has gone wild.
 #
-# Why it is so is in the notebook [2.5.9](../../en/2_5_9_optimizer.ipynb); you need nothing but NumPy here.
+# The notebook [2.5.9](../../en/2_5_9_optimizer.ipynb) gives the reasons; you need nothing but NumPy here.
 #
 # Words: the *parameters* or weights `w` are the numbers that training changes; `g` is the gradient of the loss with
-# respect to them, and has their shape. Everything in part 1 happens to each number by itself.
+# respect to them, and has their shape. Everything in part 1 happens to each number separately.
 
 # %%
 import math
@@ -33,14 +33,14 @@ from minigpt2.exercises import check
 #
 # $$m \leftarrow \beta_1 m + (1-\beta_1)\,g \qquad v \leftarrow \beta_2 v + (1-\beta_2)\,g^2$$
 #
-# Both begin with zero, so that they are too small at first. After $t$ steps, the first of which is $t=1$, the shares of
-# all gradients so far sum to $1-\beta^t$ only. So they are divided by that, for this step's use:
+# Both begin at zero, so they are too small at first. After $t$ steps, the first of which is $t=1$, the shares of all
+# gradients so far sum only to $1-\beta^t$. So the moments are divided by that, for this step's use:
 #
 # $$\hat m = \frac{m}{1-\beta_1^{\,t}} \qquad \hat v = \frac{v}{1-\beta_2^{\,t}}$$
 #
 # Then the weights move, by the *learning rate* `lr` times the quotient. `eps` keeps it from being 0/0. At the same time
-# `weight_decay` times `lr` is the share of themselves that the weights lose. In the formula the $w$ on the right is the
-# old one, both times:
+# the weights lose a share of themselves, `weight_decay` times `lr`. In the formula the $w$ on the right is the old one,
+# both times:
 #
 # $$w \leftarrow w - \mathrm{lr}\cdot\mathrm{weight\_decay}\cdot w
 #   - \mathrm{lr}\,\frac{\hat m}{\sqrt{\hat v}+\mathrm{eps}}$$
@@ -53,13 +53,13 @@ from minigpt2.exercises import check
 #
 # Now take $g=500$ instead, and compute again. What has changed in the last line?
 #
-# Return the new `w`, `m` and `v` as new arrays. (Real optimizers write into the old ones, to save memory. Here whoever
-# calls you still needs them.)
+# Return the new `w`, `m` and `v` as new arrays. (Real optimizers write into the old ones, to save memory. Here your
+# caller still needs them.)
 #
 # <details><summary>A hint</summary>
 #
-# Write one line for each formula, in their order, with the names of the formulas. $\beta^t$ is `beta1**t`. What you
-# return as `m` and `v` is what the next step begins with: is that with or without a hat?
+# Write one line for each formula, in their order, with the names of the formulas. $\beta^t$ is `beta1**t`. The next
+# step begins with the `m` and `v` that you return: are they with or without a hat?
 #
 # </details>
 
@@ -102,9 +102,9 @@ round(4 * report.score, 2)
 #   g \leftarrow g\cdot\min\Bigl(1,\ \frac{\mathrm{max\_norm}}{\mathrm{norm}+10^{-6}}\Bigr)$$
 #
 # The $10^{-6}$ is there for a gradient of zeros; PyTorch has it too. By hand: `{"a": [3], "b": [0, 4]}` has the norm 5.
-# With `max_norm=1` all numbers are multiplied by 0.2, nearly, and with `max_norm=10` nothing happens.
+# With `max_norm=1` all numbers are multiplied by nearly 0.2, and with `max_norm=10` nothing happens.
 #
-# Return the gradients in a new dict, and the norm *before* clipping: it is what one watches during training.
+# Return the gradients in a new dict, and the norm *before* clipping: one watches it during training.
 #
 # <details><summary>A hint</summary>
 #
@@ -119,7 +119,7 @@ def clip_by_norm(grads, max_norm):
     """Scale gradients down to a global norm, if theirs is larger.
 
     grads: dict of arrays, name -> gradient; max_norm: a number above 0
-    returns grads, a new dict with the same names, and norm, that before clipping.
+    returns grads, a new dict with the same names, and norm, their norm before clipping.
     """
     ### BEGIN SOLUTION
     norm = np.sqrt(sum((g * g).sum() for g in grads.values()))
@@ -137,8 +137,8 @@ round(3 * report.score, 2)
 # ### Your optimizer at work
 #
 # This package contains a small GPT-2 that has read Shakespeare. When both functions are right, this cell teaches it one
-# modern line, with the model's gradients and your steps, and then lets it go on from the first word. Weight decay is
-# for matrices alone; biases and the gains of layer norms are left in peace. Change `lr` to 0.1 and see what happens.
+# modern line, with the model's gradients and your steps, and then lets it continue from the first word. Weight decay is
+# only for matrices; biases and the gains of layer norms are left in peace. Change `lr` to 0.1 and see what happens.
 
 # %%
 line = "My tailor is rich and my computer is slow."
@@ -218,10 +218,10 @@ assert all(np.allclose(mine[name], theirs[name], rtol=0, atol=1e-10) for name in
 # %% [markdown]
 # ## 4. Harder, if you like: warm-up and cosine
 #
-# The learning rate is not the same all the time. In the first steps the moments rest on a handful of gradients and are
-# not to be trusted, so that the rate rises from nothing (the *warm-up*). At the end the steps are to become small, so
-# that what one batch says and the next one takes back averages out. In between GPT and its successors follow half a
-# wave of a cosine (Loshchilov & Hutter 2017, "SGDR", eq. 5; Radford et al. 2018, section 4.1):
+# The learning rate is not the same all the time. In the first steps the moments rest on a handful of gradients and
+# cannot be trusted, so the rate rises from nothing (the *warm-up*). At the end the steps should become small, so that
+# contradictions between one batch and the next average out. In between, GPT and its successors follow half a wave of a
+# cosine (Loshchilov & Hutter 2017, "SGDR", eq. 5; Radford et al. 2018, section 4.1):
 #
 #     max_lr |        ______
 #            |      /        ``--_
@@ -231,7 +231,7 @@ assert all(np.allclose(mine[name], theirs[name], rtol=0, atol=1e-10) for name in
 #            +--------------------------------------------------> step
 #              0     warmup_steps            decay_steps
 #
-# With `step` for the number of steps already taken, from 0 on:
+# With `step` for the number of steps already taken, counted from 0:
 #
 # $$\mathrm{lr} = \begin{cases}
 #   \mathrm{max\_lr}\cdot\dfrac{\mathrm{step}+1}{\mathrm{warmup\_steps}+1} & \mathrm{step} <
@@ -240,7 +240,7 @@ assert all(np.allclose(mine[name], theirs[name], rtol=0, atol=1e-10) for name in
 #   \dfrac{\mathrm{step}-\mathrm{warmup\_steps}}{\mathrm{decay\_steps}-\mathrm{warmup\_steps}}\\[2ex] \mathrm{min\_lr} &
 #   \mathrm{step} \ge \mathrm{decay\_steps} \end{cases}$$
 #
-# No points, but a check.
+# There are no points for this, but a check.
 
 
 # %% tags=["answer", "id:learning_rate"]
@@ -274,6 +274,6 @@ print(check("learning_rate", learning_rate))
 #     print(inspect.getsource(optimizer))
 #
 # A question to take with you: a token of the vocabulary occurs once in a thousand batches. Its gradient is zero in all
-# others. How far does its vector move in the step after it has occurred, and how far in the next ones?
+# others. How far does its vector move in the step after it has occurred, and how far in the steps after that?
 #
 # Next: [exercise 10](10_model.ipynb), block and model.

@@ -3,15 +3,15 @@
 #
 # *Notebook 2.5, 框架. About 75 minutes, 10 points.*
 #
-# All parts are made; now they become a GPT-2. You put them in their order, first a block and then the model, run the
+# All the parts are made; now they become a GPT-2. You will put them in order, first a block and then the model, run the
 # block backward, and then teach a model of your own something that nobody has told it: to sort. It sees six digits and
-# writes the same six in rising order.
+# writes the same six in ascending order.
 #
 #     2 0 1 1 0 2   ->   0 0 1 1 2 2
 #
-# There is no `if a > b` anywhere. It finds out from examples, in some seconds.
+# There is no `if a > b` anywhere. It learns from examples, in a few seconds.
 #
-# How the parts are put together, and why, is in the notebook [2.5](../../en/2_5_framework.ipynb).
+# The notebook [2.5](../../en/2_5_framework.ipynb) explains how the parts are put together, and why.
 #
 # Shapes: `B` batch, `T` time (tokens), `C` channels, `V` vocabulary (how many different tokens there are). A gradient
 # of `x` is called `dx`.
@@ -30,7 +30,7 @@ from minigpt2.components.position import position_backward
 from minigpt2.exercises import check
 
 # %% [markdown]
-# These are the library's parts, which work as those of the earlier exercises. Yours will do as well: define them in a
+# These are the library's parts, which work like those of the earlier exercises. Yours will do as well: define them in a
 # cell here, under the same names. You will need:
 #
 #     y, cache = layer_norm_forward(x, weight, bias)
@@ -45,9 +45,9 @@ from minigpt2.exercises import check
 #
 # ## 1. A block
 #
-# A GPT-2 is a tower of blocks, all built alike. Through the tower runs the **residual stream**, an array of one vector
+# A GPT-2 is a tower of blocks, all built alike. The **residual stream** runs through the tower, an array of one vector
 # for each token. A block has two **sub-layers**, attention and the feed-forward network. Neither replaces the stream:
-# it reads a normalized copy of it, and *adds* to it what it has found.
+# each reads a normalized copy of it, and *adds* its result to it.
 #
 #     x ──┬──────────────────────────── + ──┬───────────────────────────── + ── y
 #         └── norm ── attention ────────┘   └── norm ── feed-forward ──────┘
@@ -56,16 +56,16 @@ from minigpt2.exercises import check
 #   x \leftarrow x + \operatorname{feed\_forward}(\operatorname{norm}_2(x))$$
 #
 # In `params` there are `"ln_1"` and `"ln_2"`, the norms with their `"weight"` and `"bias"`, and `"attn"` and `"mlp"`
-# (multi-layer perceptron, another name of the feed-forward network), which you can pass on as they are. The argument
-# `eps` of the norms you can leave away.
+# (multi-layer perceptron, another name for the feed-forward network), which you can pass on as they are. You can omit
+# the argument `eps` of the norms.
 #
 # Return `y` and a dict of the parts' caches, under the same four names. Add with `x = x + ...` and not with `x += ...`,
 # which would change the caller's array.
 #
 # <details><summary>A hint</summary>
 #
-# Five names are enough: the stream before (`x`), in the middle (`mid`), and at the end; a normalized copy; what the
-# sub-layer returned. Which of them does each line need?
+# Five names are enough: the stream before (`x`), in the middle (`mid`), and at the end; a normalized copy; the result
+# of the sub-layer. Which of them does each line need?
 #
 # </details>
 
@@ -97,26 +97,26 @@ print(report)
 round(1 * report.score, 2)
 
 # %% [markdown]
-# ## 2. The block, upside-down
+# ## 2. The block, in reverse order
 #
-# Now go through the picture from right to left. Each part has its own backward pass; what is new is only the sums and
-# the forks:
+# Now go through the picture from right to left. Each part has its own backward pass; only the sums and the forks are
+# new:
 #
 # - at a **sum** $z = x + y$ both get all of the gradient: $dx = dz$ and $dy = dz$;
-# - at a **fork**, where the stream goes on and a branch leaves it, two gradients come back, and they are *added*.
+# - at a **fork**, where the stream continues and a branch leaves it, two gradients come back, and they are *added*.
 #
-# A small number for it: with $y = x + 3x$ the gradient is $dy + 3\,dy$. Who forgets the residual connection gets
-# $3\,dy$, and who forgets the branch gets $dy$.
+# A small example: with $y = x + 3x$ the gradient is $dy + 3\,dy$. Forget the residual connection and you get $3\,dy$,
+# forget the branch and you get $dy$.
 #
-# `cache` has the four caches of the parts as in section 1, and besides `x`, `resid_mid` (the stream in the middle),
+# `cache` has the four caches of the parts as in section 1, and also `x`, `resid_mid` (the stream in the middle),
 # `params` and `n_head`. Return `dx`, and `grads` with the same names as `params`:
 #
 #     {"ln_1": {"weight": ..., "bias": ...}, "attn": ..., "ln_2": {"weight": ..., "bias": ...}, "mlp": ...}
 #
 # <details><summary>A hint</summary>
 #
-# Begin with the part that touched `y` last. When you are through with one branch, you have two gradients of the stream
-# in the middle. The other half is the same once more.
+# Begin with the part that touched `y` last. When you have finished one branch, you have two gradients of the stream in
+# the middle. The other half is the same again.
 #
 # </details>
 
@@ -160,13 +160,13 @@ round(2 * report.score, 2)
 # 2. It goes through the blocks, `params["h"]`, a list.
 # 3. There is one more norm at the end, `params["ln_f"]`.
 # 4. The score of token $v$ is the dot product of the result with the vector of $v$, row $v$ of $W_e$. So GPT-2 has no
-#    matrix of its own for the output: it is **tied** to the embedding.
+#    separate matrix for the output: the output is **tied** to the embedding.
 #
 # Return the logits of all positions. A cache is up to you: `return logits` is enough, and so is `return logits, cache`.
 #
 # <details><summary>A hint</summary>
 #
-# Write the shapes beside each line. The last product has `(B, T, C)` on its left and is to give `(B, T, V)`.
+# Write the shapes beside each line. The last product has `(B, T, C)` on its left and must give `(B, T, V)`.
 #
 # </details>
 
@@ -194,9 +194,9 @@ print(report)
 round(2 * report.score, 2)
 
 # %% [markdown]
-# That is GPT-2. With the right numbers in `params` it is the one that OpenAI released. Here are those of a small model
-# that comes with this package, and was trained on Shakespeare. The tokens that your function ranks highest after a few
-# words:
+# That is GPT-2. With the right numbers in `params` it is the one that OpenAI released. Here we take the numbers of a
+# small model that comes with this package and was trained on Shakespeare, and print the tokens that your function ranks
+# highest after a few words:
 
 # %%
 if report:
@@ -214,27 +214,27 @@ if report:
 # them the same digits sorted. For `2 0 1`:
 #
 #     text      2     0     1     0     1     2
-#     ids       2     0     1     0     1             what the model reads: all but the last
-#     target    -100  -100  0     1     2             what is to come next: all but the first
+#     ids       2     0     1     0     1             the model reads these: all but the last
+#     target    -100  -100  0     1     2             these come next: all but the first
 #
-# Position $t$ reads the tokens up to `ids[t]` and is to predict the token after it. The first digits follow no rule, so
-# there is nothing to learn from them: where the next token is another of the random digits, the target is **-100**, for
-# which the loss counts nothing. Where the last digit is read, the first sorted one is to be predicted, and from there
-# on all targets count. With $n$ digits, ids and targets have $2n-1$ numbers.
+# Position $t$ reads the tokens up to `ids[t]` and has to predict the token after it. The first digits follow no rule,
+# so there is nothing to learn from them: where the next token is another of the random digits, the target is **-100**,
+# which the loss ignores. Where the last digit is read, the first sorted one has to be predicted, and from there on all
+# targets count. With $n$ digits, ids and targets have $2n-1$ numbers.
 #
 # Write a function that makes ids and targets for a whole batch of digits, and one that counts how many texts are right.
 #
 # <details><summary>A hint</summary>
 #
 # `np.concatenate([...], axis=1)` puts two arrays side by side, and `np.sort(a, axis=1)` sorts each row into a new
-# array. A slice of an array is the same memory under another name: what you write to one is in the other as well.
+# array. A slice of an array is the same memory under another name: a number written to one is in the other as well.
 #
 # </details>
 
 
 # %% tags=["answer", "id:sorting_batch"]
 def sorting_batch(digits):
-    """What the model reads, and what it is to predict.
+    """The ids that the model reads, and the targets that it should predict.
 
     digits: (B, n) integers
     returns ids (B, 2n - 1), targets (B, 2n - 1).
@@ -279,27 +279,27 @@ SORTER = GPT2Config(vocab_size=3, n_positions=11, n_embd=32, n_layer=2, n_head=2
 #
 #     model = GPT2(config, seed)                                    # a new model with random parameters
 #     optimizer = AdamW(model.params, lr=...)                       # will change model.params in place
-#     rng = np.random.default_rng(seed)                             # where random numbers come from
+#     rng = np.random.default_rng(seed)                             # a source of random numbers
 #     digits = rng.integers(0, 3, (64, 6))                          # 64 sequences of six digits
 #     loss, grads = model.loss_and_grads(ids, targets)              # forward, loss, backward
 #     optimizer.step(grads, max_norm=1.0)                           # one step; long gradients are shortened
 #     optimizer.lr = ...                                            # may be changed on the way
 #
-# (`loss_and_grads` works as your functions do. Section 7 puts yours in its place.)
+# (`loss_and_grads` works like your functions. Section 7 puts yours in its place.)
 #
-# It is yours to write the loop and to choose a **learning rate**, the size of the steps. 1e-5 goes nowhere in the time
-# that you have; 1 throws the model about. Try what lies between. Letting it fall towards the end helps to get the last
-# few right. A guess has the loss $\ln 3 = 1.10$; print the loss every hundred steps and watch it fall below 0.01. Some
-# hundred steps are enough, which take about three seconds.
+# You write the loop and choose a **learning rate**, the size of the steps. 1e-5 goes nowhere in the time that you have;
+# 1 throws the model about. Try values in between. Letting it fall towards the end helps to get the last few right. A
+# guess has the loss $\ln 3 = 1.10$; print the loss every hundred steps and watch it fall below 0.01. A few hundred
+# steps are enough, which take about three seconds.
 #
 # There are only $3^6 = 729$ inputs. The check lets your model sort each of them, taking the likeliest token each time,
 # and says how many come out right. All of them should.
 #
 # <details><summary>A hint</summary>
 #
-# If most of them are right and some are not, the model has understood, and only has to become surer: twice as many
-# steps, or a learning rate that falls to zero, `lr * (1 - step / steps)`. If nearly none are, look at the loss: does it
-# fall?
+# If most of them are right and some are not, the model has understood, and only has to become surer: take twice as many
+# steps, or a learning rate that falls to zero, `lr * (1 - step / steps)`. If nearly none are right, look at the loss:
+# does it fall?
 #
 # </details>
 
@@ -336,7 +336,7 @@ print(report)
 round(1 * report.score, 2)
 
 # %% [markdown]
-# And now everything is yours: the parameters that you trained, in the model that you assembled.
+# Now everything is yours: the parameters that you trained, in the model that you assembled.
 
 # %%
 if report and check("gpt2_forward", gpt2_forward) and check("count_sorted", count_sorted):
@@ -405,7 +405,7 @@ assert count_sorted(complete) == 28
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# ## 7. Harder, if you like: the whole model, upside-down
+# ## 7. Harder, if you like: the whole model, in reverse order
 #
 # `model.loss_and_grads` did the backward pass for you. Write it. On the way down you need two more of the library's
 # parts for the ends:
@@ -416,7 +416,7 @@ assert count_sorted(complete) == 28
 #
 # `cache` has `lm_head` (of the output layer), `ln_f`, `h` (a list with the cache of each block, as in section 2), `wpe`
 # and `wte`. Return `grads` with the names of `params`: `wte`, `wpe` and `ln_f` with the arrays inside, `h` a list.
-# Careful: $W_e$ is used twice, at the bottom and at the top. No points, but a check.
+# Careful: $W_e$ is used twice, at the bottom and at the top. There are no points for this, but a check.
 
 
 # %% tags=["answer", "id:gpt2_backward"]
@@ -447,9 +447,9 @@ def gpt2_backward(dlogits, cache):
 print(check("gpt2_backward", gpt2_backward))
 
 # %% [markdown]
-# And to train on your own functions only: let `gpt2_forward` return such a cache as well (the parts' forward functions
-# give you theirs; `embedding_forward`, `position_forward` and `unembedding_forward` lie beside the backward ones), and
-# write in `train_sorter`, in place of `loss_and_grads`,
+# To train with nothing but your own functions, let `gpt2_forward` return such a cache as well (the parts' forward
+# functions give you theirs; `embedding_forward`, `position_forward` and `unembedding_forward` are beside the backward
+# ones), and write in `train_sorter`, in place of `loss_and_grads`,
 #
 #     logits, cache = gpt2_forward(ids, model.params, config.n_head)
 #     loss, loss_cache = cross_entropy_forward(logits, targets)             # exercise 8
@@ -457,11 +457,11 @@ print(check("gpt2_backward", gpt2_backward))
 #
 # ## 8. What do you have now?
 #
-# A GPT-2, forward and backward, and a model that learned to sort. Compare with the library's own: the same order, with
-# dropout added, which is used while training.
+# A GPT-2, forward and backward, and a model that learned to sort. Compare with the library's own: it has the same
+# order, with dropout added, which is used only in training.
 #
 #     import inspect
 #     from minigpt2 import model
 #     print(inspect.getsource(model.block_forward))
 #
-# Next: [exercise 11](11_generation.ipynb), in which it writes, and does not read everything again for each word.
+# Next: [exercise 11](11_generation.ipynb), in which it writes, without reading everything again for each word.

@@ -5,14 +5,15 @@
 #
 # A language model predicts one token. To make it write, you append that token and ask again. The simple way reads the
 # whole text each time: for 100 tokens after a prompt of 20 that is $20 + 21 + \dots + 119 = 6950$ tokens to compute.
-# But no token ever sees a later one. When a token is added, nothing changes for those before, and what attention wants
-# of them, their keys and values, stays as it was. Who keeps these reads each token once: $20 + 99 = 119$.
+# But no token ever sees a later one. When a token is added, nothing changes for those before it, and the only things
+# that attention needs from them, their keys and values, stay the same. If you keep these, each token is read once:
+# $20 + 99 = 119$.
 #
-# So the **key/value cache** is what makes chat programs bearable. You build it into attention and into the model,
-# generate with it, and then draw tokens by chance in a way that writes better than always taking the best.
+# So the **key/value cache** makes chat programs bearable. You will build it into attention and into the model, generate
+# with it, and then draw tokens at random in a way that writes better than always taking the best.
 #
-# Why it works is told in the notebook [2.5.3](../../en/2_5_3_attention.ipynb), and how tokens are chosen in
-# [2.3](../../en/2_3_text_generation.ipynb).
+# The notebook [2.5.3](../../en/2_5_3_attention.ipynb) explains why it works, and
+# [2.3](../../en/2_3_text_generation.ipynb) how tokens are chosen.
 #
 # Shapes: `B` batch (texts), `T` *new* tokens, `S` all tokens so far, old and new, `C` channels, `H` heads, `D` $= C/H$
 # channels of a head, `V` vocabulary.
@@ -23,15 +24,16 @@ import time
 import numpy as np
 
 from minigpt2 import GPT2, Tokenizer
-from minigpt2.components.attention import softmax_forward
 from minigpt2.components.feed_forward import feed_forward_forward
 from minigpt2.components.layer_norm import layer_norm_forward
 from minigpt2.components.linear import linear_forward
+from minigpt2.components.softmax import softmax_forward
 from minigpt2.exercises import check
 
 # %% [markdown]
 # These are the library's parts. `softmax_forward(scores)` returns the shares along the last axis, where a score of
-# $-\infty$ gets none; the others return `(y, cache)`, and you need only `y`. Your own of earlier exercises do as well.
+# $-\infty$ gets none; the others return `(y, cache)`, and you need only `y`. Your own from earlier exercises will do as
+# well.
 #
 # ## 1. Attention of new tokens
 #
@@ -40,7 +42,7 @@ from minigpt2.exercises import check
 #
 # 1. `linear_forward(x, weight, bias)` with `params["c_attn"]` gives `(B, T, 3C)`: first the queries, then the keys,
 #    then the values. Cut each into heads, `(B, H, T, D)`: channels $0 \dots D-1$ are head 0, the next ones head 1.
-# 2. Put the new keys behind the old ones, and the new values behind the old ones: $k, v$ are `(B, H, S, D)`.
+# 2. Put the new keys after the old ones, and the new values after the old ones: $k, v$ are `(B, H, S, D)`.
 # 3. $\text{scores} = q\,k^T / \sqrt D$, `(B, H, T, S)`, with $-\infty$ wherever the key comes *after* the query in the
 #    text. Row $t$ is the new token at place $S - T + t$. For two new tokens after three old ones:
 #
@@ -55,7 +57,7 @@ from minigpt2.exercises import check
 # <details><summary>A hint</summary>
 #
 # `a.reshape(B, T, H, D)` cuts the channels into heads, and `.transpose(0, 2, 1, 3)` puts the axis of the heads before
-# that of time. Look up the argument `k` of `np.tri(T, S, k)`, and print the result for `T = 2`, `S = 5`.
+# the time axis. Look up the argument `k` of `np.tri(T, S, k)`, and print the result for `T = 2`, `S = 5`.
 #
 # </details>
 
@@ -95,11 +97,11 @@ round(2 * report.score, 2)
 # %% [markdown]
 # ## 2. The model on new tokens
 #
-# The whole GPT-2, on new tokens only. `past` is a list with a dict `{"k": ..., "v": ...}` for each block, or `None`
-# when there is nothing before the new tokens. Return the logits and the new past, a list of the same form.
+# Now run the whole GPT-2, on new tokens only. `past` is a list with a dict `{"k": ..., "v": ...}` for each block, or
+# `None` when there is nothing before the new tokens. Return the logits and the new past, a list of the same form.
 #
 # 1. $x = W_e[\text{ids}] + W_p[\text{positions}]$ with `params["wte"]["weight"]` and `params["wpe"]["weight"]`. A
-#    token's position is its place *in the text*: the first new one stands behind all old ones.
+#    token's position is its place *in the text*: the first new one comes after all old ones.
 # 2. For each block in `params["h"]`, with its own past:
 #
 #         x = x + attention_step(norm 1 of x)            params of the norm: block["ln_1"], of attention: block["attn"]
@@ -111,8 +113,8 @@ round(2 * report.score, 2)
 #
 # <details><summary>A hint</summary>
 #
-# How many old tokens are there? Any block's past tells, by its shape. For `past=None` make a past of your own of length
-# 0 at the start, with `np.zeros((..., 0, ...))`, and the rest of the function needs no further case. It should have the
+# How many old tokens are there? The shape of any block's past tells you. For `past=None` make your own past of length 0
+# at the start, with `np.zeros((..., 0, ...))`, and the rest of the function needs no further case. It should have the
 # dtype of the parameters.
 #
 # </details>
@@ -155,15 +157,15 @@ round(2 * report.score, 2)
 # %% [markdown]
 # ## 3. Writing
 #
-# **Greedy** generation takes the best token each time. Your function gets a model as `step(ids, past)`, which works as
-# `gpt2_step` does and returns the logits and the new past. (The parameters are inside.)
+# **Greedy** generation takes the best token each time. Your function gets a model as `step(ids, past)`, which works
+# like `gpt2_step` and returns the logits and the new past. (The parameters are inside.)
 #
 # - The logits of the *last* position score the token that comes next.
-# - Give the model each token once. With a prompt of `T` tokens and `n` new ones it is to read $T + n - 1$ tokens in
+# - Give the model each token once. With a prompt of `T` tokens and `n` new ones it should read $T + n - 1$ tokens in
 #   all: nobody asks what comes after the last. The check counts.
 # - The model has only `n_positions` positions. When the text is longer than that, it can see the last `n_positions`
-#   tokens and no more, and the window moves by one at each step. So every token in it gets another position, its old
-#   keys and values are worth nothing, and the window has to be read from its beginning, with no past.
+#   tokens and no more, and the window moves by one at each step. So every token in it gets a new position, its old keys
+#   and values are worthless, and the window has to be read from its beginning, with no past.
 #
 # With `n_positions = 4`, for a prompt `a b c` and the new tokens `d e f`:
 #
@@ -174,8 +176,8 @@ round(2 * report.score, 2)
 #
 # <details><summary>A hint</summary>
 #
-# Keep two variables beside the text: the past, and the tokens that are to be read next. Only what you set them to at
-# the end of each step depends on the length of the text. The prompt may be too long already.
+# Keep two variables beside the text: the past, and the tokens to be read next. Only the values that you give them at
+# the end of each step depend on the length of the text. The prompt may already be too long.
 #
 # </details>
 
@@ -207,8 +209,8 @@ round(2 * report.score, 2)
 
 # %% [markdown]
 # Now let it write. A small model that was trained on Shakespeare comes with this package; the functions are yours.
-# Below is the time with your cache, and without: then `step` is told each time that there is no past, and has to read
-# it all.
+# Below is the time with your cache, and without it: then `step` is told each time that there is no past, and has to
+# read everything.
 
 # %%
 if report and check("gpt2_step", gpt2_step):
@@ -231,16 +233,16 @@ if report and check("gpt2_step", gpt2_step):
     print(f"{time.perf_counter() - start:.2f} seconds without; the same text: {np.array_equal(text, plain)}")
 
 # %% [markdown]
-# ## 4. Drawing
+# ## 4. Drawing tokens
 #
 # Greedy texts are dull, and often go round in circles. It is better to *draw* the next token from a distribution $p$,
-# that is made of the logits in two steps:
+# which is made from the logits in two steps:
 #
-# 1. **Temperature** $\tau > 0$: divide the logits by it. Below 1 the best become better, above 1 all become more alike.
+# 1. **Temperature** $\tau > 0$: divide the logits by it. Below 1 the best get even more, above 1 all become more alike.
 # 2. **Top-k**: keep the $k$ best logits of each row, and give all others $-\infty$. Those that *equal* the $k$-th best
-#    are kept too, for they are as good. `top_k` may be `None`, then nothing is taken out, or larger than `V`.
+#    are kept too, for they are just as good. `top_k` may be `None`, and then nothing is removed, or larger than `V`.
 #
-# Then the softmax makes probabilities of them. By hand, with the logits $(\ln 4,\ \ln 1,\ \ln 2)$ and $\tau = 1$: the
+# Then the softmax turns them into probabilities. By hand, with the logits $(\ln 4,\ \ln 1,\ \ln 2)$ and $\tau = 1$: the
 # shares are $(\frac47, \frac17, \frac27)$; with $k = 2$ they are $(\frac46, 0, \frac26)$; and with $\tau = \frac12$,
 # which squares the 4, the 1 and the 2, $(\frac{16}{20}, 0, \frac{4}{20})$.
 #
@@ -275,7 +277,7 @@ print(report)
 round(1 * report.score, 2)
 
 # %% [markdown]
-# The same prompt, drawn at two temperatures from the best 40. Run the cell again with other seeds.
+# Here is the same prompt, drawn at two temperatures from the best 40. Run the cell again with other seeds.
 
 # %%
 if report and check("gpt2_step", gpt2_step):
@@ -324,7 +326,7 @@ for seed in (113, 114):
 
 
 def counting_step(ids, past):
-    """A model that says how many tokens it has seen, at the place behind the last."""
+    """A model that says, at the last place, how many tokens it has seen."""
     seen = (past or 0) + ids.shape[1]
     assert seen <= 7, "more tokens than there are positions"
     logits = np.zeros((*ids.shape, 30))
@@ -353,15 +355,15 @@ assert np.allclose(next_token_probs(scores, 1e-3, None).max(axis=-1), 1, atol=1e
 # ## 6. Harder, if you like: the nucleus
 #
 # How many tokens are good candidates? After "my noble" there are dozens, after "to be or not to" hardly more than one.
-# Top-k keeps as many in both cases. **Top-p**, also called nucleus sampling, keeps the fewest tokens, best first, that
-# have a probability of $p$ together (Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration", section
-# 3.1).
+# Top-k keeps the same number in both cases. **Top-p**, also called nucleus sampling, keeps the fewest tokens, best
+# first, that together have a probability of at least $p$ (Holtzman et al. 2020, "The Curious Case of Neural Text
+# Degeneration", section 3.1).
 #
 # With the probabilities $(0.1,\ 0.5,\ 0.15,\ 0.25)$ and $p = 0.7$: the best has 0.5, the best two have 0.75, and that
-# is enough, so that tokens 1 and 3 stay. In other words: a token stays if those *better* than it sum to less than $p$.
-# The best one always does.
+# is enough, so tokens 1 and 3 stay. In other words: a token stays if those *better* than it sum to less than $p$. The
+# best one always does.
 #
-# Return the logits as they are for tokens that stay, and $-\infty$ for the others. No points, but a check.
+# Return unchanged logits for tokens that stay, and $-\infty$ for the others. There are no points for this, but a check.
 
 
 # %% tags=["answer", "id:keep_top_p"]
@@ -387,7 +389,7 @@ print(check("keep_top_p", keep_top_p))
 # %% [markdown]
 # ## 7. What do you have now?
 #
-# All of it. From bytes to tokens, from tokens to vectors, attention and its gradient, the loss and the optimizer, a
+# All of it: from bytes to tokens, from tokens to vectors, attention and its gradient, the loss and the optimizer, a
 # model that learned to sort, and one that writes. Compare with the library's own: its cache makes room for all tokens
 # at the start and fills it in place, where `np.concatenate` copies everything at each step.
 #

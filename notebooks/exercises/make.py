@@ -1,13 +1,13 @@
-"""Make what students get and what nbgrader starts from out of the sources beside this file; grade without nbgrader.
+"""Make the students' notebooks and nbgrader's folder from the sources beside this file; grade without nbgrader.
 
-A source is a script in jupytext's percent format. Tags say what a code cell is:
+A source is a script in jupytext's percent format. Tags give the kind of a code cell:
 
     # %%                                                            given: imports, pictures
     # %% tags=["answer", "id:layer_norm_forward"]                   to be written by the student
-    # %% tags=["check", "id:check_layer_norm_forward", "points:3"]  worth points: what its last line gives, or all of
-                                                                    them when it has no value and nothing fails
+    # %% tags=["check", "id:check_layer_norm_forward", "points:3"]  worth points: the value of its last line, or all
+                                                                    of them when that has no value and nothing fails
 
-What stands between ### BEGIN SOLUTION and ### END SOLUTION, or ### BEGIN HIDDEN TESTS and ### END HIDDEN TESTS, is in
+The lines between ### BEGIN SOLUTION and ### END SOLUTION, or ### BEGIN HIDDEN TESTS and ### END HIDDEN TESTS, are in
 no student's file. nbgrader copies all files of an assignment's folder to students, so its folder is made in build/,
 away from the sources.
 """
@@ -35,7 +35,7 @@ LIMIT = 300.0  # seconds, for all cells of a notebook
 
 ADAPTERS = FOLDER / "adapters" / "adapters.py"
 ADAPTERS_TEXT = '''\
-"""Where the tests beside this file find your functions: let each of these call yours, or write it here.
+"""The tests beside this file find your functions here: let each of these call yours, or write it here.
 
     import my_gpt2
 
@@ -61,9 +61,9 @@ c.ExecutePreprocessor.interrupt_on_timeout = True
 EXAMPLE = """\
 example:
   python notebooks/exercises/make.py build             student/*.ipynb, adapters.py, and nbgrader's build/nbgrader
-  python notebooks/exercises/make.py check             is what is committed what the sources say?
-  python notebooks/exercises/make.py grade ann.ipynb   points of a student's notebook, hidden tests too
-  python notebooks/exercises/make.py grade             of the solutions: full marks
+  python notebooks/exercises/make.py check             do the committed files agree with the sources?
+  python notebooks/exercises/make.py grade ann.ipynb   points of a student's notebook, hidden tests included
+  python notebooks/exercises/make.py grade             points of the solutions: full marks
 """
 
 
@@ -77,7 +77,7 @@ def build():
 
 
 def course(root, limit=LIMIT):
-    """Write what nbgrader starts from: root/source/<exercise>/<exercise>.ipynb and root/nbgrader_config.py.
+    """Write the files that nbgrader starts from: root/source/<exercise>/<exercise>.ipynb and root/nbgrader_config.py.
 
     limit: seconds for each cell of a submission
     """
@@ -87,10 +87,10 @@ def course(root, limit=LIMIT):
 
 
 def check():
-    """All that is wrong with the committed files; [] when nothing is."""
+    """Everything that is wrong with the committed files; [] when nothing is."""
     wanted = {student_path(path): _text(student(path)) for path in sources()} | {ADAPTERS: adapters()}
     found = [
-        f"{target.name} is not what its source says: python notebooks/exercises/make.py build"
+        f"{target.name} does not agree with its source: python notebooks/exercises/make.py build"
         for target, text in wanted.items()
         if not target.exists() or target.read_text(encoding="utf-8") != text
     ]
@@ -107,7 +107,7 @@ def grade(path, limit=LIMIT):
     """Execute a notebook with the hidden tests in place, and return {cell: (points, of how many)}.
 
     path: a student's notebook, recognised by the ids of its cells, or a source, whose solutions are graded
-    raises: ValueError when it is the notebook of no exercise or takes too long.
+    raises: ValueError when it does not belong to an exercise or takes too long.
     """
     path = Path(path)
     if path.suffix == ".py":
@@ -150,7 +150,7 @@ def annotated(path):
 
 
 def student(path):
-    """The notebook of a source without solutions and hidden tests."""
+    """The notebook of a source, without solutions and hidden tests."""
     notebook = annotated(path)
     for cell in notebook.cells:
         cell.source = HIDDEN.sub("", SOLUTION.sub(STUB, cell.source)).rstrip("\n")
@@ -168,7 +168,7 @@ def _write(target, text):
 
 
 def adapters():
-    """The text of adapters.py: every function that is to be written, with its docstring and no body."""
+    """The text of adapters.py: every function that students write, with its docstring and no body."""
     text = ADAPTERS_TEXT
     for path in sources():
         for cell in annotated(path).cells:
@@ -182,7 +182,7 @@ def adapters():
 
 
 def _with_tests(notebook, path):
-    """A student's notebook with the cells that are not his to change as they are in the source."""
+    """A student's notebook with the cells that students may not change as they are in the source."""
     ids = {cell.get("id") for cell in notebook.cells}
     for source in sources():
         whole = annotated(source)
@@ -197,7 +197,7 @@ def _with_tests(notebook, path):
 
 
 def _points(cell):
-    """What a check cell is worth after it was executed, as nbgrader counts."""
+    """The points of an executed check cell, as nbgrader counts them."""
     points = cell.metadata.nbgrader.points
     for output in cell.outputs:
         if output.output_type == "error" or output.get("name") == "stderr":
@@ -215,7 +215,7 @@ def main(arguments=None):
     commands = parser.add_subparsers(dest="command", required=True, metavar="build | check | grade")
     for command, purpose in (
         ("build", "make the students' notebooks and nbgrader's folder"),
-        ("check", "are the students' notebooks what the sources say?"),
+        ("check", "do the students' notebooks agree with the sources?"),
         ("grade", "execute notebooks with the hidden tests and print their points"),
     ):
         subparser = commands.add_parser(command, help=purpose, description=purpose)

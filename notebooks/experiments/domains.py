@@ -1,16 +1,16 @@
-"""Sections 3.2, 3.3 and 5 as an experiment: three domains, and what a model knows of one that it was not trained on.
+"""The experiment of notebooks 3.2, 3.3 and 5: three domains, and a model's knowledge of one it was not trained on.
 
     python notebooks/experiments/domains.py --verse poems.txt --out runs/domains
 
 The domains: English drama (tiny Shakespeare), Chinese verse (any UTF-8 text of poems), technical English (the help
 texts of Python itself, ``pydoc_data.topics``). One byte-level BPE serves all three. For each domain and each of three
-seeds a general model is trained on the two *other* domains, half and half, and then there are
-    zero-shot     the general model as it is
-    scratch       a new model, trained on the domain alone
+seeds a general model is trained on the two *other* domains, half and half. Then these are compared:
+    zero-shot     the general model, unchanged
+    scratch       a new model, trained only on the domain
     fine-tuned    the general model, trained on the domain for the same number of steps
     half-frozen   the same with embeddings and the first two of four blocks frozen
     LoRA          the same with adapters of rank 8 and everything else frozen
-What was forgotten is the loss on the other two domains after fine-tuning, less that before.
+*Forgotten* is the loss on the other two domains after fine-tuning, minus the loss before.
 """
 
 import argparse
@@ -94,7 +94,7 @@ def bits(line, files):
 
 
 def collect(runs, files):
-    """{way: {domain: [bits per character, a number per seed]}}, and the same of what was forgotten."""
+    """{way: {domain: [bits per character, a number per seed]}}, and the same for the forgotten bits."""
     losses = {way: {domain: [] for domain in DOMAINS} for way in ("zero-shot", *WAYS)}
     forgotten = {way: {domain: [] for domain in DOMAINS} for way in WAYS if way != "scratch"}
     for domain in DOMAINS:
@@ -121,15 +121,15 @@ def report(losses, forgotten, mixed, runs):
             yield f"| {way} | " + " | ".join(cells) + " |"
 
     return "\n".join([
-        "# Zero-shot, from scratch, fine-tuned (sections 3.2, 3.3 and 5)",
+        "# Zero-shot, from scratch, fine-tuned (notebooks 3.2, 3.3 and 5)",
         "",
         f"Bits per character on each domain's last tenth; mean and standard deviation of {len(SEEDS)} seeds. General "
-        f"models: {GENERAL_STEPS:,} steps on the two other domains; {DOMAIN_STEPS} steps on the domain.",
+        f"models: {GENERAL_STEPS:,} steps on the two other domains; the others: {DOMAIN_STEPS} steps on the domain.",
         "",
         *table(losses),
         "| one model for all three (seed 1) | " + " | ".join(f"{number:.3f}" for number in mixed.values()) + " |",
         "",
-        "Forgotten: how much the loss on the two other domains rose, in bits per character, the mean of the two.",
+        "Forgotten: the rise of the loss on the two other domains, in bits per character, the mean of the two.",
         "",
         *table(forgotten),
         "",

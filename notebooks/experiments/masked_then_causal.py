@@ -1,4 +1,4 @@
-"""Section 3.1 as an experiment: does masked pre-training, converted as the document says, help a causal model?
+"""The experiment of notebook 3.1: does masked pre-training, converted as the document says, help a causal model?
 
     python notebooks/experiments/masked_then_causal.py --data shakespeare --out runs/masked
 
@@ -6,7 +6,7 @@ Three ways to spend the same number of tokens, three seeds each:
     causal         2,000 steps of next-token prediction, from scratch
     converted      1,000 steps of masked language modelling; then the output layer is replaced by four new
                    fully-connected layers, and 1,000 steps of next-token prediction follow
-    same-head      the same, but with the output layer that is there: what the objective does without a new head
+    same-head      the same, but with the existing output layer: the effect of the objective without a new head
 And for comparison
     half           1,000 steps of next-token prediction from scratch: the second stage without the first
 All have the same blocks, the same tokenizer and the same learning-rate schedule per stage.
@@ -62,10 +62,10 @@ def main(arguments=None):
 def report(results, runs):
     """The table as Markdown, with the commands."""
     lines = [
-        "# Masked pre-training, then causal training (section 3.1)",
+        "# Masked pre-training, then causal training (notebook 3.1)",
         "",
         f"Lowest validation loss in nats per character; {STEPS:,} steps of {COMMON['batch_size']} windows of "
-        f"{COMMON['block_size']} tokens in each row but the last, which has half of them.",
+        f"{COMMON['block_size']} tokens in each row except the last, which has half of them.",
         "",
         "| way | " + " | ".join(f"seed {seed}" for seed in SEEDS) + " | mean | standard deviation |",
         "|---|" + "---|" * (len(SEEDS) + 2),
@@ -77,7 +77,7 @@ def report(results, runs):
 
 
 def draw(runs, path):
-    """The validation loss over all tokens that were seen, masked ones included."""
+    """The validation loss over the number of tokens seen, masked ones included."""
     figure = Figure(figsize=(8, 4.6), dpi=120, layout="constrained")
     axes = figure.subplots()
     for way, label in WAYS.items():

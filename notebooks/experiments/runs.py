@@ -13,11 +13,11 @@ from minigpt2.run_folder import read_metrics
 
 
 class Runs:
-    """Commands in the order in which they depend on each other, and what they came to."""
+    """Commands in the order in which they depend on each other, and their results."""
 
     def __init__(self, folder):
         self.folder, self.commands = Path(folder), {}
-        self.preparation = []  # lines for a shell that come before
+        self.preparation = []  # lines of a shell to be run first
 
     def add(self, name, **flags):
         """A run in ``folder/name`` with the flags of ``minigpt2 train``; lists become several words."""
@@ -28,7 +28,7 @@ class Runs:
         self.commands[name] = words
 
     def run(self, *names):
-        """Run what has not been run, one command on each core: the bits then do not depend on the machine's load."""
+        """Run what has not been run, one command on each core: the results then do not depend on the machine's load."""
         left = [name for name in names if not self._finished(name)]
         bar = tqdm(total=len(left), unit="run", disable=None)
 
@@ -50,7 +50,7 @@ class Runs:
         bar.close()
 
     def _finished(self, name):
-        """Whether a run is there already; ValueError when another command made it."""
+        """Whether a run is already there; ValueError when another command made it."""
         path = self.folder / name / "finished"
         if path.exists() and path.read_text() != shlex.join(self.commands[name]):
             raise ValueError(f"{path.parent} was made by another command; remove it, or choose another --out")
