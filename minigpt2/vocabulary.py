@@ -76,7 +76,7 @@ def merge_tables(vocab, merges, special_tokens):
 
     vocab: {token: id}; merges: pairs of tokens, lowest rank first
     returns {(left id, right id): rank} and the list rank -> id of the merged token.
-    raises: MergeError when a token is not in the vocabulary, a pair is there twice, or a pair uses a token that a
+    raises: MergeError when a token is not in the vocabulary, a pair occurs twice, or a pair uses a token that a
         later one makes: training cannot have found them in this order, and faster ways to merge rely on it.
     """
     ranks, merged = {}, []

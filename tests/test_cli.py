@@ -378,7 +378,7 @@ def test_train_in_two_stages(folder, tmp_path, capsys):
     assert GPT2.from_pretrained(tmp_path / "domain").config.head_layers == 4
     stop = ["--patience", 1, "--lr", 0, "--min-lr", 0, "--weight-decay", 0, "--steps", 9]
     out = run(capsys, *call[:3], *common, *stop, "--data", folder / "text.txt", "--out", tmp_path / "stopped")[1]
-    assert "stopped at step 2: 1 evaluations without a lower loss" in out
+    assert "stopped at step 2: evaluations in a row without a lower loss: 1" in out
     for command in (["generate"], ["eval", "--data", folder / "text.txt"], ["report", "--data", folder / "text.txt"]):
         out = ["--out", tmp_path / "report"] if command[0] == "report" else []
         assert "convert it with: minigpt2 train" in fails(capsys, *command, *out, "--model", tmp_path / "general")

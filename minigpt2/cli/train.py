@@ -56,7 +56,7 @@ def run(options):
         print(f"\nstep {trainer.saved} is saved; resume with: minigpt2 train --resume {folder}", file=sys.stderr)
         raise
     if trainer.out_of_patience:
-        print(f"stopped at step {trainer.step}: {trainer.stale} evaluations without a lower loss")
+        print(f"stopped at step {trainer.step}: evaluations in a row without a lower loss: {trainer.stale}")
     print(f"best validation loss: {best:.4f} {trainer.unit}")
     for corpus, before, after in trainer.changes() if trainer.settings.init_from else ():
         print(f"  {corpus}: {before:.4f} before, {after:.4f} after ({after - before:+.4f})")

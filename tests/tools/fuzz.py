@@ -319,7 +319,7 @@ def change_npz(content, rng):
     members[place] = name, array, packing
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a name that is there twice
+        warnings.simplefilter("ignore")  # a name that occurs twice
         for name, array, packing in members:
             archive.writestr(zipfile.ZipInfo(name), array, packing)
     return packed.getvalue()
