@@ -1,10 +1,10 @@
-"""Exercises that check themselves: write a component, and be told at once what is right, what is wrong and why.
+"""Exercises that check themselves: write a component, and hear at once what is right, what is wrong and why.
 
     from minigpt2.exercises import check
     print(check("layer_norm_backward", my_layer_norm_backward))
 
 A task is one function. Each module here holds those of one exercise: the cases that are tried, and the mistakes that
-people make, each with what it leads to, so that it can be recognised by what comes back.
+people make, each with its wrong result, by which it can be recognised.
 """
 
 import difflib
@@ -49,7 +49,7 @@ from minigpt2.exercises.report import Report
 
 __all__ = ["Report", "check", "names"]
 
-# In the order in which they are done:
+# In the order of the course:
 EXERCISES = (
     tokenizer,
     embedding,
@@ -74,17 +74,17 @@ def names():
 def check(name, function, forward=None, seed=0):
     """Try a function that somebody wrote for an exercise, and say what is right, what is wrong and why.
 
-    It is tried on arrays of several shapes and of extreme values, in float64 and float32; must leave its inputs as
-    they are; and gradients must be those of finite differences. Whatever it does, the check comes to an end: an error
+    It is tried on arrays of several shapes and of extreme values, in float64 and float32; it must not change its
+    inputs; and gradients must agree with finite differences. Whatever it does, the check comes to an end: an error
     is reported with the line of the function that raised it, and an endless loop is stopped.
 
     name:     of the task, see ``names``
     function: the solution; it is called with the arguments in the order of its docstring
     forward:  with a backward pass: your own forward pass, whose cache it then gets; by default ours, whose cache has
-        everything that one may want
+        everything that one may need
     seed:     of the random inputs
     returns Report: ``report.passed``, ``report.score`` (from 0.0 to 1.0), ``report.hint``, and a text when printed.
-    raises: ValueError for a name that is not in ``names``; nothing that ``function`` does.
+    raises: ValueError for a name that is not in ``names``; no error of ``function``.
     """
     if name not in _TASKS:
         close = difflib.get_close_matches(str(name), _TASKS, n=1)

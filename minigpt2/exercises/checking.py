@@ -14,12 +14,12 @@ from minigpt2.exercises.report import Finding, Report
 from minigpt2.gradcheck import gradient_check
 from minigpt2.parameters import flatten
 
-# Largest difference, relative to the largest element of what is expected. Both are far above rounding (sums in another
-# order: 1e-14 and 1e-6), and far below any mistake. An output that should be near zero is measured by the largest of
-# all outputs, times the last number.
+# Largest difference, relative to the largest expected element. Both are far above rounding (sums in another order:
+# 1e-14 and 1e-6), and far below any mistake. An output that should be near zero is measured by the largest of all
+# outputs, times the last number.
 TOLERANCE = {"float64": 1e-9, "float32": 1e-4}
 NEAR_ZERO = 1e-2
-WRITTEN = "it is written"  # the title of the only case where there is no more than a skeleton
+WRITTEN = "it is written"  # the title of the only case where there is nothing but a skeleton
 
 
 def run(task, function, forward=None, seed=0):
@@ -52,13 +52,13 @@ def run(task, function, forward=None, seed=0):
 
 @dataclass(frozen=True)
 class Trial:
-    """One case, with all that is computed before the function is called.
+    """One case, with everything that is computed before the function is called.
 
     inputs:    of the case
-    arguments: what the function is given, by name
-    ours:      the same with the cache of our own forward pass: what mistakes are tried on
-    expected:  what should come back: dotted name -> array, or None where ``task.accept`` judges
-    problem:   what went wrong in somebody's own forward pass, or ""
+    arguments: the function's arguments, by name
+    ours:      the same with the cache of our own forward pass: the arguments of the known mistakes
+    expected:  the wanted result: dotted name -> array, or None where ``task.accept`` judges
+    problem:   the problem in somebody's own forward pass, or ""
     unwritten: whether that is only a skeleton
     """
 
@@ -73,10 +73,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class Attempt:
-    """What became of a trial.
+    """The result of a trial.
 
     changed:  names of the arguments that the function changed
-    hopeless: whether to leave out the other cases
+    hopeless: whether to skip the other cases
     unwritten: whether there is only the exercise's skeleton
     """
 
@@ -117,14 +117,14 @@ def _trial(task, title, inputs, forward, rng):
         elif not outcome.ended:
             problem = f"  your own forward pass: {_fate(outcome, task)}"
         elif not isinstance(outcome.value, tuple) or len(outcome.value) != 2:
-            problem = f"  your own forward pass is to return (y, cache), and not {_describe(outcome.value)}"
+            problem = f"  your own forward pass must return (y, cache), not {_describe(outcome.value)}"
         else:
             arguments = dict(zip(names, (dy, outcome.value[1]), strict=True))
     return Trial(title, inputs, arguments, ours, expected, problem, unwritten)
 
 
 def _attempt(task, function, trial):
-    """Call the function and compare what comes back."""
+    """Call the function and compare its result."""
     if trial.problem:
         title = WRITTEN if trial.unwritten else trial.title
         return Attempt(Finding(title, False, trial.problem), hopeless=True, unwritten=trial.unwritten)
@@ -171,8 +171,8 @@ def _compared(task, trial, results, tried, changed):
 
 
 def _unchanged(attempts):
-    """Whether the function left what it was given as it was; that only counts where it computes something right."""
-    title = "what it is given stays as it was"
+    """Whether the function left its inputs unchanged; that only counts where it computes something right."""
+    title = "its inputs stay unchanged"
     changed = [name for attempt in attempts for name in attempt.changed]
     if not changed:
         return Finding(title, True if any(attempt.finding.passed for attempt in attempts) else None)
@@ -180,10 +180,10 @@ def _unchanged(attempts):
     return Finding(
         title,
         False,
-        f"  {name} is another one after the call than before it.",
-        f"An operation in place (`{name} -= ...`, `{name}[...] = ...`, `out={name}`) writes into the caller's array, "
-        "who still needs it: so does the backward pass. A slice, a reshape and a transpose of it are the same memory. "
-        "Write `a = a - b` for `a -= b`, or copy first.",
+        f"  {name} is not the same after the call as before.",
+        f"An operation in place (`{name} -= ...`, `{name}[...] = ...`, `out={name}`) writes into the array of the "
+        "caller, who still needs it, as does the backward pass. A slice, a reshape and a transpose of it are the same "
+        "memory. Write `a = a - b` for `a -= b`, or copy first.",
     )
 
 
@@ -203,28 +203,28 @@ def _differences(task, function, forward, trial, attempts):
     return Finding(title, False, "\n".join(f"  {line}" for line in text.splitlines()))
 
 
-# What came back, as arrays by name.
+# Results, as arrays by name.
 
 
 def _named(task, result):
-    """What a function returned, by name, dotted for nested dicts. Raises where that is something else."""
+    """The results of a function, by name, dotted for nested dicts. Raises where they are something else."""
     count = len(task.outputs)
     if count == 1 and not (isinstance(result, tuple) and len(result) in (1, 2) and not task.exact):
         result = (result,)
     elif isinstance(result, tuple) and len(result) == count + 1 and isinstance(result[-1], dict):
-        result = result[:-1]  # the cache, which everyone may fill with what he likes
+        result = result[:-1]  # the cache, which everyone may fill as they like
     named = dict(zip(task.outputs, result, strict=True))
     if task.exact:
         return {name: _plain(value) for name, value in named.items()}
     arrays = {name: np.asarray(value) for name, value in flatten(named).items()}
     for name, array in arrays.items():
         if array.dtype.kind not in "fiub":
-            raise TypeError(f"{name} is no array of numbers")
+            raise TypeError(f"{name} is not an array of numbers")
     return arrays
 
 
 def _plain(value):
-    """Lists and Python numbers for arrays, tuples and NumPy's numbers: what is equal looks equal."""
+    """Lists and Python numbers for arrays, tuples and NumPy's numbers: equal values look equal."""
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     if isinstance(value, list | tuple):
@@ -261,11 +261,11 @@ def _size(array):
     return float(finite.max()) if finite.size else 0.0
 
 
-# Which mistake it is.
+# The mistake behind a result.
 
 
 def _recognised(task, trial, explains):
-    """The hint of the first mistake of which ``explains(its Outcome)`` is true, or ""."""
+    """The hint of the first mistake for which ``explains(its Outcome)`` is true, or ""."""
     for mistake in task.mistakes:
         outcome = call(mistake.wrong, copy.deepcopy(list(trial.ours.values())), task.seconds)
         if explains(outcome):
@@ -274,7 +274,7 @@ def _recognised(task, trial, explains):
 
 
 def _predicts(task, outcome, results, wrong, equal):
-    """Whether a mistake gives just what came back wrong."""
+    """Whether a mistake gives exactly the wrong results."""
     if not outcome.ended:
         return False
     predicted = _named(task, outcome.value)
@@ -283,7 +283,7 @@ def _predicts(task, outcome, results, wrong, equal):
 
 def _hint_of_fate(task, trial, outcome):
     if outcome.late:
-        return "It may never end: does every loop come nearer to its end each time? Print what its condition looks at."
+        return "It may never end: does every loop come nearer to its end each time? Print the values in its condition."
     error = outcome.error
     hint = _recognised(
         task, trial, lambda other: type(other.error) is type(error) and str(other.error) == str(error)
@@ -293,25 +293,25 @@ def _hint_of_fate(task, trial, outcome):
 
 def _hint_of_names(task, trial, value, results):
     if value is None:
-        return f"A function without `return` gives None. The last line is to be `return {', '.join(task.outputs)}`."
+        return f"A function without `return` gives None. The last line should be `return {', '.join(task.outputs)}`."
     missing = [name for name in trial.expected if name not in results.value] if results.ended else task.outputs
-    if not any(name in task.outputs for name in missing):  # it is within a nested dict that names are others
+    if not any(name in task.outputs for name in missing):  # the names within a nested dict differ
         odd = [name for name in results.value if name not in trial.expected]
         missing, odd = ", ".join(missing) or "none", ", ".join(odd) or "none"
         return f"The names are not as expected. Missing: {missing}. Not known here: {odd}."
-    return f"What is returned, and in which order: {', '.join(task.outputs)}."
+    return f"These are to be returned, in this order: {', '.join(task.outputs)}."
 
 
 def _remark(task, trial, results):
-    """What is right and could be better."""
+    """A remark on a result that is right and could be better."""
     single = [name for name, array in _arrays(trial.arguments).items() if array.dtype == np.float32]
     doubled = [name for name, array in results.items() if not task.exact and array.ndim and array.dtype == np.float64]
     if not single or not doubled:
         return ""
     return (
         f"float32 went in, and {doubled[0]} came back as float64: right, in twice the memory and half the speed. "
-        "np.zeros and np.ones are of float64 unless you say dtype=x.dtype, and so is np.sqrt of an integer, for which "
-        "there are math.sqrt and ** 0.5. Is it in here, or in a function that is called?"
+        "np.zeros and np.ones are of float64 unless you say dtype=x.dtype, and so is np.sqrt of an integer; "
+        "use math.sqrt or ** 0.5 there. Is it in here, or in a function that is called?"
     )
 
 
@@ -327,17 +327,17 @@ def _raised_in(error):
 
 
 def _fate(outcome, task):
-    """What became of a call that did not end well."""
+    """The fate of a call that did not end well."""
     at = f"\n  at         {outcome.place}" if outcome.place else ""
     if outcome.late:
-        end = "it goes on, though: restart the kernel" if outcome.running else "it was stopped"
+        end = "it is still running: restart the kernel" if outcome.running else "it was stopped"
         return f"nothing within {task.seconds:g} seconds; {end}{at}"
     message = f": {outcome.error}" if str(outcome.error) else ""
     return f"an error, {type(outcome.error).__name__}{message}{at}"
 
 
 def _detail(task, name, actual, expected, equal):
-    """One output: right, or what is wrong with it."""
+    """One output: that it is right, or the difference from the expected one."""
     start = f"  {name:<10} "
     if equal(actual, expected):
         return f"{start}is right"
@@ -370,7 +370,7 @@ def _describe_all(values):
 
 
 def _describe(value):
-    """Shapes for arrays, the values of all that is short."""
+    """Shapes for arrays, values for everything short."""
     if isinstance(value, np.ndarray):
         return f"{value.shape}" if value.ndim else f"{value:.6g}"
     if isinstance(value, dict) and value and any(isinstance(v, np.ndarray | dict) for v in value.values()):
@@ -413,7 +413,7 @@ def _same(one, other):
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(_same, one, other))
     if isinstance(one, np.random.Generator):
-        return True  # drawing from it is what it is for
+        return True  # it is there to be drawn from
     try:
         return bool(one == other) or not isinstance(one, int | float | str | bytes)
     except Exception:  # somebody's own class

@@ -1,4 +1,4 @@
-"""Exercise 4, linear layer and GELU: what the feed-forward network is made of, and most other matrices too."""
+"""Exercise 4, linear layer and GELU: the parts of the feed-forward network."""
 
 import functools
 import math
@@ -52,7 +52,7 @@ LINEAR_FORWARD = Task(
             lambda x, weight, bias: x @ weight.T + bias,
         ),
         Mistake(
-            "A reshape is no transpose: it reads the numbers in the same order and only breaks the lines elsewhere. "
+            "A reshape is not a transpose: it reads the numbers in the same order and only breaks the lines elsewhere. "
             "And is a transpose needed?",
             lambda x, weight, bias: x @ weight.reshape(weight.shape[::-1]).T + bias,
         ),
@@ -73,11 +73,11 @@ LINEAR_FORWARD = Task(
             lambda x, weight, bias: x @ weight + bias[:, None],
         ),
         Mistake(
-            "Negative outputs are cut off: there is an activation function too many. A linear layer has none.",
+            "Negative outputs are cut off: there is one activation function too many. A linear layer has none.",
             lambda x, weight, bias: np.maximum(x @ weight + bias, 0),
         ),
         Mistake(
-            "An activation function is there already. It comes later, as a function of its own.",
+            "An activation function is already there. It comes later, as a separate function.",
             lambda x, weight, bias: gelu_forward(x @ weight + bias)[0],
         ),
     ),
@@ -85,7 +85,7 @@ LINEAR_FORWARD = Task(
 
 
 def _linear(x, weight, bias):
-    """Our forward pass, with everything in the cache that a backward pass may want."""
+    """Our forward pass, with everything that a backward pass may want in the cache."""
     y, cache = linear_forward(x, weight, bias)
     return y, cache | {"bias": bias, "y": y}
 
@@ -95,7 +95,7 @@ def _rows(array):
 
 
 def _gradients(dy, cache, dx=None, dweight=None, dbias=None):
-    """The right gradients but for those that are given."""
+    """The right gradients, except for those that are given."""
     right = linear_backward(dy, cache)
     return tuple(r if g is None else g for r, g in zip(right, (dx, dweight, dbias), strict=True))
 
@@ -109,12 +109,12 @@ LINEAR_BACKWARD = Task(
     notebook=NOTEBOOK,
     mistakes=(
         Mistake(
-            "dx has weight as it is in the forward pass. On the way back O numbers become I: which sum is that? Where "
-            "I = O NumPy does not complain.",
+            "dx uses weight as the forward pass does. On the way back O numbers become I: which sum is that? Where I = "
+            "O NumPy does not complain.",
             lambda dy, cache: _gradients(dy, cache, dx=dy @ cache["weight"]),
         ),
         Mistake(
-            "dweight is transposed. A gradient has the shape of what it belongs to; where I = O only the numbers tell.",
+            "dweight is transposed. A gradient has the shape of its array; where I = O only the numbers tell.",
             lambda dy, cache: _gradients(dy, cache, dweight=_rows(dy).T @ _rows(cache["x"])),
         ),
         Mistake(
@@ -125,18 +125,18 @@ LINEAR_BACKWARD = Task(
             ),
         ),
         Mistake(
-            "dweight and dbias still have the axes of the batch. All of it shares weight and bias, so that their "
+            "dweight and dbias still have the axes of the batch. The whole batch shares weight and bias, so their "
             "gradients are sums over it.",
             lambda dy, cache: _gradients(
                 dy, cache, dweight=np.swapaxes(cache["x"], -1, -2) @ dy, dbias=dy.sum(-2)
             ),
         ),
         Mistake(
-            "dweight is that of one sequence alone, the first or the last. Does something overwrite the others?",
+            "dweight is that of only one sequence, the first or the last. Does something overwrite the others?",
             lambda dy, cache: _gradients(dy, cache, dweight=_rows(cache["x"][-1]).T @ _rows(dy[-1])),
         ),
         Mistake(
-            "dweight is that of one sequence alone, the first or the last. Does something overwrite the others?",
+            "dweight is that of only one sequence, the first or the last. Does something overwrite the others?",
             lambda dy, cache: _gradients(dy, cache, dweight=_rows(cache["x"][0]).T @ _rows(dy[0])),
         ),
         Mistake(
@@ -146,7 +146,8 @@ LINEAR_BACKWARD = Task(
             ),
         ),
         Mistake(
-            "dbias is dy itself. bias acts on every token: what does the chain rule do with so many ways?",
+            "dbias is dy itself. bias acts on every token: what does the chain rule do when a number acts in many "
+            "ways?",
             lambda dy, cache: _gradients(dy, cache, dbias=dy),
         ),
         Mistake(
@@ -154,7 +155,7 @@ LINEAR_BACKWARD = Task(
             lambda dy, cache: _gradients(dy, cache, dbias=dy.sum(0)),
         ),
         Mistake(
-            "dbias is one number, the sum over all axes. Each output has a bias of its own.",
+            "dbias is one number, the sum over all axes. Each output has its own bias.",
             lambda dy, cache: _gradients(dy, cache, dbias=dy.sum()),
         ),
         Mistake(
@@ -162,7 +163,7 @@ LINEAR_BACKWARD = Task(
             lambda dy, cache: _gradients(dy, cache, dbias=_rows(dy).sum(1)),
         ),
         Mistake(
-            "The gradients are in the wrong order: x, weight, bias, as the forward pass takes them.",
+            "The gradients are in the wrong order: it is x, weight, bias, as in the forward pass.",
             lambda dy, cache: tuple(linear_backward(dy, cache)[i] for i in (0, 2, 1)),
         ),
         Mistake(
@@ -212,7 +213,7 @@ def _phi(x):
 def _overflowing(tanh):
     return Mistake(
         "exp overflows for large numbers, and infinity divided by infinity is NaN. NumPy has the function that you "
-        "build here, and takes care of that.",
+        "build here, and avoids that.",
         lambda x: 0.5 * x * (1 + tanh(_u(x))),
     )
 
@@ -241,15 +242,15 @@ GELU_FORWARD = Task(
             lambda x: np.maximum(x, 0),
         ),
         Mistake(
-            "x is squared in u, and not cubed. With a square the gate would not be the same for both signs.",
+            "x is squared in u, not cubed. With a square the gate would not be the same for both signs.",
             lambda x: _gated(x, _u(x, power=2)),
         ),
         Mistake(
-            "The cubic term is missing in u, or is nothing.",
+            "The cubic term in u is missing, or is zero.",
             lambda x: _gated(x, _u(x, cubic=0)),
         ),
         Mistake(
-            "The root of 2/pi multiplies x alone. What does the bracket in u hold?",
+            "The root of 2/pi multiplies only x. What does the bracket in u hold?",
             lambda x: _gated(x, SQRT_2_OVER_PI * x + CUBIC * x**3),
         ),
         Mistake(
@@ -257,7 +258,7 @@ GELU_FORWARD = Task(
             lambda x: _gated(x, _u(x, 2 / math.pi)),
         ),
         Mistake(
-            "The root covers 2 alone and not pi. Count the brackets.",
+            "The root covers only 2 and not pi. Count the brackets.",
             lambda x: _gated(x, _u(x, math.sqrt(2) / math.pi)),
         ),
         Mistake(
@@ -269,19 +270,19 @@ GELU_FORWARD = Task(
             lambda x: _gated(x, _u(x, 1)),
         ),
         Mistake(
-            "The constant of the cubic term has a digit too few: 0.044715 begins with two zeros.",
+            "The constant of the cubic term has one digit too few: 0.044715 begins with two zeros.",
             lambda x: _gated(x, _u(x, cubic=0.44715)),
         ),
         Mistake(
-            "It is twice too large: a gate lies between 0 and 1, and 1 + tanh u between 0 and 2.",
+            "It is twice as large as it should be: a gate lies between 0 and 1, and 1 + tanh u between 0 and 2.",
             lambda x: x * (1 + np.tanh(_u(x))),
         ),
         Mistake(
-            "The 1 is missing: tanh u lies between -1 and 1, so that a negative x comes out positive.",
+            "The 1 is missing: tanh u lies between -1 and 1, so a negative x comes out positive.",
             lambda x: 0.5 * x * np.tanh(_u(x)),
         ),
         Mistake(
-            "It is the gate alone. What does it multiply?",
+            "It is only the gate. What does it multiply?",
             lambda x: 0.5 * (1 + np.tanh(_u(x))),
         ),
         _overflowing(_tanh_by_exp),
@@ -292,7 +293,7 @@ GELU_FORWARD = Task(
 
 
 def _gelu(x):
-    """Our forward pass, with everything in the cache that a backward pass may want."""
+    """Our forward pass, with everything that a backward pass may want in the cache."""
     y, cache = gelu_forward(x)
     return y, cache | {"u": _u(x), "y": y}
 
@@ -314,7 +315,7 @@ GELU_BACKWARD = Task(
     notebook=NOTEBOOK,
     mistakes=(
         Mistake(
-            "The gate is taken for a constant. x moves it as well: the product rule has a second term.",
+            "The gate is treated as a constant. x moves it as well: the product rule has a second term.",
             lambda dy, cache: dy * _slope(cache, du=0),
         ),
         Mistake(
@@ -338,11 +339,11 @@ GELU_BACKWARD = Task(
             lambda dy, cache: dy * _slope(cache, SQRT_2_OVER_PI * (1 + CUBIC * cache["x"] ** 2)),
         ),
         Mistake(
-            "In the derivative of u there is still an x^3, or an x. Which power has the derivative of x^3?",
+            "In the derivative of u there is still an x^3, or an x. Which power is in the derivative of x^3?",
             lambda dy, cache: dy * _slope(cache, SQRT_2_OVER_PI * (1 + 3 * CUBIC * cache["x"] ** 3)),
         ),
         Mistake(
-            "In the derivative of u there is still an x^3, or an x. Which power has the derivative of x^3?",
+            "In the derivative of u there is still an x^3, or an x. Which power is in the derivative of x^3?",
             lambda dy, cache: dy * _slope(cache, SQRT_2_OVER_PI * (1 + 3 * CUBIC * cache["x"])),
         ),
         Mistake(
@@ -350,7 +351,7 @@ GELU_BACKWARD = Task(
             lambda dy, cache: dy * _slope(cache, 1 + 3 * CUBIC * cache["x"] ** 2),
         ),
         Mistake(
-            "The second term lacks the factor x: the product rule leaves it as it is where the gate is "
+            "The second term lacks the factor x: the product rule leaves it unchanged where the gate is "
             "differentiated.",
             lambda dy, cache: dy * (0.5 * (1 + cache["tanh"]) + _second_term(cache) / 2),
         ),
@@ -359,15 +360,15 @@ GELU_BACKWARD = Task(
             lambda dy, cache: dy * (0.5 * (1 + cache["tanh"]) + cache["x"] * _second_term(cache)),
         ),
         Mistake(
-            "dx is twice too large: there is a 1/2 in the forward pass.",
+            "dx is twice as large as it should be: there is a 1/2 in the forward pass.",
             lambda dy, cache: 2 * dy * _slope(cache),
         ),
         Mistake(
-            "dy does not occur. This is the slope of the GELU; the chain rule goes on from there.",
+            "dy does not occur. This is the slope of the GELU; the chain rule continues from there.",
             lambda dy, cache: _slope(cache),
         ),
         Mistake(
-            "This is the derivative of the erf form. Yours has to be that of the forward pass, the tanh form.",
+            "This is the derivative of the erf form. Yours must be that of the forward pass, the tanh form.",
             lambda dy, cache: dy * (
                 _phi(cache["x"]) + cache["x"] * np.exp(-(cache["x"] ** 2) / 2) / math.sqrt(2 * math.pi)
             ),
@@ -381,7 +382,7 @@ GELU_BACKWARD = Task(
 
 
 def _second_term(cache):
-    """The derivative of tanh u by x."""
+    """The derivative of tanh u with respect to x."""
     return (1 - cache["tanh"] ** 2) * SQRT_2_OVER_PI * (1 + 3 * CUBIC * cache["x"] ** 2)
 
 
@@ -426,15 +427,15 @@ FEED_FORWARD_FORWARD = Task(
             functools.partial(_network_without, first=lambda h: h),
         ),
         Mistake(
-            "There is a ReLU between the two layers. Take your GELU.",
+            "There is a ReLU between the two layers. Use your GELU.",
             functools.partial(_network_without, first=lambda h: np.maximum(h, 0)),
         ),
         Mistake(
-            "A GELU comes after the second layer as well.",
+            "There is also a GELU after the second layer.",
             functools.partial(_network_without, last=lambda y: gelu_forward(y)[0]),
         ),
         Mistake(
-            "The GELU comes before the first layer, and not after it.",
+            "The GELU comes before the first layer, not after it.",
             lambda x, params: _network_without(gelu_forward(x)[0], params, lambda h: h),
         ),
         Mistake(
@@ -446,7 +447,7 @@ FEED_FORWARD_FORWARD = Task(
 
 
 def _feed_forward(x, params):
-    """Our forward pass, with everything in the cache that a backward pass may want."""
+    """Our forward pass, with everything that a backward pass may want in the cache."""
     h, c_fc = _linear(x, **params["c_fc"])
     g, gelu = _gelu(h)
     y, c_proj = _linear(g, **params["c_proj"])
@@ -480,15 +481,16 @@ FEED_FORWARD_BACKWARD = Task(
             lambda dy, cache: _network_gradients(dy, cache, lambda dg, cache: dg),
         ),
         Mistake(
-            "The slope of the GELU is taken behind it, at g. It is a function of h.",
+            "The slope of the GELU is taken after it, at g. It is a function of h.",
             lambda dy, cache: _network_gradients(dy, cache, lambda dg, cache: gelu_backward(dg, _gelu(cache["g"])[1])),
         ),
         Mistake(
-            "The gradient of c_proj's weight is made with h. What did the second layer get in the forward pass?",
+            "The gradient of c_proj's weight is made with h. What was the input of the second layer in the forward "
+            "pass?",
             lambda dy, cache: _network_gradients(dy, cache, inner="h"),
         ),
         Mistake(
-            "dy is added to dx. That is the way around this network, which the block looks after.",
+            "dy is added to dx. That is the way around this network, which belongs to the block.",
             lambda dy, cache: _with_dx(_network_gradients(dy, cache), _network_gradients(dy, cache)[0] + dy),
         ),
     ),

@@ -1,4 +1,4 @@
-"""Exercise 5, layer normalisation: the formula of the paper, and its gradient with the two means in it."""
+"""Exercise 5, layer normalisation: the formula of the paper, and its gradient with the two means."""
 
 import numpy as np
 
@@ -32,7 +32,7 @@ def _cases(rng):
 
 
 def _forward(x, weight, bias, eps):
-    """Our forward pass, with everything in the cache that a backward pass may want."""
+    """Our forward pass, with everything that a backward pass may want in the cache."""
     y, cache = layer_norm_forward(x, weight, bias, eps)
     mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
     return y, cache | {"x": x, "bias": bias, "eps": eps, "mean": mean, "variance": variance}
@@ -65,8 +65,8 @@ FORWARD = Task(
             lambda x, weight, bias, eps: _normalised(x, weight, bias, eps, root=lambda v: np.sqrt(v) + eps),
         ),
         Mistake(
-            "eps is missing: a token whose channels are all alike is divided by zero, and a small variance by too "
-            "little.",
+            "eps is missing: a token whose channels are all alike is divided by zero, and one with a small variance by "
+            "too little.",
             lambda x, weight, bias, eps: _normalised(x, weight, bias, eps, root=np.sqrt),
         ),
         Mistake(
@@ -78,23 +78,23 @@ FORWARD = Task(
             lambda x, weight, bias, eps: _normalised(x, weight, bias, eps, root=lambda v: v + eps),
         ),
         Mistake(
-            "Mean and variance are taken over another axis than the channels. Each token is normalised by itself: over "
-            "which axis do its numbers lie?",
+            "Mean and variance are taken over another axis than the channels. Each token is normalised separately: "
+            "along which axis are its numbers?",
             lambda x, weight, bias, eps: _normalised(x, weight, bias, eps, axis=0),
         ),
         Mistake(
-            "Mean and variance are taken over another axis than the channels. Each token is normalised by itself: over "
-            "which axis do its numbers lie?",
+            "Mean and variance are taken over another axis than the channels. Each token is normalised separately: "
+            "along which axis are its numbers?",
             lambda x, weight, bias, eps: _normalised(x, weight, bias, eps, axis=-2),
         ),
         Mistake(
-            "Mean and variance are taken over all numbers at once. Each token is normalised by itself: over which axis "
-            "do its numbers lie?",
+            "Mean and variance are taken over all numbers at once. Each token is normalised separately: along which "
+            "axis are its numbers?",
             lambda x, weight, bias, eps: _normalised(x, weight, bias, eps, axis=None),
         ),
         Mistake(
             "An axis is lost: mean and variance of shape (..., 1) are needed, and where there are as many tokens as "
-            "channels NumPy broadcasts (...) along the wrong axis without a word. Look for keepdims.",
+            "channels NumPy silently broadcasts (...) along the wrong axis. Look for keepdims.",
             _without_keepdims,
         ),
         Mistake(
@@ -162,8 +162,8 @@ BACKWARD = Task(
             lambda dy, cache: _gradients(dy, cache, _dx(dy, cache, along=False)),
         ),
         Mistake(
-            "dx is as if mean and variance were constants. They are made of x, so that x acts on y through them too: "
-            "two terms are missing.",
+            "dx is as if mean and variance were constants. They are made from x, so x acts on y through them too: two "
+            "terms are missing.",
             lambda dy, cache: _gradients(dy, cache, _dx(dy, cache, mean=False, along=False)),
         ),
         Mistake(
@@ -187,18 +187,17 @@ BACKWARD = Task(
             lambda dy, cache: _gradients(dy, cache, _dx(dy, cache) / cache["rstd"]),
         ),
         Mistake(
-            "dweight and dbias still have the axes of batch and time. weight and bias act on every token, so that "
-            "their gradients are sums over all tokens.",
+            "dweight and dbias still have the axes of batch and time. weight and bias act on every token, so their "
+            "gradients are sums over all tokens.",
             lambda dy, cache: _gradients(dy, cache, over=lambda values: values),
         ),
         Mistake(
             "dweight and dbias are summed over the first axis only. weight and bias act on every token: sum over all "
-            "axes but the last.",
+            "axes except the last.",
             lambda dy, cache: _gradients(dy, cache, over=lambda values: values.sum(0)),
         ),
         Mistake(
-            "dweight and dbias are means. The loss is the sum of what each token adds to it; is there a 1/N in the "
-            "forward pass?",
+            "dweight and dbias are means. Each token adds its part to the loss; is there a 1/N in the forward pass?",
             lambda dy, cache: _gradients(
                 dy, cache, over=lambda values: values.reshape(-1, values.shape[-1]).mean(0)
             ),
@@ -250,7 +249,7 @@ RMS_FORWARD = Task(
     notebook=NOTEBOOK,
     mistakes=(
         Mistake(
-            "The mean is subtracted, as layer normalisation does. RMSNorm leaves it in.",
+            "The mean is subtracted, as in layer normalisation. RMSNorm does not subtract it.",
             lambda x, weight, eps: _normalised(x, weight, 0.0, eps),
         ),
         Mistake(
@@ -273,7 +272,7 @@ RMS_BACKWARD = Task(
     notebook=NOTEBOOK,
     mistakes=(
         Mistake(
-            "dx is as if the root were a constant. It is made of x, so that a term is missing.",
+            "dx is as if the root were a constant. It is made from x, so a term is missing.",
             lambda dy, cache: (dy * cache["weight"] / cache["rms"], rms_norm_backward(dy, cache)[1]),
         ),
         Mistake(

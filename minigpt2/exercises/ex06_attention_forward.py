@@ -16,7 +16,7 @@ NOTEBOOK = "2_5_3_attention"
 
 
 def softmax_cases(rng):
-    """The situations in which the softmax is tried."""
+    """The cases in which the softmax is tried."""
     masked = rng.standard_normal((2, 1, 5, 5))
     masked[..., np.triu_indices(5, 1)[0], np.triu_indices(5, 1)[1]] = -np.inf
     far = rng.standard_normal((4, 3)) + np.array([[-5000.0], [0.0], [3000.0], [-20.0]])
@@ -50,20 +50,20 @@ def _not_normalised(scores):
     return np.exp(scores - scores.max(-1, keepdims=True))
 
 
-# What can be wrong with the softmax, here and in the attention.
+# Mistakes in the softmax, here and in the attention.
 SOFTMAX_MISTAKES = (
     (
-        "The softmax runs down the columns, so that the shares which all queries give to one key sum to 1. Each row is "
-        "a query that shares itself out: over which axis do its numbers lie?",
+        "The softmax runs down the columns, so the shares that all queries give to one key sum to 1. Each row is a "
+        "query that divides its attention: along which axis are its numbers?",
         _softmax_of_columns,
     ),
     (
-        "The softmax is taken over the first axis, which counts the examples of the batch. Along which axis do the "
-        "scores of one row lie?",
+        "The softmax is taken over the first axis, which counts the examples of the batch. Along which axis are the "
+        "scores of one row?",
         functools.partial(_softmax, axis=0),
     ),
     (
-        "The softmax is taken over all numbers at once, so that all rows together sum to 1. Each row is to sum to 1 by "
+        "The softmax is taken over all numbers at once, so all rows together sum to 1. Each row must sum to 1 by "
         "itself.",
         functools.partial(_softmax, axis=None),
     ),
@@ -91,13 +91,13 @@ SOFTMAX = Task(
             np.exp,
         ),
         Mistake(
-            "One maximum, that of the whole array, is subtracted everywhere. In a row that lies far below it exp of "
-            "all scores is 0. Each row needs its own.",
+            "One maximum, that of the whole array, is subtracted everywhere. In a row far below it, exp of all scores "
+            "is 0. Each row needs its own.",
             lambda scores: _softmax(scores, shift=scores.max()),
         ),
         Mistake(
-            "The scores themselves are divided by their sum: where is exp? Shares must be positive, and scores are "
-            "not.",
+            "The scores themselves are divided by their sum: where is exp? Shares must be positive, and scores need "
+            "not be.",
             lambda scores: scores / scores.sum(-1, keepdims=True),
         ),
     ),
@@ -159,15 +159,15 @@ SPLIT = Task(
             _interleaved,
         ),
         Mistake(
-            "The channels are cut rightly, and the axes are still in the order (B, T, H, D).",
+            "The channels are cut correctly, but the axes are still in the order (B, T, H, D).",
             lambda x, n_head: x.reshape(*x.shape[:2], n_head, -1),
         ),
         Mistake(
-            "Time and channels of each head are the other way round: (B, H, D, T).",
+            "Time and channels of each head are exchanged: (B, H, D, T).",
             lambda x, n_head: split_heads(x, n_head).swapaxes(-1, -2),
         ),
         Mistake(
-            "n_head is taken for the size of a head. It is the number of heads, and their size is C / n_head.",
+            "n_head is used as the size of a head. It is the number of heads, and their size is C / n_head.",
             lambda x, n_head: split_heads(x, x.shape[-1] // n_head),
         ),
         Mistake(
@@ -208,29 +208,29 @@ MERGE = Task(
     notebook=NOTEBOOK,
     mistakes=(
         Mistake(
-            "The shape is right and the numbers are in the wrong places: a token is filled with what one head has for "
+            "The shape is right and the numbers are in the wrong places: a token is filled with one head's numbers for "
             "several tokens. Before the reshape, H and D must be neighbours.",
             _merged_unmoved,
         ),
         Mistake(
-            "The heads are shuffled into each other, one channel of each in turn. They are to stand side by side: "
-            "which of the last two axes comes first?",
+            "The heads are shuffled into each other, one channel of each in turn. They should be side by side: which "
+            "of the last two axes comes first?",
             _merged_interleaved,
         ),
         Mistake(
-            "The axes are in the right order, and H and D are still two.",
+            "The axes are in the right order, but H and D are still two axes.",
             lambda heads: heads.swapaxes(1, 2),
         ),
         Mistake(
-            "The heads are put one behind the other in time. They belong side by side in the channels of each token.",
+            "The heads are put one after the other in time. They belong side by side in the channels of each token.",
             lambda heads: np.concatenate(list(heads.swapaxes(0, 1)), axis=1),
         ),
         Mistake(
-            "The heads are added up, or averaged. Nothing is computed here: all numbers go on as they are.",
+            "The heads are added up, or averaged. Nothing is computed here: all numbers stay unchanged.",
             lambda heads: heads.sum(1),
         ),
         Mistake(
-            "The heads are added up, or averaged. Nothing is computed here: all numbers go on as they are.",
+            "The heads are added up, or averaged. Nothing is computed here: all numbers stay unchanged.",
             lambda heads: heads.mean(1),
         ),
     ),
@@ -266,7 +266,7 @@ def _too_high(number):
     )
 
 
-# What can be wrong with the scores, here and in the attention.
+# Mistakes in the scores, here and in the attention.
 SCORE_MISTAKES = (
     (
         "The scores are not divided: a sum of D products grows with D, and so the softmax would see ever larger "
@@ -274,7 +274,7 @@ SCORE_MISTAKES = (
         lambda q, k: _scores(q, k, 1.0),
     ),
     (
-        "The scores are divided by D. What grows like D is their variance; what is the unit of the scores themselves?",
+        "The scores are divided by D. Their variance grows like D; what is the unit of the scores themselves?",
         lambda q, k: _scores(q, k, q.shape[-1]),
     ),
     (
@@ -282,7 +282,7 @@ SCORE_MISTAKES = (
         lambda q, k: _scores(q, k, math.sqrt(q.shape[1] * q.shape[-1])),
     ),
     (
-        "The scores are divided by the root of T. Which axis of q is summed over in q k^T?",
+        "The scores are divided by the root of T. Over which axis of q does q k^T sum?",
         lambda q, k: _scores(q, k, math.sqrt(q.shape[-2])),
     ),
     (
@@ -292,11 +292,11 @@ SCORE_MISTAKES = (
     ("There is no mask: every token sees those that come after it.", _scaled),
     (
         "The mask is off by one: a token does not see itself, and the first one has nothing at all to look at. Is the "
-        "diagonal part of what is allowed?",
+        "diagonal allowed?",
         lambda q, k: _scores(q, k, math.sqrt(q.shape[-1]), diagonal=-1),
     ),
     (
-        "The mask is off by one: every token sees the next one, which is just what it is to predict. Where does the "
+        "The mask is off by one: every token sees the next one, the very token that it should predict. Where does the "
         "forbidden part begin, on the diagonal or beside it?",
         lambda q, k: _scores(q, k, math.sqrt(q.shape[-1]), diagonal=1),
     ),
@@ -309,12 +309,12 @@ SCORE_MISTAKES = (
         lambda q, k: np.where(np.tri(q.shape[-2], dtype=bool), -math.inf, _scaled(q, k)),
     ),
     (
-        "What is forbidden has the score 0. That is no mask: 0 is a score like others, and exp(0) = 1. Which score "
-        "has an exp of 0?",
+        "Forbidden places have the score 0. That is not a mask: 0 is a score like any other, and exp(0) = 1. Which "
+        "score has an exp of 0?",
         lambda q, k: _scores(q, k, math.sqrt(q.shape[-1]), masked=0.0),
     ),
     (
-        "`k.T` turns round all four axes. Only the last two are to change places.",
+        "`k.T` reverses all four axes. Only the last two should change places.",
         lambda q, k: q @ k.T,
     ),
     (
@@ -322,7 +322,7 @@ SCORE_MISTAKES = (
         lambda q, k: q @ k,
     ),
     (
-        "k has the shape of its transpose, (..., D, T), by a reshape. That leaves the numbers in their order and tears "
+        "k has the shape of its transpose, (..., D, T), by a reshape. That keeps the numbers in their order and tears "
         "the keys apart.",
         lambda q, k: _scores(q, k.reshape(*k.shape[:-2], k.shape[-1], -1).swapaxes(-1, -2), math.sqrt(q.shape[-1])),
     ),
@@ -358,7 +358,7 @@ SCORES = Task(
         ),
         *(
             Mistake(
-                "What is forbidden has a low number, which is not the lowest. There are scores that are lower still; "
+                "Forbidden places have a low number, but not the lowest. There are scores that are lower still; "
                 "-np.inf is below them all.",
                 wrong,
             )
@@ -387,7 +387,7 @@ def _inputs(rng, B, T, C, n_head, scale=1.0):
 
 
 def attention_cases(rng):
-    """The situations in which attention is tried, forward and backward."""
+    """The cases in which attention is tried, forward and backward."""
     alike = _inputs(rng, 2, 5, 4, 2)
     alike["x"] = np.ones_like(alike["x"])
     return [
@@ -406,7 +406,7 @@ def _attention(
     split=split_heads, order=(0, 1, 2), scores=causal_scores, softmax=softmax_forward, after=None, mix=np.matmul,
     merge=merge_heads, leave_out=(), turned=False, residual=False, cut=None,
 ):  # fmt: skip
-    """An ``attention_forward`` with one of its steps made in another way.
+    """An ``attention_forward`` with one of its steps changed.
 
     order:     in which the thirds of qkv are taken for q, k and v
     after:     probs -> probs, a mask that comes late
@@ -460,13 +460,14 @@ ATTENTION = Task(
     notebook=NOTEBOOK,
     mistakes=(
         Mistake(
-            "The mask comes after the softmax: the forbidden shares are set to 0, and what is left of a row no longer "
-            "sums to 1. The future has already taken its part of the sum. Which step must come first?",
+            "The mask comes after the softmax: the forbidden shares are set to 0, and the rest of a row no longer sums "
+            "to 1. The future has already taken its part of the sum. Which step must come first?",
             _attention(scores=_scaled, after=_below),
         ),
         Mistake(
             "The mask comes after the softmax, and the rows are divided by their sums again. On paper that is equal, "
-            "but the maximum is still that of the forbidden scores, beside which exp of the allowed ones can be 0.",
+            "but the maximum is still that of the forbidden scores, and compared with it exp of the allowed ones can "
+            "be 0.",
             _attention(scores=_scaled, after=_below_again),
         ),
         *(
@@ -481,8 +482,8 @@ ATTENTION = Task(
         *(Mistake(hint, _attention(scores=wrong)) for hint, wrong in SCORE_MISTAKES),
         *(Mistake(hint, _attention(softmax=wrong)) for hint, wrong in SOFTMAX_MISTAKES),
         Mistake(
-            "The softmax is taken over the heads, the axis at place 1 of (B, H, T, T). Over which axis do the scores "
-            "of one query lie?",
+            "The softmax is taken over the heads, the axis at place 1 of (B, H, T, T). Along which axis are the scores "
+            "of one query?",
             _attention(softmax=functools.partial(_softmax, axis=1)),
         ),
         Mistake(
@@ -512,11 +513,11 @@ ATTENTION = Task(
             lambda x, params, n_head: attention_forward(x, params, 1),
         ),
         Mistake(
-            "n_head is taken for the size of a head: it is their number.",
+            "n_head is used as the size of a head: it is their number.",
             lambda x, params, n_head: attention_forward(x, params, x.shape[-1] // n_head),
         ),
         Mistake(
-            "Queries and keys are exchanged. In which order do q, k and v stand in the 3C columns?",
+            "Queries and keys are exchanged. In which order do q, k and v come in the 3C columns?",
             _attention(order=(1, 0, 2)),
         ),
         *(
@@ -536,7 +537,7 @@ ATTENTION = Task(
             _attention(merge=_merged_unmoved),
         ),
         Mistake(
-            "probs is transposed: a token's result is the mean that its own row of probs takes of the values.",
+            "probs is transposed: a token's result is the mean of the values, weighted with its own row of probs.",
             _attention(mix=lambda probs, v: probs.swapaxes(-1, -2) @ v),
         ),
         Mistake("c_proj is missing, the map that mixes the heads at the end.", _attention(leave_out=("c_proj",))),
@@ -548,7 +549,7 @@ ATTENTION = Task(
             _attention(turned=True),
         ),
         Mistake(
-            "x is added to the result. That is the residual connection, which is the block's business and not that of "
+            "x is added to the result. That is the residual connection, which belongs to the block and not to "
             "attention.",
             _attention(residual=True),
         ),
@@ -556,11 +557,11 @@ ATTENTION = Task(
 )
 
 
-# The harder part: keys that come in blocks.
+# The harder part: keys in blocks.
 
 
 def attention_by_blocks(q, k, v, size):
-    """One head, without a mask, and the logarithm of each row's sum; ``size`` changes nothing but the way.
+    """One head, without a mask, and the logarithm of each row's sum; ``size`` does not change the result.
 
         head = softmax(q k^T / sqrt(D)) v        log_sums_i = ln sum_j exp(q_i k_j / sqrt(D))
 
@@ -578,7 +579,7 @@ def block_inputs(rng, T, S, D, size, scale=1.0):
 
 
 def block_cases(rng):
-    """The situations in which attention by blocks is tried, forward and backward."""
+    """The cases in which attention by blocks is tried, forward and backward."""
     return [
         Case("three queries, five keys in blocks of two", block_inputs(rng, 3, 5, 4, 2)),
         Case("one key in each block", block_inputs(rng, 4, 4, 3, 1)),
@@ -637,17 +638,17 @@ BLOCKS = Task(
     notebook=NOTEBOOK,
     mistakes=(
         Mistake(
-            "When a block brings a larger maximum, the sum so far stays as it was. It was made with the old maximum: "
+            "When a block brings a larger maximum, the sum so far is not changed. It was made with the old maximum: "
             "what must it be multiplied by?",
             _by_blocks(rescale_sums=False),
         ),
         Mistake(
-            "When a block brings a larger maximum, the weighted values so far stay as they were. They were made with "
-            "the old maximum, as the sum was.",
+            "When a block brings a larger maximum, the weighted values so far are not changed. They were made with the "
+            "old maximum, like the sum.",
             _by_blocks(rescale_head=False),
         ),
         Mistake(
-            "When a block brings a larger maximum, nothing that was made with the old one is changed.",
+            "When a block brings a larger maximum, the numbers made with the old one are not changed.",
             _by_blocks(rescale_sums=False, rescale_head=False),
         ),
         Mistake(
@@ -660,12 +661,12 @@ BLOCKS = Task(
         ),
         Mistake("The scores are not divided by the root of D.", _by_blocks(scale=False)),
         Mistake(
-            "The last block is left out where it is not full. Up to where does your range run?",
+            "The last block is missing where it is not full. How far does your range run?",
             _by_blocks(last=False),
         ),
         Mistake(
-            "Each block has a softmax of its own, and the results are averaged. A block with high scores must count "
-            "for more than one with low scores.",
+            "Each block has its own softmax, and the results are averaged. A block with high scores must count for "
+            "more than one with low scores.",
             _mean_of_blocks,
         ),
         Mistake(

@@ -25,7 +25,7 @@ NOTEBOOK = "2_5_3_attention"
 
 
 def _softmax_forward(scores):
-    """Our forward pass; all that the backward pass needs are the probabilities."""
+    """Our forward pass; the backward pass needs only the probabilities."""
     probs = softmax_forward(scores)
     return probs, probs
 
@@ -44,7 +44,7 @@ def _row_sum(dprobs, probs):
     return (dprobs * probs).sum(-1, keepdims=True)
 
 
-# What can be wrong with the softmax's gradient, here and in the attention: (dprobs, probs) -> dscores.
+# Mistakes in the softmax's gradient, here and in the attention: (dprobs, probs) -> dscores.
 SOFTMAX_MISTAKES = (
     (
         "The sum over the row is missing in dscores. Every score acts on all shares of its row, because they must sum "
@@ -52,7 +52,7 @@ SOFTMAX_MISTAKES = (
         lambda dprobs, probs: probs * dprobs,
     ),
     (
-        "p (1 - p) is the diagonal of the softmax's Jacobian only: how a share changes with its own score. Each score "
+        "p (1 - p) is only the diagonal of the softmax's Jacobian: how a share changes with its own score. Each score "
         "changes the other shares as well.",
         lambda dprobs, probs: probs * (1 - probs) * dprobs,
     ),
@@ -65,20 +65,20 @@ SOFTMAX_MISTAKES = (
         _mean_over(None),
     ),
     (
-        "The first factor of dscores is missing: what has no share gets no gradient, and so the mask takes care of "
-        "itself. Do your masked places get one?",
+        "The first factor of dscores is missing: a place without a share gets no gradient, and so the mask takes care "
+        "of itself. Do your masked places get one?",
         lambda dprobs, probs: dprobs - _row_sum(dprobs, probs),
     ),
     (
-        "probs multiplies dprobs and not the sum. Mind the brackets in the formula.",
+        "probs multiplies dprobs, but not the sum. Mind the brackets in the formula.",
         lambda dprobs, probs: probs * dprobs - _row_sum(dprobs, probs),
     ),
     (
-        "The sum in dscores is that of dprobs alone. It is a weighted mean: what are its weights?",
+        "The sum in dscores is the plain sum of dprobs. It should be a weighted mean: what are its weights?",
         lambda dprobs, probs: probs * (dprobs - dprobs.sum(-1, keepdims=True)),
     ),
     (
-        "What is subtracted in dscores is the plain mean of dprobs. It is a weighted mean: what are its weights?",
+        "The plain mean of dprobs is subtracted in dscores. It should be a weighted mean: what are its weights?",
         lambda dprobs, probs: probs * (dprobs - dprobs.mean(-1, keepdims=True)),
     ),
 )
@@ -122,7 +122,7 @@ def _transposed(array):
 def _heads_backward(
     dheads, cache, dprobs=None, softmax=softmax_backward, late=None, roots=(1, 1), dq=None, dk=None, dv=None
 ):
-    """dq, dk, dv, where a mistake puts something else in the place of a step.
+    """dq, dk, dv, where a mistake puts something else in place of a step.
 
     dprobs:  (dheads, cache) -> dprobs
     softmax: (dprobs, probs) -> dscores
@@ -163,11 +163,11 @@ def _heads_with(**steps):
     return functools.partial(_heads_backward, **steps)
 
 
-# What can be wrong with the gradients of q, k and v, here and in the attention: (dheads, cache) -> dq, dk, dv.
+# Mistakes in the gradients of q, k and v, here and in the attention: (dheads, cache) -> dq, dk, dv.
 HEADS_MISTAKES = (
     *((hint, _heads_with(softmax=wrong)) for hint, wrong in SOFTMAX_MISTAKES),
     (
-        "The softmax is passed over: dprobs goes on as if it were dscores.",
+        "The softmax is skipped: dprobs is used as if it were dscores.",
         _heads_with(softmax=lambda dprobs, probs: dprobs),
     ),
     ("dq is not divided by the root of D, and dk is.", _heads_with(roots=(0, 1))),
@@ -177,7 +177,7 @@ HEADS_MISTAKES = (
         _heads_with(roots=(0, 0)),
     ),
     (
-        "dq and dk are divided by D. The root was there once in the forward pass; where does it come in twice?",
+        "dq and dk are divided by D. The root was there once in the forward pass; where does it come in a second time?",
         _heads_with(roots=(2, 2)),
     ),
     (
@@ -190,24 +190,24 @@ HEADS_MISTAKES = (
         _heads_with(dq=lambda dscores, q, k: _transposed(dscores) @ k),
     ),
     (
-        "dq is made of the queries and dk of the keys. What is a score's derivative with respect to q: what is q "
+        "dq is made from the queries and dk from the keys. What is a score's derivative with respect to q: what is q "
         "multiplied by?",
         _heads_with(dq=lambda dscores, q, k: dscores @ q, dk=lambda dscores, q, k: _transposed(dscores) @ k),
     ),
     (
-        "In dv, probs is not transposed. Each value is taken by all later queries: its shares stand in a column.",
+        "In dv, probs is not transposed. Each value is used by all later queries: its shares are in a column.",
         _heads_with(dv=lambda dheads, cache: cache["probs"] @ dheads),
     ),
     (
-        "dv is made with the scores. By what are the values multiplied in the forward pass?",
+        "dv is made with the scores. What are the values multiplied by in the forward pass?",
         _heads_with(dv=lambda dheads, cache: _transposed(cache["scores"]) @ dheads),
     ),
     (
-        "dprobs is made with the keys. By what are the shares multiplied in the forward pass?",
+        "dprobs is made with the keys. What are the shares multiplied by in the forward pass?",
         _heads_with(dprobs=lambda dheads, cache: dheads @ _transposed(cache["k"])),
     ),
     (
-        "dprobs is made with the queries. By what are the shares multiplied in the forward pass?",
+        "dprobs is made with the queries. What are the shares multiplied by in the forward pass?",
         _heads_with(dprobs=lambda dheads, cache: dheads @ _transposed(cache["q"])),
     ),
     (
@@ -219,7 +219,7 @@ HEADS_MISTAKES = (
         _without_mask_in_the_softmax,
     ),
     (
-        "-inf is put into a gradient. It makes a score harmless, for exp(-inf) is 0; in a gradient it spreads. What "
+        "-inf is put into a gradient. It makes a score harmless, since exp(-inf) is 0; in a gradient it spreads. What "
         "gradient does a place have that acts on nothing?",
         _heads_with(late=_infinite),
     ),
@@ -257,7 +257,7 @@ HEADS = Task(
 
 
 def full_forward(x, params, n_head):
-    """``attention_forward`` with everything in the cache that a backward pass may want.
+    """``attention_forward`` with everything that a backward pass may want in the cache.
 
     returns y and the library's cache with x, params, n_head, qkv (B, T, 3C) and scores (B, H, T, T) as well.
     """
@@ -297,7 +297,7 @@ def _backward(
     heads=_heads_backward, split=split_heads, join=_side_by_side, weight=_weight, bias=_bias, proj=None,
     proj_input="heads", dx=None, residual=False,
 ):  # fmt: skip
-    """An ``attention_backward`` with one of its steps made in another way.
+    """An ``attention_backward`` with one of its steps changed.
 
     heads:      (dheads, cache) -> dq, dk, dv
     join:       (dq, dk, dv) -> dqkv (B, T, 3C)
@@ -353,13 +353,13 @@ ATTENTION = Task(
         *(Mistake(hint, _backward(heads=wrong)) for hint, wrong in HEADS_MISTAKES),
         *(
             Mistake(
-                "The gradients of q, k and v are put together in another order than that in which qkv was cut.",
+                "The gradients of q, k and v are put together in a different order from the one in which qkv was cut.",
                 _backward(join=functools.partial(_side_by_side, order=order)),
             )
             for order in ((0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
         ),
         Mistake(
-            "dq, dk and dv stand side by side within each head. In the 3C columns of qkv all queries come first, then "
+            "dq, dk and dv are side by side within each head. In the 3C columns of qkv all queries come first, then "
             "all keys, then all values.",
             _backward(join=_within_each_head),
         ),
@@ -378,12 +378,12 @@ ATTENTION = Task(
             _backward(split=_reshaped, join=functools.partial(_side_by_side, merge=_merged_unmoved)),
         ),
         Mistake(
-            "dy goes into the heads as it is. There is a linear layer between the heads and y.",
+            "dy goes into the heads unchanged. There is a linear layer between the heads and y.",
             _backward(proj=lambda dy, weight: dy),
         ),
         Mistake(
-            "On the way back through c_proj its weight is not transposed. It is square, so that NumPy does not "
-            "complain. Which axis of it are the outputs?",
+            "On the way back through c_proj its weight is not transposed. It is square, so NumPy does not complain. "
+            "Which axis of it holds the outputs?",
             _backward(proj=lambda dy, weight: dy @ weight),
         ),
         Mistake(
@@ -405,11 +405,11 @@ ATTENTION = Task(
             _backward(bias=lambda gradient: gradient),
         ),
         Mistake(
-            "The gradients of the biases are summed over one of batch and time only. One bias is added to all tokens.",
+            "The gradients of the biases are summed over batch or over time only. One bias is added to all tokens.",
             _backward(bias=lambda gradient: gradient.sum(0)),
         ),
         Mistake(
-            "The gradients of the biases are summed over one of batch and time only. One bias is added to all tokens.",
+            "The gradients of the biases are summed over batch or over time only. One bias is added to all tokens.",
             _backward(bias=lambda gradient: gradient.sum(1)),
         ),
         Mistake(
@@ -417,22 +417,22 @@ ATTENTION = Task(
             _backward(weight=lambda inputs, gradient: _transposed(inputs) @ gradient),
         ),
         Mistake(
-            "The gradients of the weights still have the axis of the batch, and those of the biases too. All sequences "
-            "share them.",
+            "The gradients of weights and biases still have the axis of the batch. All sequences share these "
+            "parameters.",
             _backward(
                 weight=lambda inputs, gradient: _transposed(inputs) @ gradient, bias=lambda gradient: gradient.sum(1)
             ),
         ),
         *(
             Mistake(
-                "dx has one of its three parts only. x is used for the queries, for the keys and for the values: what "
+                "dx has only one of its three parts. x is used for the queries, for the keys and for the values: what "
                 "happens to the gradients of something that is used several times?",
                 _backward(dx=_third(number)),
             )
             for number in range(3)
         ),
         Mistake(
-            "dy is added to dx. That is the residual connection's gradient, which is the block's business.",
+            "dy is added to dx. That is the residual connection's gradient, which belongs to the block.",
             _backward(residual=True),
         ),
     ),
@@ -459,7 +459,7 @@ def attention_by_blocks_backward(dhead, cache):
 
 
 def _by_blocks(rows=None, probs=None, roots=(1, 1), last=True, dq=np.add):
-    """An ``attention_by_blocks_backward`` with one of its steps made in another way.
+    """An ``attention_by_blocks_backward`` with one of its steps changed.
 
     rows:  (dhead, head, dprobs, probs) -> what is subtracted from dprobs (T, 1), or 0
     probs: (scores, log_sums) -> probabilities of a block
@@ -500,8 +500,8 @@ BLOCKS = Task(
     notebook=NOTEBOOK,
     mistakes=(
         Mistake(
-            "The sum in dscores runs over the keys of one block. It is that of the whole row, which you can have "
-            "before you have seen all its shares: look at the formula with dhead and head.",
+            "The sum in dscores runs over the keys of one block. It must be that of the whole row, which you can "
+            "compute before you have seen all its shares: look at the formula with dhead and head.",
             _by_blocks(rows=lambda dhead, head, dprobs, probs: _row_sum(dprobs, probs)),
         ),
         Mistake(
@@ -533,7 +533,7 @@ BLOCKS = Task(
         Mistake("dk is not divided by the root of D, and dq is.", _by_blocks(roots=(1, 0))),
         Mistake("Neither dq nor dk is divided by the root of D.", _by_blocks(roots=(0, 0))),
         Mistake(
-            "The last block is left out where it is not full. Up to where does your range run?",
+            "The last block is missing where it is not full. How far does your range run?",
             _by_blocks(last=False),
         ),
     ),

@@ -12,7 +12,7 @@ IGNORED = -100
 def _inputs(rng, *shape, smoothing=0.0, ignore_index=IGNORED, ignored=(), scale=1.5):
     """Arguments of ``cross_entropy_forward``; ignored: the places, counted along all axes, that do not count."""
     V = shape[-1]
-    targets = rng.integers(1, V, shape[:-1])  # never 0, so that 0 can be the one that is ignored
+    targets = rng.integers(1, V, shape[:-1])  # never 0, so that 0 can be the ignored one
     targets.ravel()[list(ignored)] = ignore_index
     return {
         "logits": scale * rng.standard_normal(shape),
@@ -39,8 +39,8 @@ def _cases(rng):
         Case("a single axis of positions", _inputs(rng, 6, 3, smoothing=0.5, ignored=(4,))),
         Case("equal logits: the model knows nothing", _inputs(rng, 2, 3, 5, scale=0.0)),
         Case("logits far below zero", low),
-        Case("logits in the thousands, each row elsewhere", high),
-        Case("targets that the model thinks all but impossible", unlikely),
+        Case("logits in the thousands, different in each row", high),
+        Case("targets that the model considers all but impossible", unlikely),
     ]
 
 
@@ -48,7 +48,7 @@ def _cases(rng):
 
 
 def _forward(logits, targets, label_smoothing, ignore_index):
-    """Our forward pass, with everything in the cache that a backward pass may want."""
+    """Our forward pass, with everything that a backward pass may want in the cache."""
     loss, cache = cross_entropy_forward(logits, targets, label_smoothing, ignore_index)
     probs = np.exp(_log_probs(logits.reshape(-1, logits.shape[-1])))
     return loss, cache | {"probs": probs, "ignore_index": ignore_index}
@@ -60,7 +60,7 @@ def _log_probs(rows):
 
 
 def _log_of_softmax(highest, inside=lambda p: p):
-    """(rows) -> the logarithms of probabilities that were computed first; highest: (rows) -> what is taken off."""
+    """(rows) -> the logarithms of probabilities that were computed first; highest: (rows) -> the number subtracted."""
 
     def log_probs(rows):
         e = np.exp(rows - highest(rows))
@@ -70,7 +70,7 @@ def _log_of_softmax(highest, inside=lambda p: p):
 
 
 def _log_sum_exp(highest):
-    """(rows) -> log-probabilities; highest: (rows) -> what is taken off."""
+    """(rows) -> log-probabilities; highest: (rows) -> the number subtracted."""
 
     def log_probs(rows):
         rows = rows - highest(rows)
@@ -88,7 +88,7 @@ def _no_max(rows):
 
 
 def _one_hot(targets, V):
-    """(N, V); the rows of targets that are no token are zero."""
+    """(N, V); rows whose target is not a token are zero."""
     return (targets[:, None] == np.arange(V)) * 1.0
 
 
@@ -97,8 +97,8 @@ def _smoothed(one_hot, e, V):
 
 
 OVERWRITTEN = (
-    "The target lacks its own part of what is shared among all V tokens: its 1 - e stands in the place of that, and "
-    "not on top. What do the q of a position sum to?"
+    "The target lacks its own part of e, which is shared among all V tokens: its 1 - e is there instead of that part, "
+    "not on top of it. What do the q of a position sum to?"
 )
 
 
@@ -107,7 +107,7 @@ def _overwritten(one_hot, e, V):
 
 
 def _loss(*inputs, log_probs=_log_probs, smooth=_smoothed, mean=lambda losses, counted, shape: losses[counted].mean()):
-    """The loss, right but for what is given.
+    """The loss, right except for the given parts.
 
     log_probs: (rows) -> log-probabilities
     smooth:    (one_hot, e, V) -> target distribution
@@ -123,7 +123,7 @@ def _loss(*inputs, log_probs=_log_probs, smooth=_smoothed, mean=lambda losses, c
 
 
 def _all_counted(logits, targets, e, ignore_index):
-    """No target is ignored: an error if it is no token, else it counts like the others."""
+    """No target is ignored: an error if it is not a token, else it counts like the others."""
     V = logits.shape[-1]
     log_p = _log_probs(logits.reshape(-1, V))
     picked = log_p[np.arange(len(log_p)), targets.ravel()]
@@ -137,7 +137,7 @@ def _all_counted_by_axes(logits, targets, e, ignore_index):
 
 
 def _all_counted_by_rows(logits, targets, e, ignore_index):
-    """The same, but the error names the first axis, that of an identity matrix."""
+    """The same, but the error names the first axis, the axis of an identity matrix."""
     q = _smoothed(np.eye(logits.shape[-1])[targets], e, logits.shape[-1])
     return -(q * _log_probs(logits)).sum(-1).mean()
 
@@ -147,7 +147,7 @@ def _fixed_index(logits, targets, e, ignore_index):
 
 
 def _all_smoothed(logits, targets, e, ignore_index):
-    """The share of the smoothing is a mean over all positions, also those that do not count."""
+    """The share of the smoothing is a mean over all positions, including those that do not count."""
     nll = _loss(logits, targets, 0.0, ignore_index)
     return (1 - e) * nll - e * _log_probs(logits).mean()
 
@@ -161,7 +161,7 @@ def _over_time(*inputs):
 
 
 def _shifted(logits, targets, e, ignore_index):
-    """Targets moved on by one, which they are already."""
+    """Targets moved on by one, although they already are."""
     return _loss(logits[..., :-1, :], targets[..., 1:], e, ignore_index)
 
 
@@ -180,23 +180,23 @@ def _of_probs(*inputs, cost):
 
 LOG_OF_ZERO = (
     "A logarithm of a probability that was rounded to 0. The model is right to say nearly never, and -ln of that is a "
-    "large number, but no infinite one. Can you have ln p without making p first?"
+    "large number, but not an infinite one. Can you get ln p without computing p first?"
 )
 HELPED = (
     "A small number is added to the probability, or put in its place, so that its logarithm exists. That changes the "
-    "loss where p is small. Can you have ln p without making p first?"
+    "loss where p is small. Can you get ln p without computing p first?"
 )
 OVERFLOW = (
-    "exp of a large logit overflows, or exp of very negative ones gives nothing but zeros. Take something off all "
+    "exp of a large logit overflows, or exp of very negative ones gives nothing but zeros. Subtract something from all "
     "logits of a row before exp; the probabilities do not change."
 )
 ONE_MAXIMUM = (
-    "The same number, the largest of all logits, is taken off everywhere. Where rows are far from each other, exp "
+    "The same number, the largest of all logits, is subtracted everywhere. Where rows are far from each other, exp "
     "rounds whole rows to 0. Each row needs its own."
 )
 COUNTED = (
-    "Targets that are ignore_index count like the others. -100 is no token, and where it happens to be one, or Python "
-    "counts from the end, there is not even an error. Leave these positions out."
+    "Targets that are ignore_index count like the others. -100 is not a token, and where it happens to be one, or "
+    "Python counts from the end, there is not even an error. Omit these positions."
 )
 
 FORWARD = Task(
@@ -225,11 +225,11 @@ FORWARD = Task(
             lambda *inputs: _loss(*inputs, mean=lambda losses, counted, shape: losses.sum()),
         ),
         Mistake(
-            "The sum is divided by the number of sequences alone. How many predictions does it have?",
+            "The sum is divided only by the number of sequences. How many predictions does it contain?",
             lambda *inputs: _loss(*inputs, mean=lambda losses, counted, shape: losses.sum() / shape[0]),
         ),
         Mistake(
-            "The sum is divided by the number of all positions, also of those that do not count.",
+            "The sum is divided by the number of all positions, including those that do not count.",
             lambda *inputs: _loss(*inputs, mean=lambda losses, counted, shape: losses.mean()),
         ),
         Mistake(
@@ -237,7 +237,7 @@ FORWARD = Task(
             "count, each of its tokens weighs more.",
             lambda *inputs: _loss(*inputs, mean=_mean_of_means),
         ),
-        Mistake("It takes -100 for the one that is ignored, whatever ignore_index is.", _fixed_index),
+        Mistake("It always ignores -100, whatever ignore_index is.", _fixed_index),
         Mistake(COUNTED, _all_counted),
         Mistake(COUNTED, _all_counted_by_axes),
         Mistake(COUNTED, _all_counted_by_rows),
@@ -253,11 +253,11 @@ FORWARD = Task(
             ),
         ),
         Mistake(
-            "The target keeps all of its share, and the smoothing comes on top. What must q sum to?",
+            "The target keeps its whole share, and the smoothing comes on top. What must q sum to?",
             lambda *inputs: _loss(*inputs, smooth=lambda one_hot, e, V: one_hot + e / V),
         ),
         Mistake(
-            "Every token gets all of e. It is to be shared among them.",
+            "Every token gets all of e. It must be shared among them.",
             lambda *inputs: _loss(*inputs, smooth=lambda one_hot, e, V: (1 - e) * one_hot + e),
         ),
         Mistake(
@@ -269,15 +269,15 @@ FORWARD = Task(
             lambda *inputs: _loss(*inputs, smooth=lambda one_hot, e, V: e * one_hot + (1 - e) / V),
         ),
         Mistake(
-            "The smoothing's part of the loss is a mean over all positions, also over those that do not count.",
+            "The smoothing's part of the loss is a mean over all positions, including those that do not count.",
             _all_smoothed,
         ),
         Mistake(
-            "The logarithm is that to base 2, so that the loss is in bits. Here it is the natural one, and nats.",
+            "The logarithm is to base 2, so the loss is in bits. Here the natural one is wanted, and nats.",
             lambda *inputs: _loss(*inputs) / np.log(2),
         ),
         Mistake(
-            "The logarithm is that to base 10. Here it is the natural one.",
+            "The logarithm is to base 10. Here the natural one is wanted.",
             lambda *inputs: _loss(*inputs) / np.log(10),
         ),
         Mistake(
@@ -289,7 +289,7 @@ FORWARD = Task(
             lambda *inputs: _of_probs(*inputs, cost=lambda p, q: 1 - (p * q).sum(-1)),
         ),
         Mistake(
-            "It is the squared difference of p and q. Look at the formula: what is taken of p?",
+            "It is the squared difference of p and q. Look at the formula: what function of p is in it?",
             lambda *inputs: _of_probs(*inputs, cost=lambda p, q: ((p - q) ** 2).sum(-1)),
         ),
         Mistake(
@@ -302,17 +302,17 @@ FORWARD = Task(
             lambda *inputs: np.exp(_loss(*inputs)),
         ),
         Mistake(
-            "The softmax runs over time, so that the positions compete. Which axis has the vocabulary?",
+            "The softmax runs over time, so the positions compete. Which axis holds the vocabulary?",
             _over_time,
         ),
         Mistake(
-            "The targets are moved on by one. They are the next tokens already: logits and targets of one position "
+            "The targets are moved on by one. They already are the next tokens: logits and targets of one position "
             "belong together.",
             _shifted,
         ),
         Mistake(OVERWRITTEN, lambda *inputs: _loss(*inputs, smooth=_overwritten)),
         Mistake(
-            "It is a mean over the vocabulary too. -q ln p is to be summed over v.",
+            "It is a mean over the vocabulary too. -q ln p must be summed over v.",
             lambda *inputs: _loss(*inputs) / inputs[0].shape[-1],
         ),
     ),
@@ -323,7 +323,7 @@ FORWARD = Task(
 
 
 def _gradient(dloss, cache, q=_smoothed, share=lambda cache: 1 / cache["counted"].sum(), p=1.0, masked=True):
-    """dlogits, right but for what is given.
+    """dlogits, right except for the given parts.
 
     q:      (one_hot, e, V) -> target distribution
     share:  (cache) -> what each position counts in the loss
@@ -339,13 +339,13 @@ def _gradient(dloss, cache, q=_smoothed, share=lambda cache: 1 / cache["counted"
 
 
 def _first_token(dloss, cache):
-    """Ignored targets taken for token 0, and then never set to 0."""
+    """Ignored targets treated as token 0, and then never set to 0."""
     targets = np.where(cache["counted"], cache["targets"], 0)
     return _gradient(dloss, cache | {"targets": targets}, masked=False)
 
 
 def _index_error(dloss, cache):
-    """Or used as an index as they are."""
+    """Or used as an index, unchanged."""
     V, n = cache["probs"].shape[-1], cache["counted"].sum()
     dlogits = cache["probs"] - cache["label_smoothing"] / V
     dlogits[np.arange(len(dlogits)), cache["targets"]] -= 1 - cache["label_smoothing"]
@@ -387,12 +387,12 @@ BACKWARD = Task(
     notebook=NOTEBOOK,
     mistakes=(
         Mistake(
-            "These are the probabilities alone. What should have been predicted must be subtracted.",
+            "These are only the probabilities. The wanted distribution must be subtracted.",
             lambda dloss, cache: _gradient(dloss, cache, lambda one_hot, e, V: 0),
         ),
         Mistake(
-            "What should have been predicted is there, but the probabilities are missing. That is the gradient of ln "
-            "p; how does ln p depend on the logits?",
+            "The wanted distribution is there, but the probabilities are missing. That is the gradient of ln p; how "
+            "does ln p depend on the logits?",
             lambda dloss, cache: _gradient(dloss, cache, p=0.0),
         ),
         Mistake(
@@ -400,13 +400,13 @@ BACKWARD = Task(
             lambda dloss, cache: _gradient(dloss, cache, lambda one_hot, e, V: one_hot),
         ),
         Mistake(
-            "The smoothing is spread over the other V - 1 tokens here. Which q has the forward pass?",
+            "The smoothing is spread over the other V - 1 tokens here. Which q does the forward pass have?",
             lambda dloss, cache: _gradient(
                 dloss, cache, lambda one_hot, e, V: (1 - e) * one_hot + e / (V - 1) * (1 - one_hot)
             ),
         ),
         Mistake(
-            "The target keeps all of its share here, and the smoothing comes on top. Do your rows of dlogits sum to 0?",
+            "The target keeps its whole share here, and the smoothing comes on top. Do your rows of dlogits sum to 0?",
             lambda dloss, cache: _gradient(dloss, cache, lambda one_hot, e, V: one_hot + e / V),
         ),
         Mistake(
@@ -424,15 +424,15 @@ BACKWARD = Task(
             lambda dloss, cache: _gradient(dloss, cache, share=lambda cache: 1),
         ),
         Mistake(
-            "It is divided by the number of sequences alone. The loss is a mean over which positions?",
+            "It is divided only by the number of sequences. The loss is a mean over which positions?",
             lambda dloss, cache: _gradient(dloss, cache, share=lambda cache: 1 / len(cache["logits"])),
         ),
         Mistake(
-            "It is divided by the number of all positions, also of those that do not count.",
+            "It is divided by the number of all positions, including those that do not count.",
             lambda dloss, cache: _gradient(dloss, cache, share=lambda cache: 1 / len(cache["targets"])),
         ),
         Mistake(
-            "It is divided by V as well. The loss is a sum over the vocabulary and a mean over positions.",
+            "It is also divided by V. The loss is a sum over the vocabulary and a mean over positions.",
             lambda dloss, cache: _gradient(dloss, cache) / cache["probs"].shape[-1],
         ),
         Mistake(UNMASKED, lambda dloss, cache: _gradient(dloss, cache, masked=False)),
@@ -440,7 +440,7 @@ BACKWARD = Task(
         Mistake(UNMASKED, _index_error),
         Mistake(UNMASKED, _index_error_by_rows),
         Mistake(
-            "It goes through the softmax once too often. p - q is the gradient of the logits already, softmax "
+            "It goes through the softmax once too often. p - q already is the gradient of the logits, softmax "
             "included.",
             _through_softmax,
         ),
@@ -491,7 +491,8 @@ def _z_cases(rng):
         case("a single axis of positions", 6, 3, offset=-2.0),
         case("equal logits", 2, 3, 5, scale=0.0),
         case("logits far below zero", 2, 3, 5, offset=-1000.0),
-        case("logits in the thousands, each row elsewhere", 2, 3, 5, offset=1000.0 * np.arange(1, 7).reshape(2, 3, 1)),
+        case("logits in the thousands, different in each "
+             "row", 2, 3, 5, offset=1000.0 * np.arange(1, 7).reshape(2, 3, 1)),
     ]
 
 
@@ -523,7 +524,7 @@ Z_FORWARD = Task(
         ),
         Mistake("weight is missing.", lambda logits, weight: (_log_z(logits) ** 2).mean()),
         Mistake(
-            "What was taken off before exp was not put back: this is the logarithm of another sum.",
+            "The number subtracted before exp was not added back: this is the logarithm of another sum.",
             lambda logits, weight: weight * (_log_z(logits - logits.max(-1, keepdims=True)) ** 2).mean(),
         ),
     ),
@@ -549,7 +550,7 @@ Z_BACKWARD = Task(
             ),
         ),
         Mistake(
-            "log Z itself is missing: the further from 0 it is, the harder it is pulled.",
+            "log Z itself is missing: the further it is from 0, the harder it is pulled.",
             lambda dloss, cache: dloss * cache["weight"] * 2 * cache["probs"] / cache["log_z"].size,
         ),
         Mistake(

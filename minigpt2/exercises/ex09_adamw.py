@@ -24,7 +24,7 @@ def adamw_step(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
 
 
 def _inputs(rng, *shape, t=3, lr=0.1, betas=(0.9, 0.95), eps=1e-10, weight_decay=0.1, scale=1.0):
-    """Arguments of ``adamw_step``: in the first step the moments are zero, later as after gradients like g."""
+    """Arguments of ``adamw_step``: in the first step the moments are zero, later as they are after gradients like g."""
     w, m = 1.0 + rng.standard_normal(shape), scale * rng.standard_normal(shape)
     g = scale * (0.2 + rng.random(shape)) * (-1.0) ** np.arange(w.size).reshape(shape)  # of both signs
     v = scale**2 * (0.2 + rng.random(shape))
@@ -65,10 +65,10 @@ def _step(
     update=lambda w, step, lr, weight_decay: w - lr * weight_decay * w - lr * step,
     old=False,
 ):
-    """One step, right but for what is given.
+    """One step, right except for the given parts.
 
     count: (t) -> the steps that the two corrections count; infinity for none
-    old:   whether w changes by the moments as they were
+    old:   whether w changes by the moments before the step
     """
     w, g, m, v, t, lr, beta1, beta2, eps, weight_decay = inputs
     g = gradient(g, w, weight_decay)
@@ -99,7 +99,7 @@ def _corrected_moments_kept(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
 
 
 def _eps_before_correction(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
-    """eps is added to the root of v before v is corrected, so that it is corrected too."""
+    """eps is added to the root of v before v is corrected, so it is corrected too."""
     _, m, v = adamw_step(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay)
     step = m / (1 - beta1**t) * math.sqrt(1 - beta2**t) / (np.sqrt(v) + eps)
     return w - lr * weight_decay * w - lr * step, m, v
@@ -118,19 +118,19 @@ STEP = Task(
     notebook=NOTEBOOK,
     mistakes=(
         _mistake(
-            "The weight decay is put into the gradient, as Adam with L2 regularization has it. Then it is divided by "
-            "the root of v with all the rest. The W in AdamW says that it is kept apart: look at where w is in the "
+            "The weight decay is put into the gradient, as in Adam with L2 regularization. Then it is divided by the "
+            "root of v with all the rest. The W in AdamW says that it is kept separate: look at where w is in the "
             "formulas.",
             gradient=lambda g, w, weight_decay: g + weight_decay * w,
             update=lambda w, step, lr, weight_decay: w - lr * step,
         ),
         _mistake(
-            "The weight decay is not multiplied by the learning rate, so that it goes on at full strength when the "
-            "schedule lowers that.",
+            "The weight decay is not multiplied by the learning rate, so it continues at full strength when the "
+            "schedule lowers the rate.",
             update=lambda w, step, lr, weight_decay: w - weight_decay * w - lr * step,
         ),
         _mistake(
-            "The weight decay takes its share of the new w, after the step. Which w is meant in the formula?",
+            "The weight decay takes its share from the new w, after the step. Which w is meant in the formula?",
             update=lambda w, step, lr, weight_decay: (w - lr * step) * (1 - lr * weight_decay),
         ),
         _mistake(
@@ -150,22 +150,22 @@ STEP = Task(
             update=lambda w, step, lr, weight_decay: w - lr * weight_decay * w - step,
         ),
         _mistake(
-            "Neither moment is corrected. Both begin with zero and are too small in the first steps: by how much?",
+            "Neither moment is corrected. Both begin at zero and are too small in the first steps: by how much?",
             count=lambda t: (math.inf, math.inf),
         ),
         _mistake("m is not corrected, only v is.", count=lambda t: (math.inf, t)),
         _mistake("v is not corrected, only m is.", count=lambda t: (t, math.inf)),
         _mistake(
-            "The corrections count the steps from 0, so that the first step divides by zero. t is 1 in the first "
-            "step; is something subtracted from it?",
+            "The corrections count the steps from 0, so the first step divides by zero. t is 1 in the first step; is "
+            "something subtracted from it?",
             count=lambda t: (t - 1, t - 1),
         ),
         _mistake(
-            "The corrections are one step ahead. t is 1 in the first step already; is something added to it?",
+            "The corrections are one step ahead. t is already 1 in the first step; is something added to it?",
             count=lambda t: (t + 1, t + 1),
         ),
         _mistake(
-            "The corrections have beta and not beta to the power of t, as if every step were the first one.",
+            "The corrections use beta and not beta to the power of t, as if every step were the first one.",
             count=lambda t: (1, 1),
         ),
         _mistake(
@@ -186,7 +186,7 @@ STEP = Task(
             divide=lambda m, v, eps: m / (v + eps),
         ),
         _mistake(
-            "It multiplies by the root of v. A parameter with large gradients is to move less for each unit of them.",
+            "It multiplies by the root of v. A parameter with large gradients should move less for each unit of them.",
             divide=lambda m, v, eps: m * (np.sqrt(v) + eps),
         ),
         Mistake(
@@ -194,19 +194,19 @@ STEP = Task(
             _gradient_for_moment,
         ),
         _mistake(
-            "w moves by the moments as they were before this step. Which comes first?",
+            "w moves by the moments from before this step. Which comes first?",
             old=True,
         ),
         _mistake(
-            "v is a mean of the gradients, and not of their squares.",
+            "v is a mean of the gradients, not of their squares.",
             second=lambda v, g, beta: beta * v + (1 - beta) * g,
         ),
         _mistake(
-            "v is made with the size of g; the formula has its square.",
+            "v is made with the absolute value of g; the formula has its square.",
             second=lambda v, g, beta: beta * v + (1 - beta) * np.abs(g),
         ),
         _mistake(
-            "v is a square too large or too small: 1 - beta2 is squared together with g.",
+            "v has one square too many: 1 - beta2 is squared together with g.",
             second=lambda v, g, beta: beta * v + ((1 - beta) * g) ** 2,
         ),
         _mistake(
@@ -226,8 +226,8 @@ STEP = Task(
         Mistake("beta1 and beta2 are exchanged. Which of the two belongs to m?", _betas_exchanged),
         Mistake("m and v are right, and exchanged. In which order are the three returned?", _moments_exchanged),
         Mistake(
-            "The corrected moments are returned. They are for this step's quotient alone; what is kept is m and v "
-            "themselves, or they would be corrected again in the next step.",
+            "The corrected moments are returned. They are only for this step's quotient; m and v themselves are kept, "
+            "or they would be corrected again in the next step.",
             _corrected_moments_kept,
         ),
     ),
@@ -269,14 +269,14 @@ def _clip_cases(rng):
         case("a single array", 1.0, scale=3.0, weight=(3, 3)),
         case("a single number", 1.0, scale=100.0, weight=(1,)),
         case("a gradient that is small, and a smaller limit", 1e-5, scale=1e-4, weight=(2, 3), bias=(3,)),
-        Case("arrays of very different size", {"grads": uneven, "max_norm": 1.5}),
+        Case("arrays of very different sizes", {"grads": uneven, "max_norm": 1.5}),
         Case("all gradients are zero", {"grads": zero, "max_norm": 1.0}),
         case("a gradient that has exploded", 1.0, scale=1e6, weight=(2, 3), bias=(3,), gain=(3,)),
     ]
 
 
 def _clip(grads, max_norm, factor=None, norm=_norm, returned=None):
-    """Clipped, but for what is given; factor: (norm, max_norm) -> what the gradients are multiplied by."""
+    """Clipped, except for the given parts; factor: (norm, max_norm) -> the gradients' multiplier."""
     factor = factor or (lambda norm, max_norm: min(1.0, max_norm / (norm + 1e-6)))
     length = norm(grads)
     clipped = _scaled(grads, factor(length, max_norm))
@@ -315,17 +315,17 @@ CLIP = Task(
     notebook=NOTEBOOK,
     mistakes=(
         Mistake(
-            "Each array is clipped by itself, which turns the gradient as a whole into another direction. There is one "
-            "norm, of all numbers together, and one factor.",
+            "Each array is clipped separately, which turns the gradient as a whole into another direction. There is "
+            "one norm, of all numbers together, and one factor.",
             _each_by_itself,
         ),
         Mistake(
-            "Each number is cut off at max_norm. That turns the gradient into another direction; it is to become "
-            "shorter only.",
+            "Each number is cut off at max_norm. That turns the gradient into another direction; it should only become "
+            "shorter.",
             lambda grads, max_norm: ({n: np.clip(g, -max_norm, max_norm) for n, g in grads.items()}, _norm(grads)),
         ),
         Mistake(
-            "A gradient that is short enough is made longer. When is nothing to be done?",
+            "A gradient that is short enough is made longer. When is there nothing to do?",
             lambda grads, max_norm: _clip(grads, max_norm, lambda norm, max_norm: max_norm / (norm + 1e-6)),
         ),
         Mistake(
@@ -335,24 +335,24 @@ CLIP = Task(
             ),
         ),
         Mistake(
-            "It is right but for the 1e-6 that the formula adds to the norm. Without it a gradient of zeros is "
+            "It is right except for the 1e-6 that the formula adds to the norm. Without it a gradient of zeros is "
             "divided by zero.",
             lambda grads, max_norm: _clip(grads, max_norm, lambda norm, max_norm: min(1.0, max_norm / norm)),
         ),
         Mistake(
-            "It is right but for the 1e-6 that the formula adds to the norm. Without it a gradient of zeros is "
+            "It is right except for the 1e-6 that the formula adds to the norm. Without it a gradient of zeros is "
             "divided by zero.",
             lambda grads, max_norm: _clip(
                 grads, max_norm, lambda norm, max_norm: max_norm / norm if norm > max_norm else 1.0
             ),
         ),
         Mistake(
-            "The norm that is returned is that after clipping. One wants to see how long the gradient really was.",
+            "The returned norm is the one after clipping. One wants to see how long the gradient really was.",
             lambda grads, max_norm: _clip(grads, max_norm, returned=_norm),
         ),
         Mistake(
-            "Gradients that are too long come back as they were. Is a new array made and then kept nowhere? Or is it "
-            "the larger one of two factors that is taken?",
+            "Gradients that are too long come back unchanged. Is a new array made and then not kept? Or is the larger "
+            "of two factors used?",
             lambda grads, max_norm: (grads, _norm(grads)),
         ),
         Mistake(
@@ -364,7 +364,8 @@ CLIP = Task(
             lambda grads, max_norm: _clip(grads, max_norm, norm=_squares),
         ),
         Mistake(
-            "The norm is the sum of the sizes of all numbers. The length of a vector has squares in it, and a root.",
+            "The norm is the sum of the absolute values of all numbers. The length of a vector has squares in it, and "
+            "a root.",
             lambda grads, max_norm: _clip(grads, max_norm, norm=_sizes),
         ),
         Mistake(
@@ -376,7 +377,7 @@ CLIP = Task(
             lambda grads, max_norm: _clip(grads, max_norm, norm=_root_mean_square),
         ),
         Mistake(
-            "The norm is that of the last array alone. Is the sum of the others overwritten?",
+            "The norm is that of the last array only. Is the sum of the others overwritten?",
             lambda grads, max_norm: _clip(grads, max_norm, norm=lambda grads: _norm(dict([list(grads.items())[-1]]))),
         ),
     ),
@@ -412,12 +413,12 @@ def _rate_cases(rng):
 
 
 def _rate(step, max_lr, min_lr, warmup_steps, decay_steps, rise=None, share=None, curve=None, after=None):
-    """The rate, right but for what is given.
+    """The rate, right except for the given parts.
 
     rise:  (step, warmup_steps) -> the share of max_lr in the warm-up
     share: (step, warmup_steps, decay_steps) -> r
     curve: (r) -> from 1 to 0
-    after: (min_lr, max_lr) -> the rate when the decay is over; None goes on as before
+    after: (min_lr, max_lr) -> the rate when the decay is over; None continues as before
     """
     if step < warmup_steps:
         return max_lr * (rise(step, warmup_steps) if rise else (step + 1) / (warmup_steps + 1))
@@ -428,7 +429,7 @@ def _rate(step, max_lr, min_lr, warmup_steps, decay_steps, rise=None, share=None
 
 
 def _go_on(min_lr, max_lr):
-    """Stands for no end of the decay."""
+    """Stands for a decay without an end."""
 
 
 def _rate_mistake(hint, **parts):
@@ -443,7 +444,7 @@ RATE = Task(
     notebook=NOTEBOOK,
     mistakes=(
         _rate_mistake(
-            "The warm-up begins with 0, so that the first step is none.",
+            "The warm-up begins at 0, so the first step does nothing.",
             rise=lambda step, warmup_steps: step / warmup_steps,
         ),
         _rate_mistake(
@@ -467,7 +468,7 @@ RATE = Task(
             ),
         ),
         _rate_mistake(
-            "It falls along a straight line, and not along a cosine.",
+            "It falls along a straight line, not along a cosine.",
             curve=lambda r: 1 - r,
         ),
         _rate_mistake(
@@ -479,7 +480,7 @@ RATE = Task(
             share=lambda step, warmup_steps, decay_steps: (step - warmup_steps) / decay_steps,
         ),
         _rate_mistake(
-            "r is a step ahead: with the first step after the warm-up it is 0.",
+            "r is one step ahead: at the first step after the warm-up it is 0.",
             share=lambda step, warmup_steps, decay_steps: (step + 1 - warmup_steps) / (decay_steps - warmup_steps),
         ),
         _rate_mistake(
@@ -487,11 +488,11 @@ RATE = Task(
             curve=lambda r: (1 + math.cos(2 * math.pi * r)) / 2,
         ),
         _rate_mistake(
-            "It goes down along a quarter of a wave. Half of it is wanted, from its top to its bottom.",
+            "It goes down along a quarter of a wave. Half a wave is wanted, from its top to its bottom.",
             curve=lambda r: math.cos(math.pi * r / 2),
         ),
         _rate_mistake(
-            "The cosine itself goes from 1 to -1. It is to go from 1 to 0.",
+            "The cosine itself goes from 1 to -1. The factor should go from 1 to 0.",
             curve=lambda r: math.cos(math.pi * r),
         ),
         _rate_mistake(
@@ -509,7 +510,7 @@ RATE = Task(
             ),
         ),
         Mistake(
-            "min_lr is added to a cosine that starts at max_lr, so that the two make more than max_lr.",
+            "min_lr is added to a cosine that starts at max_lr, so together they exceed max_lr.",
             lambda step, max_lr, min_lr, *steps: _rate(
                 step, max_lr, min_lr, *steps, curve=lambda r: (1 + math.cos(math.pi * r)) / 2 / (1 - min_lr / max_lr)
             ),

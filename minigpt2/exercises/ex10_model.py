@@ -52,7 +52,7 @@ def _block_cases(rng):
         Case("as many sequences as tokens and channels", inputs(6, 6, 6, 3)),
         Case("one token", inputs(1, 1, 6, 2)),
         Case("one long sequence, one head", inputs(1, 9, 5, 1)),
-        Case("a stream that is much larger than what is added", inputs(2, 4, 6, 2, scale=100.0)),
+        Case("a stream that is much larger than the additions", inputs(2, 4, 6, 2, scale=100.0)),
     ]
 
 
@@ -132,14 +132,14 @@ BLOCK_FORWARD = Task(
             _post_norm,
         ),
         Mistake(
-            "The norms are applied to what the sub-layers return. In GPT-2 a norm stands before its sub-layer, at the "
-            "entrance of the branch.",
+            "The norms are applied to the outputs of the sub-layers. In GPT-2 a norm comes before its sub-layer, at "
+            "the entrance of the branch.",
             _norm_of_branches,
         ),
         Mistake("Both layer norms are missing. What do the sub-layers read?", _without_norms),
         Mistake(
-            "The normalised copy takes the place of the stream: it is what the sub-layer's result is added to. Give "
-            "the copy a name of its own, and add to x as it was.",
+            "The normalised copy takes the place of the stream: the sub-layer's result is added to it. Give the copy "
+            "its own name, and add to the unchanged x.",
             _normalised_stream,
         ),
         Mistake(
@@ -147,7 +147,7 @@ BLOCK_FORWARD = Task(
             lambda x, params, n_head: _assembled(x, params, n_head, first=0, second=0),
         ),
         Mistake(
-            "The first residual connection is lost: after attention, what was in the stream before is gone.",
+            "The first residual connection is lost: after attention, the earlier content of the stream is gone.",
             lambda x, params, n_head: _assembled(x, params, n_head, first=0),
         ),
         Mistake(
@@ -165,22 +165,22 @@ BLOCK_FORWARD = Task(
         Mistake(ORDER, _other_order),
         Mistake(ORDER, lambda x, params, n_head: _other_order(x, params, n_head, norms=("ln_1", "ln_2"))),
         Mistake(
-            "The feed-forward network reads the stream as it was before attention, so that the sub-layers stand side "
-            "by side. It should read the sum.",
+            "The feed-forward network reads the stream from before attention, so the sub-layers are side by side. It "
+            "should read the sum.",
             _side_by_side,
         ),
         Mistake(
-            "At the end the input x is added, and what attention had added to it is lost. What is the stream after the "
+            "At the end the input x is added, and attention's addition to it is lost. What is the stream after the "
             "first sub-layer?",
             _past_the_sum,
         ),
         Mistake(
-            "The feed-forward network reads only what attention returned. It should read the stream, to which that was "
-            "added.",
+            "The feed-forward network reads only the output of attention. It should read the stream, to which that "
+            "output was added.",
             _reads_the_branch,
         ),
         Mistake(
-            "All channels are one head. How many there are is an argument: does attention get it?",
+            "All channels are one head. The number of heads is an argument: does attention get it?",
             lambda x, params, n_head: _assembled(x, params, 1),
         ),
     ),
@@ -188,7 +188,7 @@ BLOCK_FORWARD = Task(
 
 
 def _block_with_cache(x, params, n_head):
-    """Our forward pass, with everything in the cache that a backward pass may want."""
+    """Our forward pass, with everything that a backward pass may want in the cache."""
     y, cache = block_forward(x, params, _config(n_head))
     return y, cache | {"x": x, "params": params, "n_head": n_head}
 
@@ -252,31 +252,32 @@ BLOCK_BACKWARD = Task(
     notebook=NOTEBOOK,
     mistakes=(
         Mistake(
-            "The gradient jumps over both sums: what flows back is only what came through the sub-layers. Where a "
-            "branch leaves the stream, the stream goes on; what comes back on it?",
+            "The gradient jumps over both sums: only the part that came through the sub-layers flows back. Where a "
+            "branch leaves the stream, the stream continues; what comes back on it?",
             lambda dy, cache: _upside_down(dy, cache, keep_mid=0, keep_x=0),
         ),
         Mistake(
-            "The gradient of the second residual connection is not added: before attention's turn, dy itself should "
-            "join what came through the feed-forward network.",
+            "The gradient of the second residual connection is not added: before attention's turn, dy itself should be "
+            "added to the part that came through the feed-forward network.",
             lambda dy, cache: _upside_down(dy, cache, keep_mid=0),
         ),
         Mistake(
-            "The gradient of the first residual connection is not added: dx is only what came through attention.",
+            "The gradient of the first residual connection is not added: dx is only the part that came through "
+            "attention.",
             lambda dy, cache: _upside_down(dy, cache, keep_x=0),
         ),
         Mistake(
-            "At each sum the gradient is divided between its two branches. What is dz/dx of z = x + y?",
+            "At each sum the gradient is divided between its two branches. What is dz/dx for z = x + y?",
             lambda dy, cache: _upside_down(dy, cache, share=0.5),
         ),
         Mistake(
-            "Attention gets dy, the gradient at the end of the block. Between it and there lies the feed-forward "
-            "network: which gradient has the stream in the middle?",
+            "Attention gets dy, the gradient at the end of the block. The feed-forward network lies in between: what "
+            "gradient does the stream in the middle have?",
             lambda dy, cache: _upside_down(dy, cache, past_sum=True),
         ),
         Mistake(
-            "At the last sum, dy is added. What reaches the first residual connection is the gradient of the stream in "
-            "the middle.",
+            "At the last sum, dy is added. The gradient that reaches the first residual connection is that of the "
+            "stream in the middle.",
             _adds_dy_twice,
         ),
         Mistake(
@@ -284,12 +285,12 @@ BLOCK_BACKWARD = Task(
             _attention_first,
         ),
         Mistake(
-            "The gradient goes around the layer norms: what a sub-layer returns is the gradient of its input, which is "
-            "the output of a norm. What comes before it?",
+            "The gradient goes around the layer norms: a sub-layer returns the gradient of its input, which is the "
+            "output of a norm. What comes before it?",
             lambda dy, cache: _upside_down(dy, cache, through_norms=False),
         ),
         Mistake(
-            "The gradients are right and the two norms' names exchanged. Which norm stands before attention?",
+            "The gradients are right, but the two norms' names are exchanged. Which norm comes before attention?",
             lambda dy, cache: _renamed(dy, cache, {"ln_1": "ln_2", "ln_2": "ln_1"}),
         ),
         Mistake(
@@ -328,7 +329,7 @@ def _model_cases(rng):
 
 
 def _config(n_head):
-    return GPT2Config(n_embd=n_head, n_head=n_head)  # of which gpt2_forward looks at n_head and eps
+    return GPT2Config(n_embd=n_head, n_head=n_head)  # gpt2_forward looks only at its n_head and eps
 
 
 def _model_with_cache(ids, params, n_head):
@@ -380,7 +381,7 @@ def _norm_first(ids, params, n_head):
 
 
 UNTIED = (
-    "There is no matrix of that name. GPT-2 has none of its own for the output layer, which is tied to the token "
+    "There is no matrix of that name. GPT-2 has no separate one for the output layer, which is tied to the token "
     "embedding."
 )
 
@@ -392,7 +393,7 @@ MODEL_FORWARD = Task(
     notebook=NOTEBOOK,
     mistakes=(
         Mistake(
-            "The final layer norm, ln_f, is forgotten. It stands between the last block and the output layer.",
+            "The final layer norm, ln_f, is forgotten. It comes between the last block and the output layer.",
             lambda ids, params, n_head: _logits(ids, params, n_head, ln_f=False),
         ),
         Mistake(
@@ -426,8 +427,8 @@ MODEL_FORWARD = Task(
             ),
         ),
         Mistake(
-            "The matrix of the output layer is the wrong way round. Its rows are the tokens' vectors: the score of a "
-            "token is the dot product with its row.",
+            "The matrix of the output layer is transposed. Its rows are the tokens' vectors: the score of a token is "
+            "the dot product with its row.",
             lambda ids, params, n_head: _through(_embedded(ids, params), params, n_head) @ params["wte"]["weight"],
         ),
         Mistake(UNTIED, lambda ids, params, n_head: params["lm_head"]),
@@ -436,11 +437,11 @@ MODEL_FORWARD = Task(
             lambda ids, params, n_head: _logits(ids, params, n_head, blocks=params["h"][::-1]),
         ),
         Mistake(
-            "The same block is run each time. There are as many as params['h'] is long, each with its own parameters.",
+            "The same block is run each time. There are len(params['h']) of them, each with its own parameters.",
             lambda ids, params, n_head: _logits(ids, params, n_head, blocks=[params["h"][0]] * len(params["h"])),
         ),
         Mistake(
-            "Only the last block counts: each block reads the embeddings in place of what the one before has made.",
+            "Only the last block counts: each block reads the embeddings in place of the output of the one before.",
             lambda ids, params, n_head: _logits(ids, params, n_head, blocks=params["h"][-1:]),
         ),
         Mistake(
@@ -455,11 +456,11 @@ MODEL_FORWARD = Task(
 )
 
 
-# 3. What it learns from, and how it is judged.
+# 3. The training texts, and how the model is judged.
 
 
 def sorting_batch(digits):
-    """The digits and their sorted order as one text of which each token is to be predicted from those before it.
+    """The digits and their sorted order as one text; each token should be predicted from those before it.
 
     digits: (B, n) integers
     returns ids (B, 2n - 1), the text without its last token; targets (B, 2n - 1), the text without its first one, with
@@ -512,13 +513,13 @@ BATCH = Task(
     notebook=NOTEBOOK,
     mistakes=(
         Mistake(
-            "The targets are not shifted: each position is to predict the token that it reads. Its target is the token "
-            "after it.",
+            "The targets are not shifted: each position has to predict the token that it reads. Its target is the "
+            "token after it.",
             lambda digits: _batch(digits, shift=0),
         ),
         Mistake(
-            "The targets are not shifted: each position is to predict the token that it reads. Its target is the token "
-            "after it.",
+            "The targets are not shifted: each position has to predict the token that it reads. Its target is the "
+            "token after it.",
             lambda digits: _batch(digits, shift=0, ignored=1),
         ),
         Mistake(
@@ -530,11 +531,11 @@ BATCH = Task(
             lambda digits: _batch(digits, ignored=1),
         ),
         Mistake(
-            "One target too few is ignored. The last one but one of the digits would have to predict a random digit.",
+            "One target too few is ignored. The last digit but one would have to predict a random digit.",
             lambda digits: _batch(digits, ignored=-1),
         ),
         Mistake(
-            "-100 stands in the wrong half: the random digits are to be predicted, and the sorted ones ignored.",
+            "-100 is in the wrong half: the random digits have to be predicted, and the sorted ones are ignored.",
             _answers_ignored,
         ),
         Mistake(
@@ -543,15 +544,15 @@ BATCH = Task(
             _ignored_in_the_ids,
         ),
         Mistake(
-            "It is sorted along the batch: each column. Over which axis do the digits of one sequence lie?",
+            "It is sorted along the batch: each column. Along which axis are the digits of one sequence?",
             lambda digits: _batch(digits, np.sort(digits, axis=0)),
         ),
         Mistake(
-            "The largest digit comes first. Sorted here means rising.",
+            "The largest digit comes first. Sorted here means ascending.",
             lambda digits: _batch(digits, -np.sort(-digits, axis=1)),
         ),
         Mistake(
-            "ids has a token too many: nothing is to be predicted after the last one, and the model has only 2n - 1 "
+            "ids has one token too many: there is nothing to predict after the last one, and the model has only 2n - 1 "
             "positions.",
             lambda digits: _batch(digits, ids=slice(None)),
         ),
@@ -560,7 +561,7 @@ BATCH = Task(
 
 
 def count_sorted(ids):
-    """How many rows have, in their second half, the first half sorted.
+    """The number of rows whose second half is the first half, sorted.
 
     ids: (N, 2n) integers; returns int.
     """
@@ -594,7 +595,7 @@ def _second_equals_first(ids):
 
 def _answer_cases(rng):
     def texts(N, n, right, kept=0):
-        """N rows of which ``right`` are right, and in ``kept`` others the digits are in rising order from the start."""
+        """N rows; ``right`` of them are right, and in ``kept`` others the digits are in ascending order from the start."""
         digits = rng.integers(0, 3, (N, n))
         digits[:, :2] = [2, 0]  # never in order by chance
         digits[N - kept :] = np.sort(digits[N - kept :], axis=1)
@@ -632,21 +633,21 @@ COUNT = Task(
             lambda ids: int(_is_right(ids).any(axis=1).sum()),
         ),
         Mistake(
-            "It is the share of the rows that is returned. Asked for is their number.",
+            "The share of the rows is returned. Their number is wanted.",
             lambda ids: float(_is_right(ids).all(axis=1).mean()),
         ),
         Mistake(
-            "The wrong half is judged: the answer is sorted, and compared with the digits. Which half has the model "
-            "written?",
+            "The wrong half is judged: the answer is sorted, and compared with the digits. Which half did the model "
+            "write?",
             _halves_exchanged,
         ),
         Mistake(
-            "An answer counts if it rises, whatever its digits are. 0 0 0 would be right each time: compare with the "
-            "sorted digits.",
+            "An answer counts if it is ascending, whatever its digits are. 0 0 0 would be right each time: compare "
+            "with the sorted digits.",
             _rising,
         ),
         Mistake(
-            "The answer is compared with the digits as they came. They are to be sorted first.",
+            "The answer is compared with the unsorted digits. They must be sorted first.",
             _second_equals_first,
         ),
     ),
@@ -661,7 +662,7 @@ def _judged(inputs, params):
     config, seed = inputs["config"], inputs["seed"]
     leaves = flatten(params) if isinstance(params, dict) else {}
     if {name: np.shape(leaf) for name, leaf in leaves.items()} != config.parameter_shapes():
-        return "What comes back is not the nested dict of all trained parameters: return model.params."
+        return "The result is not the nested dict of all trained parameters: return model.params."
     if not all(np.isfinite(leaf).all() for leaf in leaves.values()):
         return "There is NaN or infinity in the parameters: try a lower learning rate."
     first = flatten(GPT2(config, seed).params)
@@ -688,7 +689,7 @@ def _decoded(ids, params, config):
 
 
 def _diagnosis(texts, digits, params, config):
-    """Why not everything comes out sorted, from what the model predicts after right digits."""
+    """Why not everything comes out sorted, judged by the model's predictions after right digits."""
     n = digits.shape[1]
     answers = np.sort(digits, axis=1)
     read = np.concatenate([digits, answers], axis=1)[:, :-1]
@@ -705,23 +706,23 @@ def _diagnosis(texts, digits, params, config):
             "token."
         )
     if (texts[:, n:] == answers[:, ::-1]).all(axis=1).mean() > 0.9:
-        return "They come out falling, the largest digit first."
+        return "They come out in descending order, the largest digit first."
     if right[0] < 0.6 and right[1:].min() > 0.95:
         return (
             "Only the first sorted digit is wrong. It is predicted at the last of the digits: is one target too many "
             "ignored?"
         )
     if right[-1] < 0.6 and right[:-1].min() > 0.95:
-        return "Only the last sorted digit is wrong: is its target ignored, or another one?"
+        return "Only the last sorted digit is wrong: is its target ignored, or is it another digit?"
     if loss > 1.5 * guess:
         return (
             f"It writes something else with certainty (loss {loss:.1f} nats; a guess has {guess:.2f}): is the learning "
-            "rate far too high, or is something else than sorting in the targets?"
+            "rate far too high, or do the targets hold something other than sorted digits?"
         )
     if loss > 0.95 * guess:
         return (
-            f"Of the sorted digits it knows nothing (loss {loss:.2f} nats; a guess has {guess:.2f}). Are their targets "
-            "the ones that count, and is -100 at the others? Is the learning rate neither tiny nor huge?"
+            f"It knows nothing about the sorted digits (loss {loss:.2f} nats; a guess has {guess:.2f}). Are their "
+            "targets the ones that count, and is -100 at the others? Is the learning rate neither tiny nor huge?"
         )
     if loss > 3 * doubt:
         return (
@@ -749,7 +750,7 @@ TRAIN = Task(
 
 
 def _model_grads(dlogits, cache, change=None, around_norm=False, blocks=reversed):
-    """The gradients with one thing changed in them, or in the way that they take."""
+    """The gradients with one thing changed, in them or on their way."""
     right = gpt2_backward(dlogits, cache)[1]
     dx = dlogits @ cache["lm_head"]["weight"]
     dx = dx if around_norm else layer_norm_backward(dx, cache["ln_f"])[0]
@@ -784,16 +785,16 @@ MODEL_BACKWARD = Task(
     mistakes=(
         Mistake(
             "wte has only its gradient as the embedding. It is used a second time, at the output layer: both shares "
-            "are added.",
+            "must be added.",
             functools.partial(_model_grads, change=lambda made, shares, *_: {"wte": {"weight": shares["embedding"]}}),
         ),
         Mistake(
-            "wte has only its gradient as the output layer. It is used a second time, at the bottom: both shares are "
-            "added.",
+            "wte has only its gradient as the output layer. It is used a second time, at the bottom: both shares must "
+            "be added.",
             functools.partial(_model_grads, change=lambda made, shares, *_: {"wte": {"weight": shares["output"]}}),
         ),
         Mistake(
-            "A token that occurs twice gets the gradient of one place only. `dW[ids] += dx` writes each row once: look "
+            "A token that occurs twice gets the gradient of only one place. `dW[ids] += dx` writes each row once: look "
             "at np.add.at, or at exercise 2.",
             functools.partial(_model_grads, change=_repeated_ids),
         ),
@@ -802,11 +803,11 @@ MODEL_BACKWARD = Task(
             functools.partial(_model_grads, around_norm=True),
         ),
         Mistake(
-            "The blocks are run backward from the first to the last. Which one is the nearest to the loss?",
+            "The blocks are run backward from the first to the last. Which one is nearest to the loss?",
             functools.partial(_model_grads, blocks=iter),
         ),
         Mistake(
-            "The gradients of the blocks are right and in the wrong order: the last block's come first in the list.",
+            "The gradients of the blocks are right but in the wrong order: the last block's come first in the list.",
             functools.partial(_model_grads, change=lambda made, *_: {"h": made["h"][::-1]}),
         ),
         Mistake(

@@ -1,4 +1,4 @@
-"""Exercise 11, generation with a key/value cache: each token is read once, and the next one chosen or drawn."""
+"""Exercise 11, generation with a key/value cache: each token is read once, and the next one is chosen or drawn."""
 
 import math
 
@@ -72,7 +72,7 @@ def _causal(T, S, more=0):
 
 
 def _seen(q, k, v, params, visible=_causal, scale=None, merge=True, project=True):
-    """What the queries take home from the keys and values, with another mask, scale or end."""
+    """The results of the queries from the keys and values, with another mask, scale or end."""
     B, _, T, D = q.shape
     scores = q @ k.swapaxes(-1, -2) * (1 / math.sqrt(D) if scale is None else scale)
     heads = softmax_forward(np.where(visible(T, k.shape[2]), scores, -np.inf)) @ v
@@ -114,10 +114,9 @@ def _keys_for_values(x, params, n_head, past_k, past_v):
 
 
 WRONG_AXIS = (
-    "Old and new keys are put together along another axis than that of time. They are (B, H, T, D): which axis counts "
-    "tokens?"
+    "Old and new keys are joined along the wrong axis, not along time. They are (B, H, T, D): which axis counts tokens?"
 )
-THIRDS = "Queries, keys and values are taken from the wrong thirds. In which order do they stand in c_attn's result?"
+THIRDS = "Queries, keys and values are taken from the wrong thirds. In which order do they come in c_attn's result?"
 
 STEP = Task(
     name="attention_step",
@@ -134,12 +133,12 @@ STEP = Task(
             _step(lambda past, new: np.concatenate([new, past], axis=2)),
         ),
         Mistake(
-            "The new tokens look only at each other. Their queries meet all keys, those in the cache as well.",
+            "The new tokens look only at each other. Their queries meet all keys, including those in the cache.",
             _sees_the_new_ones,
         ),
         Mistake(
-            "Only the new keys and values come back. Who calls needs all of them, since the next call gets them as its "
-            "past.",
+            "Only the new keys and values come back. The caller needs all of them, since the next call gets them as "
+            "its past.",
             _returns_the_new_ones,
         ),
         Mistake(
@@ -152,7 +151,8 @@ STEP = Task(
             _step(visible=lambda T, S: np.tri(T, S, dtype=bool)),
         ),
         Mistake(
-            "There is no mask. A single new token needs none, but of several the first must not see the second.",
+            "There is no mask. A single new token needs none, but if there are several, the first must not see the "
+            "second.",
             _step(visible=lambda T, S: np.ones((T, S), bool)),
         ),
         Mistake(
@@ -172,7 +172,7 @@ STEP = Task(
             _step(scale=lambda x, past_k: 1 / math.sqrt(x.shape[-1])),
         ),
         Mistake(
-            "The new values are put behind the old keys. There are two caches, one for each.",
+            "The new values are put after the old keys. There are two caches, one for each.",
             _keys_for_values,
         ),
         Mistake(THIRDS, _step(order=(1, 0, 2))),
@@ -234,7 +234,7 @@ def _model_cases(rng):
 def gpt2_step(ids, params, n_head, past):
     """Our model on new tokens: logits (B, T, V), and a dict of all keys "k" and values "v" for each block.
 
-    past: such a list, which stays as it is; None before the first token
+    past: such a list, which is not changed; None before the first token
     """
     (B, T), C = ids.shape, params["wte"]["weight"].shape[1]
     caches = []
@@ -256,8 +256,8 @@ def _model_step(positions=_positions_after, layer=lambda i: i, keep=lambda old, 
     """A wrong ``gpt2_step``.
 
     positions: (number of old tokens, of new tokens) -> rows of wpe
-    layer:     of which block's past each block gets
-    keep:      (a block's past, what its attention returned) -> what is returned
+    layer:     which block's past each block gets
+    keep:      (a block's past, the result of its attention) -> the past that is returned
     """
 
     def step(ids, params, n_head, past):
@@ -298,12 +298,12 @@ MODEL_STEP = Task(
             _past_forgotten,
         ),
         Mistake(
-            "New tokens get the positions from 0 on. They are not the first ones: how many stand before them?",
+            "New tokens get the positions from 0 on. They are not the first ones: how many come before them?",
             _model_step(lambda start, T: np.arange(T)),
         ),
         Mistake(
-            "The positions are off by one, too high. The first new token stands at place S of the text, if there are S "
-            "old ones, counted from 0.",
+            "The positions are off by one, too high. The first new token is at place S of the text, counted from 0, if "
+            "there are S old ones.",
             _model_step(lambda start, T: np.arange(start + 1, start + 1 + T)),
         ),
         Mistake(
@@ -311,11 +311,11 @@ MODEL_STEP = Task(
             _model_step(lambda start, T: np.maximum(np.arange(start - 1, start - 1 + T), 0)),
         ),
         Mistake(
-            "All new tokens get the same position, that of the first of them. Each has its own.",
+            "All new tokens get the same position, that of the first one. Each has its own.",
             _model_step(lambda start, T: np.full(T, start)),
         ),
         Mistake(
-            "Every block gets the past of the first one. Each block has keys and values of its own.",
+            "Every block gets the past of the first one. Each block has its own keys and values.",
             _model_step(layer=lambda i: 0),
         ),
         Mistake(
@@ -323,8 +323,8 @@ MODEL_STEP = Task(
             _model_step(keep=lambda old, new: old),
         ),
         Mistake(
-            "The old keys and values are in the returned past twice. What attention_step returns contains them "
-            "already.",
+            "The old keys and values are in the returned past twice. The result of attention_step already contains "
+            "them.",
             _model_step(keep=lambda old, new: {name: np.concatenate([old[name], new[name]], axis=2) for name in "kv"}),
         ),
         Mistake(
@@ -336,14 +336,14 @@ MODEL_STEP = Task(
             _model_step(ln_f=False),
         ),
         Mistake(
-            "Only the last token's logits are returned. All of the new tokens' are wanted here, (B, T, V).",
+            "Only the last token's logits are returned. Those of all new tokens are wanted here, (B, T, V).",
             _model_step(last=True),
         ),
     ),
 )
 
 
-# 3. Greedy generation, judged by its tokens and by what it gave the model to read.
+# 3. Greedy generation, judged by its tokens and by the tokens that it gave the model to read.
 
 
 class CountingModel:
@@ -366,7 +366,7 @@ class CountingModel:
         return gpt2_step(ids, self.params, 2, past)
 
     def write(self, ids, n, choose):
-        """The prompt and n new tokens, each the one that ``choose`` takes by the logits of what was new, (B, T, V)."""
+        """The prompt and n new tokens, each chosen by ``choose`` from the logits of the new tokens, (B, T, V)."""
         past, new = None, ids[:, -self.n_positions :]
         for _ in range(n):
             logits, past = gpt2_step(new, self.params, 2, past)
@@ -377,7 +377,7 @@ class CountingModel:
         return ids
 
     def __deepcopy__(self, memo):
-        return self  # what the copy is given is to be known
+        return self  # its ``given`` must include the calls of a copy
 
     def __repr__(self):
         return f"a model of {self.n_positions} positions"
@@ -398,7 +398,7 @@ def _generate_cases(rng):
         Case("a prompt of one token", inputs(3, 1, 6, 32)),
         Case("up to the last position", inputs(2, 4, 5, 8)),
         Case("beyond the last position", inputs(2, 3, 9, 6)),
-        Case("a prompt longer than there are positions", inputs(2, 7, 3, 5)),
+        Case("a prompt longer than the positions", inputs(2, 7, 3, 5)),
     ]
 
 
@@ -407,14 +407,14 @@ def _best(logits):
 
 
 def _judged(inputs, result):
-    """What is wrong with a generated text, or with how the model was used, in a sentence; None if nothing is."""
+    """The mistake in a generated text, or in the use of the model, in a sentence; None if there is none."""
     step, ids, n, P = inputs.values()
     B, T = ids.shape
     text = np.asarray(result)
     if text.shape == (B, n) and text.shape != (B, T + n):
         return "Only the new tokens come back. The prompt belongs before them."
     if text.shape != (B, T + n) or text.dtype.kind not in "iu":
-        return f"What comes back is not the prompt and {n} new tokens, an array of integers of shape {(B, T + n)}."
+        return f"The result is not the prompt and {n} new tokens, an array of integers of shape {(B, T + n)}."
     expected = step.write(ids, n, _best)
     if np.array_equal(text, expected):
         return _waste(step.given, T, n, P)
@@ -432,7 +432,7 @@ def _calls(T, n, P):
 
 
 def _waste(given, T, n, P):
-    """What was read more often than needed, though all tokens are right."""
+    """The tokens that were read more often than needed, though all results are right."""
     calls, needed = [(past, ids.shape[1]) for past, ids in given], _calls(T, n, P)
     count, least = sum(new for _, new in calls), sum(new for _, new in needed)
     if count <= least:
@@ -442,40 +442,41 @@ def _waste(given, T, n, P):
         return start + "It was called once more at the end: nobody asks what would follow the last token."
     if T + n - 1 > P:
         return start + (
-            "Only when the text has outgrown n_positions must it be read again; up to there, each token is new once."
+            "The text must be read again only when it has outgrown n_positions; until then, each token is new only "
+            "once."
         )
     if all(past == 0 for past, _ in calls):
         return start + (
             "It never gets a past: the whole text is read again for each token. Give it the past that it returned, and "
-            "only what is new."
+            "only the new token."
         )
     return start + "After the prompt, each call needs only the token that was chosen last."
 
 
 def _misuse(given, text, P):
-    """How the cache was used wrongly, by the calls."""
+    """The wrong use of the cache, judged by the calls."""
     for i, (past, ids) in enumerate(given):
         new = ids.shape[1]
         before = given[i - 1][0] + given[i - 1][1].shape[1] if i else 0  # tokens in the past that came back
         if i and past == 0 and new == 1 and before >= 1:
             return (
-                "The model gets the newest token without a past, as if it were the first one: hand on the past that "
+                "The model gets the newest token without a past, as if it were the first one: pass on the past that "
                 "the call before returned."
             )
         if i and 0 < past < min(before, P - 1) and past == given[max(i - 1, 1)][0]:
             return (
-                "The same past is given each time, that of the first call. Each call returns a new past, with one "
-                "token more in it."
+                "The same past is given each time, that of the first call. Each call returns a new past, with one more "
+                "token in it."
             )
         if past and new > 1:
             return (
-                "The prompt is fed again: tokens that are in the past already were given to the model once more. What "
-                "is new since the last call?"
+                "The prompt is fed again: tokens that are already in the past were given to the model again. What is "
+                "new since the last call?"
             )
         if past and past + new < text.shape[1] and not np.array_equal(ids, text[:, past : past + new]) and past < P - 1:
             return (
-                f"In call {i + 1} the model was given another token than the one that comes next in the text, after "
-                f"the {past} in its past."
+                f"In call {i + 1} the model was not given the token that comes next in the text, after the "
+                f"{past} in its past."
             )
     return ""
 
@@ -484,9 +485,9 @@ def _first_difference(text, expected):
     place = int(np.flatnonzero((text != expected).any(axis=0))[0])
     row = int(np.flatnonzero(text[:, place] != expected[:, place])[0])
     return (
-        f"The token at [{row}, {place}] is {text[row, place]}, and should be {expected[row, place]}: what has the "
-        "model read before it was chosen? Beyond n_positions that is the last n_positions tokens, each at another "
-        "position than before, so that the old keys and values hold no longer."
+        f"The token at [{row}, {place}] is {text[row, place]}, and should be {expected[row, place]}: which tokens "
+        "had the model read before it was chosen? Beyond n_positions they are the last n_positions tokens, each at a "
+        "new position, so the old keys and values are no longer valid."
     )
 
 
@@ -509,7 +510,7 @@ def _slides_with_the_past(step, ids, max_new_tokens, n_positions):
 
 OUTGROWN = (
     "The text outgrows the model's positions. From there on the last n_positions tokens are read again at each step, "
-    "with no past: as the window moves, every token gets another position."
+    "with no past: as the window moves, every token gets a new position."
 )
 
 GENERATE = Task(
@@ -605,8 +606,8 @@ def _without_maximum(logits, temperature, top_k):
 
 
 TIES = (
-    "Of equal logits at the border some are kept and some not. They are equally good: keep all that are at least as "
-    "large as the k-th largest."
+    "Some of the equal logits at the border are kept and some are not. They are equally good: keep all that are at "
+    "least as large as the k-th largest."
 )
 TOO_LARGE_K = "top_k may be larger than the number of tokens. Then all of them are kept."
 
@@ -634,23 +635,23 @@ PROBS = Task(
             lambda logits, temperature, top_k: _probs(logits, temperature, None),
         ),
         Mistake(
-            "One token too many is kept, k + 1 of them. Which index has the k-th largest in a sorted row?",
+            "One token too many is kept, k + 1 of them. Which index does the k-th largest have in a sorted row?",
             lambda logits, temperature, top_k: _probs(logits, temperature, top_k and top_k + 1),
         ),
         Mistake(
-            "One token too few is kept: the k-th largest itself belongs to the best k.",
+            "One token too few is kept: the k-th largest is itself one of the best k.",
             lambda logits, temperature, top_k: _sampled(
                 logits, temperature, top_k, lambda logits, k: logits > _kth(logits, k)
             ),
         ),
         Mistake(
-            "After the others were taken out, the probabilities of the best k do not sum to 1: normalise them, or take "
-            "the others out before the softmax.",
+            "After the others are removed, the probabilities of the best k do not sum to 1: normalise them, or remove "
+            "the others before the softmax.",
             _without_renormalising,
         ),
         Mistake(
-            "The others get the logit 0, which is a score like any other, and a probability. Which score has the "
-            "probability 0?",
+            "The others get the logit 0, which is a score like any other, and so has a probability. Which score has "
+            "the probability 0?",
             lambda logits, temperature, top_k: _sampled(logits, temperature, top_k, rest=0),
         ),
         Mistake(
@@ -660,7 +661,7 @@ PROBS = Task(
             ),
         ),
         Mistake(
-            "All rows share one border. Each text has its own best k.",
+            "All rows share one threshold. Each text has its own best k.",
             lambda logits, temperature, top_k: _sampled(
                 logits, temperature, top_k, lambda logits, k: logits >= np.sort(logits, axis=None)[-min(k, logits.size)]
             ),
@@ -670,11 +671,11 @@ PROBS = Task(
         Mistake(TOO_LARGE_K, _beyond_the_end),
         Mistake(TOO_LARGE_K, _partitioned_beyond_the_end),
         Mistake(
-            "The softmax is taken over the batch. Each row is a distribution of its own.",
+            "The softmax is taken over the batch. Each row is a separate distribution.",
             lambda logits, temperature, top_k: _sampled(logits, temperature, top_k, axis=0),
         ),
         Mistake(
-            "exp of a large logit overflows, and infinity divided by infinity is no number. Subtract the largest of "
+            "exp of a large logit overflows, and infinity divided by infinity is not a number. Subtract the largest of "
             "each row first, which changes no probability.",
             _without_maximum,
         ),
@@ -692,13 +693,13 @@ def _nucleus_cases(rng):
         Case("two rows of five logits, p = 0.8", {"logits": few, "p": 0.8}),
         Case("as many rows as tokens", {"logits": 2 * rng.standard_normal((6, 6)), "p": 0.6}),
         Case("p so small that only the best stays", {"logits": rng.standard_normal((3, 5)), "p": 0.01}),
-        Case("p = 1: nothing is taken out", {"logits": rng.standard_normal((2, 5)), "p": 1.0}),
+        Case("p = 1: nothing is removed", {"logits": rng.standard_normal((2, 5)), "p": 1.0}),
         Case("one token of seven is enough in no row", {"logits": 0.1 * rng.standard_normal((3, 7)), "p": 0.5}),
     ]
 
 
 def _nucleus(logits, p, order=None, drop=None):
-    """The filter with another order of the tokens, or with another rule of what is taken out.
+    """The filter with another order of the tokens, or with another rule for removing them.
 
     drop: (probabilities in order, their running sum, p) -> bool
     """
@@ -725,18 +726,17 @@ NUCLEUS = Task(
     notebook=GENERATION,
     mistakes=(
         Mistake(
-            "The token with which the sum reaches p is taken out. Without it, those that stay have less than p "
-            "together.",
+            "The token with which the sum reaches p is removed. Without it, those that stay have less than p together.",
             lambda logits, p: _nucleus(logits, p, drop=lambda probs, total, p: total > p),
         ),
         Mistake(
-            "The token with which the sum reaches p is taken out, and only the best of all is spared.",
+            "The token with which the sum reaches p is removed, and only the best of all is spared.",
             lambda logits, p: _nucleus(
                 logits, p, drop=lambda probs, total, p: (total > p) & (np.arange(probs.shape[-1]) > 0)
             ),
         ),
         Mistake(
-            "One token too many stays: with those before it the sum is p already.",
+            "One token too many stays: the sum of those before it is already p.",
             lambda logits, p: _nucleus(
                 logits,
                 p,
@@ -752,11 +752,11 @@ NUCLEUS = Task(
             lambda logits, p: _nucleus(logits, p, np.argsort(logits, axis=-1)),
         ),
         Mistake(
-            "p is compared with the probability of each token alone. It is the sum of the best that is to reach p.",
+            "p is compared with the probability of each single token. The sum of the best must reach p.",
             lambda logits, p: np.where(softmax_forward(logits) >= p, logits, -np.inf),
         ),
         Mistake(
-            "The logits came back in the order from best to worst. Column v is to be token v as before.",
+            "The logits came back in the order from best to worst. Column v must be token v as before.",
             _not_put_back,
         ),
     ),

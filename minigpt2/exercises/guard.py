@@ -1,4 +1,4 @@
-"""Call somebody's function so that nothing that it does can harm the caller: errors, endless loops, ``exit()``."""
+"""Call somebody's function so that nothing it does can harm the caller: errors, endless loops, ``exit()``."""
 
 import ctypes
 import linecache
@@ -20,13 +20,13 @@ class Stopped(BaseException):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a call.
+    """The outcome of a call.
 
-    value: what the function returned
+    value: the function's result
     error: the exception that it raised, or None
     place: the function's own line where that happened or where its time was up, as text; "" if there is none
     late:  whether its time was up
-    running: whether it could not even then be stopped
+    running: whether even then it could not be stopped
     """
 
     value: Any = None
@@ -42,10 +42,10 @@ class Outcome:
 
 
 def call(function, arguments, seconds, owner=None):
-    """Call ``function(*arguments)`` on a thread of its own, for ``seconds`` at the most.
+    """Call ``function(*arguments)`` on a separate thread, for ``seconds`` at most.
 
-    An endless loop in Python is stopped. One that no exception can stop, such as a product of huge arrays, goes on in
-    the background, but the caller does not wait for it.
+    An endless loop in Python is stopped. A call that no exception can stop, such as a product of huge arrays, continues
+    in the background, but the caller does not wait for it.
 
     owner: the function whose lines are shown, where ``function`` only calls it
     returns Outcome.
@@ -55,7 +55,7 @@ def call(function, arguments, seconds, owner=None):
 
     def work():
         try:
-            with np.errstate(all="ignore"):  # what overflows shows in the result
+            with np.errstate(all="ignore"):  # an overflow shows in the result
                 outcome.append(Outcome(function(*arguments)))
         except Stopped:
             pass
@@ -83,7 +83,7 @@ def _stop(thread):
 
 
 def _place_of_error(error, function):
-    """The last line of the function's own file, or at least of nobody's library, on the way to the error."""
+    """The last line of the function's own file, or at least not of a library, on the way to the error."""
     if isinstance(error, SyntaxError) and error.lineno:
         return _line(error.filename, error.lineno, "<module>")
     return _own_line(traceback.extract_tb(error.__traceback__), function)
@@ -104,7 +104,7 @@ def _own_line(frames, function):
 
 
 def _line(filename, number, function):
-    """Where a line is and what it says. The file of a notebook's cell has a name that says nothing."""
+    """The place of a line and its text. The file of a notebook's cell has a name that says nothing."""
     text = linecache.getline(filename, number).strip()
     name = Path(filename).name
     where = f"line {number}" if "ipykernel" in filename or name.startswith("<") else f"{name}, line {number}"

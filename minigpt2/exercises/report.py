@@ -1,4 +1,4 @@
-"""What a check found, as a tutor would say it."""
+"""The result of a check, in the words of a tutor."""
 
 import textwrap
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ class Finding:
 
     title:  of the case
     passed: None when it was not tried, because a case before it left no hope
-    text:   what was tried, what came back and what was expected; "" when it passed
-    hint:   which kind of mistake it looks like, or ""
+    text:   the arguments, the result and the expected result; "" when it passed
+    hint:   the kind of mistake that it looks like, or ""
     """
 
     title: str
@@ -25,12 +25,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """What ``check`` found about one function: true in a condition when all is right, a text when printed.
+    """The verdict of ``check`` on one function: true in a condition when all is right, a text when printed.
 
     name:     of the function
     findings: one for each case
-    notebook: where the subject is explained
-    remarks:  what is not wrong and could be better
+    notebook: the notebook that explains the subject
+    remarks:  on things that are not wrong but could be better
     """
 
     name: str
@@ -50,7 +50,7 @@ class Report:
 
     @property
     def hint(self):
-        """Which kind of mistake it looks like, from the first case that is wrong; "" when all is right."""
+        """The kind of mistake that it looks like, from the first case that is wrong; "" when all is right."""
         return "" if self.passed else self._explained.hint
 
     @property
