@@ -595,7 +595,7 @@ def _second_equals_first(ids):
 
 def _answer_cases(rng):
     def texts(N, n, right, kept=0):
-        """N rows; ``right`` of them are right, and in ``kept`` others the digits are in ascending order from the start."""
+        """N rows; ``right`` of them are right, and in ``kept`` others the digits are ascending from the start."""
         digits = rng.integers(0, 3, (N, n))
         digits[:, :2] = [2, 0]  # never in order by chance
         digits[N - kept :] = np.sort(digits[N - kept :], axis=1)
