@@ -1,4 +1,4 @@
-"""Where the tests beside this file find your functions: let each of these call yours, or write it here.
+"""The tests beside this file find your functions here: let each of these call yours, or write it here.
 
     import my_gpt2
 
@@ -142,7 +142,7 @@ def sinusoidal_positions(P, C):
 
 
 def shift_matrix(k, C):
-    """k: any integer; C: even; returns M (C, C), by which a row of the table is moved k positions on."""
+    """k: any integer; C: even; returns M (C, C), which moves a row of the table k positions ahead."""
     raise NotImplementedError
 
 
@@ -268,7 +268,7 @@ def attention_forward(x, params, n_head):
 
 
 def attention_by_blocks(q, k, v, size):
-    """softmax(q k^T / sqrt(D)) v, from one block of keys after the other.
+    """softmax(q k^T / sqrt(D)) v, one block of keys after the other.
 
     q: (T, D); k, v: (S, D); size: keys in a block
     returns head (T, D), log_sums (T,).
@@ -357,7 +357,7 @@ def clip_by_norm(grads, max_norm):
     """Scale gradients down to a global norm, if theirs is larger.
 
     grads: dict of arrays, name -> gradient; max_norm: a number above 0
-    returns grads, a new dict with the same names, and norm, that before clipping.
+    returns grads, a new dict with the same names, and norm, their norm before clipping.
     """
     raise NotImplementedError
 
@@ -399,7 +399,7 @@ def gpt2_forward(ids, params, n_head):
 
 
 def sorting_batch(digits):
-    """What the model reads, and what it is to predict.
+    """The ids that the model reads, and the targets that it should predict.
 
     digits: (B, n) integers
     returns ids (B, 2n - 1), targets (B, 2n - 1).
