@@ -443,8 +443,8 @@ plt.show()
 # Linear Regions of Deep Neural Networks").
 #
 # Two things are not shown by this. First, that one needs depth: a single hidden layer with enough neurons comes as
-# close as you like to any continuous function on a bounded region, as long as its bend is no polynomial (Leshno et al.
-# 1993, "Multilayer Feedforward Networks with a Nonpolynomial Activation Function Can Approximate Any Function").
+# close as you like to any continuous function on a bounded region, as long as its bend is not a polynomial (Leshno et
+# al. 1993, "Multilayer Feedforward Networks with a Nonpolynomial Activation Function Can Approximate Any Function").
 # Second, that deeper is always better (question 3). In section 3 the gradient was multiplied by a factor at every bend
 # and every layer, and a product of many factors tends to vanish or to explode. How GPT-2 nevertheless gets to 12 and 48
 # blocks is told in notebook 2.5.5.

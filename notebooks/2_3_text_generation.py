@@ -52,7 +52,7 @@ style.use()
 #
 # 1. It says that a language model estimates whether the present word is one that occurred before. It estimates which
 #    token comes *next*, and that may well be a new one.
-# 2. It speaks of two models. The second one is no model: decoding has no parameters and learns nothing.
+# 2. It speaks of two models. The second one is not a model: decoding has no parameters and learns nothing.
 # 3. It contrasts GPT-2 with models that condition on the text so far. But GPT-2 does exactly this (Radford et al. 2019,
 #    section 2, eq. 1), and so does every model below.
 # 4. It counts the positional encoding among the parts of a block, and leaves out the residual connections. In GPT-2 a
@@ -636,8 +636,8 @@ plt.show()
 #
 # 1. Why is the generator not a second model? Name everything in `next_token_probs` and `draw` that was learned.
 #    *Hint: what do they take besides the logits, and who chooses it?*
-# 2. Compute $p_2(c \mid a)$ for "abracadabra" by hand, and $p_2(a \mid a)$. Then check with `small.prob`.
-#    *Hint: the second was never seen; it has a probability all the same.*
+# 2. Compute $p_2(c \mid a)$ for "abracadabra" by hand, and $p_2(a \mid a)$. Then check with `small.prob`. *Hint: the
+#    second was never seen; it has a probability nevertheless.*
 # 3. In `rnn_backward`, what changes if `du[t + 1]` is used only every eighth step, and 0 otherwise? Predict whether the
 #    RNN still learns to predict text, and whether it learns to repeat. *Hint: this is called truncated
 #    backpropagation.*

@@ -459,7 +459,7 @@ def kind(i):
         return "a speaker's name"
     if not re.search(r"\w", piece):
         return "punctuation"
-    return "a word begins" if piece[0] == " " or before.endswith("\n") else "a word goes on"
+    return "a word begins" if piece[0] == " " or before.endswith("\n") else "a word continues"
 
 
 kinds = np.array([kind(i) for i in predicted])

@@ -193,7 +193,7 @@ def _block_with_cache(x, params, n_head):
     return y, cache | {"x": x, "params": params, "n_head": n_head}
 
 
-def _upside_down(dy, cache, keep_mid=1, keep_x=1, share=1, past_sum=False, through_norms=True):
+def _in_reverse(dy, cache, keep_mid=1, keep_x=1, share=1, past_sum=False, through_norms=True):
     """The gradients with a residual connection cut, or without the norms in the way.
 
     share:    of the gradient that each branch of a sum gets
@@ -229,7 +229,7 @@ def _attention_first(dy, cache):
 
 def _adds_dy_twice(dy, cache):
     """dx with dy in place of dmid on the first residual connection."""
-    return _upside_down(dy, cache, keep_x=0)[0] + dy, block_backward(dy, cache)[1]
+    return _in_reverse(dy, cache, keep_x=0)[0] + dy, block_backward(dy, cache)[1]
 
 
 def _renamed(dy, cache, names):
@@ -254,26 +254,26 @@ BLOCK_BACKWARD = Task(
         Mistake(
             "The gradient jumps over both sums: only the part that came through the sub-layers flows back. Where a "
             "branch leaves the stream, the stream continues; what comes back on it?",
-            lambda dy, cache: _upside_down(dy, cache, keep_mid=0, keep_x=0),
+            lambda dy, cache: _in_reverse(dy, cache, keep_mid=0, keep_x=0),
         ),
         Mistake(
             "The gradient of the second residual connection is not added: before attention's turn, dy itself should be "
             "added to the part that came through the feed-forward network.",
-            lambda dy, cache: _upside_down(dy, cache, keep_mid=0),
+            lambda dy, cache: _in_reverse(dy, cache, keep_mid=0),
         ),
         Mistake(
             "The gradient of the first residual connection is not added: dx is only the part that came through "
             "attention.",
-            lambda dy, cache: _upside_down(dy, cache, keep_x=0),
+            lambda dy, cache: _in_reverse(dy, cache, keep_x=0),
         ),
         Mistake(
             "At each sum the gradient is divided between its two branches. What is dz/dx for z = x + y?",
-            lambda dy, cache: _upside_down(dy, cache, share=0.5),
+            lambda dy, cache: _in_reverse(dy, cache, share=0.5),
         ),
         Mistake(
             "Attention gets dy, the gradient at the end of the block. The feed-forward network lies in between: what "
             "gradient does the stream in the middle have?",
-            lambda dy, cache: _upside_down(dy, cache, past_sum=True),
+            lambda dy, cache: _in_reverse(dy, cache, past_sum=True),
         ),
         Mistake(
             "At the last sum, dy is added. The gradient that reaches the first residual connection is that of the "
@@ -287,7 +287,7 @@ BLOCK_BACKWARD = Task(
         Mistake(
             "The gradient goes around the layer norms: a sub-layer returns the gradient of its input, which is the "
             "output of a norm. What comes before it?",
-            lambda dy, cache: _upside_down(dy, cache, through_norms=False),
+            lambda dy, cache: _in_reverse(dy, cache, through_norms=False),
         ),
         Mistake(
             "The gradients are right, but the two norms' names are exchanged. Which norm comes before attention?",
