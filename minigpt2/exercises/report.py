@@ -64,10 +64,11 @@ class Report:
             several = len(self.findings) > 1
             lines += ["", *([f"Look at this one first: {finding.title}."] if several else []), finding.text]
             if finding.hint:
-                lines += ["", textwrap.fill(f"What it looks like: {finding.hint}", WIDTH)]
+                lines += ["", _fill(f"What it looks like: {finding.hint}")]
             if self.notebook and several:
                 lines += ["", f"To read again: notebooks/en/{self.notebook}.ipynb"]
-        lines += [line for remark in self.remarks for line in ("", textwrap.fill(f"Remark: {remark}", WIDTH))]
+        for remark in self.remarks:
+            lines += ["", _fill(f"Remark: {remark}")]
         return "\n".join(lines)
 
     @property
@@ -80,3 +81,8 @@ class Report:
 
     def __str__(self):
         return self.text
+
+
+def _fill(text):
+    """A paragraph of lines that fit into a notebook; a word with a hyphen stays whole."""
+    return textwrap.fill(text, WIDTH, break_on_hyphens=False)
