@@ -18,6 +18,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from overview import BLUE, GREY, ORANGE, PROMPT
 
 import minigpt2
 from minigpt2 import plain
@@ -25,10 +26,8 @@ from minigpt2.exercises import check
 from minigpt2.verification.compare import RTOL, compare
 
 FOLDER = Path(__file__).resolve().parent
-BLUE, ORANGE, GREY = "#0b559f", "#c8500a", "0.45"
 WIDTH = 8.6  # inches, so that letters have their usual size in a column of text
 LINE = 0.185  # inches from one line of code to the next
-PROMPT = "ROMEO:\nWhat light is this, that breaks upon my"
 MATHTEXT = {r"\Bigl(": r"\left(", r"\Bigr)": r"\right)", r"\frac1C": r"\frac{1}{C}"}  # what matplotlib reads of TeX
 
 
@@ -57,7 +56,7 @@ def read(facts):
             formula = formula.replace(tex, ours)
         figure.text(x, y / height, f"${formula}$", fontsize=12.5, va="center")
     code(figure, facts["source"].rstrip().split("\n"), 1.3)
-    axes = figure.add_axes((0.48, 1.4 / height, 0.51, 2.0 / height))
+    axes = figure.add_axes((0.48, 1.4 / height, 0.51, 1.82 / height))
     axes.imshow(plt.imread(io.BytesIO(base64.b64decode(facts["figure"]))), interpolation="lanczos", aspect="auto")
     axes.axis("off")
     return figure

@@ -96,6 +96,22 @@ def test_no_two_modules_import_each_other(graph):
     assert len(order) == len(graph) and order[-1] in ("__main__", "plain")
 
 
+def test_components_know_only_what_they_are_made_of(graph):
+    """A component uses the backend, the cores, the parameter tree and components that it contains."""
+    allowed = {
+        "attention": {"dropout", "linear", "softmax"},
+        "feed_forward": {"linear"},
+        "deep_head": {"feed_forward", "linear"},
+        "output": {"deep_head", "embedding"},
+        "optimizer": {"parameters"},
+    }
+    components = [module for module in graph if module.startswith("components.")]
+    assert len(components) > 15
+    for module in components:
+        used = {name.removeprefix("components.") for name in graph[module]}
+        assert used <= {"backend", "parallel"} | allowed.get(module.removeprefix("components."), set()), module
+
+
 def test_every_name_on_a_floor_is_there(graph):
     for names in FLOORS:
         for name in names:

@@ -149,20 +149,6 @@ def test_what_reads_plain_data_is_not_taken_for_it():
     assert not runs_what_it_reads(source + "; yaml.safe_load(t); re.compile(x); npy.read_array(f, allow_pickle=False)")
 
 
-def test_components_know_only_what_they_are_made_of():
-    """Imports go down: a component uses the backend, the cores, the parameter tree and components that it contains."""
-    allowed = {
-        "attention": {"dropout", "linear", "softmax"},
-        "feed_forward": {"linear"},
-        "deep_head": {"feed_forward", "linear"},
-        "output": {"deep_head", "embedding"},
-        "optimizer": {"parameters"},
-    }
-    for path in (ROOT / "minigpt2/components").glob("*.py"):
-        modules = re.findall(r"from minigpt2\.(?:components\.)?(\w+) import", path.read_text())
-        assert set(modules) <= {"backend", "parallel"} | allowed.get(path.stem, set()), path
-
-
 def test_the_built_in_model_is_small_and_complete():
     folder = ROOT / "minigpt2/pretrained/shakespeare"
     files = {path.name: path.stat().st_size for path in folder.iterdir()}

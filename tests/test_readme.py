@@ -221,7 +221,9 @@ def pictures():
     pytest.importorskip("matplotlib", reason="the pictures need the extra [notebooks]")
     specification = importlib.util.spec_from_file_location("pictures", ROOT / "notebooks/pictures.py")
     module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "notebooks")  # it takes colours from overview.py
+        specification.loader.exec_module(module)
     return module
 
 

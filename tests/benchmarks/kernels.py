@@ -1,6 +1,6 @@
 """Which instructions the libraries use: hold all of them to AVX2, and ask each what it runs.
 
-A library reads its variable when it is imported, and disobeys without a word. So the variables are set before the
+A library reads its variable when it is imported, and may silently ignore it. So the variables are set before the
 contestants start, and a process like theirs (this file, run as a script) tells what came of it.
 """
 

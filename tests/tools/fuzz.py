@@ -598,7 +598,7 @@ def main():
     parser.add_argument("kinds", nargs="*", help="such as model, trace, run; all of them by default")
     parser.add_argument("--cases", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--repeat", metavar="FILE", help=f"read a case in {FAILURES} once more")
+    parser.add_argument("--repeat", metavar="FILE", help=f"read a case in {FAILURES} again")
     parser.add_argument("--atheris", metavar="SECONDS", type=int, help="guided by coverage, so long for each file")
     options = parser.parse_args()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -6,7 +6,7 @@ Run by hand, and with twenty kills by test_resume.py:
 
 A run trains in a process that is forked from this one. It counts what it asks of the system (write, flush, rename,
 remove, ...) and kills itself with SIGKILL at one of these moments, in a write when half is written; every fifth is
-killed from outside, by the clock. Then the run is resumed, at times to be killed once more, and in the end its folder
+killed from outside, by the clock. Then the run is resumed, at times killed again, and in the end its folder
 must hold the very files of a run that was never killed: no more, no less, byte for byte.
 """
 
@@ -105,7 +105,7 @@ def files_of(folder):
 
 
 def train_in_a_child(settings, folder, place=None, seconds=None):
-    """Do in a process of its own what a user does: begin the run, or go on with it.
+    """Do in a process of its own what a user does: begin the run, or resume it.
 
     place: the number of the moment at which it kills itself; seconds: after which it is killed; None: never
     returns its exit code, KILLED if it was, and the names of the moments that it came to.

@@ -11,7 +11,7 @@ assignment whose result depends on the order of its indices. New memory is not z
 mask selects, and a number that is assigned to chosen places.
 
 It is a class around an array and not a subclass of NumPy's, as ``np.asarray(x)`` returns the memory of a subclass
-without a word.
+silently.
 """
 
 import operator
