@@ -36,6 +36,11 @@ class CharTokenizer:
     def __repr__(self):
         return f"CharTokenizer({len(self):,} characters: {reprlib.repr(''.join(self.vocab))})"
 
+    @property
+    def known_ids(self) -> list[int]:
+        """The ids that have a character, in order."""
+        return list(self._characters)
+
     def encode(self, text: str, allow_special: bool = False) -> list[int]:
         """The ids of the characters of ``text``.
 

@@ -90,6 +90,11 @@ class Tokenizer:
         """The id of <|endoftext|>, or None where it is not a special token of this vocabulary."""
         return self.vocab[END_OF_TEXT] if END_OF_TEXT in self.special_tokens else None
 
+    @property
+    def known_ids(self) -> list[int]:
+        """The ids that have a token, in order; a padded vocabulary, or a model beside it, may have more."""
+        return sorted(self._bytes)
+
     def encode(self, text: str, allow_special: bool = False) -> list[int]:
         """The token ids of ``text``.
 
