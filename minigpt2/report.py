@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import regex
-from tqdm import tqdm
 
 from minigpt2.data import words
 from minigpt2.evaluation import evaluate, total_nats
 from minigpt2.generation import generate
 from minigpt2.measures import distinct_n, repeated_n_grams, self_bleu
+from minigpt2.progress import progress_bar
 from minigpt2.storage.files import atomic_write, write_json
 
 PROMPT_TOKENS = 16
@@ -66,7 +66,7 @@ def evaluation_report(
     }
     losses, texts = [], []
     steps = len(passages) * (1 + len(temperatures))
-    with tqdm(total=steps, desc="report", leave=False, disable=None if progress else True) as bar:
+    with progress_bar(desc="report", total=steps, show=progress) as bar:
         for domain, text in domains.items():
             texts += _human_texts(domain, {name: passages[domain, name] for name in models}, models)
             for name, (model, tokenizer) in models.items():

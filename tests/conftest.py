@@ -2,9 +2,12 @@
 
 import hashlib
 import importlib.util
+import os
 from pathlib import Path
 
 import pytest
+
+os.environ["TQDM_DISABLE"] = "1"  # no line of progress among what a test expects, on however slow a machine
 
 GPT2_VOCABULARY = {  # sha256 of the files as OpenAI released them
     "encoder.json": "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",

@@ -3,9 +3,8 @@
 import json
 import sys
 
-from tqdm import tqdm
-
 from minigpt2.cli.common import add_command
+from minigpt2.progress import write_line
 from minigpt2.version import __version__
 
 
@@ -31,7 +30,7 @@ def run(options):
     for result in verify(options.model, options.debug_state):
         results.append(result)
         if not options.json:
-            tqdm.write(str(result), file=sys.stdout)
+            write_line(str(result), sys.stdout)
             sys.stdout.flush()
     failed = [result.name for result in results if result.verdict == "FAILED"]
     skipped = sum(result.verdict == "skipped" for result in results)

@@ -1,0 +1,80 @@
+"""Progress of long work, wherever it can be shown: a bar on a terminal, a bar of widgets in a notebook, or lines.
+
+Lines go where a bar cannot be drawn over and over: to a pipe, to a file, into the log of a job. As in every program
+that shows progress with tqdm, the environment variable ``TQDM_DISABLE=1`` turns all of them off.
+"""
+
+import os
+import sys
+import warnings
+
+from tqdm import TqdmWarning, tqdm
+
+FIRST, LONGEST = 2, 30  # seconds until the first line, and between two lines at most
+
+
+def progress_bar(iterable=None, desc=None, total=None, *, show=True, leave=False, delay=0, **options):
+    """A progress bar as tqdm's, with its methods: iterate over it, or call ``update`` in a ``with`` block.
+
+    desc: what is being done; total: how many updates there will be, if known
+    show: False shows nothing
+    leave: True leaves the bar, or a last line, where it is when the work is done
+    delay: seconds until it shows; lines, and bars that do not stay, which a notebook would keep as empty outputs, show
+        after two seconds at the earliest
+    options: as tqdm's: unit, unit_scale, initial
+    """
+    kind = _kind() if show and not os.environ.get("TQDM_DISABLE") else None
+    if kind is None:
+        return tqdm(iterable, desc, total, disable=True)
+    if kind is Lines or (kind is not tqdm and not leave):
+        delay = max(delay, FIRST)
+    return kind(iterable, desc, total, leave, delay=delay, disable=False, **options)
+
+
+def write_line(text, file=None):
+    """Print a line above the bars. file: standard error by default; nothing is written where there is none."""
+    if file := file or sys.stderr:
+        tqdm.write(text, file=file)
+
+
+class Lines(tqdm):
+    """A progress bar as lines: one after two seconds, the next after four more, then eight, ... thirty at most."""
+
+    def __init__(self, *arguments, **options):
+        self._due, self._pause = FIRST, FIRST
+        super().__init__(*arguments, ncols=0, miniters=0, **options)
+
+    def display(self, msg=None, pos=None):
+        """Write a line if it is time for one."""
+        elapsed = self.format_dict["elapsed"]
+        if elapsed >= self._due:
+            self._pause = min(2 * self._pause, LONGEST)
+            self._due = elapsed + self._pause
+            self._write()
+
+    def clear(self, *_, **__):
+        """A line stays, also when another one is written."""
+
+    def close(self):
+        """Write the last line, if it shall stay and is not the first."""
+        if getattr(self, "disable", True):  # closed already
+            return
+        self.disable = True
+        self._decr_instances(self)
+        if self.leave and self._pause > FIRST:
+            self._write()
+
+    def _write(self):
+        self.fp.write(f"{str(self).strip()}\n")
+        self.fp.flush()
+
+
+def _kind():
+    """The class that shows progress where this process writes its errors; None if it has nowhere to."""
+    if "ipykernel.zmqshell" in sys.modules:  # a notebook; tqdm.auto knows which ones show widgets
+        with warnings.catch_warnings(action="ignore", category=TqdmWarning):
+            from tqdm.auto import tqdm as notebook_bar
+        return notebook_bar
+    if sys.stderr is None or getattr(sys.stderr, "closed", False):
+        return None
+    return tqdm if sys.stderr.isatty() else Lines
