@@ -15,7 +15,7 @@ def add_parser(commands):
         "minigpt2 verify", "minigpt2 verify --model gpt2 --json",
     )  # fmt: skip
     add = parser.add_argument
-    add("--model", metavar="M",
+    add("--model", metavar="MODEL",
         help="weights to verify too: a folder, or gpt2, ... (default: gpt2 if it has been downloaded)")  # fmt: skip
     add("--debug-state", metavar="FILE",
         help="llm.c's gpt2_124M_debug_state.bin, with --model gpt2: logits, loss, gradients")  # fmt: skip
