@@ -11,6 +11,7 @@ How a call is cut depends on shapes alone, never on the number of threads: the b
 import functools
 import os
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import pairwise
@@ -25,6 +26,22 @@ FEW_ROWS = 16  # fewer are multiplied by a weight in the time it takes to read t
 SMALL_PRODUCT = 1 << 23  # multiplications: a tenth of a millisecond; waking a thread takes a third of that
 BLOCK = 512, 1024  # rows and columns of a large product computed by one thread
 ALIGNED = 64  # blocks are cut at multiples of this, which every kernel's width divides
+
+
+# What NumPy also says of products that are right, where its BLAS is Apple's Accelerate: it leaves the processor's flags
+# for overflow, division by zero and invalid values set by what is no part of the product. What is truly not finite
+# comes to light in a gradient's norm and in the scores of generation, which are checked.
+FALSE_ALARM = ".* encountered in matmul"
+
+
+def has_false_alarms():
+    """Whether NumPy was built with Accelerate; with any other BLAS its warnings of products are worth reading."""
+    blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
+    return "accelerate" in blas.get("name", "").lower()
+
+
+if has_false_alarms():
+    warnings.filterwarnings("ignore", FALSE_ALARM, RuntimeWarning)
 
 
 def in_parallel(work, parts, xp=np):

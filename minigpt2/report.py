@@ -9,6 +9,7 @@ Shapes: B samples, T tokens.
 """
 
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -98,12 +99,17 @@ def write_report(folder, report, command=None):
 
     folder: made if it does not exist; files of the same names are replaced
     command: the command line that reproduces this report, if there is one
-    returns the path of report.md. The picture is omitted when matplotlib is not installed.
+    returns the path of report.md. The picture is omitted when matplotlib is not installed, and with a warning when it
+        cannot be written.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "report.json", report)
-    picture = plot_report(folder / "report.png", report)
+    try:
+        picture = plot_report(folder / "report.png", report)
+    except OSError as error:  # on Windows a program that shows the old one keeps it from being replaced
+        warnings.warn(f"{folder / 'report.png'} is not of this report: {error}; is it open elsewhere?", stacklevel=2)
+        picture = None
     with atomic_write(folder / "report.md", "w") as file:
         file.write(_markdown(report, picture, command))
     return folder / "report.md"

@@ -33,7 +33,7 @@ class Parser(argparse.ArgumentParser):
         args = sys.argv[1:] if args is None else args
         for word in filter(HALF_CHARACTER.search, args):
             encoding = sys.getfilesystemencoding()
-            self.error(f"{word!r} is not text in {encoding}: use UTF-8 in the terminal and its locale, or rename the file")
+            self.error(f"{word!r} is not {encoding}: terminal and locale must agree on UTF-8; rename such a file")
         for word in args:
             if word == "--" or word in commands:  # what follows is not an option, or the command's own
                 break

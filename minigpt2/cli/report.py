@@ -54,6 +54,6 @@ def run(options):
 
 
 def name_and_model(value):
-    """What --model NAME=MODEL means; without NAME=, or if the whole value is a folder, the name is that of the folder."""
+    """What --model NAME=MODEL means; without NAME=, or if the whole value is a folder, the name is the folder's."""
     name, equals, path = value.partition("=")
     return (name, path) if equals and not Path(value).is_dir() else (Path(value).resolve().name, value)
