@@ -7,9 +7,11 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
+import minigpt2
 from minigpt2 import GPT2, Tokenizer
 from minigpt2.storage import files
 from minigpt2.storage.hub import BUILT_IN
@@ -106,6 +108,13 @@ def test_a_removal_that_is_refused_is_tried_again(error, tmp_path, no_pauses, mo
     monkeypatch.setattr(os, "rmdir", refusing(os.rmdir, error, 1))
     files.delete(tmp_path / "folder")
     assert os.listdir(tmp_path) == [] and len(no_pauses) == 2
+
+
+def test_all_modules_rename_remove_and_show_progress_in_one_way():
+    package = Path(minigpt2.__file__).parent
+    texts = {path.relative_to(package).as_posix(): path.read_text(encoding="utf-8") for path in package.rglob("*.py")}
+    assert {name for name, text in texts.items() if "os.replace" in text} == {"storage/files.py"}
+    assert {name for name, text in texts.items() if "tqdm import" in text} == {"progress.py"}
 
 
 # --------------------------------------------------------------------------------------------------- locks
