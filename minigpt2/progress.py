@@ -4,6 +4,7 @@ Lines go where a bar cannot be drawn over and over: to a pipe, to a file, into t
 that shows progress with tqdm, the environment variable ``TQDM_DISABLE=1`` turns all of them off.
 """
 
+import errno
 import os
 import sys
 import warnings
@@ -32,9 +33,16 @@ def progress_bar(iterable=None, desc=None, total=None, *, show=True, leave=False
 
 
 def write_line(text, file=None):
-    """Print a line above the bars. file: standard error by default; nothing is written where there is none."""
+    """Print a line above the bars. file: standard error by default; nothing is written where there is none.
+
+    A terminal that is gone stops no work, be it hours of training.
+    """
     if file := file or sys.stderr:
-        tqdm.write(text, file=file)
+        try:
+            tqdm.write(text, file=file)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
 
 
 class Lines(tqdm):

@@ -653,7 +653,6 @@ def test_a_terminal_keeps_its_encoding(folder):
     os.close(parent)
 
 
-@pytest.mark.slow
 def test_training_survives_a_name_that_its_output_cannot_show(tmp_path):
     data = tmp_path / "\u8bd7.txt"
     data.write_text("\u5929\u5730\u7384\u9ec4\n" * 300, encoding="utf-8")

@@ -1,5 +1,6 @@
 """Progress where a bar cannot be drawn, where one can, and where it is turned off."""
 
+import errno
 import io
 import os
 import subprocess
@@ -171,3 +172,23 @@ def test_the_class_of_lines_is_chosen_when_the_bar_is_made(clock, screen):
     assert isinstance(progress_bar(range(3)), progress.Lines)
     stderr.terminal = True
     assert not isinstance(progress_bar(range(3)), progress.Lines)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_that_is_gone_stops_no_work(terminal, clock, screen):
+    stderr = screen(terminal)
+
+    def gone(text):
+        raise OSError(errno.EIO, "Input/output error")
+
+    stderr.write = gone
+    for _ in progress_bar(range(9), "training", leave=True):
+        clock.now += 2
+        write_line("step")
+
+    def full(text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    stderr.write = full
+    with pytest.raises(OSError, match="No space"):
+        write_line("step")
