@@ -14,21 +14,21 @@ from tqdm import TqdmWarning, tqdm
 FIRST, LONGEST = 2, 30  # seconds until the first line, and between two lines at most
 
 
-def progress_bar(iterable=None, desc=None, total=None, *, show=True, leave=False, delay=0, **options):
+def progress_bar(iterable=None, desc=None, total=None, *, show=True, leave=False, delay=None, **options):
     """A progress bar as tqdm's, with its methods: iterate over it, or call ``update`` in a ``with`` block.
 
     desc: what is being done; total: how many updates there will be, if known
     show: False shows nothing
     leave: True leaves the bar, or a last line, where it is when the work is done
-    delay: seconds until it shows; lines, and bars that do not stay, which a notebook would keep as empty outputs, show
-        after two seconds at the earliest
+    delay: seconds until it shows; by default a bar shows at once, but two seconds pass before there is a line, or in a
+        notebook, which keeps an empty output of it, a bar that does not stay
     options: as tqdm's: unit, unit_scale, initial
     """
     kind = _kind() if show and not os.environ.get("TQDM_DISABLE") else None
     if kind is None:
         return tqdm(iterable, desc, total, disable=True)
-    if kind is Lines or (kind is not tqdm and not leave):
-        delay = max(delay, FIRST)
+    if delay is None:
+        delay = FIRST if kind is Lines or (kind is not tqdm and not leave) else 0
     return kind(iterable, desc, total, leave, delay=delay, disable=False, **options)
 
 
@@ -48,9 +48,9 @@ def write_line(text, file=None):
 class Lines(tqdm):
     """A progress bar as lines: one after two seconds, the next after four more, then eight, ... thirty at most."""
 
-    def __init__(self, *arguments, **options):
-        self._due, self._pause = FIRST, FIRST
-        super().__init__(*arguments, ncols=0, miniters=0, **options)
+    def __init__(self, *arguments, delay=FIRST, **options):
+        self._due, self._pause, self._written = delay, FIRST, False
+        super().__init__(*arguments, ncols=0, miniters=0, delay=delay, **options)
 
     def display(self, msg=None, pos=None):
         """Write a line if it is time for one."""
@@ -64,15 +64,16 @@ class Lines(tqdm):
         """A line stays, also when another one is written."""
 
     def close(self):
-        """Write the last line, if it shall stay and is not the first."""
+        """Write a last line, if it shall stay and is not the first."""
         if getattr(self, "disable", True):  # closed already
             return
         self.disable = True
         self._decr_instances(self)
-        if self.leave and self._pause > FIRST:
+        if self.leave and self._written:
             self._write()
 
     def _write(self):
+        self._written = True
         self.fp.write(f"{str(self).strip()}\n")
         self.fp.flush()
 
