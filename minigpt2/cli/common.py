@@ -44,7 +44,7 @@ class Parser(argparse.ArgumentParser):
                 known = [name for name in self._option_string_actions if name.startswith("--")]
                 self.error(f"unknown option {option}{_nearest('--' + option.lstrip('-').replace('_', '-'), known)}")
         namespace, left_over = super().parse_known_args(args, namespace)
-        if left_over:
+        if left_over := [word for word in left_over if word != "--"]:
             self.error(f"unexpected argument {left_over[0]!r}")
         return namespace, left_over
 
