@@ -7,6 +7,7 @@ that shows progress with tqdm, the environment variable ``TQDM_DISABLE=1`` turns
 import errno
 import os
 import sys
+import threading
 import warnings
 
 from tqdm import TqdmWarning, tqdm
@@ -46,11 +47,17 @@ def write_line(text, file=None):
 
 
 class Lines(tqdm):
-    """A progress bar as lines: one after two seconds, the next after four more, then eight, ... thirty at most."""
+    """A progress bar as lines: one after two seconds, the next after four more, then eight, ... thirty at most.
+
+    All but the first come with updates: the first shows that there is work, however long it takes to the first update.
+    """
 
     def __init__(self, *arguments, delay=FIRST, **options):
         self._due, self._pause, self._written = delay, FIRST, False
         super().__init__(*arguments, ncols=0, miniters=0, delay=delay, **options)
+        self._first = threading.Timer(delay, self.refresh)
+        self._first.daemon = True
+        self._first.start()
 
     def display(self, msg=None, pos=None):
         """Write a line if it is time for one."""
@@ -67,6 +74,7 @@ class Lines(tqdm):
         """Write a last line, if it shall stay and is not the first."""
         if getattr(self, "disable", True):  # closed already
             return
+        self._first.cancel()
         self.disable = True
         self._decr_instances(self)
         if self.leave and self._written:

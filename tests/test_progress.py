@@ -5,6 +5,8 @@ import io
 import os
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -72,6 +74,27 @@ def test_a_last_line_stays_with_what_came_last(clock, screen):
     first, last = stderr.getvalue().splitlines()
     assert first.startswith("fetching:  50% 2.00k/4.00k") or first.startswith("fetching:  75%")
     assert last.startswith("fetching: 100% 4.00k/4.00k [00:03<00:00, ") and last.endswith(", so far]")
+
+
+def test_a_line_comes_before_a_slow_first_update(screen, monkeypatch):
+    monkeypatch.delenv("TQDM_DISABLE")
+    monkeypatch.setattr(progress, "FIRST", 0.1)
+    stderr, threads = screen(), threading.active_count()
+
+    def wait_until(condition):
+        deadline = time.monotonic() + 10
+        while not condition() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert condition()
+
+    with progress_bar(desc="evaluating", total=2) as bar:
+        wait_until(stderr.getvalue)
+        assert stderr.getvalue().startswith("evaluating:   0% 0/2 [00:00<?, ?it/s]\n")
+        bar.update(2)
+    progress.FIRST = 60
+    for _ in range(20):
+        progress_bar(range(2)).close()
+    wait_until(lambda: threading.active_count() <= threads + 1)  # tqdm has a thread of its own, but no timer is left
 
 
 @pytest.mark.parametrize("leave", [False, True])
