@@ -285,8 +285,9 @@ def test_command_takes_ids_and_targets(folder, tmp_path):
 )
 def test_a_users_error_is_one_line_and_leaves_no_file(folder, tmp_path, capsys, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
-    assert main(["trace", "--model", str(folder), *arguments]) == 1
+    code = main(["trace", "--model", str(folder), *arguments])
     out, err = capsys.readouterr()
+    assert code == (2 if "(see `minigpt2 trace --help`)" in err else 1)
     assert out == "" and err.count("\n") == 1 and re.search(message, err), err
     assert list(tmp_path.iterdir()) == []
 

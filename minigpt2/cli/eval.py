@@ -15,7 +15,7 @@ def add_parser(commands):
     )  # fmt: skip
     add_model(parser)
     add = parser.add_argument
-    add("--data", nargs="+", required=True, metavar="FILE",
+    add("--data", nargs="+", action="extend", required=True, metavar="FILE",
         help="text files, or 'shakespeare'; with --task files in the format of the task")  # fmt: skip
     add("--split", choices=["all", "train", "validation"],
         help="all of the text (default), its first 90 %% or its last 10 %%; not with --task")  # fmt: skip

@@ -9,9 +9,9 @@ import textwrap
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from minigpt2.components.loss import IGNORED
+from minigpt2.progress import progress_bar
 from minigpt2.verification.mistakes import diagnose
 from minigpt2.verification.names import place, rename
 
@@ -124,7 +124,7 @@ def compare(ours, theirs, rtol=None, atol=None, names=None, eps=1e-5):
         )
 
     aligned, rows, where = {}, [], None
-    for name in tqdm(common, "comparing", delay=2, disable=None, leave=False):
+    for name in progress_bar(common, "comparing", delay=2):
         note, aligned[name] = _align(name, ours, theirs[name])
         if re.fullmatch(r"(grad\.)?h\.\d+\.attn\.scores|grad\.h\.\d+\.attn\.probs", name):
             ours[name], aligned[name] = np.tril(ours[name]), np.tril(aligned[name])

@@ -15,6 +15,7 @@ from minigpt2.components.embedding import token_array
 from minigpt2.components.loss import IGNORED, check_targets, cross_entropy_backward, cross_entropy_forward
 from minigpt2.components.softmax import softmax_backward
 from minigpt2.model import GPT2, gpt2_backward
+from minigpt2.parallel import without_false_alarms
 from minigpt2.parameters import flatten
 from minigpt2.storage.checkpoint import read_tensors, write_tensors
 from minigpt2.storage.files import check_file
@@ -165,6 +166,7 @@ def _next(ids):
     return targets
 
 
+@without_false_alarms
 def _block_activations(cache):
     """The activations of a block; the output of a layer is found as the input of the next."""
     attn, mlp = cache["attn"], cache["mlp"]
@@ -184,6 +186,7 @@ def _block_activations(cache):
     }  # fmt: skip
 
 
+@without_false_alarms
 def _block_gradients(dcache, cache):
     """The gradients of the same; backward does not keep those of scores and probs, so they are computed here."""
     v, probs = cache["attn"]["v"], cache["attn"]["probs"]
