@@ -127,8 +127,8 @@ def check_writable(leaves, name):
     for leaf_name, leaf in leaves.items():
         if on_host(leaf) and not leaf.flags.writeable:
             raise ValueError(
-                f"{name}: {leaf_name} is read-only, so it cannot be trained; train a copy (copy.deepcopy), or open what "
-                "is memory-mapped with mode 'c'"
+                f"{name}: {leaf_name} is read-only and cannot be trained; train a copy (copy.deepcopy), or, if it is "
+                "memory-mapped, open it with mode 'c'"
             )
 
 

@@ -442,7 +442,11 @@ def test_text_ends_before_the_stop_token():
         ([[]], ValueError, "at least one token"),
         (3, ValueError, "at least one token"),
         ([[[1]]], ValueError, "at least one token"),
-        ([[1, 2], [3]], ValueError, "equal length"),
+        ([[1, 2], []], ValueError, r"at least one token to continue, got shape \(0,\) for prompt 1"),
+        ([[1, 2], [[3]]], ValueError, r"got shape \(1, 1\) for prompt 1"),
+        ([[1, 2], 3], ValueError, r"got shape \(\) for prompt 1"),
+        ([[1, 2], [3.0]], TypeError, r"ids\[1\] must be integers, got float64"),
+        ([[1, 2], [V]], ValueError, r"0 \.\.\. 49, got 1 \.\.\. 50"),
         ([1.0, 2.0], TypeError, "must be integers"),
         ([1, V], ValueError, r"0 \.\.\. 49, got 1 \.\.\. 50"),
         ([-1, 2], ValueError, r"0 \.\.\. 49, got -1 \.\.\. 2"),
@@ -484,12 +488,19 @@ def test_bad_prompts(model, ids, error, message):
         ({"stop": 1.0}, TypeError),
         ({"stop": "a"}, TypeError),
         ({"seed": -1}, ValueError),
+        ({"seed": "one"}, TypeError),
+        ({"seed": [1, 2]}, TypeError),
+        ({"allowed": []}, ValueError),
+        ({"allowed": [3, V]}, ValueError),
+        ({"allowed": [-1]}, ValueError),
+        ({"allowed": [0.5]}, TypeError),
+        ({"allowed": [True]}, TypeError),
     ],
     ids=str,
 )
 def test_bad_options_are_named_before_anything_is_computed(model, options, error):
     (name,) = options
-    with pytest.raises(error, match=f"^{name} must be" if name != "seed" else "non-negative"):
+    with pytest.raises(error, match=f"^{name} must be"):
         stream(model, PROMPT, **options)
 
 
@@ -502,7 +513,7 @@ def test_beams_do_not_draw(model, options):
 
 
 def test_unknown_options_are_refused_and_the_known_ones_named(model):
-    known = "temperature, top_k, top_p, repetition_penalty, seed, num_samples, beams, stop and use_cache$"
+    known = "temperature, top_k, top_p, repetition_penalty, seed, num_samples, beams, allowed, stop and use_cache$"
     for function in (generate, stream):
         with pytest.raises(TypeError, match=f"'top_q'; the options are {known}"):
             function(model, PROMPT, top_q=1)
@@ -525,7 +536,7 @@ def test_options_of_the_method_are_those_of_the_function():
 @pytest.mark.parametrize("options", [
     {"temperature": 1.0, "seed": 7}, {"temperature": 1.0, "top_k": 3}, {"temperature": 1.0, "top_p": 0.4},
     {"repetition_penalty": 2.0}, {"stop": 5}, {"temperature": 1.0, "num_samples": 3}, {"beams": 3},
-    {"use_cache": False},
+    {"use_cache": False}, {"allowed": range(0, V, 2)},
 ], ids=str)  # fmt: skip
 def test_the_method_passes_each_option_on(model, options, monkeypatch):
     from minigpt2 import generation
@@ -557,8 +568,6 @@ def test_everything_after_the_number_of_tokens_is_named(model):
 def test_one_text_at_a_time(model):
     with pytest.raises(ValueError, match="one text"):
         stream_text(model, CharTokenizer("ab"), "a", num_samples=2)
-    with pytest.raises(ValueError, match="at least one token"):
-        stream_text(model, CharTokenizer("ab"), "")
 
 
 def test_weights_that_are_not_numbers():
