@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from minigpt2.backend import array_module, to_host
 from minigpt2.components.embedding import token_array
-from minigpt2.sampling import Sampling, apply_repetition_penalty, check_option, keep_allowed
+from minigpt2.sampling import COUNT, Sampling, apply_repetition_penalty, check_option, keep_allowed
 
 
 def generate(model, ids, max_new_tokens=20, *, stop=None, use_cache=True, **options):
@@ -32,7 +32,7 @@ def generate(model, ids, max_new_tokens=20, *, stop=None, use_cache=True, **opti
     """
     stop = _as_list(stop)
     prompts, one, columns = _begin(model, ids, max_new_tokens, stop, use_cache, options)
-    new = np.array(list(columns), "int64").reshape(-1, len(prompts)).T  # (B num_samples, n)
+    new = _rows(columns, prompts)
     if _unequal(prompts):
         return [np.append(prompt, _up_to_stop(tokens, stop)) for prompt, tokens in zip(prompts, new, strict=True)]
     rows = np.concatenate([prompts, new], axis=1)
@@ -89,9 +89,26 @@ def stream_text(
     if options.get("num_samples", 1) != 1:
         raise ValueError("stream_text writes one text; for several call it with several seeds")
     stop, ids = _as_list(stop), prompt_ids(model, tokenizer, prompt, allow_special)
-    options = {"allowed": [*known_ids(model, tokenizer), *stop]} | options
+    options = {"allowed": [*tokenizer.known_ids, *stop]} | options
     _, _, columns = _begin(model, ids, max_new_tokens, stop, use_cache, options)
     return _pieces(_integers(columns), tokenizer, stop)
+
+
+def generate_texts(
+    model, tokenizer, prompts, max_new_tokens=20, *, stop=None, use_cache=True, allow_special=False, **options
+):
+    """Continue several texts at once.
+
+    prompts: list of str; a list of seeds has a generator for each text that is returned
+    model, tokenizer, max_new_tokens, stop, use_cache, allow_special, options: as in ``stream_text``
+    returns list of str, the continuations, num_samples of each prompt side by side, without their stop tokens.
+    raises: as ``stream``.
+    """
+    stop, ids = _as_list(stop), [prompt_ids(model, tokenizer, prompt, allow_special) for prompt in prompts]
+    options = {"allowed": [*tokenizer.known_ids, *stop]} | options
+    prompts, _, columns = _begin(model, ids, max_new_tokens, stop, use_cache, options)
+    columns = tqdm(columns, "generating", max_new_tokens, unit="token", delay=2, disable=None, leave=False)
+    return ["".join(_pieces(row, tokenizer, stop)) for row in _rows(columns, prompts).tolist()]
 
 
 def prompt_ids(model, tokenizer, prompt, allow_special=False):
@@ -108,7 +125,7 @@ def prompt_ids(model, tokenizer, prompt, allow_special=False):
     bos = model.config.bos_token_id
     if ends := end_ids(model, tokenizer) or [i for i in [bos] if i in range(model.config.vocab_size)]:
         return ends[:1]
-    known = known_ids(model, tokenizer)
+    known = tokenizer.known_ids
     return [next((i for i in known if tokenizer.decode_bytes([i]) == b"\n"), known[0])]
 
 
@@ -116,11 +133,6 @@ def end_ids(model, tokenizer):
     """The ids that end a text: the tokenizer's end token, and those of the model's configuration, which may differ."""
     ends = [tokenizer.eos_id, *_as_list(model.config.eos_token_id)]
     return list(dict.fromkeys(i for i in ends if i in range(model.config.vocab_size)))
-
-
-def known_ids(model, tokenizer):
-    """The ids that both a model and its tokenizer know, as a list; a vocabulary that was padded has more."""
-    return [i for i in tokenizer.known_ids if i < model.config.vocab_size]
 
 
 def _begin(model, ids, max_new_tokens, stop, use_cache, options):
@@ -134,7 +146,7 @@ def _begin(model, ids, max_new_tokens, stop, use_cache, options):
         raise TypeError(f"unknown option {unknown[0]!r}; the options are {', '.join(names)}, stop and use_cache")
     V = model.config.vocab_size
     prompts, one = _prompts(ids, V)
-    check_option("max_new_tokens", max_new_tokens, Integral, lambda n: n >= 0, "an integer, 0 or more")
+    check_option("max_new_tokens", max_new_tokens, *COUNT)
     for token in stop:
         check_option("stop", token, Integral, lambda i: 0 <= i < V, f"a token id in 0 ... {V - 1}, or several")
     sampling = Sampling(**options)
@@ -148,6 +160,11 @@ def _begin(model, ids, max_new_tokens, stop, use_cache, options):
             model, ids, max_new_tokens, sampling, rng, stop, use_cache, lengths=lengths, allowed=allowed
         )
     return [prompt for prompt in prompts for _ in range(n)], one and n == 1, columns
+
+
+def _rows(columns, prompts):
+    """The new tokens of all sequences, (B num_samples, n), from those of each step."""
+    return np.array(list(columns), "int64").reshape(-1, len(prompts)).T
 
 
 def _integers(columns):
@@ -364,15 +381,16 @@ def _up_to_stop(tokens, stop):
 def _allowed(model, allowed):
     """Which tokens may be chosen, (V,) truth values where the model is; None: all of them.
 
-    raises: TypeError or ValueError for ids that are no tokens of the model, and where there are none.
+    allowed: ids; those beyond the model's vocabulary, which a tokenizer may know, do not count
+    raises: TypeError for what is no integer; ValueError for a negative one, and where none is left.
     """
     if allowed is None:
         return None
     V, weight = model.config.vocab_size, model.params["wte"]["weight"]
     ids = token_array(list(allowed), "allowed")
-    if ids.ndim != 1 or not ids.size or ids.min() < 0 or ids.max() >= V:
-        raise ValueError(f"allowed must be one or more token ids in 0 ... {V - 1}, or None for all of them")
     mask = np.isin(np.arange(V), ids)
+    if ids.ndim != 1 or not mask.any() or ids.min() < 0:
+        raise ValueError(f"allowed must be one or more token ids in 0 ... {V - 1}, or None for all of them")
     return None if mask.all() else array_module(weight).asarray(mask)
 
 

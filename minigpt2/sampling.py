@@ -21,6 +21,7 @@ REQUIREMENTS = {  # of each option: its kind, which values are valid, and both i
     "num_samples": (Integral, lambda n: n >= 1, "an integer, 1 or more"),
     "beams": (Integral, lambda n: n >= 1, "an integer, 1 or more"),
 }
+COUNT = Integral, lambda n: n >= 0, "an integer, 0 or more"  # kind, validity and words of any number of things
 SEED = "an integer, 0 or more, or a numpy.random.Generator"
 OPTIONAL = "top_k", "top_p"  # these may be None
 
