@@ -99,14 +99,16 @@ def generate_texts(
 ):
     """Continue several texts at once.
 
-    prompts: list of str; a list of seeds has a generator for each text that is returned
+    Each prompt draws what it would alone, also where as many tokens long as another.
+
+    prompts: list of str
     model, tokenizer, max_new_tokens, stop, use_cache, allow_special, options: as in ``stream_text``
     returns list of str, the continuations, num_samples of each prompt side by side, without their stop tokens.
     raises: as ``stream``.
     """
     stop, ids = _as_list(stop), [prompt_ids(model, tokenizer, prompt, allow_special) for prompt in prompts]
     options = {"allowed": [*tokenizer.known_ids, *stop]} | options
-    prompts, _, columns = _begin(model, ids, max_new_tokens, stop, use_cache, options)
+    prompts, _, columns = _begin(model, ids, max_new_tokens, stop, use_cache, options, in_turn=False)
     columns = tqdm(columns, "generating", max_new_tokens, unit="token", delay=2, disable=None, leave=False)
     return ["".join(_pieces(row, tokenizer, stop)) for row in _rows(columns, prompts).tolist()]
 
@@ -135,9 +137,10 @@ def end_ids(model, tokenizer):
     return list(dict.fromkeys(i for i in ends if i in range(model.config.vocab_size)))
 
 
-def _begin(model, ids, max_new_tokens, stop, use_cache, options):
+def _begin(model, ids, max_new_tokens, stop, use_cache, options, in_turn=True):
     """Check the arguments of ``stream`` (``stop`` a list, ``options`` a dict) and prepare what they ask for.
 
+    in_turn: whether prompts of equal length draw from one generator in turn
     returns a list of the prompts (T,), each as often as it is continued; whether there is only one sequence, whose
         prompt was given as (T,); and a generator of the next tokens of all, arrays (B num_samples,).
     """
@@ -151,7 +154,8 @@ def _begin(model, ids, max_new_tokens, stop, use_cache, options):
         check_option("stop", token, Integral, lambda i: 0 <= i < V, f"a token id in 0 ... {V - 1}, or several")
     sampling = Sampling(**options)
     allowed = _allowed(model, sampling.allowed)
-    rng, n = sampling.generator(len(prompts) if _unequal(prompts) else None), sampling.num_samples
+    in_turn = in_turn and not _unequal(prompts)
+    rng, n = sampling.generator(None if in_turn else len(prompts)), sampling.num_samples
     if sampling.beams > 1:
         columns = _beam_columns(model, prompts, max_new_tokens, sampling, stop, use_cache, allowed)
     else:

@@ -67,6 +67,8 @@ def _texts(options, model, tokenizer, prompts):
     if temperature is None:
         temperature = 0.0 if options.beams > 1 else 0.8
     settings |= {"temperature": temperature, "allow_special": options.allow_special, "stop": end_ids(model, tokenizer)}
+    for prompt in prompts:
+        tokenizer.encode(prompt, options.allow_special)  # an error in any of them comes before the first text
     seeds, n = range(options.seed, options.seed + options.num_samples), options.max_new_tokens
     if len(prompts) == 1:
         for seed in seeds:

@@ -158,6 +158,10 @@ def _future(T, S, dtype, xp):
 
 
 def _padded_keys(padding, S, dtype, xp):
-    """The lowest number where a key is padding, else 0: (B, 1, 1, S). Not -inf: padding itself sees nothing else, and
-    the softmax of nothing would not be finite."""
-    return xp.where(xp.arange(S) < padding[:, None], xp.finfo(dtype).min, 0).astype(dtype)[:, None, None]
+    """The lowest number where a key is padding, else 0: (B, 1, 1, S).
+
+    Added to a score, it leaves no probability. Minus infinity would not do: padding itself sees nothing but padding,
+    and the softmax of nothing is not finite.
+    """
+    lowest = float(np.finfo(dtype).min)
+    return xp.where(xp.arange(S) < padding[:, None], lowest, 0).astype(dtype)[:, None, None]
