@@ -391,14 +391,14 @@ def _allowed(model, allowed):
     if allowed is None:
         return None
     V, weight = model.config.vocab_size, model.params["wte"]["weight"]
-    ids = token_array(list(allowed), "allowed")
+    ids = token_array(_as_list(allowed), "allowed")
     mask = np.isin(np.arange(V), ids)
     if ids.ndim != 1 or not mask.any() or ids.min() < 0:
         raise ValueError(f"allowed must be one or more token ids in 0 ... {V - 1}, or None for all of them")
     return None if mask.all() else array_module(weight).asarray(mask)
 
 
-def _as_list(stop):
-    if stop is None:
+def _as_list(ids):
+    if ids is None:
         return []
-    return list(stop) if isinstance(stop, Iterable) else [stop]
+    return list(ids) if isinstance(ids, Iterable) else [ids]

@@ -218,6 +218,11 @@ def test_the_allowed_tokens_keep_their_order_and_proportions(model):
     np.testing.assert_allclose(np.bincount(drawn, minlength=V)[allowed] / 20_000, probs, atol=0.02)
 
 
+def test_one_allowed_token_is_all_that_follows(model):
+    for allowed in 7, [7], {7, V + 3}:
+        assert set(generate(model, PROMPT, 5, temperature=1.0, allowed=allowed)[4:].tolist()) == {7}
+
+
 def test_all_tokens_allowed_changes_nothing(model):
     for options in ({"temperature": 1.0}, {"beams": 3}):
         free = generate(model, PROMPTS, 20, **options)
@@ -709,6 +714,7 @@ def test_bad_prompts(model, ids, error, message):
         ({"allowed": [V]}, ValueError),
         ({"allowed": [-1]}, ValueError),
         ({"allowed": [0.5]}, TypeError),
+        ({"allowed": "ab"}, TypeError),
         ({"allowed": [True]}, TypeError),
     ],
     ids=str,
