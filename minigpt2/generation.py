@@ -8,7 +8,6 @@ Shapes: B sequences of L tokens so far, V vocabulary, P positions (n_positions).
 
 import codecs
 import dataclasses
-import math
 from collections.abc import Iterable
 from numbers import Integral
 
@@ -49,7 +48,8 @@ def stream(model, ids, max_new_tokens=20, *, stop=None, use_cache=True, **option
     vector for each absolute position, every step moves every token to another one: all P are read again.
 
     Prompts of unequal length are filled up at the left, to the length of the longest. No token sees what fills them
-    up, and positions count from the first token of each prompt: what follows a prompt is what follows it alone.
+    up, and positions count from the first token of each prompt: what follows a prompt is what follows it alone. As soon
+    as the longest is beyond P, all of them are read again at every step.
 
     model:          GPT2
     ids:            (T,) or (B, T) integers, one prompt or B prompts; or a list of B arrays or lists, where their
@@ -99,7 +99,7 @@ def generate_texts(
 ):
     """Continue several texts at once.
 
-    Each prompt draws what it would alone, also where as many tokens long as another.
+    Each prompt draws what it would alone, also beside others that have as many tokens.
 
     prompts: list of str
     model, tokenizer, max_new_tokens, stop, use_cache, allow_special, options: as in ``stream_text``
@@ -262,7 +262,6 @@ def beam_search(model, ids, max_new_tokens, beams, stop=(), repetition_penalty=1
             # Enough that ``beams`` of them continue even if each beam can end with every stop token.
             best = _indices_of_largest(sums, (1 + len(stop)) * beams)
         sums, best = to_host(sums[best]), _chosen(best, logits)
-        sums, best = sums[sums > -math.inf], best[sums > -math.inf]  # there may be fewer allowed ones than beams
         parents, tokens = np.divmod(best, log_probs.shape[1])
         candidates = np.concatenate([running[parents], tokens[:, None]], axis=1)
         stops = np.isin(tokens, stop)
