@@ -9,7 +9,7 @@ import numpy as np
 
 from minigpt2.backend import array_module
 from minigpt2.components.lora import lora_backward, lora_forward
-from minigpt2.parameters import allocate, allocate_like, flatten, moved
+from minigpt2.parameters import allocate, allocate_like, check_writable, flatten, moved
 
 TARGETS = ("attn.c_attn", "attn.c_proj")  # the weights that get an adapter, in every block
 
@@ -56,12 +56,9 @@ class LoRA:
         if not 1 <= rank < C:
             raise ValueError(f"LoRA: rank must be 1 ... {C - 1}, below the number of channels, got {rank}")
         leaves = flatten(model.params)
-        self._merged = {
-            f"h.{layer}.{target}": leaves[f"h.{layer}.{target}.weight"]
-            for layer in range(model.config.n_layer)
-            for target in TARGETS
-        }
-        self.frozen = {name: weight.copy() for name, weight in self._merged.items()}
+        names = [f"h.{layer}.{target}" for layer in range(model.config.n_layer) for target in TARGETS]
+        self._model_params = model.params
+        self.frozen = {name: leaves[f"{name}.weight"].copy() for name in names}
         self.alpha = alpha
         shapes = {}
         for name, (I, O) in ((name, weight.shape) for name, weight in self.frozen.items()):
@@ -80,10 +77,11 @@ class LoRA:
     def merge(self):
         """Write W + (alpha / r) A B into the model; needed after each change of the adapters."""
         self._caches = {}
-        adapters = flatten(self.params)
-        for name, weight in self._merged.items():
+        adapters, merged = flatten(self.params), flatten(self._model_params)
+        check_writable({name: merged[f"{name}.weight"] for name in self.frozen}, "LoRA")
+        for name, weight in self.frozen.items():
             pair = adapters[f"{name}.a"], adapters[f"{name}.b"]
-            weight[...], self._caches[name] = lora_forward(self.frozen[name], *pair, self.alpha)
+            merged[f"{name}.weight"][...], self._caches[name] = lora_forward(weight, *pair, self.alpha)
 
     def state(self):
         """The arrays that ``restore`` needs, a dict by name: frozen weights and adapters."""

@@ -16,7 +16,7 @@ import numpy as np
 from minigpt2.backend import array_module, to_host
 from minigpt2.components.embedding import token_array
 from minigpt2.progress import progress_bar
-from minigpt2.sampling import Sampling, apply_repetition_penalty, check_option
+from minigpt2.sampling import COUNT, Sampling, apply_repetition_penalty, check_option, keep_allowed
 
 
 def generate(model, ids, max_new_tokens=20, *, stop=None, use_cache=True, **options):
@@ -26,10 +26,15 @@ def generate(model, ids, max_new_tokens=20, *, stop=None, use_cache=True, **opti
     returns the prompt and its n new tokens, (T + n,) or (B, T + n), int64. n is max_new_tokens, or less if
         all sequences stop earlier; one that stops before the others repeats its stop token. With
         num_samples > 1 the shape is (B num_samples, T + n), samples of the same prompt side by side.
+        For prompts of unequal length a list of as many arrays, each (T + n,) up to its own stop token.
     raises: as ``stream``.
     """
-    prompts, one, columns = _begin(model, ids, max_new_tokens, _as_list(stop), use_cache, options)
-    rows = np.concatenate([prompts, *(tokens[:, None] for tokens in columns)], axis=1)
+    stop = _as_list(stop)
+    prompts, one, columns = _begin(model, ids, max_new_tokens, stop, use_cache, options)
+    new = _rows(columns, prompts)
+    if _unequal(prompts):
+        return [np.append(prompt, _up_to_stop(tokens, stop)) for prompt, tokens in zip(prompts, new, strict=True)]
+    rows = np.concatenate([prompts, new], axis=1)
     return rows[0] if one else rows
 
 
@@ -42,12 +47,18 @@ def stream(model, ids, max_new_tokens=20, *, stop=None, use_cache=True, **option
     remembered and only the newest token is read. Beyond P the window slides, and since GPT-2 learned a
     vector for each absolute position, every step moves every token to another one: all P are read again.
 
+    Prompts of unequal length are filled up at the left, to the length of the longest. No token sees what fills them
+    up, and positions count from the first token of each prompt: what follows a prompt is what follows it alone. As soon
+    as the longest is beyond P, all of them are read again at every step.
+
     model:          GPT2
-    ids:            (T,) or (B, T) integers, one prompt or B prompts of equal length; lists are welcome
+    ids:            (T,) or (B, T) integers, one prompt or B prompts; or a list of B arrays or lists, where their
+                    lengths differ
     max_new_tokens: how many tokens to add at most
     stop:           a token id, or several, that end a sequence
     use_cache:      False reads everything again at each step: the same tokens, only slower
-    options:        the fields of ``Sampling``: temperature, top_k, top_p, repetition_penalty, seed, num_samples, beams
+    options:        the fields of ``Sampling``: temperature, top_k, top_p, repetition_penalty, seed, num_samples, beams,
+                    allowed
     returns a generator of the new tokens: an int at a time for one sequence, else (B num_samples,) NumPy arrays.
         It ends when every sequence has stopped; one that stops before the others repeats its stop token.
         From beam search all tokens come at the end, as none of them is certain before.
@@ -59,13 +70,17 @@ def stream(model, ids, max_new_tokens=20, *, stop=None, use_cache=True, **option
     return _integers(columns) if one else columns
 
 
-def stream_text(model, tokenizer, prompt, max_new_tokens=20, *, stop=None, use_cache=True, **options):
+def stream_text(
+    model, tokenizer, prompt, max_new_tokens=20, *, stop=None, use_cache=True, allow_special=False, **options
+):
     """Continue a text, piece by piece.
 
-    A token may end within a character; its last bytes are then held back until the character is whole.
+    A token may end within a character; its last bytes are then held back until the character is whole. Ids that the
+    tokenizer does not know, as in a vocabulary that was padded, are not chosen, except those in ``stop``.
 
     model: GPT2; tokenizer: the Tokenizer or CharTokenizer that belongs to it
-    prompt: str, at least one character
+    prompt: str; where it is empty, the text begins as ``prompt_ids`` says
+    allow_special: as in ``Tokenizer.encode``, for the prompt
     max_new_tokens, stop, use_cache, options: as in ``stream``, for one sample
     returns a generator of str, none empty. Joined they are the text of the new tokens up to the stop token,
         which is not part of the text.
@@ -73,33 +88,87 @@ def stream_text(model, tokenizer, prompt, max_new_tokens=20, *, stop=None, use_c
     """
     if options.get("num_samples", 1) != 1:
         raise ValueError("stream_text writes one text; for several call it with several seeds")
-    stop = _as_list(stop)
-    _, _, columns = _begin(model, tokenizer.encode(prompt), max_new_tokens, stop, use_cache, options)
+    stop, ids = _as_list(stop), prompt_ids(model, tokenizer, prompt, allow_special)
+    options = {"allowed": [*tokenizer.known_ids, *stop]} | options
+    _, _, columns = _begin(model, ids, max_new_tokens, stop, use_cache, options)
     return _pieces(_integers(columns), tokenizer, stop)
 
 
-def _begin(model, ids, max_new_tokens, stop, use_cache, options):
+def generate_texts(
+    model, tokenizer, prompts, max_new_tokens=20, *, stop=None, use_cache=True, allow_special=False, **options
+):
+    """Continue several texts at once.
+
+    Each prompt draws what it would alone, also beside others that have as many tokens.
+
+    prompts: list of str
+    model, tokenizer, max_new_tokens, stop, use_cache, allow_special, options: as in ``stream_text``
+    returns list of str, the continuations, num_samples of each prompt side by side, without their stop tokens.
+    raises: as ``stream``.
+    """
+    stop, ids = _as_list(stop), [prompt_ids(model, tokenizer, prompt, allow_special) for prompt in prompts]
+    options = {"allowed": [*tokenizer.known_ids, *stop]} | options
+    prompts, _, columns = _begin(model, ids, max_new_tokens, stop, use_cache, options, in_turn=False)
+    columns = progress_bar(columns, "generating", max_new_tokens, unit="token", delay=2)
+    return ["".join(_pieces(row, tokenizer, stop)) for row in _rows(columns, prompts).tolist()]
+
+
+def prompt_ids(model, tokenizer, prompt, allow_special=False):
+    """The token ids of a prompt.
+
+    An empty one is the end token, which stood before each document that the model was trained on. In a vocabulary
+    without an end token it is a new line, or else the first token.
+
+    model, tokenizer, prompt, allow_special: as in ``stream_text``
+    returns list of int, one or more.
+    """
+    if ids := tokenizer.encode(prompt, allow_special=allow_special):
+        return ids
+    bos = model.config.bos_token_id
+    if ends := end_ids(model, tokenizer) or [i for i in [bos] if i in range(model.config.vocab_size)]:
+        return ends[:1]
+    known = tokenizer.known_ids
+    return [next((i for i in known if tokenizer.decode_bytes([i]) == b"\n"), known[0])]
+
+
+def end_ids(model, tokenizer):
+    """The ids that end a text: the tokenizer's end token, and those of the model's configuration, which may differ."""
+    ends = [tokenizer.eos_id, *_as_list(model.config.eos_token_id)]
+    return list(dict.fromkeys(i for i in ends if i in range(model.config.vocab_size)))
+
+
+def _begin(model, ids, max_new_tokens, stop, use_cache, options, in_turn=True):
     """Check the arguments of ``stream`` (``stop`` a list, ``options`` a dict) and prepare what they ask for.
 
-    returns the prompts (B num_samples, T), each as often as it is continued; whether there is only one sequence, whose
+    in_turn: whether prompts of equal length draw from one generator in turn
+    returns a list of the prompts (T,), each as often as it is continued; whether there is only one sequence, whose
         prompt was given as (T,); and a generator of the next tokens of all, arrays (B num_samples,).
     """
     names = [field.name for field in dataclasses.fields(Sampling)]
     if unknown := [name for name in options if name not in names]:
         raise TypeError(f"unknown option {unknown[0]!r}; the options are {', '.join(names)}, stop and use_cache")
-    ids = token_array(ids, "ids")
     V = model.config.vocab_size
-    prompts = _prompts(ids, V)
-    check_option("max_new_tokens", max_new_tokens, Integral, lambda n: n >= 0, "an integer, 0 or more")
+    prompts, one = _prompts(ids, V)
+    check_option("max_new_tokens", max_new_tokens, *COUNT)
     for token in stop:
         check_option("stop", token, Integral, lambda i: 0 <= i < V, f"a token id in 0 ... {V - 1}, or several")
     sampling = Sampling(**options)
-    rng, n = sampling.generator(), sampling.num_samples
+    allowed = _allowed(model, sampling.allowed)
+    in_turn = in_turn and not _unequal(prompts)
+    rng, n = sampling.generator(None if in_turn else len(prompts)), sampling.num_samples
     if sampling.beams > 1:
-        columns = _beam_columns(model, prompts, max_new_tokens, sampling, stop, use_cache)
+        columns = _beam_columns(model, prompts, max_new_tokens, sampling, stop, use_cache, allowed)
     else:
-        columns = next_tokens(model, prompts, max_new_tokens, sampling, rng, stop, use_cache)
-    return np.repeat(prompts, n, axis=0), ids.ndim == n == 1, columns
+        ids, lengths = _left_padded(prompts)
+        columns = next_tokens(
+            model, ids, max_new_tokens, sampling, rng, stop, use_cache, lengths=lengths, allowed=allowed
+        )
+    return [prompt for prompt in prompts for _ in range(n)], one and n == 1, columns
+
+
+def _rows(columns, prompts):
+    """The new tokens of all sequences, (B num_samples, n), from those of each step."""
+    return np.array(list(columns), "int64").reshape(-1, len(prompts)).T
 
 
 def _integers(columns):
@@ -119,23 +188,28 @@ def _pieces(tokens, tokenizer, stop):
         yield piece
 
 
-def next_tokens(model, ids, max_new_tokens, sampling, rng, stop=(), use_cache=True):
+def next_tokens(
+    model, ids, max_new_tokens, sampling, rng, stop=(), use_cache=True, *, lengths=None, allowed=None
+):
     """Yield the next tokens of all sequences, step by step, until all of them have stopped.
 
     model: GPT2; ids: (B, T) int64, the prompts; max_new_tokens: steps at most
     sampling: Sampling, with beams=1; rng: from ``sampling.generator``
     stop, use_cache: as in ``stream``, stop as a list
+    lengths: (B,) tokens in each prompt, from ``_left_padded``; None: all T
+    allowed: (V,) truth values, as in ``keep_allowed``
     yields arrays (B num_samples,) on the host; samples of the same prompt are side by side.
     """
     P, n, penalty = model.config.n_positions, sampling.num_samples, sampling.repetition_penalty
     stopped = np.zeros(len(ids) * n, bool)
     past = _key_value_cache(model, ids, max_new_tokens) if use_cache else None
     for step in range(max_new_tokens):
-        scores = logits = _next_logits(model, ids, past)  # (B, V)
-        xp = array_module(logits)
+        logits = _next_logits(model, ids, past, lengths)  # (B, V)
+        scores, xp = keep_allowed(logits, allowed), array_module(logits)
         if step == 0 and n > 1:  # the prompt has been read once, and each sample continues from there
             samples = np.repeat(np.arange(len(ids)), n)
-            ids, scores = ids[samples], xp.repeat(logits, n, axis=0)
+            ids, scores = ids[samples], xp.repeat(scores, n, axis=0)
+            lengths = None if lengths is None else lengths[samples]
             if past:
                 past.select(samples)
         with np.errstate(invalid="ignore"):  # _chosen finds scores that are not finite
@@ -146,13 +220,14 @@ def next_tokens(model, ids, max_new_tokens, sampling, rng, stop=(), use_cache=Tr
         ids = np.concatenate([ids, tokens[:, None]], axis=1)
         if penalty == 1:  # otherwise tokens that the model no longer reads are still needed
             ids = ids[:, -P - 1 :]
+        lengths = None if lengths is None else lengths + 1
         stopped |= np.isin(tokens, stop)
         yield tokens
         if stopped.all():
             return
 
 
-def beam_search(model, ids, max_new_tokens, beams, stop=(), repetition_penalty=1.0, use_cache=True):
+def beam_search(model, ids, max_new_tokens, beams, stop=(), repetition_penalty=1.0, use_cache=True, allowed=None):
     """Look for the likeliest continuation: keep the best few at each step instead of only one.
 
         score(x_T ... x_{T+n-1}) = (1 / n) sum_t log p(x_t | x_0 ... x_{t-1})
@@ -167,6 +242,7 @@ def beam_search(model, ids, max_new_tokens, beams, stop=(), repetition_penalty=1
     stop:  token ids that end a sequence
     repetition_penalty: as in ``apply_repetition_penalty``, here on log p
     use_cache: as in ``stream``
+    allowed: (V,) truth values, as in ``keep_allowed``
     returns the tokens (n,) after the prompt of the best finished sequence.
     Source: Sutskever et al. 2014, "Sequence to Sequence Learning with Neural Networks", section 3.2. Division
         and end of search as in transformers (length_penalty=1.0, early_stopping=False).
@@ -179,7 +255,7 @@ def beam_search(model, ids, max_new_tokens, beams, stop=(), repetition_penalty=1
         logits = _next_logits(model, running, past)
         xp = array_module(logits)
         with np.errstate(invalid="ignore"):  # _chosen finds scores that are not finite
-            log_probs = _log_softmax(logits)
+            log_probs = _log_softmax(keep_allowed(logits, allowed))
             if repetition_penalty != 1:
                 log_probs = apply_repetition_penalty(log_probs, xp.asarray(running), repetition_penalty)
             sums = (xp.asarray(totals)[:, None] + log_probs).ravel()
@@ -203,22 +279,26 @@ def beam_search(model, ids, max_new_tokens, beams, stop=(), repetition_penalty=1
     return finished[0][1][T:] if finished else ids[:0]
 
 
-def _beam_columns(model, prompts, max_new_tokens, sampling, stop, use_cache):
+def _beam_columns(model, prompts, max_new_tokens, sampling, stop, use_cache, allowed):
     """Yield the (B,) next tokens of the sequences that beam search finds, one prompt after the other."""
-    options = max_new_tokens, sampling.beams, stop, sampling.repetition_penalty, use_cache
+    options = max_new_tokens, sampling.beams, stop, sampling.repetition_penalty, use_cache, allowed
     found = [beam_search(model, ids, *options) for ids in prompts]
     for step in range(max(len(tokens) for tokens in found)):
         yield np.stack([tokens[min(step, len(tokens) - 1)] for tokens in found])
 
 
-def _next_logits(model, ids, past):
-    """The scores (B, V) of each token as the next one after ids (B, L), from the last P of them."""
-    P = model.config.n_positions
-    if past is None or ids.shape[1] > P:
+def _next_logits(model, ids, past, lengths=None):
+    """The scores (B, V) of each token as the next one after ids (B, L), from the last P of them.
+
+    lengths: (B,) tokens of each sequence, where what precedes them in ids only fills it up; None: all are sequences
+    """
+    P, L = model.config.n_positions, ids.shape[1]
+    options = {} if lengths is None else {"padding": np.maximum(min(L, P) - lengths, 0)}
+    if past is None or L > P:
         ids, past = ids[:, -P:], None
     else:
         ids = ids[:, past.length :]  # those not read yet: the prompt, then one token at each step
-    return model.forward(ids, past=past, positions=slice(-1, None), keep=False)[0][:, 0]
+    return model.forward(ids, past=past, positions=slice(-1, None), keep=False, **options)[0][:, 0]
 
 
 def _chosen(indices, logits):
@@ -254,21 +334,70 @@ def _indices_of_largest(x, k):
 
 
 def _prompts(ids, V):
-    """The prompts as (B, T) int64; ValueError where they have no token, or one that is not in the vocabulary."""
-    if ids.ndim not in (1, 2) or 0 in ids.shape:
-        raise ValueError(
-            f"ids must be (T,) or (B, T) with at least one token to continue, got shape {ids.shape}; "
-            "where there is no prompt, begin with the token <|endoftext|>"
-        )
-    low, high = int(ids.min()), int(ids.max())
+    """The prompts, a list of int64 arrays (T,), and whether there is one, given as (T,).
+
+    raises: ValueError where one has no token, or one that is not in the vocabulary; TypeError for what is no integer.
+    """
+    try:
+        ids = token_array(ids, "ids")
+    except ValueError:  # their lengths differ
+        rows = [token_array(row, f"ids[{number}]") for number, row in enumerate(ids)]
+    else:
+        rows = list(ids) if ids.ndim == 2 and len(ids) else [ids]
+    for number, row in enumerate(rows):
+        if row.ndim != 1 or not row.size:
+            raise ValueError(
+                "ids must be (T,) or (B, T), or a list of several (T,), with at least one token to continue, got shape "
+                f"{row.shape} for prompt {number}; where there is no prompt, begin with the token <|endoftext|>"
+            )
+    low, high = min(int(row.min()) for row in rows), max(int(row.max()) for row in rows)
     if low < 0 or high >= V:
         raise ValueError(
             f"ids must lie in 0 ... {V - 1}, got {low} ... {high}; does the tokenizer belong to this model?"
         )
-    return ids.reshape(-1, ids.shape[-1]).astype("int64")
+    return [row.astype("int64") for row in rows], isinstance(ids, np.ndarray) and ids.ndim == 1
 
 
-def _as_list(stop):
-    if stop is None:
+def _unequal(prompts):
+    return len({len(prompt) for prompt in prompts}) > 1
+
+
+def _left_padded(prompts):
+    """Prompts as one array (B, T), and their lengths (B,), or None where all are T.
+
+    A shorter one begins with its first token again and again: with no token, and no activation, that it does not have
+    anyway.
+    """
+    if not _unequal(prompts):
+        return np.stack(prompts), None
+    lengths = np.array([len(prompt) for prompt in prompts])
+    T = lengths.max()
+    return np.stack([np.pad(prompt, (T - len(prompt), 0), "edge") for prompt in prompts]), lengths
+
+
+def _up_to_stop(tokens, stop):
+    """The tokens up to the first one in ``stop``, with it; all of them where there is none."""
+    stops = np.flatnonzero(np.isin(tokens, stop))
+    return tokens[: stops[0] + 1] if len(stops) else tokens
+
+
+def _allowed(model, allowed):
+    """Which tokens may be chosen, (V,) truth values where the model is; None: all of them.
+
+    allowed: ids; those beyond the model's vocabulary, which a tokenizer may know, do not count
+    raises: TypeError for what is no integer; ValueError for a negative one, and where none is left.
+    """
+    if allowed is None:
+        return None
+    V, weight = model.config.vocab_size, model.params["wte"]["weight"]
+    ids = token_array(_as_list(allowed), "allowed")
+    mask = np.isin(np.arange(V), ids)
+    if ids.ndim != 1 or not mask.any() or ids.min() < 0:
+        raise ValueError(f"allowed must be one or more token ids in 0 ... {V - 1}, or None for all of them")
+    return None if mask.all() else array_module(weight).asarray(mask)
+
+
+def _as_list(ids):
+    if ids is None:
         return []
-    return list(stop) if isinstance(stop, Iterable) else [stop]
+    return list(ids) if isinstance(ids, Iterable) else [ids]

@@ -32,7 +32,7 @@ from minigpt2.parameters import allocate, allocate_like, flatten, moved
 from minigpt2.storage import checkpoint
 
 
-def block_forward(x, params, config, causal=True, rng=None, *, past=None, keep=True):
+def block_forward(x, params, config, causal=True, rng=None, *, past=None, keep=True, padding=None):
     """One block: each sub-layer reads a normalised copy of the residual stream and adds to the stream.
 
         x <- x + dropout(attention(layer_norm(x)))
@@ -47,11 +47,13 @@ def block_forward(x, params, config, causal=True, rng=None, *, past=None, keep=T
         the residual stream after each sub-layer.
     Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.3.
 
-    Not for a first reading: past and keep are those of ``attention_forward``.
+    Not for a first reading: past, keep and padding are those of ``attention_forward``.
     """
     H, eps = config.n_head, config.layer_norm_epsilon
     y, ln_1 = layer_norm_forward(x, **params["ln_1"], eps=eps)  # (B, T, C), like everything below
-    y, attn = attention_forward(y, params["attn"], H, causal, config.attn_pdrop, rng, past=past, keep=keep)
+    y, attn = attention_forward(
+        y, params["attn"], H, causal, config.attn_pdrop, rng, past=past, keep=keep, padding=padding
+    )
     y, attn_dropout = dropout_forward(y, config.resid_pdrop, rng)
     mid, _ = residual_forward(x, y)
 
@@ -98,7 +100,9 @@ def block_backward(dy, cache, *, out=None, dcache=None):
     return dx, {"ln_1": ln_1, "attn": attn, "ln_2": ln_2, "mlp": mlp}
 
 
-def gpt2_forward(ids, params, config, causal=True, rng=None, *, past=None, positions=slice(None), keep=True):
+def gpt2_forward(
+    ids, params, config, causal=True, rng=None, *, past=None, positions=slice(None), keep=True, padding=None
+):
     """The whole model: from token ids to a score for every token of the vocabulary.
 
         x = dropout(wte[ids] + wpe[0 ... T-1])
@@ -115,16 +119,20 @@ def gpt2_forward(ids, params, config, causal=True, rng=None, *, past=None, posit
 
     Not for a first reading: past is the KeyValueCaches of the tokens that ids continue; positions is a slice:
     logits are computed for these of the T positions only; keep=False drops each block's cache at once, for when no
-    backward pass follows.
+    backward pass follows. padding (B,) is the number of tokens at the start of each sequence, those of ``past``
+    included, that only fill it up to the length of the others; every other token gets the logits that it would get
+    without them.
     """
     if ids.ndim != 2 or 0 in ids.shape:
         raise ValueError(f"ids must be (B, T), at least one token each, got shape {ids.shape}")
     x, wte = embedding_forward(ids, params["wte"]["weight"])  # (B, T) -> (B, T, C)
-    x, wpe = position_forward(x, params["wpe"]["weight"], start=past.length if past else 0)
+    x, wpe = position_forward(x, params["wpe"]["weight"], start=past.length if past else 0, padding=padding)
     x, embd_dropout = dropout_forward(x, config.embd_pdrop, rng)
     cache = {"wte": wte, "wpe": wpe, "embd_dropout": embd_dropout, "embd": x, "h": []}
     for layer, block in enumerate(params["h"]):
-        x, block_cache = block_forward(x, block, config, causal, rng, past=past[layer] if past else None, keep=keep)
+        x, block_cache = block_forward(
+            x, block, config, causal, rng, past=past[layer] if past else None, keep=keep, padding=padding
+        )
         cache["h"].append(block_cache if keep else None)
     x, cache["ln_f"] = layer_norm_forward(x[:, positions], **params["ln_f"], eps=config.layer_norm_epsilon)
     logits, output = output_forward(x, params)  # (B, T, C) -> (B, T, V)
@@ -132,7 +140,8 @@ def gpt2_forward(ids, params, config, causal=True, rng=None, *, past=None, posit
 
 
 def gpt2_backward(dlogits, cache, *, out=None, dcache=None):
-    """Gradients of ``gpt2_forward`` (without ``past``, with ``keep`` and all positions), in reverse order.
+    """Gradients of ``gpt2_forward`` (without ``past`` and ``padding``, with ``keep`` and all positions), in reverse
+    order.
 
     If the output layer is the token embedding, its matrix collects the gradients of both uses.
 
@@ -270,6 +279,7 @@ class GPT2:
     def forward(
         self, ids: np.ndarray | list, rng: np.random.Generator | None = None, causal: bool = True, *,
         past: KeyValueCaches | None = None, positions: slice = slice(None), keep: bool = True,
+        padding: np.ndarray | None = None,
     ) -> tuple[np.ndarray, dict]:  # fmt: skip
         """Score every token of the vocabulary as the one that follows each token.
 
@@ -280,13 +290,16 @@ class GPT2:
             cache of ``gpt2_forward``.
         raises: TypeError or ValueError when ids are not (B, T) tokens of the vocabulary.
 
-        Not for a first reading: past, positions and keep are those of ``gpt2_forward``.
+        Not for a first reading: past, positions, keep and padding are those of ``gpt2_forward``.
         """
         config = self.config
         drops = config.embd_pdrop or config.attn_pdrop or config.resid_pdrop
         rng = device_generator(rng, array_module(self.params["wte"]["weight"])) if drops else None
         ids = self.array_of_ids(ids, "ids", check_ids)
-        return gpt2_forward(ids, self.params, config, causal, rng, past=past, positions=positions, keep=keep)
+        padding = None if padding is None else array_module(ids).asarray(padding)
+        return gpt2_forward(
+            ids, self.params, config, causal, rng, past=past, positions=positions, keep=keep, padding=padding
+        )
 
     def loss(
         self, ids: np.ndarray | list, targets: np.ndarray | list, label_smoothing: float = 0.0, causal: bool = True
@@ -320,25 +333,30 @@ class GPT2:
         self, ids: np.ndarray | list, max_new_tokens: int = 20, temperature: float = 0.0, top_k: int | None = None,
         top_p: float | None = None, seed: int | np.random.Generator | list = 0, *, repetition_penalty: float = 1.0,
         stop: int | Iterable[int] | None = None, num_samples: int = 1, beams: int = 1, use_cache: bool = True,
-    ) -> np.ndarray:  # fmt: skip
+        allowed: Iterable[int] | None = None,
+    ) -> np.ndarray | list[np.ndarray]:  # fmt: skip
         """Continue token ids; see ``minigpt2.sampling.Sampling`` for more about the options.
 
-        ids:            (T,) or (B, T) integers, one prompt or B prompts of equal length; lists are welcome
+        ids:            (T,) or (B, T) integers, one prompt or B prompts; lists are welcome, and lengths may differ
         max_new_tokens: how many tokens to add at most
         temperature:    0 takes the best token each time (greedy); above 0 draws one, 1 as the model predicts
         top_k, top_p:   draw from the k best tokens, from the fewest that have a probability of p together
-        seed:           integer; the same seed draws the same tokens
+        seed:           integer; the same seed draws the same tokens. Prompts of equal length draw in turn; those of
+                        unequal length draw what each would alone
         repetition_penalty: above 1 makes tokens that occurred before less likely
         stop:           a token id, or several, that end a sequence
         num_samples:    continuations of each prompt
         beams:          above 1 looks for the likeliest continuation by beam search
         use_cache:      False reads everything again at each step: the same tokens, only slower
-        returns the prompt and its n new tokens, (T + n,) or (B num_samples, T + n), int64.
+        allowed:        ids of the tokens that may be chosen, such as ``tokenizer.known_ids``; None: all
+        returns the prompt and its n new tokens, (T + n,) or (B num_samples, T + n), int64; for prompts of unequal
+            length a list of B num_samples arrays, each up to its own stop token.
         raises: TypeError or ValueError for arguments of the wrong kind or out of range.
         """
         return generation.generate(
             self, ids, max_new_tokens, stop=stop, use_cache=use_cache, temperature=temperature, top_k=top_k,
             top_p=top_p, seed=seed, repetition_penalty=repetition_penalty, num_samples=num_samples, beams=beams,
+            allowed=allowed,
         )  # fmt: skip
 
     def key_value_cache(self, B: int, max_tokens: int | None = None) -> KeyValueCaches:

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from minigpt2.backend import address, array_module, keep_freed_memory, to_host
+from minigpt2.backend import address, array_module, keep_freed_memory, on_host, to_host
 
 
 def flatten(tree: dict | list, prefix: str = "") -> dict:
@@ -105,7 +105,7 @@ def flat_view(leaves):
     xp, slices, size = array_module(first), *_slices_and_size(leaves)
     flat = first.base
     shared = (
-        flat is not None
+        isinstance(flat, xp.ndarray)  # an array that was unpickled or memory-mapped lies in another object
         and flat.shape == (size,)
         and all(
             leaf.base is flat and address(leaf) == address(flat) + slices[name].start * flat.itemsize
@@ -117,6 +117,19 @@ def flat_view(leaves):
         for name, leaf in leaves.items():
             flat[slices[name]] = leaf.ravel()
     return flat, shared
+
+
+def check_writable(leaves, name):
+    """Raise ValueError for the first array that cannot be changed, as after a memory map with mode "r".
+
+    leaves: dict from dotted name to array; name: of what would change them, for the message
+    """
+    for leaf_name, leaf in leaves.items():
+        if on_host(leaf) and not leaf.flags.writeable:
+            raise ValueError(
+                f"{name}: {leaf_name} is read-only and cannot be trained; train a copy (copy.deepcopy), or, if it is "
+                "memory-mapped, open it with mode 'c'"
+            )
 
 
 def unpack(flat, leaves):

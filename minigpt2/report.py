@@ -76,8 +76,9 @@ def evaluation_report(
                 prompts = passages[domain, name][:, :PROMPT_TOKENS]
                 for temperature in temperatures:
                     ids = generate(
-                        model, prompts, length, temperature=temperature, top_k=top_k, seed=seed, stop=tokenizer.eos_id
-                    )
+                        model, prompts, length, temperature=temperature, top_k=top_k, seed=seed, stop=tokenizer.eos_id,
+                        allowed=tokenizer.known_ids,
+                    )  # fmt: skip
                     continuations = _decode(tokenizer, ids[:, PROMPT_TOKENS:])
                     texts.append(_text_row(domain, name, temperature, _decode(tokenizer, prompts), continuations))
                     bar.update()

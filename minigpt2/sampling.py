@@ -4,6 +4,7 @@ Shapes: B sequences of L tokens so far, V vocabulary.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Integral, Real
 
@@ -20,6 +21,9 @@ REQUIREMENTS = {  # of each option: its kind, which values are valid, and both i
     "num_samples": (Integral, lambda n: n >= 1, "an integer, 1 or more"),
     "beams": (Integral, lambda n: n >= 1, "an integer, 1 or more"),
 }
+COUNT = Integral, lambda n: n >= 0, "an integer, 0 or more"  # kind, validity and words of any number of things
+SEED = "an integer, 0 or more, or a numpy.random.Generator"
+OPTIONAL = "top_k", "top_p"  # these may be None
 
 
 @dataclass(frozen=True)
@@ -32,9 +36,11 @@ class Sampling:
     top_p:       draw from the fewest tokens that have a probability of p together, see ``keep_top_p``; None: from all
     repetition_penalty: above 1 makes tokens that occurred less likely, see ``apply_repetition_penalty``
     seed:        integer; the same seed draws the same tokens. Or a numpy.random.Generator; or a list of them, one for
-        each row of tokens, so that what a row draws does not depend on the others
+        each row of tokens, so that what a row draws does not depend on the others. Prompts of equal length draw from
+        one generator in turn; prompts of unequal length each draw what they would alone, with the same integer
     num_samples: continuations of each prompt; they can differ where the temperature is above 0
     beams:       above 1 looks for the likeliest continuation with ``beam_search``, without drawing
+    allowed:     ids of the tokens that may be chosen, such as ``known_ids`` of a tokenizer; None: all
     raises: TypeError for a value of the wrong kind; ValueError for one that is out of range, or for beams together
         with an option for drawing.
     """
@@ -46,11 +52,12 @@ class Sampling:
     seed: int | np.random.Generator | list = 0
     num_samples: int = 1
     beams: int = 1
+    allowed: Iterable[int] | None = None
 
     def __post_init__(self):
         for name, requirement in REQUIREMENTS.items():
             value = getattr(self, name)
-            if value is not None or name not in ("top_k", "top_p"):
+            if value is not None or name not in OPTIONAL:
                 check_option(name, value, *requirement)
         drawing = self.temperature > 0 or self.top_k is not None or self.top_p is not None or self.num_samples > 1
         if self.beams > 1 and drawing:
@@ -58,13 +65,23 @@ class Sampling:
                 f"beams={self.beams} looks for the likeliest text, while temperature, top_k, top_p and "
                 "num_samples are for drawing; leave them out, or use beams=1"
             )
+        if isinstance(self.seed, list) and not all(isinstance(each, np.random.Generator) for each in self.seed):
+            raise TypeError(f"seed must be {SEED}, or a list of generators, one for each row, got {self.seed!r}")
 
-    def generator(self):
+    def generator(self, prompts=None):
         """What ``choose`` draws its random numbers from, in the state in which it begins.
 
-        raises: ValueError or TypeError for a seed that NumPy refuses.
+        prompts: how many prompts draw what each would alone; None: all rows draw in turn
+        raises: ValueError or TypeError for a seed that is none.
         """
-        return RowGenerators(self.seed) if isinstance(self.seed, list) else np.random.default_rng(self.seed)
+        if isinstance(self.seed, list):
+            return RowGenerators(self.seed)
+        try:
+            if prompts is None or not isinstance(self.seed, Integral):
+                return np.random.default_rng(self.seed)
+            return RowGenerators([np.random.default_rng(self.seed) for _ in range(prompts)], self.num_samples)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"seed must be {SEED}, got {self.seed!r}") from None
 
     def choose(self, scores, rng):
         """Choose a token for each row.
@@ -75,6 +92,17 @@ class Sampling:
         if self.temperature == 0:
             return scores.argmax(axis=-1)
         return draw(next_token_probs(scores, self.temperature, self.top_k, self.top_p), rng)
+
+
+def keep_allowed(scores, allowed):
+    """Keep the tokens that may be chosen.
+
+        s_v <- s_v  where v is allowed,   -inf  elsewhere
+
+    scores:  (B, V); allowed: (V,) truth values, or None: all may be chosen
+    returns (B, V).
+    """
+    return scores if allowed is None else array_module(scores).where(allowed, scores, -math.inf)
 
 
 def apply_repetition_penalty(scores, ids, penalty):
@@ -173,15 +201,16 @@ def draw(probs, rng):
 
 
 class RowGenerators:
-    """A numpy.random.Generator for each row, which together draw like one."""
+    """A numpy.random.Generator for each row, or for each few of them, which together draw like one."""
 
-    def __init__(self, generators):
-        self.generators = generators
+    def __init__(self, generators, rows=1):
+        """rows: how many each generator draws for"""
+        self.generators, self.rows = generators, rows
 
     def random(self, n):
-        if n != len(self.generators):
+        if n != len(self.generators) * self.rows:
             raise ValueError(f"seed: there are {len(self.generators)} generators, but {n} rows of tokens")
-        return np.array([generator.random() for generator in self.generators])
+        return np.concatenate([generator.random(self.rows) for generator in self.generators])
 
 
 def check_option(name, value, kind, valid, wanted):

@@ -1,5 +1,7 @@
 """The command line, run as a user runs it."""
 
+import dataclasses
+import io
 import json
 import os
 import re
@@ -12,12 +14,14 @@ import warnings
 import pytest
 
 from minigpt2 import GPT2, GPT2Config, Tokenizer
+from minigpt2.char_tokenizer import CharTokenizer
 from minigpt2.cli import main, make_parser
 from minigpt2.cli.report import name_and_model
 from minigpt2.cli.reproduce import command_line
 from minigpt2.data import documents
 from minigpt2.data.token_file import encode_documents, open_tokens
 from minigpt2.evaluation import evaluate
+from minigpt2.generation import stream_text
 
 TEXT = "Shall I compare thee to a summer's day? Thou art more lovely and more temperate.\n" * 20
 
@@ -92,6 +96,102 @@ def test_generate_writes_prompt_and_continuation(folder, capsys):
     tokenizer, model = Tokenizer.from_pretrained(folder), GPT2.from_pretrained(folder)
     greedy = model.generate(tokenizer.encode("Shall"), 40)
     assert run(capsys, *call, "--temperature", 0)[1] == tokenizer.decode(greedy) + "\n"
+
+
+def test_generate_takes_its_prompt_from_anywhere(folder, tmp_path, capsys, monkeypatch):
+    def given(prompt, *words, standard_input=None):
+        if standard_input is not None:
+            monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(standard_input), encoding="ascii"))
+        code, out, err = run(capsys, "generate", "--model", folder, "--max-new-tokens", 5, *words)
+        assert (code, err) == (0, "") and out.startswith(prompt)
+        return out
+
+    expected = given("né", "--prompt", "né")
+    assert given("né", "né") == given("né", "--temperature", 0.8, "né", "--seed", 0) == expected
+    for data in "né", "né\n", "né\r\n", "\ufeffné\n":  # the last with a byte order mark
+        assert given("né", "-", standard_input=data.encode()) == expected
+        assert given("né", "--prompt", "-", standard_input=data.encode()) == expected
+    (tmp_path / "prompt.txt").write_bytes("né\n".encode())
+    assert given("né", "--prompt-file", tmp_path / "prompt.txt") == expected
+    assert given("né\n", "--prompt", "né\n") != expected  # here the line end was meant
+    assert given("", "--prompt", "-", standard_input=b"") == given("")
+
+
+@pytest.mark.parametrize("data", [b"caf\xe9", "To be".encode("utf-16")])
+def test_a_prompt_that_is_not_utf8_is_refused(data, folder, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+    assert "standard input is not UTF-8 text" in fails(capsys, "generate", "--model", folder, "--prompt", "-")
+
+
+def test_a_closed_standard_input_is_said(folder, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    assert "--prompt -: standard input is closed" in fails(capsys, "generate", "--model", folder, "-")
+
+
+def test_generate_without_a_prompt_begins_with_the_end_token(folder, capsys):
+    call = ["generate", "--model", folder, "--max-new-tokens", 20]
+    code, out, err = run(capsys, *call)
+    model, tokenizer = GPT2.from_pretrained(folder), Tokenizer.from_pretrained(folder)
+    text = "".join(stream_text(model, tokenizer, "", 20, stop=tokenizer.eos_id, temperature=0.8))
+    assert (code, out, err) == (0, f"{text}\n", "")
+    assert run(capsys, *call, "--prompt", "")[1] == out
+    marked = run(capsys, *call, "--prompt", "<|endoftext|>", "--allow-special")[1]
+    assert marked == f"<|endoftext|>{out}" != run(capsys, *call, "--prompt", "<|endoftext|>")[1]
+
+
+def test_generate_with_characters_and_no_line_end(tmp_path, capsys):
+    tokenizer = CharTokenizer.train("3141592653589793")
+    tokenizer.save_pretrained(tmp_path)
+    GPT2(GPT2Config(len(tokenizer), n_positions=8, n_embd=8, n_layer=1, n_head=1)).save_pretrained(tmp_path)
+    code, out, err = run(capsys, "generate", "--model", tmp_path, "--max-new-tokens", 9)
+    assert (code, err) == (0, "") and re.fullmatch(r"\d{9}\n", out)
+
+
+def test_generate_continues_several_prompts_each_as_if_alone(folder, tmp_path, capsys):
+    call = ["generate", "--model", folder, "--max-new-tokens", 40]
+    documents = ["Shall I", "a day", "temperate and", "x"] * 3
+    (tmp_path / "prompts.jsonl").write_bytes("".join(json.dumps({"text": d}) + "\n" for d in documents).encode())
+    alone = {prompt: run(capsys, *call, "--prompt", prompt)[1] for prompt in ["Thou", "", *documents]}
+    found = run(capsys, *call, "Thou", "--prompt", "", "--prompt-file", tmp_path / "prompts.jsonl")[1]
+    expected = [alone[prompt] for prompt in ["Thou", "", *documents]]
+    assert found == "".join(f"--- prompt {n} of 14 ---\n{text}" for n, text in enumerate(expected, 1))
+
+    found = run(capsys, *call, "Thou", "--prompt", "day", "--num-samples", 2, "--seed", 4)[1]
+    expected = [
+        f"--- prompt {number} of 2, sample {sample} of 2 ---\n"
+        + run(capsys, *call, prompt, "--seed", 3 + sample)[1]
+        for number, prompt in enumerate(["Thou", "day"], 1)
+        for sample in (1, 2)
+    ]  # fmt: skip
+    assert found == "".join(expected)
+
+
+def test_generate_ends_with_the_end_token_of_the_configuration(folder, tmp_path, capsys):
+    """In a model that writes nothing else, and whose tokenizer does not know it."""
+    model, tokenizer = GPT2.from_pretrained(folder), Tokenizer.from_pretrained(folder)
+    end = len(tokenizer) + 3
+    config = dataclasses.replace(model.config, vocab_size=end + 1, eos_token_id=end)
+    other = GPT2(config)
+    other.params["ln_f"]["weight"][...] = 0
+    other.params["ln_f"]["bias"][...] = 1  # one activation, whatever the input
+    other.params["wte"]["weight"][...] = 0
+    other.params["wte"]["weight"][end] = 1
+    other.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    for more in [], ["--beams", 2], ["--prompt", "day"], ["--temperature", 0]:
+        code, out, err = run(capsys, "generate", "--model", tmp_path, "Shall", *more)
+        both = "--- prompt 1 of 2 ---\nShall\n--- prompt 2 of 2 ---\nday\n"
+        assert (code, out, err) == (0, both if "day" in more else "Shall\n", "")
+
+
+def test_generate_writes_no_id_that_the_tokenizer_does_not_know(folder, tmp_path, capsys):
+    model, tokenizer = GPT2.from_pretrained(folder), Tokenizer.from_pretrained(folder)
+    padded = GPT2(dataclasses.replace(model.config, vocab_size=len(tokenizer) + 300), seed=2)
+    padded.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    for more in ["--temperature", 2, "--num-samples", 3], ["--beams", 3], ["--prompt", "day"]:
+        code, out, err = run(capsys, "generate", "--model", tmp_path, "Shall", *more)
+        assert (code, err) == (0, "") and "Shall" in out
 
 
 def test_generate_several_samples_and_beams(folder, capsys):
@@ -441,10 +541,22 @@ def test_train_and_resume(folder, tmp_path, capsys):
     [
         (["generate", "--model", "gpt-2"], "did you mean 'gpt2'"),
         (["generate", "--model", "./nowhere"], "no folder"),
-        (["generate", "--temperature", "-1"], "temperature"),
-        (["generate", "--top-k", "0"], "top_k"),
-        (["generate", "--top-p", "1.5"], "top_p"),
-        (["generate", "--prompt", ""], "empty|at least one"),
+        (["generate", "--temperature", "-1"], r"--temperature must be a number, 0 \(greedy\) or above, got -1"),
+        (["generate", "--top-k", "0"], "--top-k must be an integer, 1 or more, got 0"),
+        (["generate", "--top-p", "1.5"], "--top-p must be"),
+        (["generate", "--repetition-penalty", "0"], "--repetition-penalty must be a number above 0"),
+        (["generate", "--num-samples", "0"], "--num-samples must be an integer, 1 or more, got 0"),
+        (["generate", "--num-samples", "-2"], "--num-samples must be an integer, 1 or more, got -2"),
+        (["generate", "--beams", "0"], "--beams must be an integer, 1 or more, got 0"),
+        (["generate", "--max-new-tokens", "-1"], "--max-new-tokens must be an integer, 0 or more, got -1"),
+        (["generate", "--seed", "-1"], "--seed must be an integer, 0 or more, got -1"),
+        (["generate", "--beams", "4", "--num-samples", "3"], "--beams 4 .* leave out --num-samples"),
+        (["generate", "--beams", "4", "--top-k", "3", "--temperature", "1"], "leave out --temperature, --top-k, or"),
+        (["generate", "--temperature", "0", "--num-samples", "3"], "--num-samples 3 .* since --temperature 0"),
+        (["generate", "--top-k", "1", "--num-samples", "2"], "--num-samples 2 .* since --top-k 1"),
+        (["generate", "-", "--prompt", "-"], "standard input can be read once"),
+        (["generate", "--prompt-file", "nowhere.txt"], "nowhere.txt: no such text file"),
+        (["generate", "--prompt-file", "shakespeare/"], "no such text file"),
         (["eval", "--data", "nowhere.txt"], "no such text file"),
         (["eval", "--data", "x", "--limit", "5"], "--limit belongs to a task; give --task"),
         (["eval", "--data", "x", "--no-detokenizer"], "--no-detokenizer belongs to a task"),

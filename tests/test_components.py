@@ -266,6 +266,14 @@ def test_positions_start_at_0():
     np.testing.assert_array_equal(y[0, :, 0], [0, 2, 4])
 
 
+def test_positions_count_from_the_first_token_after_the_padding():
+    weight = np.random.default_rng(0).standard_normal((9, 4))
+    for start in 0, 3:
+        y, _ = position_forward(np.zeros((3, 5, 4)), weight, start, padding=np.array([0, 2, 4]))
+        positions = np.maximum(np.arange(start, start + 5) - np.array([[0], [2], [4]]), 0)
+        np.testing.assert_array_equal(y, weight[positions])
+
+
 def test_position_refuses_more_tokens_than_positions():
     with pytest.raises(ValueError, match=r"6 tokens, but the model has 5 positions"):
         position_forward(np.zeros((1, 3, 2)), np.zeros((5, 2)), start=3)
@@ -310,6 +318,22 @@ def test_attention_is_stable_for_large_scores(query_block):
     assert np.isfinite(y).all()
     np.testing.assert_allclose(cache["probs"].sum(-1), 1)
     np.testing.assert_array_equal(np.triu(cache["probs"], 1), 0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("scale", [1.0, 1e6])
+def test_padding_is_never_seen_and_stays_finite(dtype, scale, query_block):
+    inputs = CASES["attention"].inputs(np.random.default_rng(0), 3, 7, 4, 2)
+    inputs["params"]["c_attn"]["weight"] *= scale
+    inputs = unflatten({name: leaf.astype(dtype) for name, leaf in flatten(inputs).items()})
+    padding = np.array([0, 3, 6])
+    y, cache = attention_forward(**inputs, n_head=2, padding=padding)
+    assert np.isfinite(y).all() and float_dtypes([y, cache]) == {dtype}
+    np.testing.assert_allclose(cache["probs"].sum(-1), 1, rtol=1e-6)
+    for b, n in enumerate(padding):
+        np.testing.assert_array_equal(cache["probs"][b, :, n:, :n], 0)
+        alone, _ = attention_forward(inputs["x"][b : b + 1, n:], inputs["params"], n_head=2)
+        np.testing.assert_allclose(y[b, n:], alone[0], rtol=1e-4 if dtype == "float32" else 1e-9, atol=1e-12 * scale)
 
 
 @pytest.mark.parametrize("shape", [(2, 6), (1, 2, 5)])

@@ -465,6 +465,8 @@ MODES = {
     "beams": {"beams": 3},
     "beams with stop": {"beams": 3, "stop": [5, 11], "repetition_penalty": 1.2},
     "no cache": {"use_cache": False},
+    "allowed": {"temperature": 1.3, "allowed": range(0, V, 3), "repetition_penalty": 1.3},
+    "allowed beams": {"beams": 3, "allowed": range(0, V, 3)},
 }
 
 
@@ -475,6 +477,14 @@ def test_the_same_seed_writes_the_same_tokens(cupy, mode):
         found, expected = generate(ours, prompts, 20, **MODES[mode]), generate(host, prompts, 20, **MODES[mode])
         assert type(found) is np.ndarray and found.dtype == np.int64
         np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_prompts_of_unequal_length_are_continued_alike(cupy, mode):
+    host, ours = GPT2(CONFIG, 1, "float64"), GPT2(CONFIG, 1, "float64").to("cupy")
+    prompts = [PROMPTS[0], [1], np.arange(P + 3) % V]
+    found, expected = generate(ours, prompts, 12, **MODES[mode]), generate(host, prompts, 12, **MODES[mode])
+    assert [row.tolist() for row in found] == [row.tolist() for row in expected]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,15 @@ from hypothesis.extra import numpy as hnp
 
 from minigpt2 import GPT2, GPT2Config, Tokenizer
 from minigpt2.char_tokenizer import CharTokenizer
-from minigpt2.generation import beam_search, generate, stream, stream_text
+from minigpt2.generation import (
+    beam_search,
+    end_ids,
+    generate,
+    generate_texts,
+    prompt_ids,
+    stream,
+    stream_text,
+)
 from minigpt2.sampling import (
     Sampling,
     apply_repetition_penalty,
@@ -115,6 +123,124 @@ def test_method_of_the_model(model):
     drawn = model.generate(PROMPT, 9, temperature=0.9, top_k=20, top_p=0.8, seed=5, repetition_penalty=1.2)
     options = {"temperature": 0.9, "top_k": 20, "top_p": 0.8, "seed": 5, "repetition_penalty": 1.2}
     assert np.array_equal(drawn, generate(model, PROMPT, 9, **options))
+
+
+# Prompts of unequal length.
+
+UNEQUAL = [[7, 3, 42, 3], [5], [*range(P + 4)], [1, 2, 3, 4, 5, 6, 7]]
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"temperature": 1.0, "seed": 3},
+        {"temperature": 0.9, "top_k": 9, "top_p": 0.9, "num_samples": 3},
+        {"repetition_penalty": 1.5},
+        {"stop": [3, 30, 7, 9]},
+        {"beams": 3, "stop": 5},
+        {"temperature": 1.0, "allowed": range(10)},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("prompts", [UNEQUAL, [UNEQUAL[1], UNEQUAL[0]], UNEQUAL[:2] + UNEQUAL[3:]], ids=len)
+def test_each_of_unequal_prompts_is_continued_as_if_alone(model, prompts, options, use_cache):
+    together = generate(model, prompts, 20, use_cache=use_cache, **options)
+    n = options.get("num_samples", 1)
+    assert type(together) is list and len(together) == n * len(prompts)
+    for number, row in enumerate(together):
+        alone = np.atleast_2d(generate(model, prompts[number // n], 20, **options))[number % n]
+        assert row.dtype == np.int64 and row.tolist() == alone[: len(row)].tolist()
+        assert len(row) == len(alone) or set(row[-1:]) == set(alone[len(row) :]) <= {options["stop"]}
+
+
+def test_unequal_prompts_may_be_arrays_and_nothing_may_follow(model):
+    prompts = [np.array([1, 2], "uint8"), (3, 4, 5)]
+    assert [row.tolist() for row in generate(model, prompts, 0)] == [[1, 2], [3, 4, 5]]
+    assert [row.tolist() for row in generate(model, prompts, 0, num_samples=2)] == [[1, 2]] * 2 + [[3, 4, 5]] * 2
+    assert len(model.generate(prompts, 3)[1]) == 6 and len(generate(model, prompts, 2, beams=2)[0]) == 4
+
+
+def test_a_row_of_unequal_prompts_ends_with_its_own_stop_token(model):
+    free = generate(model, UNEQUAL, 12)
+    stops = [int(free[0][6]), int(free[3][12])]
+    rows = generate(model, UNEQUAL, 12, stop=stops)
+    assert [row.tolist() for row in rows] == [generate(model, prompt, 12, stop=stops).tolist() for prompt in UNEQUAL]
+    assert len({len(row) - len(prompt) for row, prompt in zip(rows, UNEQUAL, strict=True)}) > 1
+
+
+def test_stream_of_unequal_prompts(model):
+    columns = list(stream(model, UNEQUAL, 9, temperature=1.0))
+    assert all(column.shape == (4,) for column in columns)
+    rows = generate(model, UNEQUAL, 9, temperature=1.0)
+    new = [row[len(prompt) :] for row, prompt in zip(rows, UNEQUAL, strict=True)]
+    assert np.array_equal(np.stack(columns, axis=1), new)
+
+
+def test_unequal_prompts_share_a_generator_or_have_one_each(model):
+    options = {"temperature": 1.0}
+    rng = np.random.default_rng(5)
+    one, two = generate(model, UNEQUAL, 6, seed=rng, **options), generate(model, UNEQUAL, 6, seed=rng, **options)
+    assert any(not np.array_equal(a, b) for a, b in zip(one, two, strict=True))  # it was drawn from, and goes on
+    rngs = [np.random.default_rng(number) for number in range(4)]
+    for number, row in enumerate(generate(model, UNEQUAL, 6, seed=rngs, **options)):
+        assert row.tolist() == generate(model, UNEQUAL[number], 6, seed=number, **options).tolist()
+
+
+def test_shorter_prompts_cost_no_pass_of_their_own(model, monkeypatch):
+    seen, forward = [], model.forward
+    monkeypatch.setattr(model, "forward", lambda ids, **options: seen.append(ids.shape) or forward(ids, **options))
+    generate(model, UNEQUAL[:2], 14, num_samples=2, temperature=1)
+    assert seen == [(2, 4), *[(4, 1)] * 12, (4, P)]
+
+
+# Tokens that may be chosen.
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"temperature": 5.0}, {"temperature": 2.0, "top_k": 40, "num_samples": 20}, {"temperature": 3.0, "top_p": 0.99},
+    {"repetition_penalty": 3.0}, {"beams": 4}, {"beams": 12, "stop": [4]},
+], ids=str)  # fmt: skip
+def test_no_other_token_than_those_allowed_is_chosen(model, options):
+    allowed = [4, 9, 17, 33, 48]
+    free = np.array(generate(model, PROMPTS, 25, **options))[:, 4:]
+    new = np.array(generate(model, PROMPTS, 25, allowed=iter(allowed), **options))[:, 4:]
+    assert set(new.ravel().tolist()) <= set(allowed) and not set(free.ravel().tolist()) <= set(allowed)
+
+
+def test_the_allowed_tokens_keep_their_order_and_proportions(model):
+    allowed = np.arange(0, V, 3)
+    logits = last_logits(model, PROMPT)[allowed].astype("float64")
+    assert generate(model, PROMPT, 1, allowed=allowed)[-1] == allowed[logits.argmax()]
+    drawn = generate(model, PROMPT, 1, temperature=1.0, num_samples=20_000, allowed=allowed)[:, -1]
+    probs = np.exp(logits) / np.exp(logits).sum()
+    np.testing.assert_allclose(np.bincount(drawn, minlength=V)[allowed] / 20_000, probs, atol=0.02)
+
+
+def test_one_allowed_token_is_all_that_follows(model):
+    for allowed in 7, [7], {7, V + 3}:
+        assert set(generate(model, PROMPT, 5, temperature=1.0, allowed=allowed)[4:].tolist()) == {7}
+
+
+def test_all_tokens_allowed_changes_nothing(model):
+    for options in ({"temperature": 1.0}, {"beams": 3}):
+        free = generate(model, PROMPTS, 20, **options)
+        assert np.array_equal(free, generate(model, PROMPTS, 20, allowed=range(V + 100), **options))
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_beams_find_the_best_of_the_allowed(steps):
+    """All of them fit into the beams, and the probabilities are those among the allowed tokens."""
+    model, allowed = tiny(seed=4, vocab_size=9), [2, 5]
+
+    def score(new):
+        logits = model.forward([[1, 2, *new]])[0][0, 1:-1, allowed].astype("float64")
+        log_probs = logits - np.log(np.exp(logits).sum(axis=0))
+        return sum(log_probs[allowed.index(token), n] for n, token in enumerate(new))
+
+    best = max(itertools.product(allowed, repeat=steps), key=score)
+    assert generate(model, [1, 2], steps, beams=16, allowed=allowed)[2:].tolist() == list(best)
 
 
 # Drawing.
@@ -432,6 +558,100 @@ def test_text_ends_before_the_stop_token():
         assert "".join(stream_text(model, tokenizer, "Sein", 30, stop=ids)) == whole[: whole.index(stop)]
 
 
+def padded(tokenizer, rows=40):
+    """A model with more rows than its tokenizer has tokens, all of which it likes better."""
+    model = tiny(2, len(tokenizer) + rows)
+    model.params["wte"]["weight"][len(tokenizer) :] = 3 * model.params["wte"]["weight"][:rows]
+    return model
+
+
+@pytest.mark.parametrize("options", [{}, {"temperature": 3.0}, {"beams": 3}], ids=str)
+def test_ids_that_no_tokenizer_knows_are_not_written(tokenizer, options):
+    model = padded(tokenizer)
+    ids = generate(model, tokenizer.encode("Sein"), 40, **options)
+    assert ids.max() >= len(tokenizer)
+    text = "".join(stream_text(model, tokenizer, "Sein", 40, **options))
+    prompt = tokenizer.encode("Sein")
+    expected = generate(model, prompt, 40, allowed=tokenizer.known_ids, **options)[len(prompt) :]
+    assert text == tokenizer.decode(expected)
+    assert generate_texts(model, tokenizer, ["Sein"], 40, **options) == [text]
+
+
+def test_a_stop_token_that_the_tokenizer_does_not_know_still_ends_a_text(tokenizer):
+    model = padded(tokenizer)
+    stop = range(len(tokenizer), len(tokenizer) + 40)
+    assert len("".join(stream_text(model, tokenizer, "Sein", 40, stop=stop))) < 40
+    assert len(tokenizer.decode(generate(model, tokenizer.encode("Sein"), 40, allowed=tokenizer.known_ids))) > 40
+
+
+def test_a_tokenizer_may_know_more_than_the_model(tokenizer):
+    model = tiny(0, len(tokenizer) - 3)
+    assert "".join(stream_text(model, tokenizer, "Sein", 5))
+    assert end_ids(model, tokenizer) == [] and tokenizer.eos_id == len(tokenizer) - 1
+
+
+def with_ids(model, bos=None, eos=None):
+    """The same model with these tokens in its configuration; a list as some configurations have it."""
+    other = GPT2(model.config)
+    other.params, other.config = model.params, dataclasses.replace(model.config)
+    for name, value in ("bos_token_id", bos), ("eos_token_id", eos):
+        object.__setattr__(other.config, name, value)
+    return other
+
+
+def test_a_text_without_a_prompt_begins_as_documents_do(tokenizer):
+    model, end = tiny(3, len(tokenizer)), tokenizer.eos_id
+    assert prompt_ids(model, tokenizer, "") == [end] and prompt_ids(model, tokenizer, "S") == tokenizer.encode("S")
+    plain = Tokenizer(tokenizer.vocab, tokenizer.merges, [])  # its end token is text like any other
+    assert prompt_ids(with_ids(model, bos=7), plain, "") == [7]
+    assert prompt_ids(with_ids(model, bos=7, eos=8), plain, "") == [8]
+    assert prompt_ids(with_ids(model, bos=7, eos=[0, 8]), plain, "") == [0]
+    assert prompt_ids(with_ids(model, bos=50256, eos=-1), plain, "") == plain.encode("\n")
+    expected = tokenizer.decode(generate(model, [end], 9)[1:])
+    assert "".join(stream_text(model, tokenizer, "", 9)) == expected
+    assert generate_texts(model, tokenizer, ["", "Sein"], 9)[0] == expected
+
+
+def test_characters_without_a_prompt_begin_with_a_line_or_else_the_first():
+    for text, first in ("a\nb", "\n"), ("3141592", "1"):
+        tokenizer = CharTokenizer.train(text)
+        model = tiny(3, len(tokenizer))
+        assert prompt_ids(model, tokenizer, "") == tokenizer.encode(first)
+        assert len("".join(stream_text(model, tokenizer, "", 9))) == 9
+
+
+def test_a_special_token_in_a_prompt_is_one_where_that_is_allowed(tokenizer):
+    model, text = tiny(3, len(tokenizer)), "<|endoftext|>Sein"
+    as_token, as_text = tokenizer.encode(text, allow_special=True), tokenizer.encode(text)
+    for options, ids in ({}, as_text), ({"allow_special": True}, as_token):
+        expected = tokenizer.decode(generate(model, ids, 9)[len(ids) :])
+        assert "".join(stream_text(model, tokenizer, text, 9, **options)) == expected
+        assert generate_texts(model, tokenizer, [text], 9, **options) == [expected]
+
+
+def test_a_text_ends_with_the_end_tokens_of_tokenizer_and_configuration(tokenizer):
+    model, end = tiny(3, len(tokenizer)), tokenizer.eos_id
+    assert end_ids(model, tokenizer) == end_ids(with_ids(model, eos=end), tokenizer) == [end]
+    assert end_ids(with_ids(model, eos=7), tokenizer) == [end, 7]
+    assert end_ids(with_ids(model, eos=[7, end, 5]), tokenizer) == [end, 7, 5]
+    assert end_ids(with_ids(model, eos=50256), CharTokenizer("ab")) == []
+
+
+@pytest.mark.parametrize("options", [{}, {"stop": range(40)}, {"temperature": 1.0}, {"beams": 2}], ids=str)
+def test_several_texts_at_once_are_those_one_by_one(tokenizer, options):
+    model, prompts = tiny(1, len(tokenizer)), ["Sein", "", "Nichtsein; das", "oder"]
+    expected = ["".join(stream_text(model, tokenizer, prompt, 15, **options)) for prompt in prompts]
+    assert generate_texts(model, tokenizer, prompts, 15, **options) == expected
+    assert len(set(expected)) == 4
+
+
+def test_several_samples_of_several_texts(tokenizer):
+    model, options = tiny(1, len(tokenizer)), {"temperature": 1.0, "num_samples": 2}
+    texts = generate_texts(model, tokenizer, ["Sein", "oder"], 15, **options)  # a token each
+    for prompt, found in ("Sein", texts[:2]), ("oder", texts[2:]):
+        assert found == generate_texts(model, tokenizer, [prompt], 15, **options) and found[0] != found[1]
+
+
 # Bad input.
 
 
@@ -442,7 +662,11 @@ def test_text_ends_before_the_stop_token():
         ([[]], ValueError, "at least one token"),
         (3, ValueError, "at least one token"),
         ([[[1]]], ValueError, "at least one token"),
-        ([[1, 2], [3]], ValueError, "equal length"),
+        ([[1, 2], []], ValueError, r"at least one token to continue, got shape \(0,\) for prompt 1"),
+        ([[1, 2], [[3]]], ValueError, r"got shape \(1, 1\) for prompt 1"),
+        ([[1, 2], 3], ValueError, r"got shape \(\) for prompt 1"),
+        ([[1, 2], [3.0]], TypeError, r"ids\[1\] must be integers, got float64"),
+        ([[1, 2], [V]], ValueError, r"0 \.\.\. 49, got 1 \.\.\. 50"),
         ([1.0, 2.0], TypeError, "must be integers"),
         ([1, V], ValueError, r"0 \.\.\. 49, got 1 \.\.\. 50"),
         ([-1, 2], ValueError, r"0 \.\.\. 49, got -1 \.\.\. 2"),
@@ -484,12 +708,20 @@ def test_bad_prompts(model, ids, error, message):
         ({"stop": 1.0}, TypeError),
         ({"stop": "a"}, TypeError),
         ({"seed": -1}, ValueError),
+        ({"seed": "one"}, TypeError),
+        ({"seed": [1, 2]}, TypeError),
+        ({"allowed": []}, ValueError),
+        ({"allowed": [V]}, ValueError),
+        ({"allowed": [-1]}, ValueError),
+        ({"allowed": [0.5]}, TypeError),
+        ({"allowed": "ab"}, TypeError),
+        ({"allowed": [True]}, TypeError),
     ],
     ids=str,
 )
 def test_bad_options_are_named_before_anything_is_computed(model, options, error):
     (name,) = options
-    with pytest.raises(error, match=f"^{name} must be" if name != "seed" else "non-negative"):
+    with pytest.raises(error, match=f"^{name} must be"):
         stream(model, PROMPT, **options)
 
 
@@ -502,7 +734,7 @@ def test_beams_do_not_draw(model, options):
 
 
 def test_unknown_options_are_refused_and_the_known_ones_named(model):
-    known = "temperature, top_k, top_p, repetition_penalty, seed, num_samples, beams, stop and use_cache$"
+    known = "temperature, top_k, top_p, repetition_penalty, seed, num_samples, beams, allowed, stop and use_cache$"
     for function in (generate, stream):
         with pytest.raises(TypeError, match=f"'top_q'; the options are {known}"):
             function(model, PROMPT, top_q=1)
@@ -525,7 +757,7 @@ def test_options_of_the_method_are_those_of_the_function():
 @pytest.mark.parametrize("options", [
     {"temperature": 1.0, "seed": 7}, {"temperature": 1.0, "top_k": 3}, {"temperature": 1.0, "top_p": 0.4},
     {"repetition_penalty": 2.0}, {"stop": 5}, {"temperature": 1.0, "num_samples": 3}, {"beams": 3},
-    {"use_cache": False},
+    {"use_cache": False}, {"allowed": range(0, V, 2)},
 ], ids=str)  # fmt: skip
 def test_the_method_passes_each_option_on(model, options, monkeypatch):
     from minigpt2 import generation
@@ -557,8 +789,6 @@ def test_everything_after_the_number_of_tokens_is_named(model):
 def test_one_text_at_a_time(model):
     with pytest.raises(ValueError, match="one text"):
         stream_text(model, CharTokenizer("ab"), "a", num_samples=2)
-    with pytest.raises(ValueError, match="at least one token"):
-        stream_text(model, CharTokenizer("ab"), "")
 
 
 def test_weights_that_are_not_numbers():
@@ -606,6 +836,19 @@ def test_greedy_as_transformers(twin, seed, penalty):
     model = tiny(seed, n_positions=64)
     expected = theirs(twin(model), PROMPTS, 50, repetition_penalty=penalty).numpy()
     assert np.array_equal(generate(model, PROMPTS, 50, repetition_penalty=penalty), expected)
+
+
+def test_unequal_prompts_as_transformers_pads_them_at_the_left(twin):
+    import torch
+
+    model, T = tiny(2, n_positions=64), max(map(len, UNEQUAL))
+    ids = torch.tensor([[0] * (T - len(prompt)) + prompt for prompt in UNEQUAL])
+    mask = torch.tensor([[0] * (T - len(prompt)) + [1] * len(prompt) for prompt in UNEQUAL])
+    options = {"max_new_tokens": 40, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
+    expected = twin(model).generate(ids, attention_mask=mask, **options).numpy()[:, T:]
+    for row, prompt, new in zip(generate(model, UNEQUAL, 40), UNEQUAL, expected, strict=True):
+        assert row.tolist() == prompt + new.tolist()
+    assert len(set(map(tuple, expected.tolist()))) == 4
 
 
 @pytest.mark.slow

@@ -67,6 +67,12 @@ def test_losses_are_those_of_evaluate(report, models):
             assert row[name] == getattr(result, name)
 
 
+def test_a_model_with_more_rows_than_its_tokenizer_has_tokens_writes_text(bpe):
+    model = GPT2(GPT2Config(len(bpe) + 500, n_positions=16, n_embd=16, n_layer=1, n_head=2), seed=2)
+    report = evaluation_report({"padded": (model, bpe)}, {"drama": DRAMA}, **SETTINGS | {"temperatures": (0, 2.0)})
+    assert len(report["texts"]) == 3
+
+
 @pytest.mark.parametrize("name", ["words", "characters"])
 def test_the_near_context_is_eight_tokens(report, models, name):
     model, tokenizer = models[name]

@@ -159,6 +159,14 @@ def scripted(tokenizer, text, eos=None):
     return generate
 
 
+def test_answers_hold_no_id_that_the_tokenizer_does_not_know(tokenizer):
+    model = GPT2(GPT2Config(len(tokenizer) + 500, n_positions=32, n_embd=16, n_layer=1, n_head=1), seed=2)
+    prompts = [tokenizer.encode(text) for text in ("To be", "or not", "that is the question")]
+    assert max(row.max() for row in model.generate(prompts, 12)) >= len(tokenizer)
+    assert len(greedy_lines(model, tokenizer, prompts, 12)) == 3
+    assert len(sampled_texts(model, tokenizer, prompts, 12, top_k=50)) == 3
+
+
 def test_an_answer_ends_at_the_end_of_line_or_of_the_document(tokenizer, monkeypatch):
     for text, eos, line in [
         (" yes \nQ: no", None, "yes"), (" yes", 1023, "yes"), ("\nyes", None, ""), ("", 1023, ""),

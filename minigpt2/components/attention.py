@@ -18,7 +18,7 @@ from minigpt2.parallel import CHUNK, in_parallel
 QUERY_BLOCK = 128  # queries in a block, once there are more than twice as many
 
 
-def attention_forward(x, params, n_head, causal=True, dropout=0.0, rng=None, *, past=None, keep=True):
+def attention_forward(x, params, n_head, causal=True, dropout=0.0, rng=None, *, past=None, keep=True, padding=None):
     """Multi-head self-attention.
 
         q, k, v = split(x W_attn + b_attn), each cut into H heads
@@ -40,7 +40,8 @@ def attention_forward(x, params, n_head, causal=True, dropout=0.0, rng=None, *, 
 
     Not for a first reading: past is the KeyValueCache of this block; its tokens are attended to as well, and the new
     ones are appended to it. keep=False leaves probs out of the cache (None) to save memory; ``rng`` overrides it,
-    since a backward pass will need them.
+    since a backward pass will need them. padding (B,) is the number of keys at the start of each sequence that only
+    fill it up to the length of the others: no token sees them.
     """
     if x.ndim != 3 or x.shape[-1] % n_head:
         raise ValueError(f"attention: x must be (B, T, C) with C a multiple of {n_head} heads, got {x.shape}")
@@ -51,6 +52,7 @@ def attention_forward(x, params, n_head, causal=True, dropout=0.0, rng=None, *, 
     if past is not None:
         k, v = past.append(k, v)  # (B, H, S, D)
     S = k.shape[2]
+    hidden = None if padding is None else _padded_keys(padding, S, x.dtype, xp)
 
     keep = keep or rng is not None
     probs = xp.zeros((B, H, T, S), x.dtype) if keep else None
@@ -59,9 +61,9 @@ def attention_forward(x, params, n_head, causal=True, dropout=0.0, rng=None, *, 
     heads = xp.empty((B, T, H, D), x.dtype).swapaxes(1, 2)  # (B, H, T, D), (B, T, H, D) in memory: merged
 
     def attend(some_heads):  # without blocks, queries, keys and pairs would each select everything
-        for queries, keys, pairs, future in _blocks(some_heads, T, S, causal, x.dtype, xp):
+        for queries, keys, pairs, unseen in _blocks(some_heads, T, S, causal, x.dtype, xp, hidden):
             scores = scaled_q[queries] @ k[keys].swapaxes(-1, -2)  # (B, H, T, D) @ (B, H, D, S)
-            scores += future
+            scores += unseen
             p = softmax_forward(scores, out=scores)  # this, += and out= below save 2 to 4 % of a prefill
             if keep:
                 probs[pairs] = p
@@ -129,24 +131,37 @@ def _some_heads(B, H, T, S, xp):
     return [(slice(b, b + 1), slice(h, h + heads)) for b in range(B) for h in range(0, H, heads)]
 
 
-def _blocks(some_heads, T, S, causal, dtype, xp):
+def _blocks(some_heads, T, S, causal, dtype, xp, hidden=None):
     """Runs of queries, each with the keys that any of them may see, as indices into (B, H, ...) arrays.
 
     A block of scores stays in the processor's cache, and the keys after it are never touched: for long sequences
     that halves the work.
 
-    yields (queries, keys, pairs, future); future (T, S) is added to the scores of a block: -inf where the key
-        comes after the query, else 0.
+    hidden: from ``_padded_keys``, or None
+    yields (queries, keys, pairs, unseen); unseen (T, S) is added to the scores of a block: -inf where the key
+        comes after the query, else 0; with the numbers of ``hidden``, if there are any, (B, 1, T, S).
     """
     size = QUERY_BLOCK if T > 2 * QUERY_BLOCK else max(T, 1)
     for start in range(0, T, size):
         stop = min(start + size, T)
         rows, columns = slice(start, stop), slice(0, S - T + stop if causal else S)
-        future = _future(stop - start, columns.stop, dtype, xp) if causal and T > 1 else 0
-        yield (*some_heads, rows), (*some_heads, columns), (*some_heads, rows, columns), future
+        unseen = _future(stop - start, columns.stop, dtype, xp) if causal and T > 1 else 0
+        if hidden is not None:
+            unseen = unseen + hidden[some_heads[0], :, :, columns]
+        yield (*some_heads, rows), (*some_heads, columns), (*some_heads, rows, columns), unseen
 
 
 @functools.lru_cache(maxsize=16)
 def _future(T, S, dtype, xp):
     """-inf where the key comes after the query, for the last T queries of S tokens; else 0."""
     return xp.triu(xp.full((T, S), -xp.inf, dtype), 1 + S - T)
+
+
+def _padded_keys(padding, S, dtype, xp):
+    """The lowest number where a key is padding, else 0: (B, 1, 1, S).
+
+    Added to a score, it leaves no probability. Minus infinity would not do: padding itself sees nothing but padding,
+    and the softmax of nothing is not finite.
+    """
+    lowest = float(np.finfo(dtype).min)
+    return xp.where(xp.arange(S) < padding[:, None], lowest, 0).astype(dtype)[:, None, None]

@@ -8,7 +8,7 @@ import math
 
 from minigpt2.backend import array_module, at_a_time
 from minigpt2.parallel import in_parallel
-from minigpt2.parameters import flat_view, flatten, layout, shapes_of, unpack
+from minigpt2.parameters import check_writable, flat_view, flatten, layout, shapes_of, unpack
 
 CHUNK = 1 << 17  # elements of a buffer updated at a time
 
@@ -31,6 +31,9 @@ class AdamW:
         weight_decay: float = 0.01,
     ):  # fmt: skip
         """An optimizer for ``params``, a nested dict of arrays that ``step`` changes in place.
+
+        Pickled or copied together with its model, as in ``copy.deepcopy((model, optimizer))``, it goes on with that
+        copy of the model; alone, with a copy of the parameters.
 
         lr: learning rate, may be changed between steps (``optimizer.lr = ...``)
         betas: decay rates of the two moments, each in [0, 1); eps: keeps the quotient finite
@@ -59,10 +62,11 @@ class AdamW:
 
         max_norm: the gradient is scaled down to this global norm if it is longer; None: never
         returns the global norm before clipping.
-        raises: ValueError when names or shapes differ from the parameters', the norm is not finite, or
-            max_norm is not above 0; nothing has changed then.
+        raises: ValueError when names or shapes differ from the parameters', a parameter is read-only, the norm is not
+            finite, or max_norm is not above 0; nothing has changed then.
         """
         leaves = flatten(self.params)
+        check_writable(leaves | {"its moment m": self.m, "its moment v": self.v}, "AdamW")
         w, shared = flat_view(leaves)
         g, norm, scale = norm_and_scale(grads, leaves, max_norm)
         self.t += 1
@@ -129,6 +133,7 @@ class SGD:
     def step(self, grads: dict, max_norm: float | None = None) -> float:
         """Update the parameters in place; arguments, result and errors as in ``AdamW.step``."""
         leaves = flatten(self.params)
+        check_writable(leaves | {"its momentum b": self.b}, "SGD")
         w, shared = flat_view(leaves)
         g, norm, scale = norm_and_scale(grads, leaves, max_norm)
 

@@ -9,7 +9,7 @@ import numpy as np
 from minigpt2.backend import array_module
 
 
-def position_forward(x, weight, start=0):
+def position_forward(x, weight, start=0, padding=None):
     """Add the vector of each token's position.
 
         y_bt = x_bt + W[start + t]
@@ -21,6 +21,9 @@ def position_forward(x, weight, start=0):
     raises: ValueError when start + T exceeds P: there is no vector for such a position.
     Source: Radford et al. 2018, eq. 2.
 
+    Not for a first reading: padding (B,) is the number of tokens at the start of each sequence that only fill it up to
+    the length of the others: the token after them has position 0, as they do.
+
     >>> position_forward(np.zeros((1, 2, 2)), np.array([[1.0, 2], [3, 4], [5, 6]]), start=1)[0]
     array([[[3., 4.],
             [5., 6.]]])
@@ -31,11 +34,15 @@ def position_forward(x, weight, start=0):
             f"position: {start + T} tokens, but the model has {P} positions (n_positions); "
             f"give it at most the last {P} tokens"
         )
-    return x + weight[start : start + T], {"weight": weight, "start": start}
+    if padding is None:
+        return x + weight[start : start + T], {"weight": weight, "start": start}
+    xp = array_module(x)
+    positions = xp.maximum(xp.arange(start, start + T) - padding[:, None], 0)  # (B, T)
+    return x + weight[positions], {"weight": weight, "positions": positions}
 
 
 def position_backward(dy, cache, *, out=None):
-    """Gradients of ``position_forward``.
+    """Gradients of ``position_forward`` (without ``padding``).
 
         dx = dy     dW[start + t] = sum_b dy_bt, zero for unused positions
 

@@ -84,12 +84,13 @@ def _continuations(model, tokenizer, prompts, max_new_tokens, progress, options)
     by_length = {}
     for number, prompt in enumerate(prompts):
         by_length.setdefault(len(prompt), []).append(number)
-    texts = [None] * len(prompts)
+    texts, allowed = [None] * len(prompts), tokenizer.known_ids
     with progress_bar(desc="generating", total=len(prompts), show=progress) as bar:
         for T, numbers in sorted(by_length.items()):
             B = max(1, TOKENS_AT_A_TIME // T)
             for chunk in (numbers[first : first + B] for first in range(0, len(numbers), B)):
-                rows = generate(model, [prompts[number] for number in chunk], max_new_tokens, **options(chunk))
+                ids = [prompts[number] for number in chunk]
+                rows = generate(model, ids, max_new_tokens, allowed=allowed, **options(chunk))
                 for number, row in zip(chunk, rows[:, T:].tolist(), strict=True):
                     texts[number] = _text(tokenizer, row)
                 bar.update(len(chunk))

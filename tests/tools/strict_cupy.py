@@ -263,7 +263,7 @@ class ufunc:
         self._of_numpy.at(_own(a), _own(indices), _own(b))
 
 
-add, subtract, multiply, divide = map(ufunc, ("add", "subtract", "multiply", "divide"))
+add, subtract, multiply, divide, maximum = map(ufunc, ("add", "subtract", "multiply", "divide", "maximum"))
 exp, log, sqrt, tanh, isfinite = map(ufunc, ("exp", "log", "sqrt", "tanh", "isfinite"))
 
 
