@@ -123,11 +123,6 @@ def test_a_prompt_that_is_not_utf8_is_refused(data, folder, capsys, monkeypatch)
     assert "standard input is not UTF-8 text" in fails(capsys, "generate", "--model", folder, "--prompt", "-")
 
 
-def test_a_closed_standard_input_is_said(folder, capsys, monkeypatch):
-    monkeypatch.setattr("sys.stdin", None)
-    assert "--prompt -: standard input is closed" in fails(capsys, "generate", "--model", folder, "-")
-
-
 def test_generate_without_a_prompt_begins_with_the_end_token(folder, capsys):
     call = ["generate", "--model", folder, "--max-new-tokens", 20]
     code, out, err = run(capsys, *call)

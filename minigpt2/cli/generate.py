@@ -96,8 +96,6 @@ def _prompts(options):
 
 
 def _standard_input():
-    if sys.stdin is None:
-        raise ValueError("--prompt -: standard input is closed")
     try:
         return _without_line_end(sys.stdin.buffer.read().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
