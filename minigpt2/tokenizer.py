@@ -65,14 +65,13 @@ class Tokenizer:
         roles: dict[str, str] | None = None, eos_ids: Iterable[int] = (), add_prefix_space: bool = False,
         add_bos_token: bool = False,
     ):  # fmt: skip
-        self.vocab = dict(vocab)
         self.merges = [tuple(pair) for pair in merges]
         self.special_tokens, self.added_tokens = tuple(special_tokens), tuple(added_tokens)
         self.late_tokens = self.added_tokens if late_tokens is None else tuple(late_tokens)
         self.roles = dict(roles if roles is not None else DEFAULT_ROLES if END_OF_TEXT in self.special_tokens else {})
         self.add_prefix_space, self.add_bos_token = add_prefix_space, add_bos_token
-        self._bytes = bytes_of_ids(self.vocab, self.special_tokens, self.added_tokens)  # id -> bytes
-        self.vocab = {token: int(i) for token, i in self.vocab.items()}  # NumPy's integers too
+        self._bytes = bytes_of_ids(vocab, self.special_tokens, self.added_tokens)  # id -> bytes
+        self.vocab = {token: int(i) for token, i in vocab.items()}  # NumPy's integers too
         self._size = max(self._bytes) + 1
         self._byte_ids = [self.vocab.get(PRINTABLE[byte]) for byte in range(256)]  # byte -> id, None where it has none
         self._lacking = bytes(byte for byte, i in enumerate(self._byte_ids) if i is None)
@@ -137,17 +136,18 @@ class Tokenizer:
         """Cut a text at the tokens that it holds as a whole: (part, None), or (token, its id)."""
         parts = [(text, None)]
         for finder in self._finders[allow_special]:
-            parts = [found for part in parts for found in ([part] if part[1] is not None else self._found(finder, *part))]
+            cut = []
+            for part, i in parts:
+                # The odd parts of a split are tokens.
+                found = enumerate(finder.split(part)) if i is None else [(1, part)]
+                cut += [(new, self.vocab[new] if n % 2 else None) for n, new in found if new]
+            parts = cut
         for n, (part, i) in enumerate(parts):
             if i is None:
                 check_bytes(part, self._lacking)
-                if self.add_prefix_space and part[0] != " " and not (continues and n == 0):
+                if self.add_prefix_space and part and part[0] != " " and not (continues and n == 0):
                     parts[n] = " " + part, None
         return parts
-
-    def _found(self, finder, text, _):
-        """The parts of a text in which no token was found yet; the odd ones of a split are tokens."""
-        return [(part, self.vocab[part] if n % 2 else None) for n, part in enumerate(finder.split(text)) if part]
 
     def _find_whole(self, allow_special):
         """The patterns that find special or added tokens, one after the other."""

@@ -23,7 +23,7 @@ from minigpt2.vocabulary import END_OF_TEXT, MergeError
 WHOLE_FILE = "tokenizer.json"
 VOCABULARY_FILES = ("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")  # Hugging Face's, OpenAI's
 CONFIG_FILE = "tokenizer_config.json"
-MAP_FILE, ADDED_FILE = "special_tokens_map.json", "added_tokens.json"  # count where CONFIG_FILE lists no added tokens
+MAP_FILE, ADDED_FILE = "special_tokens_map.json", "added_tokens.json"  # older
 
 GPT2_CLASSES = "GPT2Tokenizer", "GPT2TokenizerFast"
 OTHER_CLASSES = "TokenizersBackend", "PreTrainedTokenizerFast"  # which do what tokenizer.json says, and no more
@@ -119,21 +119,26 @@ def read_tokenizer(folder, config, make):
 
 
 def _class_is_gpt2(folder, config):
-    """Whether transformers' GPT2Tokenizer reads the folder; ValueError where another one with other rules would."""
-    for path, values in ((folder / CONFIG_FILE, config), (folder / "config.json", None)):
-        values = _read_if_there(path) if values is None else values
+    """Whether transformers reads the folder as GPT2Tokenizer; ValueError where it would take one with other rules."""
+    model_config = _read_if_there(folder / "config.json")
+    for path, values in ((folder / CONFIG_FILE, config), (folder / "config.json", model_config)):
         if (name := values.get("tokenizer_class")) is not None:
             _expect(path, "tokenizer_class", name, (*GPT2_CLASSES, *OTHER_CLASSES))
             return name in GPT2_CLASSES
-    return True
+    return "model_type" in model_config
 
 
 def _starts_by_config(folder, config, roles):
     """What is put before a text, as tokenizer_config.json says."""
-    flags = {field: config.get(field) or False for field in ("add_prefix_space", "add_bos_token")}
-    for field, flag in flags.items():
-        _expect(folder / CONFIG_FILE, field, flag, (True, False))
-    return flags | {"add_bos_token": flags["add_bos_token"] and "bos_token" in roles}
+    for field in ("add_prefix_space", "add_bos_token"):
+        _expect(folder / CONFIG_FILE, field, config.get(field), (None, True, False))
+    if config.get("add_bos_token") and "bos_token" not in roles and config.get("bos_token", END_OF_TEXT) is not None:
+        raise ValueError(f'{folder / CONFIG_FILE}: "add_bos_token" is true, but no "bos_token" is named, and '
+                         f"{END_OF_TEXT} is not in the vocabulary")
+    return {
+        "add_prefix_space": bool(config.get("add_prefix_space")),
+        "add_bos_token": bool(config.get("add_bos_token")) and "bos_token" in roles,
+    }
 
 
 def _starts(folder, config, found, is_gpt2, roles):
@@ -273,40 +278,26 @@ def read_added_tokens(folder, config, added, defaults):
     raises: ValueError, naming file and field.
     """
     said = {field: (folder / CONFIG_FILE, value) for field, value in config.items()}
-    _rename_extra(said)
+    _sort_extra(said)
     if "added_tokens_decoder" in said:
-        path, entries = said["added_tokens_decoder"]
-        listed = _listed_tokens(path, "added_tokens_decoder", entries)
-        if left_out := [token for token in added if token.text not in {other.text for other in listed}]:
-            raise ValueError(f'{path}: "added_tokens_decoder" lacks {reprlib.repr(left_out[0].text)}, which is among '
-                             f'the "added_tokens" of {WHOLE_FILE}; make them agree')
+        listed = _listed_tokens(*said["added_tokens_decoder"])
+        named, extra = _named_tokens(_sort_extra(said), defaults)
+        _check_map(folder / MAP_FILE, named, {token.text for token in (*listed, *extra)})
     else:
-        for field, value in _read_if_there(folder / MAP_FILE).items():
-            if field == "extra_special_tokens" and isinstance(value, list) and field in said:
-                value = [*(said[field][1] or []), *value]
-            said[field] = (folder / MAP_FILE, value)
-        listed = None
-    if "extra_special_tokens" not in said:
-        _rename_extra(said)
-
-    named = _named_tokens(said, defaults)
-    extra_path, extra = said.get("extra_special_tokens", (None, None))
-    if isinstance(extra, dict):
-        named |= {role: _added_token(value, extra_path, "extra_special_tokens") for role, value in extra.items()}
-        extra = []
-    elif not isinstance(extra, list | None):
-        raise _wrong(extra_path, "extra_special_tokens", extra, "a list of tokens")
-    extra = [_added_token(value, extra_path, "extra_special_tokens") for value in extra or []]
-    if listed is None:
-        special = {token.text for token in (*named.values(), *extra)}
-        listed = _older_tokens(folder / ADDED_FILE, special)
+        listed = []
+        named, extra = _named_tokens(_with_map(said, folder / MAP_FILE), defaults)
+    listed += _older_tokens(folder / ADDED_FILE, {token.text for token in (*named.values(), *extra)})
 
     tokens = {}
     for token in (*added, *listed):
-        if token.text in tokens and tokens[token.text].id != token.id:
-            raise ValueError(f"{token.where}: the id of {reprlib.repr(token.text)} is {token.id}, but "
-                             f"{tokens[token.text].where} has {tokens[token.text].id}")
+        if (before := tokens.setdefault(token.text, token)).id != token.id:
+            raise ValueError(f"{token.where}: {reprlib.repr(token.text)} has the id {token.id}, but {before.id} in "
+                             f"{before.where}")
         tokens[token.text] = token
+    elsewhere = {token.text for token in (*listed, *named.values(), *extra)}
+    if "added_tokens_decoder" in said and (only := [token for token in added if token.text not in elsewhere]):
+        raise ValueError(f'{folder / CONFIG_FILE}: "added_tokens_decoder" lacks {reprlib.repr(only[0].text)}, which is '
+                         f'one of the "added_tokens" in {WHOLE_FILE}; make them agree')
     for token in named.values():
         before = tokens.get(token.text, token)
         tokens[token.text] = replace(before, special=True, where=before.where or token.where)
@@ -315,33 +306,70 @@ def read_added_tokens(folder, config, added, defaults):
     return list(tokens.values()), {role: token.text for role, token in named.items()}
 
 
-def _rename_extra(said):
-    """Call additional_special_tokens by the name that they have since transformers 5."""
-    if "additional_special_tokens" in said and not said.get("extra_special_tokens", (None, None))[1]:
-        said["extra_special_tokens"] = said.pop("additional_special_tokens")
+def _with_map(said, path):
+    """The fields of tokenizer_config.json, overridden by those of the older special_tokens_map.json."""
+    said = dict(said)
+    for field, value in _read_if_there(path).items():
+        if field == "extra_special_tokens" and isinstance(value, list) and field in said:
+            value = [*(said[field][1] or []), *value]
+        said[field] = (path, value)
+    return _sort_extra(said)
+
+
+def _check_map(path, named, others):
+    """ValueError where special_tokens_map.json contradicts tokenizer_config.json: transformers reads one of them.
+
+    named: {role: AddedToken}; others: the texts of all other added tokens
+    """
+    in_map, extra = _named_tokens(_with_map({}, path), {})
+    for role, token in in_map.items():
+        if role not in named or named[role].text != token.text:
+            raise ValueError(f"{token.where} is {reprlib.repr(token.text)}, but {CONFIG_FILE} says "
+                             f"{reprlib.repr(named[role].text) if role in named else 'nothing'}; make them agree")
+    for token in extra:
+        if token.text not in others:
+            raise ValueError(f"{token.where} has {reprlib.repr(token.text)}, but {CONFIG_FILE} not; make them agree")
+
+
+def _sort_extra(said):
+    """Call additional_special_tokens extra_special_tokens, as since transformers 5; one with a name is a role."""
+    extra, additional = "extra_special_tokens", "additional_special_tokens"
+    if additional in said and not said.get(extra, (None, None))[1]:
+        said[extra] = said.pop(additional)
+    path, value = said.get(extra, (None, None))
+    if isinstance(value, dict):
+        if wrong := [role for role in value if not role.endswith("_token")]:
+            raise _wrong(path, extra, wrong[0], "names that end in _token")
+        said |= {role: (path, token) for role, token in value.items()}
+        del said[extra]
+    return said
 
 
 def _named_tokens(said, defaults):
-    """{role: AddedToken} of the fields whose name ends in _token; null takes a default away."""
+    """The tokens in the fields whose names end in _token, as {role: AddedToken}, and the list of extra ones.
+
+    said: {field: (path, value)}; null takes a default away
+    """
     named = {}
     for role in (*ROLES, *(field for field in said if field.endswith("_token") and field not in ROLES)):
-        if role not in said:
-            if role in defaults:
-                named[role] = AddedToken(defaults[role], where=None)
-            continue
-        path, value = said[role]
+        if role not in said and role in defaults:
+            named[role] = AddedToken(defaults[role], where=None)
+        path, value = said.get(role, (None, None))
         if value is not None and (role in ROLES or isinstance(value, str | dict)):  # add_bos_token is a flag
             named[role] = _added_token(value, path, role)
-    return named
+
+    path, extra = said.get("extra_special_tokens", (None, None))
+    if not isinstance(extra, list | None):
+        raise _wrong(path, "extra_special_tokens", extra, "a list of tokens")
+    return named, [_added_token(value, path, "extra_special_tokens") for value in extra or []]
 
 
-def _listed_tokens(path, field, entries):
+def _listed_tokens(path, entries):
     """The AddedToken of each entry of an "added_tokens_decoder" {id: token}, in the order of the ids."""
-    entries = _dict(path, field, entries)
-    tokens = []
-    for i, entry in entries.items():
+    field, tokens = "added_tokens_decoder", []
+    for i, entry in _dict(path, field, entries).items():
         if not isinstance(entry, dict):
-            raise _wrong(path, f"{field}.{reprlib.repr(i)[1:-1]}", entry, '{"content": "token", ...}')
+            raise _wrong(path, field, entry, 'an entry {"content": "token", "special": true}')
         tokens.append(_added_token(entry, path, field, _id(path, field, {"id": i})))
     return sorted(tokens, key=lambda token: token.id)
 
@@ -399,7 +427,7 @@ def number(tokens, vocab):
                              f"certain which id is whose; name all three in {CONFIG_FILE}, or set them to null")
         if token.id not in (None, i):
             raise ValueError(f"{token.where}: {reprlib.repr(token.text)} has the id {token.id}, expected {i}, "
-                             f"{'as in the vocabulary' if token.text in vocab else 'the next one'}")
+                             f"{'as in the vocabulary' if token.text in vocab else 'the next after all others'}")
         ids[token.text] = i
         if isinstance(i, int):  # else ``bytes_of_ids`` says so
             last = max(last, i)
@@ -453,7 +481,7 @@ def _expect(path, field, value, allowed):
 
 
 def _wrong(path, field, value, expected):
-    return ValueError(f'{path}: "{field}" is {reprlib.repr(value)}, expected {expected}, as GPT-2 has it')
+    return ValueError(f'{path}: "{field}" is {reprlib.repr(value)}, expected {expected}')
 
 
 def _dict(path, field, value):

@@ -33,7 +33,7 @@ def bytes_of_ids(vocab, special_tokens, added_tokens=()):
             raise ValueError(f"special tokens and added tokens must be different strings, "
                              f"got {reprlib.repr(token)} among {reprlib.repr([*special_tokens, *added_tokens])}")
         if token in BYTE_OF and not is_its_own_text(token):
-            raise ValueError(f"{token!r} cannot be a special or added token, as it stands for the byte {BYTE_OF[token]}")
+            raise ValueError(f"{token!r} cannot be a special or added token: it stands for the byte {BYTE_OF[token]}")
         if token not in vocab:
             raise ValueError(f"the special or added token {reprlib.repr(token)} is not in the vocabulary")
         whole.add(token)
