@@ -277,11 +277,10 @@ def read_added_tokens(folder, config, added, defaults):
     returns list of AddedToken, and {role: token}
     raises: ValueError, naming file and field.
     """
-    said = {field: (folder / CONFIG_FILE, value) for field, value in config.items()}
-    _sort_extra(said)
+    said = _sort_extra({field: (folder / CONFIG_FILE, value) for field, value in config.items()})
     if "added_tokens_decoder" in said:
         listed = _listed_tokens(*said["added_tokens_decoder"])
-        named, extra = _named_tokens(_sort_extra(said), defaults)
+        named, extra = _named_tokens(said, defaults)
         _check_map(folder / MAP_FILE, named, {token.text for token in (*listed, *extra)})
     else:
         listed = []
@@ -312,6 +311,8 @@ def _with_map(said, path):
     for field, value in _read_if_there(path).items():
         if field == "extra_special_tokens" and isinstance(value, list) and field in said:
             value = [*(said[field][1] or []), *value]
+        if field not in ROLES and field.endswith("_token") and field in said and said[field][1] != value:
+            raise _wrong(path, field, value, f"{reprlib.repr(said[field][1])} as in {CONFIG_FILE}")
         said[field] = (path, value)
     return _sort_extra(said)
 
@@ -332,17 +333,12 @@ def _check_map(path, named, others):
 
 
 def _sort_extra(said):
-    """Call additional_special_tokens extra_special_tokens, as since transformers 5; one with a name is a role."""
-    extra, additional = "extra_special_tokens", "additional_special_tokens"
+    """Give special tokens beyond ``ROLES`` the fields that they have in transformers 5: extra ones, and other roles."""
+    extra, additional, roles = "extra_special_tokens", "additional_special_tokens", "model_specific_special_tokens"
     if additional in said and not said.get(extra, (None, None))[1]:
         said[extra] = said.pop(additional)
-    path, value = said.get(extra, (None, None))
-    if isinstance(value, dict):
-        if wrong := [role for role in value if not role.endswith("_token")]:
-            raise _wrong(path, extra, wrong[0], "names that end in _token")
-        said |= {role: (path, token) for role, token in value.items()}
-        del said[extra]
-    return said
+    path, others = said.pop(roles, (None, None))
+    return said | {role: (path, token) for role, token in _dict(path, roles, others or {}).items()}
 
 
 def _named_tokens(said, defaults):
@@ -355,7 +351,9 @@ def _named_tokens(said, defaults):
         if role not in said and role in defaults:
             named[role] = AddedToken(defaults[role], where=None)
         path, value = said.get(role, (None, None))
-        if value is not None and (role in ROLES or isinstance(value, str | dict)):  # add_bos_token is a flag
+        # add_bos_token is a flag, and a dict may be anything
+        token = isinstance(value, str) or (isinstance(value, dict) and ("__type" in value or path.name == MAP_FILE))
+        if value is not None and (role in ROLES or token):
             named[role] = _added_token(value, path, role)
 
     path, extra = said.get("extra_special_tokens", (None, None))
