@@ -277,21 +277,22 @@ def read_added_tokens(folder, config, added, defaults):
     returns list of AddedToken, and {role: token}
     raises: ValueError, naming file and field.
     """
-    said = _sort_extra({field: (folder / CONFIG_FILE, value) for field, value in config.items()})
+    said = _sort_extra({field: (folder / CONFIG_FILE, field, value) for field, value in config.items()})
     if "added_tokens_decoder" in said:
-        listed = _listed_tokens(*said["added_tokens_decoder"])
+        listed = _listed_tokens(folder / CONFIG_FILE, config["added_tokens_decoder"])
         named, extra = _named_tokens(said, defaults)
         _check_map(folder / MAP_FILE, named, {token.text for token in (*listed, *extra)})
     else:
         listed = []
         named, extra = _named_tokens(_with_map(said, folder / MAP_FILE), defaults)
-    listed += _older_tokens(folder / ADDED_FILE, {token.text for token in (*named.values(), *extra)})
+    special = [*extra, *(token for role, token in named.items() if role in ROLES)]
+    listed += _older_tokens(folder / ADDED_FILE, {token.text for token in special})
 
     tokens = {}
     for token in (*added, *listed):
         if (before := tokens.setdefault(token.text, token)).id != token.id:
-            raise ValueError(f"{token.where}: {reprlib.repr(token.text)} has the id {token.id}, but {before.id} in "
-                             f"{before.where}")
+            raise ValueError(f"{token.where}: {reprlib.repr(token.text)} has the id {reprlib.repr(token.id)}, but "
+                             f"{reprlib.repr(before.id)} in {before.where}")
         tokens[token.text] = token
     elsewhere = {token.text for token in (*listed, *named.values(), *extra)}
     if "added_tokens_decoder" in said and (only := [token for token in added if token.text not in elsewhere]):
@@ -310,10 +311,10 @@ def _with_map(said, path):
     said = dict(said)
     for field, value in _read_if_there(path).items():
         if field == "extra_special_tokens" and isinstance(value, list) and field in said:
-            value = [*(said[field][1] or []), *value]
-        if field not in ROLES and field.endswith("_token") and field in said and said[field][1] != value:
-            raise _wrong(path, field, value, f"{reprlib.repr(said[field][1])} as in {CONFIG_FILE}")
-        said[field] = (path, value)
+            value = [*(said[field][2] or []), *value]
+        if field not in ROLES and field.endswith("_token") and field in said and said[field][2] != value:
+            raise _wrong(path, field, value, f"{reprlib.repr(said[field][2])} as in {CONFIG_FILE}")
+        said[field] = (path, field, value)
     return _sort_extra(said)
 
 
@@ -335,31 +336,31 @@ def _check_map(path, named, others):
 def _sort_extra(said):
     """Give special tokens beyond ``ROLES`` the fields that they have in transformers 5: extra ones, and other roles."""
     extra, additional, roles = "extra_special_tokens", "additional_special_tokens", "model_specific_special_tokens"
-    if additional in said and not said.get(extra, (None, None))[1]:
+    if additional in said and not said.get(extra, (None, None, None))[2]:
         said[extra] = said.pop(additional)
-    path, others = said.pop(roles, (None, None))
-    return said | {role: (path, token) for role, token in _dict(path, roles, others or {}).items()}
+    path, _, others = said.pop(roles, (None, None, None))
+    return said | {role: (path, role, token) for role, token in _dict(path, roles, others or {}).items()}
 
 
 def _named_tokens(said, defaults):
     """The tokens in the fields whose names end in _token, as {role: AddedToken}, and the list of extra ones.
 
-    said: {field: (path, value)}; null takes a default away
+    said: {field: (path, the field's name there, value)}; null takes a default away
     """
     named = {}
     for role in (*ROLES, *(field for field in said if field.endswith("_token") and field not in ROLES)):
         if role not in said and role in defaults:
             named[role] = AddedToken(defaults[role], where=None)
-        path, value = said.get(role, (None, None))
+        path, _, value = said.get(role, (None, None, None))
         # add_bos_token is a flag, and a dict may be anything
         token = isinstance(value, str) or (isinstance(value, dict) and ("__type" in value or path.name == MAP_FILE))
         if value is not None and (role in ROLES or token):
             named[role] = _added_token(value, path, role)
 
-    path, extra = said.get("extra_special_tokens", (None, None))
+    path, field, extra = said.get("extra_special_tokens", (None, None, None))
     if not isinstance(extra, list | None):
-        raise _wrong(path, "extra_special_tokens", extra, "a list of tokens")
-    return named, [_added_token(value, path, "extra_special_tokens") for value in extra or []]
+        raise _wrong(path, field, extra, "a list of tokens")
+    return named, [_added_token(value, path, field) for value in extra or []]
 
 
 def _listed_tokens(path, entries):
@@ -424,8 +425,8 @@ def number(tokens, vocab):
                              f"{END_OF_TEXT}, the default of bos_token, eos_token and unk_token, so that it is not "
                              f"certain which id is whose; name all three in {CONFIG_FILE}, or set them to null")
         if token.id not in (None, i):
-            raise ValueError(f"{token.where}: {reprlib.repr(token.text)} has the id {token.id}, expected {i}, "
-                             f"{'as in the vocabulary' if token.text in vocab else 'the next after all others'}")
+            raise ValueError(f"{token.where}: {reprlib.repr(token.text)} has the id {reprlib.repr(token.id)}, "
+                             f"expected {i}, {'as in the vocabulary' if token.text in vocab else 'the next after all others'}")
         ids[token.text] = i
         if isinstance(i, int):  # else ``bytes_of_ids`` says so
             last = max(last, i)
