@@ -11,6 +11,7 @@ the model's config.json. A folder gives the ids that transformers gives; what wo
 (another model, a normalizer, another way to cut the text, ...) is refused by the name of the file and of the field.
 """
 
+import json
 import os
 import reprlib
 from collections.abc import Callable
@@ -100,17 +101,18 @@ def read_tokenizer(folder, config, make):
     whole = os.path.lexists(folder / WHOLE_FILE)
     found = read_whole(folder / WHOLE_FILE) if whole else read_pair(folder)
     tokens, roles = read_added_tokens(folder, config, found.added, DEFAULT_ROLES if is_gpt2 or not whole else {})
-    ids = number(tokens, found.vocab)
+    ids = number(tokens, found.vocab, found.path)
     tokens = sorted((token for token in tokens if token.text in ids), key=lambda token: ids[token.text])
     roles = {role: text for role, text in roles.items() if text in ids}
     vocab = found.vocab | ids
+    eos_ids = _ids_of_end(folder, vocab)
     starts = _starts(folder, config, found, is_gpt2, roles) if whole else _starts_by_config(folder, config, roles)
     try:
         return make(
             vocab, found.merges, [token.text for token in tokens if token.special],
             added_tokens=[token.text for token in tokens if not token.special],
             late_tokens=[token.text for token in tokens if token.normalized],
-            roles=roles, eos_ids=_ids_of_end(folder, vocab), **starts,
+            roles=roles, eos_ids=eos_ids, **starts,
         )  # fmt: skip
     except MergeError as error:
         raise ValueError(f"{found.place(error.rank)}: {error}") from None
@@ -167,7 +169,7 @@ def _ids_of_end(folder, vocab):
         for i in ids:
             if isinstance(i, bool) or not isinstance(i, int):
                 raise _wrong(folder / name, "eos_token_id", i, "an id or a list of ids")
-        known = set(vocab.values())
+        known = set(ids).intersection(i for i in vocab.values() if isinstance(i, int))
         return [i for i in ids if i in known]
     return []
 
@@ -407,29 +409,32 @@ def _id(path, field, entry):
     return i
 
 
-def number(tokens, vocab):
+def number(tokens, vocab, path):
     """{token: id} of added tokens: the id in the vocabulary, else the next one after all others.
 
     <|endoftext|>, where the files neither hold nor name it, gets none: a model has no row for it.
 
+    path: of the vocabulary, for messages
     raises: ValueError, naming file and field, where the files say something else.
     """
     ids, last, unsaid = {}, len(vocab) - 1, False
     for token in tokens:
+        text, known = reprlib.repr(token.text), token.text in vocab
         i = vocab.get(token.text, last + 1)
-        if token.text not in vocab and token.where is None:
+        if isinstance(i, bool) or not isinstance(i, int):
+            raise ValueError(f"{path}: the id of {text} must be an integer, 0 or more, got {reprlib.repr(i)}")
+        if not known and token.where is None:
             unsaid = True
             continue
-        if token.text not in vocab and token.id is None and unsaid:
-            raise ValueError(f"{token.where}: {reprlib.repr(token.text)} is not in the vocabulary, and neither is "
-                             f"{END_OF_TEXT}, the default of bos_token, eos_token and unk_token, so that it is not "
-                             f"certain which id is whose; name all three in {CONFIG_FILE}, or set them to null")
+        if not known and token.id is None and unsaid:
+            raise ValueError(f"{token.where}: {text} is not in the vocabulary, and neither is {END_OF_TEXT}, the "
+                             f"default of bos_token, eos_token and unk_token, so that it is not certain which id is "
+                             f"whose; name all three in {CONFIG_FILE}, or set them to null")
         if token.id not in (None, i):
-            raise ValueError(f"{token.where}: {reprlib.repr(token.text)} has the id {reprlib.repr(token.id)}, "
-                             f"expected {i}, {'as in the vocabulary' if token.text in vocab else 'the next after all others'}")
+            why = "as in the vocabulary" if known else "the next after all others"
+            raise ValueError(f"{token.where}: {text} has the id {reprlib.repr(token.id)}, expected {i}, {why}")
         ids[token.text] = i
-        if isinstance(i, int):  # else ``bytes_of_ids`` says so
-            last = max(last, i)
+        last = max(last, i)
     return ids
 
 
@@ -476,7 +481,7 @@ def _read_if_there(path):
 def _expect(path, field, value, allowed):
     """ValueError unless ``value`` is one of ``allowed``."""
     if not any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in allowed):
-        raise _wrong(path, field, value, " or ".join(dict.fromkeys(map(_as_json, allowed))))
+        raise _wrong(path, field, value, " or ".join(map(json.dumps, allowed)))
 
 
 def _wrong(path, field, value, expected):
@@ -487,7 +492,3 @@ def _dict(path, field, value):
     if not isinstance(value, dict):
         raise _wrong(path, field, value, "an object {...}")
     return value
-
-
-def _as_json(value):
-    return {None: "null", True: "true", False: "false"}.get(value, repr(value)) if not isinstance(value, list) else "[]"

@@ -631,8 +631,7 @@ def vocabulary(**entries):
 @pytest.mark.parametrize("name, change, message", [
     ("vocab.json", lambda text: text[:-9], r"vocab.json is not valid JSON"),
     ("vocab.json", lambda text: "[1]", r"vocab.json: expected a JSON object"),
-    ("vocab.json", lambda text: "{}", r"vocab.json: the vocabulary lacks '!'"),
-    ("vocab.json", vocabulary(Ā=...), r"vocab.json: the vocabulary lacks 'Ā', which stands for the byte 0"),
+    ("vocab.json", lambda text: "{}", r"'<\|endoftext\|>' has the id 263, expected 0"),
     ("vocab.json", vocabulary(a=5), r"vocab.json: the id 5 of 'a' is given twice"),
     ("vocab.json", vocabulary(a="5"), r"vocab.json: the id of 'a' must be an integer, 0 or more, got '5'"),
     ("vocab.json", vocabulary(a=-1), r"vocab.json: the id of 'a' must be"),
@@ -648,9 +647,9 @@ def vocabulary(**entries):
     ("merges.txt", lambda text: text + "h e\n", r"merges.txt, line 9: .* the same pair as merge 3"),
     ("merges.txt", lambda text: text.replace("h e\n", "") + "h e\n", r"line 8: .* already uses 'he'"),
     ("tokenizer_config.json", lambda text: "x", r"tokenizer_config.json is not valid JSON"),
-    ("tokenizer_config.json", lambda text: '{"added_tokens_decoder": 5}', r"tokenizer_config.json: expected"),
+    ("tokenizer_config.json", lambda text: '{"added_tokens_decoder": 5}', r"tokenizer_config.json: .* expected"),
     ("tokenizer_config.json", lambda text: '{"added_tokens_decoder": {"x": {"content": 1, "special": true}}}',
-     r"tokenizer_config.json: expected"),
+     r"tokenizer_config.json: .* expected"),
 ])  # fmt: skip
 def test_malformed_files_are_named(tmp_path, name, change, message):
     small().save_pretrained(tmp_path)
