@@ -32,7 +32,19 @@ from tqdm import tqdm
 
 from minigpt2.char_tokenizer import CharTokenizer
 from minigpt2.tokenizer_files import DEFAULT_ROLES, read_config, read_tokenizer, write_tokenizer
-from minigpt2.vocabulary import END_OF_TEXT, PRINTABLE, bytes_of_ids, check_bytes, check_text, look_up, merge_tables
+from minigpt2.vocabulary import (
+    END_OF_TEXT,
+    PRINTABLE,
+    bytes_of_ids,
+    check_bytes,
+    check_roles,
+    check_text,
+    cut_at_tokens,
+    ends_of_text,
+    look_up,
+    merge_tables,
+    token_patterns,
+)
 
 # English contractions; letters, numbers and everything else, each with at most one space before it;
 # white space, whose last space is left to the word that follows.
@@ -78,9 +90,13 @@ class Tokenizer:
         # (left id, right id) -> rank; rank -> id of the merged token
         self._ranks, self._merged = merge_tables(self.vocab, self.merges, (*self.special_tokens, *self.added_tokens))
         self._fast = FastEncoder(self._merge, self._byte_ids, self._ranks, self._merged, self._bytes)
-        self._finders = {allow: self._find_whole(allow) for allow in (False, True)}
-        self._plain = not (self._finders[False] or add_prefix_space or add_bos_token or self._lacking)
-        self.eos_ids = self._ends(eos_ids)
+        self._patterns = {  # allow_special -> what finds the tokens that a text holds as a whole
+            False: token_patterns(self.added_tokens, self.late_tokens),
+            True: token_patterns((*self.special_tokens, *self.added_tokens), self.late_tokens),
+        }
+        self._plain = not (self.added_tokens or add_prefix_space or add_bos_token or self._lacking)
+        check_roles(self.vocab, self.roles, add_bos_token)
+        self.eos_ids = ends_of_text(self.vocab, self.roles.get("eos_token"), eos_ids, self.special_tokens)
 
     def __len__(self):
         return self._size
@@ -116,10 +132,13 @@ class Tokenizer:
             for piece in PIECES.findall(text):
                 ids += merge(piece.encode())        see ``_merge``; ``FastEncoder`` finds the same ids sooner
 
+        So it is for the texts between the tokens that are found as a whole: ``added_tokens`` in every text, as they
+        are ordinary words, ``special_tokens`` only where it is allowed, so that a stranger's text is safe.
+
         text: str
-        allow_special: True turns the text of a special token into its id; else it is text like any other, so that a
-            text by strangers is safe. Added tokens that are not special are ordinary words and always found
-        continues: True for a text that goes on from an earlier one; nothing is put before it, see ``add_bos_token``
+        allow_special: True turns the text of a special token into its id; else it is text like any other. With True
+            the ids are those of transformers
+        continues: True for a text that goes on from an earlier one: no space and no token is put before it
         returns list of ids; ``decode`` gives back ``text``, with what was put before it.
         raises: TypeError when ``text`` is not a str; ValueError when it holds a lone surrogate, or needs a byte that
             the vocabulary lacks.
@@ -133,43 +152,15 @@ class Tokenizer:
         return ids
 
     def _parts(self, text, allow_special, continues):
-        """Cut a text at the tokens that it holds as a whole: (part, None), or (token, its id)."""
-        parts = [(text, None)]
-        for finder in self._finders[allow_special]:
-            cut = []
-            for part, i in parts:
-                # The odd parts of a split are tokens.
-                found = enumerate(finder.split(part)) if i is None else [(1, part)]
-                cut += [(new, self.vocab[new] if n % 2 else None) for n, new in found if new]
-            parts = cut
-        for n, (part, i) in enumerate(parts):
-            if i is None:
+        """What ``text`` consists of: (token, its id) for each token that is found as a whole, else (text, None)."""
+        parts = cut_at_tokens(text, self._patterns[allow_special])
+        for n, (part, whole) in enumerate(parts):
+            if self.add_prefix_space and not whole and part[:1] not in ("", " ") and not (continues and n == 0):
+                part = " " + part
+            if not whole:
                 check_bytes(part, self._lacking)
-                if self.add_prefix_space and part and part[0] != " " and not (continues and n == 0):
-                    parts[n] = " " + part, None
+            parts[n] = part, self.vocab[part] if whole else None
         return parts
-
-    def _find_whole(self, allow_special):
-        """The patterns that find special or added tokens, one after the other."""
-        tokens = (*self.special_tokens, *self.added_tokens) if allow_special else self.added_tokens
-        late = set(self.late_tokens)
-        # The longest first, because an alternation takes the first that fits.
-        rounds = [sorted((token for token in tokens if (token in late) == last), key=len, reverse=True)
-                  for last in (False, True)]
-        return [re.compile(f"({'|'.join(map(re.escape, tokens))})") for tokens in rounds if tokens]
-
-    def _ends(self, eos_ids):
-        """The ids that end a text, each once, that of the "eos_token" first."""
-        for role, token in self.roles.items():
-            if token not in self.vocab:
-                raise ValueError(f"the {role} {reprlib.repr(token)} is not in the vocabulary")
-        if self.add_bos_token and self.bos_id is None:
-            raise ValueError('add_bos_token needs a token with the role "bos_token"')
-        named = [self.vocab[self.roles["eos_token"]]] if "eos_token" in self.roles else []
-        ids = tuple(dict.fromkeys([*named, *map(int, eos_ids)]))
-        if unknown := [i for i in ids if i not in self._bytes]:
-            raise ValueError(f"eos_ids: no token has the id {unknown[0]}")
-        return ids or ((self.vocab[END_OF_TEXT],) if END_OF_TEXT in self.special_tokens else ())
 
     def _merge(self, piece, trace=None):
         """The ids of one piece: merge its bytes, always the pair of the lowest rank, the leftmost on ties.
@@ -193,7 +184,7 @@ class Tokenizer:
         return ids[1:-1]
 
     def explain(self, text: str) -> list["Piece"]:
-        """Every step from ``text`` to its ids, for readers.
+        """Every step from ``text`` to its ids, for readers; a token that is found as a whole takes none.
 
         returns list of Piece, in the order of the text; print one to read it.
         raises: as ``encode``.

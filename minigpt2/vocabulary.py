@@ -1,5 +1,6 @@
-"""The vocabulary of a tokenizer: bytes in printable form, ids, and what they stand for."""
+"""The vocabulary of a tokenizer: bytes in printable form, ids and what they stand for, tokens with a role."""
 
+import re
 import reprlib
 from numbers import Integral
 
@@ -138,3 +139,53 @@ def check_bytes(text, lacking):
                     f"the character {character!r} (U+{ord(character):04X}) needs the byte 0x{byte:02X}, for which this "
                     f"vocabulary has no token; leave it out, or use a vocabulary of all 256 bytes"
                 )
+
+
+# ------------------------------------------------------------------------------- tokens found as a whole, and roles
+
+
+def token_patterns(tokens, late_tokens):
+    """The patterns that find tokens in a text, to be used one after the other; the late ones come last."""
+    late = set(late_tokens)
+    patterns = []
+    for is_late in (False, True):
+        # The longest first, because an alternation takes the first that fits.
+        if chosen := sorted((token for token in tokens if (token in late) == is_late), key=len, reverse=True):
+            patterns.append(re.compile(f"({'|'.join(map(re.escape, chosen))})"))
+    return patterns
+
+
+def cut_at_tokens(text, patterns):
+    """Cut a text at its tokens: list of (part, whether it is a token); no part is empty, but the text may be.
+
+    patterns: from ``token_patterns``
+    """
+    parts = [(text, False)]
+    for pattern in patterns:
+        cut = []
+        for part, whole in parts:
+            # Every other part of a split is what the pattern found.
+            cut += [(part, True)] if whole else [(new, n % 2 == 1) for n, new in enumerate(pattern.split(part)) if new]
+        parts = cut
+    return parts
+
+
+def check_roles(vocab, roles, add_bos_token):
+    """Raise ValueError where a role has a token that is not in ``vocab``, or a needed one has none."""
+    for role, token in roles.items():
+        if token not in vocab:
+            raise ValueError(f"the {role} {reprlib.repr(token)} is not in the vocabulary")
+    if add_bos_token and "bos_token" not in roles:
+        raise ValueError('add_bos_token needs a token with the role "bos_token"')
+
+
+def ends_of_text(vocab, eos_token, eos_ids, special_tokens):
+    """The ids that end a text, each once: that of ``eos_token``, ``eos_ids``; without both that of <|endoftext|>."""
+    ids = list(map(int, eos_ids))
+    if ids and (unknown := set(ids).difference(vocab.values())):
+        raise ValueError(f"eos_ids: no token has the id {min(unknown)}")
+    if eos_token is not None:
+        ids.insert(0, vocab[eos_token])
+    if not ids and END_OF_TEXT in special_tokens:
+        ids = [vocab[END_OF_TEXT]]
+    return tuple(dict.fromkeys(ids))

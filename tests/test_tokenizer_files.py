@@ -468,6 +468,13 @@ def test_a_vocabulary_without_all_bytes_refuses_only_what_needs_them(tmp_path):
     assert theirs(tmp_path / "again")[0].encode(" the cat") == tokenizer.encode(" the cat")
 
 
+def test_a_space_before_a_text_that_the_vocabulary_lacks():
+    tokenizer = Tokenizer(vocab(without=["Ġ"]), [("h", "e")], (), add_prefix_space=True)
+    assert tokenizer.encode("the", continues=True) == [tokenizer.vocab["t"], tokenizer.vocab["he"]]
+    with pytest.raises(ValueError, match="needs the byte 0x20"):
+        tokenizer.encode("the")
+
+
 def test_a_merge_of_a_missing_byte_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"merges.txt, line 3: merge 2 \('h' \+ 'e'\): 'h' is not an ordinary token"):
         Tokenizer.from_pretrained(pair(tmp_path, vocab(END, without=["h"])))
