@@ -53,8 +53,8 @@ def bytes_of_ids(vocab, special_tokens, added_tokens=()):
         elif token and None not in (spelling := [BYTE_OF.get(character) for character in token]):
             table[i] = bytes(spelling)
         else:
-            raise ValueError(f"{reprlib.repr(token)} (id {i}) is neither a special or added token nor made of the "
-                             f"256 characters that stand for bytes")
+            raise ValueError(f"{reprlib.repr(token)} (id {i}) is neither a special nor an added token, nor made of "
+                             f"the 256 characters that stand for bytes")
     return table
 
 

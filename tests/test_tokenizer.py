@@ -410,6 +410,8 @@ def test_encode_rejects():
     for allow_special in (False, True):
         with pytest.raises(ValueError, match=r"lone surrogate, U\+D83D, at position 3"):
             tokenizer.encode("abc\ud83d", allow_special=allow_special)
+        with pytest.raises(ValueError, match=r"U\+DC80, at position 6 \(line 2, column 4\): half a character"):
+            tokenizer.encode("ab\ncde\udc80f", allow_special=allow_special)
     for text in (None, b"abc", 5, ["a"]):
         with pytest.raises(TypeError, match="expected a str, got"):
             tokenizer.encode(text)
