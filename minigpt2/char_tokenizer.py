@@ -18,7 +18,8 @@ class CharTokenizer:
     ``len(tokenizer)`` is the vocabulary size.
     """
 
-    eos_id = None
+    eos_id = bos_id = None
+    eos_ids = ()
 
     def __init__(self, characters: Iterable[str]):
         self._characters = dict(enumerate(characters))  # id -> character
@@ -41,11 +42,11 @@ class CharTokenizer:
         """The ids that have a character, in order."""
         return list(self._characters)
 
-    def encode(self, text: str, allow_special: bool = False) -> list[int]:
+    def encode(self, text: str, allow_special: bool = False, continues: bool = False) -> list[int]:
         """The ids of the characters of ``text``.
 
         text: str
-        allow_special: no effect, as there are no special tokens
+        allow_special, continues: no effect, as there are no special tokens and nothing is put before a text
         returns list of ids, one per character.
         raises: TypeError when ``text`` is not a str; ValueError for a character that has no id.
         """

@@ -31,16 +31,19 @@ import regex
 
 from minigpt2.char_tokenizer import CharTokenizer
 from minigpt2.progress import progress_bar
+from minigpt2.tokenizer_files import DEFAULT_ROLES, read_config, read_tokenizer, write_tokenizer
 from minigpt2.vocabulary import (
     END_OF_TEXT,
     PRINTABLE,
     bytes_of_ids,
+    check_bytes,
+    check_roles,
     check_text,
+    cut_at_tokens,
+    ends_of_text,
     look_up,
     merge_tables,
-    read_config,
-    read_vocabulary,
-    write_vocabulary,
+    token_patterns,
 )
 
 # English contractions; letters, numbers and everything else, each with at most one space before it;
@@ -52,71 +55,112 @@ class Tokenizer:
     """GPT-2's tokenizer: a vocabulary and a ranked list of merges.
 
     vocab: {token: id}; tokens are written in the printable form of the released files (see
-        ``printable_bytes``), special tokens as they are
+        ``printable_bytes``), special and added tokens as they are
     merges: pairs of tokens; the position of a pair in the list is its rank, lowest first
     special_tokens: tokens of ``vocab`` that no text spells unless ``encode`` is told to allow it
-    raises: ValueError when a byte, a merged token or a special token is not in ``vocab``, an id is
-        given twice, or the merges are in an order in which training cannot have found them.
+    added_tokens: other tokens of ``vocab`` that every text spells, as a whole and before it is cut into pieces
+    late_tokens: the special and added tokens that are looked for only between the others; by default the added ones
+    roles: {role: token}, as transformers names them ("eos_token", "pad_token", ...); by default <|endoftext|>, where
+        it is special, is "bos_token", "eos_token" and "unk_token"
+    eos_ids: ids at which a text ends besides that of the "eos_token"
+    add_prefix_space: True puts a space before a text that begins without one, so that its first word is as any other
+    add_bos_token: True puts the "bos_token" before each text
+    raises: ValueError when a merged, special or added token is not in ``vocab``, an id is given twice, or the merges
+        are in an order in which training cannot have found them.
 
     ``len(tokenizer)`` is the vocabulary size: the largest id + 1.
     """
 
     def __init__(
-        self, vocab: dict[str, int], merges: Iterable[tuple[str, str]], special_tokens: Iterable[str] = (END_OF_TEXT,)
-    ):
-        self.vocab = dict(vocab)
+        self, vocab: dict[str, int], merges: Iterable[tuple[str, str]], special_tokens: Iterable[str] = (END_OF_TEXT,),
+        *, added_tokens: Iterable[str] = (), late_tokens: Iterable[str] | None = None,
+        roles: dict[str, str] | None = None, eos_ids: Iterable[int] = (), add_prefix_space: bool = False,
+        add_bos_token: bool = False,
+    ):  # fmt: skip
         self.merges = [tuple(pair) for pair in merges]
-        self.special_tokens = tuple(special_tokens)
-        self._bytes = bytes_of_ids(self.vocab, self.special_tokens)  # id -> bytes
+        self.special_tokens, self.added_tokens = tuple(special_tokens), tuple(added_tokens)
+        self.late_tokens = self.added_tokens if late_tokens is None else tuple(late_tokens)
+        self.roles = dict(roles if roles is not None else DEFAULT_ROLES if END_OF_TEXT in self.special_tokens else {})
+        self.add_prefix_space, self.add_bos_token = add_prefix_space, add_bos_token
+        self._bytes = bytes_of_ids(vocab, self.special_tokens, self.added_tokens)  # id -> bytes
+        self.vocab = {token: int(i) for token, i in vocab.items()}  # NumPy's integers too
         self._size = max(self._bytes) + 1
-        self._byte_ids = [self.vocab[PRINTABLE[byte]] for byte in range(256)]  # byte -> id
+        self._byte_ids = [self.vocab.get(PRINTABLE[byte]) for byte in range(256)]  # byte -> id, None where it has none
+        self._lacking = bytes(byte for byte, i in enumerate(self._byte_ids) if i is None)
         # (left id, right id) -> rank; rank -> id of the merged token
-        self._ranks, self._merged = merge_tables(self.vocab, self.merges, self.special_tokens)
+        self._ranks, self._merged = merge_tables(self.vocab, self.merges, (*self.special_tokens, *self.added_tokens))
         self._fast = FastEncoder(self._merge, self._byte_ids, self._ranks, self._merged, self._bytes)
+        self._patterns = {  # allow_special -> what finds the tokens that a text holds as a whole
+            False: token_patterns(self.added_tokens, self.late_tokens),
+            True: token_patterns((*self.special_tokens, *self.added_tokens), self.late_tokens),
+        }
+        self._plain = not (self.added_tokens or add_prefix_space or add_bos_token or self._lacking)
+        check_roles(self.vocab, self.roles, add_bos_token)
+        self.eos_ids = ends_of_text(self.vocab, self.roles.get("eos_token"), eos_ids, self.special_tokens)
 
     def __len__(self):
         return self._size
 
     def __repr__(self):
-        parts = ["256 bytes", f"{len(self.merges):,} merges"]
-        if self.special_tokens:
-            shown = [reprlib.repr(token)[1:-1] for token in self.special_tokens[:3]]
-            more = len(self.special_tokens) - len(shown)
-            parts.append(f"special {', '.join(shown)}{f' and {more:,} more' if more else ''}")
+        parts = [f"{256 - len(self._lacking)} bytes", f"{len(self.merges):,} merges"]
+        for kind, tokens in (("special", self.special_tokens), ("added", self.added_tokens)):
+            if tokens:
+                shown = [reprlib.repr(token)[1:-1] for token in tokens[:3]]
+                more = len(tokens) - len(shown)
+                parts.append(f"{kind} {', '.join(shown)}{f' and {more:,} more' if more else ''}")
         return f"Tokenizer({len(self.vocab):,} tokens: {', '.join(parts)})"
 
     @property
     def eos_id(self) -> int | None:
-        """The id of <|endoftext|>, or None where it is not a special token of this vocabulary."""
-        return self.vocab[END_OF_TEXT] if END_OF_TEXT in self.special_tokens else None
+        """The id of the token that ends a text, the first of ``eos_ids``; None where there is none."""
+        return self.eos_ids[0] if self.eos_ids else None
+
+    @property
+    def bos_id(self) -> int | None:
+        """The id of the token that begins a text; None where no token has the role "bos_token"."""
+        return self.vocab.get(self.roles.get("bos_token"))
 
     @property
     def known_ids(self) -> list[int]:
         """The ids that have a token, in order; a padded vocabulary, or a model beside it, may have more."""
         return sorted(self._bytes)
 
-    def encode(self, text: str, allow_special: bool = False) -> list[int]:
+    def encode(self, text: str, allow_special: bool = False, continues: bool = False) -> list[int]:
         """The token ids of ``text``.
 
             ids = []
             for piece in PIECES.findall(text):
                 ids += merge(piece.encode())        see ``_merge``; ``FastEncoder`` finds the same ids sooner
 
+        So it is for the texts between the tokens that are found as a whole: ``added_tokens`` in every text, as they
+        are ordinary words, ``special_tokens`` only where it is allowed, so that a stranger's text is safe.
+
         text: str
-        allow_special: True turns the text of a special token into its id; else it is text like any other
-        returns list of ids; ``decode`` gives back ``text``.
-        raises: TypeError when ``text`` is not a str; ValueError when it holds a lone surrogate.
+        allow_special: True turns the text of a special token into its id; else it is text like any other. With True
+            the ids are those of transformers
+        continues: True for a text that goes on from an earlier one: no space and no token is put before it
+        returns list of ids; ``decode`` gives back ``text``, with what was put before it.
+        raises: TypeError when ``text`` is not a str; ValueError when it holds a lone surrogate, or needs a byte that
+            the vocabulary lacks.
         """
         check_text(text)
-        if not (allow_special and self.special_tokens):
+        if self._plain and not (allow_special and self.special_tokens):
             return self._fast.encode(text)
-        # The longest first, because an alternation takes the first that fits.
-        longest_first = sorted(self.special_tokens, key=len, reverse=True)
-        special = regex.compile(f"({'|'.join(map(regex.escape, longest_first))})")
-        ids = []
-        for n, part in enumerate(special.split(text)):  # the odd parts are special tokens
-            ids += [self.vocab[part]] if n % 2 else self._fast.encode(part)
+        ids = [self.bos_id] if self.add_bos_token and not continues else []
+        for part, i in self._parts(text, allow_special, continues):
+            ids += self._fast.encode(part) if i is None else [i]
         return ids
+
+    def _parts(self, text, allow_special, continues):
+        """What ``text`` consists of: (token, its id) for each token that is found as a whole, else (text, None)."""
+        parts = cut_at_tokens(text, self._patterns[allow_special])
+        for n, (part, whole) in enumerate(parts):
+            if self.add_prefix_space and not whole and part[:1] not in ("", " ") and not (continues and n == 0):
+                part = " " + part
+            if not whole:
+                check_bytes(part, self._lacking)
+            parts[n] = part, self.vocab[part] if whole else None
+        return parts
 
     def _merge(self, piece, trace=None):
         """The ids of one piece: merge its bytes, always the pair of the lowest rank, the leftmost on ties.
@@ -140,20 +184,24 @@ class Tokenizer:
         return ids[1:-1]
 
     def explain(self, text: str) -> list["Piece"]:
-        """Every step from ``text`` to its ids, for readers.
+        """Every step from ``text`` to its ids, for readers; a token that is found as a whole takes none.
 
         returns list of Piece, in the order of the text; print one to read it.
         raises: as ``encode``.
         """
         check_text(text)
         token_of = {i: token for token, i in self.vocab.items()}
-        pieces = []
-        for piece in PIECES.findall(text):
-            steps = []
-            ids = self._merge(piece.encode(), steps)
-            symbols = [PRINTABLE[byte] for byte in piece.encode()]
-            merges = [Merge(rank, *self.merges[rank], [token_of[i] for i in after]) for rank, after in steps]
-            pieces.append(Piece(piece, piece.encode(), symbols, merges, [token_of[i] for i in ids], ids))
+        pieces = [Piece("", b"", [], [], [self.roles["bos_token"]], [self.bos_id])] if self.add_bos_token else []
+        for part, i in self._parts(text, allow_special=False, continues=False):
+            if i is not None:
+                pieces.append(Piece(part, part.encode(), [], [], [part], [i]))
+                continue
+            for piece in PIECES.findall(part):
+                steps = []
+                ids = self._merge(piece.encode(), steps)
+                symbols = [PRINTABLE[byte] for byte in piece.encode()]
+                merges = [Merge(rank, *self.merges[rank], [token_of[i] for i in after]) for rank, after in steps]
+                pieces.append(Piece(piece, piece.encode(), symbols, merges, [token_of[i] for i in ids], ids))
         return pieces
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -202,6 +250,8 @@ class Tokenizer:
 
         tokens = list(PRINTABLE.values())  # id -> printable token
         # An error in special_tokens shows here, before the work.
+        if bytes_among := [token for token in special_tokens if token in tokens]:
+            raise ValueError(f"special tokens must not stand for a byte, got {bytes_among[0]!r}")
         cls({token: i for i, token in enumerate((*tokens, *special_tokens))}, [], special_tokens)
 
         counts = Counter()
@@ -225,10 +275,11 @@ class Tokenizer:
     def from_pretrained(cls, name_or_path: str | os.PathLike) -> "Tokenizer | CharTokenizer":
         """Read a tokenizer from a folder, or by the name of a released or the built-in model.
 
-        name_or_path: a folder that holds vocab.json and merges.txt, or encoder.json and vocab.bpe;
-            "gpt2", "gpt2-medium", ... (downloaded once); "shakespeare" (inside this package)
+        name_or_path: a folder that holds tokenizer.json, or vocab.json and merges.txt, or encoder.json and
+            vocab.bpe; "gpt2", "gpt2-medium", ... (downloaded once); "shakespeare" (inside this package)
         returns Tokenizer, or CharTokenizer where a CharTokenizer saved the folder.
-        raises: FileNotFoundError when a file is missing; ValueError, naming the file, when one is malformed.
+        raises: FileNotFoundError when a file is missing; ValueError, naming the file, when one is malformed or asks
+            for what GPT-2's tokenizer does not do: what is read gives the same ids as in transformers.
         """
         from minigpt2.storage import hub  # here, as it needs requests, which is slow to import
 
@@ -236,14 +287,14 @@ class Tokenizer:
         config = read_config(folder)
         if config.get("tokenizer_class") == "CharTokenizer":
             return CharTokenizer.from_pretrained(folder)
-        return read_vocabulary(folder, config, make=cls)
+        return read_tokenizer(folder, config, make=cls)
 
     def save_pretrained(self, folder: str | os.PathLike) -> None:
         """Write vocab.json, merges.txt and tokenizer_config.json, which transformers can read too.
 
         folder: made if it is not there
         """
-        write_vocabulary(folder, self.vocab, self.merges, self.special_tokens)
+        write_tokenizer(folder, self)
 
 
 @dataclass(frozen=True)
@@ -301,7 +352,7 @@ class FastEncoder:
     """Encodes text without special tokens: the same ids as merging one piece after another.
 
     merge:    ``Tokenizer._merge``, for short pieces
-    byte_ids: list from a byte to its id
+    byte_ids: list from a byte to its id, None where it has none; no text that is encoded here has such a byte
     ranks, merged: from ``merge_tables``
     bytes_of: {id: bytes}
     """
@@ -409,10 +460,10 @@ def whole_tokens(byte_ids, ranks, merged):
     A vocabulary may hold others: with the merges a + b, b + c, a + bc, in this order, "abc" is ab, c. A token is
     whole when both its parts are, and no merge crosses the boundary between them before they are joined.
 
-    byte_ids: id of each byte; ranks: {(left id, right id): rank}, in the order of training; merged: rank -> id
+    byte_ids: id of each byte, or None; ranks: {(left id, right id): rank}, in the order of training; merged: rank -> id
     """
     pairs = list(ranks)  # rank -> pair
-    made = dict.fromkeys(byte_ids, -1)  # whole token -> rank of the merge that makes it
+    made = {i: -1 for i in byte_ids if i is not None}  # whole token -> rank of the merge that makes it
 
     def crossed(x, y, rank):
         """Whether a merge before ``rank`` joins an end of ``x`` with a start of ``y``, its neighbour.

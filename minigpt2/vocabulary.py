@@ -1,15 +1,12 @@
-"""The vocabulary of a tokenizer: bytes in printable form, ids, merges, and the files that hold them."""
+"""The vocabulary of a tokenizer: bytes in printable form, ids and what they stand for, tokens with a role."""
 
-import os
+import re
 import reprlib
 from numbers import Integral
-from pathlib import Path
 
-from minigpt2.storage import files
+from minigpt2.storage.files import line_and_column
 
 END_OF_TEXT = "<|endoftext|>"
-VOCABULARY_FILES = ("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")  # Hugging Face's, OpenAI's
-CONFIG_FILE = "tokenizer_config.json"
 
 
 def printable_bytes():
@@ -29,22 +26,20 @@ PRINTABLE = printable_bytes()
 BYTE_OF = {character: byte for byte, character in PRINTABLE.items()}
 
 
-# ---------------------------------------------------------------------------------- ids, and what they stand for
-
-
-def bytes_of_ids(vocab, special_tokens):
+def bytes_of_ids(vocab, special_tokens, added_tokens=()):
     """{id: bytes} of a vocabulary that is written in printable form; ValueError where it is malformed."""
-    special = set()
-    for token in special_tokens:
-        if not isinstance(token, str) or not token or token in BYTE_OF or token in special:
-            raise ValueError(f"special tokens must be different strings, none of which stands for a byte; "
-                             f"got {reprlib.repr(token)} among {reprlib.repr(special_tokens)}")
+    whole = set()  # these stand for their own text
+    for token in (*special_tokens, *added_tokens):
+        if not isinstance(token, str) or not token or token in whole:
+            raise ValueError(f"special tokens and added tokens must be different strings, "
+                             f"got {reprlib.repr(token)} among {reprlib.repr([*special_tokens, *added_tokens])}")
+        if token in BYTE_OF and not is_its_own_text(token):
+            raise ValueError(f"{token!r} cannot be a special or added token: it stands for the byte {BYTE_OF[token]}")
         if token not in vocab:
-            raise ValueError(f"the special token {reprlib.repr(token)} is not in the vocabulary")
-        special.add(token)
-    for character, byte in BYTE_OF.items():
-        if character not in vocab:
-            raise ValueError(f"the vocabulary lacks {character!r}, which stands for the byte {byte}")
+            raise ValueError(f"the special or added token {reprlib.repr(token)} is not in the vocabulary")
+        whole.add(token)
+    if BYTE_OF.keys().isdisjoint(vocab):
+        raise ValueError("the vocabulary has a token for none of the 256 bytes")
     table = {}
     for token, i in vocab.items():
         if isinstance(i, bool) or not isinstance(i, (int, Integral)) or i < 0:  # int first, as Integral is slow
@@ -53,14 +48,19 @@ def bytes_of_ids(vocab, special_tokens):
             raise ValueError(f"the id of {reprlib.repr(token)} must be below 2**63, got {reprlib.repr(i)}")
         if i in table:
             raise ValueError(f"the id {i} of {reprlib.repr(token)} is given twice")
-        if token in special:
+        if token in whole:
             table[i] = token.encode()
         elif token and None not in (spelling := [BYTE_OF.get(character) for character in token]):
             table[i] = bytes(spelling)
         else:
-            raise ValueError(f"{reprlib.repr(token)} (id {i}) is neither a special token nor made of the 256 "
-                             f"characters that stand for bytes")
+            raise ValueError(f"{reprlib.repr(token)} (id {i}) is neither a special nor an added token, nor made of "
+                             f"the 256 characters that stand for bytes")
     return table
+
+
+def is_its_own_text(token):
+    """Whether the printable form of a text is the text itself: nothing but visible ASCII."""
+    return all("!" <= character <= "~" for character in token)
 
 
 class MergeError(ValueError):
@@ -71,20 +71,21 @@ class MergeError(ValueError):
         self.rank = rank
 
 
-def merge_tables(vocab, merges, special_tokens):
+def merge_tables(vocab, merges, whole_tokens):
     """A list of merges in ids instead of tokens.
 
     vocab: {token: id}; merges: pairs of tokens, lowest rank first
+    whole_tokens: special and added tokens, which merges neither make nor use unless their bytes are their text
     returns {(left id, right id): rank} and the list rank -> id of the merged token.
     raises: MergeError when a token is not in the vocabulary, a pair occurs twice, or a pair uses a token that a
         later one makes: training cannot have found them in this order, and faster ways to merge rely on it.
     """
     ranks, merged = {}, []
-    used, special = set(), set(special_tokens)
+    used, opaque = set(), {token for token in whole_tokens if not is_its_own_text(token)}
     for rank, (left, right) in enumerate(merges):
         token = left + right
         for symbol in (left, right, token):
-            if symbol not in vocab or symbol in special:
+            if symbol not in vocab or symbol in opaque:
                 reason = f"{reprlib.repr(symbol)} is not an ordinary token of the vocabulary"
                 raise MergeError(rank, left, right, reason)
         pair = vocab[left], vocab[right]
@@ -119,96 +120,72 @@ def check_text(text):
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        surrogate = ord(text[error.start])
-        raise ValueError(f"the text has a lone surrogate, U+{surrogate:04X}, at position {error.start}: half "
-                         f"a character, which has no UTF-8 form") from None
+        line, column = line_and_column(text, error.start)
+        raise ValueError(
+            f"the text has a lone surrogate, U+{ord(text[error.start]):04X}, at position {error.start} (line {line}, "
+            f"column {column}): half a character, which has no UTF-8 form; remove it, or write the whole character"
+        ) from None
 
 
-# ---------------------------------------------------------------------------------------------------- files
+def check_bytes(text, lacking):
+    """Raise ValueError where ``text`` needs one of the bytes that a vocabulary lacks.
 
-
-def read_config(folder):
-    """The content of a folder's tokenizer_config.json as a dict, empty where there is no such file."""
-    path = folder / CONFIG_FILE
-    return files.read_json(path, files.MAX_CONFIG) if os.path.lexists(path) else {}
-
-
-def read_vocabulary(folder, config, make):
-    """Make a tokenizer from the vocabulary, the merges and the special tokens in a folder.
-
-    folder: Path; it holds vocab.json and merges.txt, or encoder.json and vocab.bpe
-    config: from ``read_config``; may name special tokens
-    make:   makes the tokenizer from (vocab, merges, special_tokens)
-    raises: FileNotFoundError when a file is missing; ValueError, naming the file, when one is malformed or ``make``
-        refuses what it holds.
+    lacking: bytes, in any order
     """
-    for vocab_name, merges_name in VOCABULARY_FILES:
-        vocab_file, merges_file = folder / vocab_name, folder / merges_name
-        if os.path.lexists(vocab_file) and os.path.lexists(merges_file):
-            break
-    else:
-        pairs = ", or ".join(" and ".join(names) for names in VOCABULARY_FILES)
-        raise FileNotFoundError(f"{folder} holds no tokenizer: expected {pairs}")
-
-    vocab = files.read_json(vocab_file)
-    special_tokens = {END_OF_TEXT: vocab[END_OF_TEXT]} if END_OF_TEXT in vocab else {}
-    special_tokens |= read_special_tokens(folder / CONFIG_FILE, config)
-    merges, first_line = read_merges(merges_file)
-    try:
-        return make(vocab | special_tokens, merges, special_tokens)
-    except MergeError as error:
-        raise ValueError(f"{merges_file}, line {first_line + error.rank}: {error}") from None
-    except ValueError as error:
-        raise ValueError(f"{vocab_file}: {error}") from None
+    for character in text if lacking else "":
+        for byte in character.encode():
+            if byte in lacking:
+                raise ValueError(
+                    f"the character {character!r} (U+{ord(character):04X}) needs the byte 0x{byte:02X}, for which this "
+                    f"vocabulary has no token; leave it out, or use a vocabulary of all 256 bytes"
+                )
 
 
-def read_merges(path):
-    """The merges in the file ``path``: each on a line "left right", after an optional line "#version: 0.2".
+# ------------------------------------------------------------------------------- tokens found as a whole, and roles
 
-    returns the list of pairs, and the number of the line that holds the first.
-    raises: FileNotFoundError; ValueError, naming the line, when it is not two tokens with a space between them.
+
+def token_patterns(tokens, late_tokens):
+    """The patterns that find tokens in a text, to be used one after the other; the late ones come last."""
+    late = set(late_tokens)
+    patterns = []
+    for is_late in (False, True):
+        # The longest first, because an alternation takes the first that fits.
+        if chosen := sorted((token for token in tokens if (token in late) == is_late), key=len, reverse=True):
+            patterns.append(re.compile(f"({'|'.join(map(re.escape, chosen))})"))
+    return patterns
+
+
+def cut_at_tokens(text, patterns):
+    """Cut a text at its tokens: list of (part, whether it is a token); no part is empty, but the text may be.
+
+    patterns: from ``token_patterns``
     """
-    lines = files.read_text(path).rstrip("\n").split("\n")
-    first_line = 2 if lines[0].startswith("#version") or lines == [""] else 1
-    pairs = [tuple(line.split(" ", 2)) for line in lines[first_line - 1 :]]
-    for n, pair in enumerate(pairs, first_line):
-        if len(pair) != 2 or not all(pair):
-            raise ValueError(f"{path}, line {n}: expected two tokens with a space between, "
-                             f"got {reprlib.repr(lines[n - 1])}")
-    return pairs, first_line
+    parts = [(text, False)]
+    for pattern in patterns:
+        cut = []
+        for part, whole in parts:
+            # Every other part of a split is what the pattern found.
+            cut += [(part, True)] if whole else [(new, n % 2 == 1) for n, new in enumerate(pattern.split(part)) if new]
+        parts = cut
+    return parts
 
 
-def read_special_tokens(path, config):
-    """The special tokens {token: id} that a tokenizer_config.json names; ``path`` is for the message."""
-    try:
-        added = config.get("added_tokens_decoder", {}).items()
-        special_tokens = {entry["content"]: int(i) for i, entry in added if entry.get("special")}
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise ValueError(f'{path}: expected "added_tokens_decoder" as {{"id": {{"content": "token", '
-                         f'"special": true}}}}, got {reprlib.repr(config["added_tokens_decoder"])}') from None
-    if wrong := [token for token in special_tokens if not isinstance(token, str) or not token]:
-        raise ValueError(f'{path}: expected a text as "content" of a special token, got {reprlib.repr(wrong[0])}')
-    return special_tokens
+def check_roles(vocab, roles, add_bos_token):
+    """Raise ValueError where a role has a token that is not in ``vocab``, or a needed one has none."""
+    for role, token in roles.items():
+        if token not in vocab:
+            raise ValueError(f"the {role} {reprlib.repr(token)} is not in the vocabulary")
+    if add_bos_token and "bos_token" not in roles:
+        raise ValueError('add_bos_token needs a token with the role "bos_token"')
 
 
-def write_vocabulary(folder, vocab, merges, special_tokens):
-    """Write vocab.json, merges.txt and tokenizer_config.json, which transformers can read too.
-
-    folder: made if it is not there
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    end = END_OF_TEXT if END_OF_TEXT in special_tokens else None
-    files.write_json(folder / "vocab.json", vocab)
-    with files.atomic_write(folder / "merges.txt", "w") as file:
-        file.write("#version: 0.2\n")
-        file.writelines(f"{left} {right}\n" for left, right in merges)
-    special = {str(vocab[token]): {"content": token, "special": True} for token in special_tokens}
-    files.write_json(folder / CONFIG_FILE, {
-        "tokenizer_class": "GPT2Tokenizer",
-        "add_prefix_space": False,
-        "added_tokens_decoder": special,
-        "bos_token": end,
-        "eos_token": end,
-        "unk_token": end,
-    })
+def ends_of_text(vocab, eos_token, eos_ids, special_tokens):
+    """The ids that end a text, each once: that of ``eos_token``, ``eos_ids``; without both that of <|endoftext|>."""
+    ids = list(map(int, eos_ids))
+    if ids and (unknown := set(ids).difference(vocab.values())):
+        raise ValueError(f"eos_ids: no token has the id {min(unknown)}")
+    if eos_token is not None:
+        ids.insert(0, vocab[eos_token])
+    if not ids and END_OF_TEXT in special_tokens:
+        ids = [vocab[END_OF_TEXT]]
+    return tuple(dict.fromkeys(ids))

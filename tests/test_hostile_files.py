@@ -120,7 +120,7 @@ NOT_JSON = {
     "infinity": ('{"layer_norm_epsilon": -Infinity}', "-Infinity is not a JSON number"),
     "beyond float64": ('{"layer_norm_epsilon": 1e999}', "'1e999' is too large"),
     "5,000 digits": ('{"n_layer": ' + "9" * 5000 + "}", "4300 digits"),
-    "half a character": ('{"model_type": "\\ud800"}', "surrogates not allowed"),
+    "half a character": ('{"model_type": "\\ud800"}', r"\\ud800 in line 1, column 17 is half a character"),
     "a byte order mark": ("\ufeff{}", "Unexpected UTF-8 BOM"),
     "a NUL": ('{"a": "\0"}', "Invalid control character"),
     "a NUL at the end": ("{}\0", "Extra data"),
@@ -133,7 +133,9 @@ NOT_JSON = {
 @pytest.mark.parametrize("content, words", NOT_JSON.values(), ids=NOT_JSON)
 @pytest.mark.parametrize("name, file", [
     ("model", "config.json"), ("shards", "model.safetensors.index.json"), ("tokenizer", "vocab.json"),
-    ("tokenizer", "tokenizer_config.json"), ("characters", "vocab.json"), ("map", "map.json"),
+    ("tokenizer", "tokenizer_config.json"), ("tokenizer in one file", "tokenizer.json"),
+    ("tokenizer of old", "special_tokens_map.json"), ("tokenizer of old", "added_tokens.json"),
+    ("characters", "vocab.json"), ("map", "map.json"),
     ("run", "settings.json"), ("run, checksums made to fit", "checkpoint-000002/config.json"),
 ])  # fmt: skip
 def test_what_is_no_json_is_refused(sandbox, name, file, content, words):
@@ -256,10 +258,10 @@ TOKENIZERS = {
     "an id that is true": ("vocab.json", vocabulary(a=True), "must be an integer"),
     "an id that is null": ("vocab.json", vocabulary(a=None), "must be an integer"),
     "an id twice": ("vocab.json", vocabulary(a=5), "is given twice"),
-    "a token that is no bytes": ("vocab.json", vocabulary(**{"水": 9999}), "neither a special token nor made of"),
-    "a token without end": ("vocab.json", vocabulary(**{"水" * 10**6: 9999}), "neither a special token nor made of"),
-    "an empty token": ("vocab.json", vocabulary(**{"": 9999}), "neither a special token nor made of"),
-    "no bytes": ("vocab.json", b"{}", "the vocabulary lacks"),
+    "a token that is no bytes": ("vocab.json", vocabulary(**{"水": 9999}), "neither a special nor an added token"),
+    "a token without end": ("vocab.json", vocabulary(**{"水" * 10**6: 9999}), "neither a special nor an added token"),
+    "an empty token": ("vocab.json", vocabulary(**{"": 9999}), "neither a special nor an added token"),
+    "no bytes": ("vocab.json", b"{}", "has the id 269, expected 0"),
     "one word in a line": ("merges.txt", MERGES + b"a\n", "expected two tokens with a space between, got 'a'"),
     "three words in a line": ("merges.txt", MERGES + b"a b c\n", "expected two tokens"),
     "an endless line": ("merges.txt", MERGES + b"x " * 10**6, "expected two tokens"),
@@ -268,7 +270,7 @@ TOKENIZERS = {
     "NUL bytes": ("merges.txt", MERGES + b"\0 \0", "is not an ordinary token"),
     "merges that are not UTF-8": ("merges.txt", b"\xff \xfe", "is not UTF-8 text"),
     "a special token's id as a word": ("tokenizer_config.json", special(x="a"), "expected"),
-    "a special token's negative id": ("tokenizer_config.json", special(**{"-1": "<x>"}), "integer, 0 or more, got -1"),
+    "a special token's negative id": ("tokenizer_config.json", special(**{"-1": "<x>"}), "is '-1', expected an id"),
     "a special token without text": ("tokenizer_config.json", special(**{"9": []}), "expected"),
     "a special token that is a number": ("tokenizer_config.json", special(**{"9": 5}), "expected a text"),
     "special tokens in a list": ("tokenizer_config.json", b'{"added_tokens_decoder": [[]]}', "expected"),
@@ -280,6 +282,79 @@ TOKENIZERS = {
 def test_a_hostile_tokenizer_is_refused(sandbox, file, content, words):
     outcome = sandbox.run("tokenizer", file, content)
     assert outcome.verdict == "ValueError" and words in outcome.reason and len(outcome.reason) < 1000
+
+
+WHOLE = json.loads(fuzz.kinds()["tokenizer in one file"].files["tokenizer.json"])
+
+
+def whole(*path, value):
+    """A tokenizer.json in which one field has another value."""
+    changed = inner = json.loads(json.dumps(WHOLE))
+    for field in path[:-1]:
+        inner = inner[field]
+    inner[path[-1]] = value
+    return json.dumps(changed)
+
+
+VOCAB = WHOLE["model"]["vocab"]
+LAST = max(VOCAB.values())
+WHOLES = {
+    "a deep vocabulary": ('{"model": ' + '{"a": ' * 10_000, "not valid JSON"),
+    "no model": (whole("model", value=None), '"model" is None, expected an object'),
+    "a model in a list": (whole("model", value=[WHOLE["model"]]), '"model" is [{'),
+    "a vocabulary in a list": (whole("model", "vocab", value=[["a", 0]]), '"model.vocab" is [['),
+    "a vocabulary of lists": (whole("model", "vocab", value=VOCAB | {"a": [1]}), "must be an integer"),
+    "an id twice": (whole("model", "vocab", value=VOCAB | {"a": 5}), "is given twice"),
+    "a huge id": (whole("model", "vocab", value=VOCAB | {"a": 10**30}), "must be below 2**63"),
+    "no merges": (whole("model", "merges", value=None), '"model.merges" is None, expected a list'),
+    "merges of numbers": (whole("model", "merges", value=[1, 2]), '"model.merges" is 1, expected two tokens'),
+    "merges of three": (whole("model", "merges", value=["a b c"]), "expected two tokens as merge 1"),
+    "merges of lists of lists": (whole("model", "merges", value=[[["a"], "b"]]), "expected two tokens"),
+    "added tokens in an object": (whole("added_tokens", value={"a": 1}), '"added_tokens" is {'),
+    "added tokens that are numbers": (whole("added_tokens", value=[5]), "expected an id, 0 or more"),
+    "an added token without an id": (whole("added_tokens", value=[{"content": "<x>"}]), "expected an id"),
+    "an added token's huge id": (whole("added_tokens", value=[{"content": "<x>", "id": 10**30}]), "expected"),
+    "an added token's negative id": (whole("added_tokens", value=[{"content": "<x>", "id": -1}]), "expected an id"),
+    "an added token that is a list": (whole("added_tokens", value=[{"content": ["<x>"], "id": LAST + 1}]), "a text"),
+    "an added token twice": (
+        whole("added_tokens", value=[{"content": "<x>", "id": LAST + n} for n in (1, 2)]), "has the id"
+    ),
+    "a flag that is a text": (
+        whole("added_tokens", value=[{"content": "<x>", "id": LAST + 1, "special": "yes"}]), "expected true or false"
+    ),
+    "a template that is a text": (
+        whole("post_processor", value={"type": "TemplateProcessing", "single": "$A"}), "single\" is '$A'"
+    ),
+    "a template of numbers": (
+        whole("post_processor", value={"type": "TemplateProcessing", "single": [1]}), '"post_processor.single"'
+    ),
+    "a pre-tokenizer that is a text": (whole("pre_tokenizer", value="ByteLevel"), '"pre_tokenizer" is \'ByteLevel\''),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("content, words", WHOLES.values(), ids=WHOLES)
+def test_a_hostile_tokenizer_in_one_file_is_refused(sandbox, content, words):
+    outcome = sandbox.run("tokenizer in one file", "tokenizer.json", content.encode())
+    assert outcome.verdict == "ValueError" and words in outcome.reason and len(outcome.reason) < 1000
+
+
+@pytest.mark.parametrize("file, content, words", [
+    ("added_tokens.json", {"<user>": -1}, "expected an id"),
+    ("added_tokens.json", {"<user>": "x"}, "expected an id"),
+    ("added_tokens.json", {"<user>": 10**30}, "expected 270, the next after all others"),
+    ("added_tokens.json", {"": 271}, "expected a text"),
+    ("special_tokens_map.json", {"eos_token": 5}, '"eos_token" is 5'),
+    ("special_tokens_map.json", {"eos_token": {"content": []}}, '"eos_token" is {'),
+    ("special_tokens_map.json", {"additional_special_tokens": "<x>"}, '"additional_special_tokens" is'),
+    ("special_tokens_map.json", {"additional_special_tokens": [[]]}, '"additional_special_tokens" is []'),
+    ("config.json", {"eos_token_id": [[]]}, '"eos_token_id" is []'),
+    ("config.json", {"eos_token_id": "5"}, '"eos_token_id" is \'5\''),
+    ("config.json", {"tokenizer_class": ["x"] * 999}, '"tokenizer_class" is ['),
+])  # fmt: skip
+def test_hostile_files_beside_a_vocabulary_are_refused(sandbox, file, content, words):
+    outcome = sandbox.run("tokenizer of old", file, json.dumps(content).encode())
+    assert outcome.verdict == "ValueError" and file in outcome.reason and words in outcome.reason
+    assert len(outcome.reason) < 1000
 
 
 @pytest.mark.parametrize("content, words", [

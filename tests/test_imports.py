@@ -21,7 +21,7 @@ FLOORS = (
     ("verification.trace",),
     ("model", "gradcheck", "verification.names", "verification.npz", "data"),
     ("generation", "config", "tokenizer", "settings"),
-    ("sampling", "char_tokenizer", "components"),
+    ("sampling", "char_tokenizer", "tokenizer_files", "components"),
     ("vocabulary", "parameters", "parallel", "storage"),
     ("backend", "progress", "version", "verification.__init__"),
 )

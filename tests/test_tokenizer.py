@@ -410,6 +410,8 @@ def test_encode_rejects():
     for allow_special in (False, True):
         with pytest.raises(ValueError, match=r"lone surrogate, U\+D83D, at position 3"):
             tokenizer.encode("abc\ud83d", allow_special=allow_special)
+        with pytest.raises(ValueError, match=r"U\+DC80, at position 6 \(line 2, column 4\): half a character"):
+            tokenizer.encode("ab\ncde\udc80f", allow_special=allow_special)
     for text in (None, b"abc", 5, ["a"]):
         with pytest.raises(TypeError, match="expected a str, got"):
             tokenizer.encode(text)
@@ -632,8 +634,7 @@ def vocabulary(**entries):
 @pytest.mark.parametrize("name, change, message", [
     ("vocab.json", lambda text: text[:-9], r"vocab.json is not valid JSON"),
     ("vocab.json", lambda text: "[1]", r"vocab.json: expected a JSON object"),
-    ("vocab.json", lambda text: "{}", r"vocab.json: the vocabulary lacks '!'"),
-    ("vocab.json", vocabulary(Ā=...), r"vocab.json: the vocabulary lacks 'Ā', which stands for the byte 0"),
+    ("vocab.json", lambda text: "{}", r"'<\|endoftext\|>' has the id 263, expected 0"),
     ("vocab.json", vocabulary(a=5), r"vocab.json: the id 5 of 'a' is given twice"),
     ("vocab.json", vocabulary(a="5"), r"vocab.json: the id of 'a' must be an integer, 0 or more, got '5'"),
     ("vocab.json", vocabulary(a=-1), r"vocab.json: the id of 'a' must be"),
@@ -649,9 +650,9 @@ def vocabulary(**entries):
     ("merges.txt", lambda text: text + "h e\n", r"merges.txt, line 9: .* the same pair as merge 3"),
     ("merges.txt", lambda text: text.replace("h e\n", "") + "h e\n", r"line 8: .* already uses 'he'"),
     ("tokenizer_config.json", lambda text: "x", r"tokenizer_config.json is not valid JSON"),
-    ("tokenizer_config.json", lambda text: '{"added_tokens_decoder": 5}', r"tokenizer_config.json: expected"),
+    ("tokenizer_config.json", lambda text: '{"added_tokens_decoder": 5}', r"tokenizer_config.json: .* expected"),
     ("tokenizer_config.json", lambda text: '{"added_tokens_decoder": {"x": {"content": 1, "special": true}}}',
-     r"tokenizer_config.json: expected"),
+     r"tokenizer_config.json: .* expected"),
 ])  # fmt: skip
 def test_malformed_files_are_named(tmp_path, name, change, message):
     small().save_pretrained(tmp_path)

@@ -8,7 +8,7 @@ A file is a header of 128 bytes, little-endian, and the ids after it, 2 or 4 byt
     32         ``vocabulary_hash`` of the tokenizer
     32         SHA-256 of the 96 bytes before it
 
-<|endoftext|> separates two documents, as in GPT-2's training (Radford et al. 2019, section 2).
+The tokenizer's end-of-text token, GPT-2's is <|endoftext|>, separates two documents (Radford et al. 2019, section 2).
 """
 
 import hashlib
@@ -49,11 +49,11 @@ class TokenFile:
 
 
 def encode_documents(tokenizer, documents):
-    """The ids of all documents, with the id of <|endoftext|> between them.
+    """The ids of all documents, with the tokenizer's ``eos_id`` between them.
 
     documents: iterable of str
     returns list of int; for one document just ``tokenizer.encode(document)``.
-    raises: ValueError when there are several and the tokenizer has no <|endoftext|>; else as ``encode``.
+    raises: ValueError when there are several and the tokenizer has no end-of-text token; else as ``encode``.
     """
     ids = []
     for number, document in enumerate(documents):
@@ -94,9 +94,9 @@ def write_tokens(path, tokenizer, sources, progress=False):
                     tokens += 1
                 documents += 1
                 before = characters
-                for part in in_parts(parts):
+                for part in in_parts(parts, getattr(tokenizer, "added_tokens", ())):
                     try:
-                        ids = np.array(tokenizer.encode(part), id_type)
+                        ids = np.array(tokenizer.encode(part, continues=characters > before), id_type)
                     except ValueError as error:
                         raise ValueError(
                             f"{name}, document {documents}, after {characters - before:,} characters: {error}"
@@ -157,33 +157,56 @@ def open_tokens(path, tokenizer=None):
 
 
 def vocabulary_hash(tokenizer):
-    """The SHA-256, in hexadecimal, of everything that determines a text's ids: vocabulary, merges, special tokens.
+    """The SHA-256, in hexadecimal, of everything that determines a text's ids.
+
+    That is vocabulary, merges and special tokens, and more only where a tokenizer has more than GPT-2's.
 
     tokenizer: Tokenizer or CharTokenizer
     """
     vocab = sorted((int(i), token) for token, i in tokenizer.vocab.items())
     merges = getattr(tokenizer, "merges", None)  # a CharTokenizer has none, which differs from an empty list
     special_tokens = sorted(getattr(tokenizer, "special_tokens", ()))
-    return hashlib.sha256(json.dumps([vocab, merges, special_tokens]).encode()).hexdigest()
+    rest = {
+        name: sorted(value) if isinstance(value, tuple) else value
+        for name in ("added_tokens", "late_tokens", "add_prefix_space", "add_bos_token")
+        if (value := getattr(tokenizer, name, None))
+    }
+    if "add_bos_token" in rest:
+        rest["bos_id"] = tokenizer.bos_id
+    return hashlib.sha256(json.dumps([vocab, merges, special_tokens, *([rest] if rest else [])]).encode()).hexdigest()
 
 
-def in_parts(texts):
+def in_parts(texts, whole=()):
     """Yield one text in parts of about a million characters, cut where no token and no word is cut in two.
 
     So the ids of the parts, one after another, are those of the text, and so are the words.
 
     texts: iterable of str, the text cut anywhere
+    whole: tokens that are found in the text before it is cut into words
     """
     held, length, enough = [], 0, PART
+    spaced = [token for token in whole if CUT.search(token)]  # the others cross no cut
+    longest = max(map(len, spaced), default=0)
+
+    def next_cut(text, start):
+        for place in CUT.finditer(text, start + PART):
+            n = place.start()
+            around = text[max(n - longest + 1, start) : n + longest - 1]
+            if n + longest > len(text) and longest:
+                return None  # a token may end beyond
+            if not any(token in around for token in spaced):
+                return n
+        return None
+
     for text in texts:
         held.append(text)
         length += len(text)
         if length < enough:
             continue
         text, start = "".join(held), 0
-        while place := CUT.search(text, start + PART):
-            yield text[start : place.start()]
-            start = place.start()
+        while place := next_cut(text, start):
+            yield text[start:place]
+            start = place
         held, length = [text[start:]], len(text) - start
         enough = max(PART, 2 * length)  # twice as long each time, for linear time even when there is no place to cut
     if length:
@@ -191,11 +214,11 @@ def in_parts(texts):
 
 
 def _separator(tokenizer):
-    """The id of <|endoftext|>; ValueError if there is none."""
+    """The id that ends a text; ValueError if there is none."""
     if tokenizer.eos_id is None:
         raise ValueError(
-            "there are several documents, but this tokenizer has no <|endoftext|> to put between them; "
-            "use a byte-level one, or join the documents into one"
+            "there are several documents, but this tokenizer has no <|endoftext|> or other end token to put between "
+            "them; use a byte-level one that has, or join the documents into one"
         )
     return tokenizer.eos_id
 

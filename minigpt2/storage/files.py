@@ -35,6 +35,8 @@ PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 HELD = 1.0  # seconds between looks at a lock that is held elsewhere, where the system cannot wait for it
 
 HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")  # JSON can spell half a character, which has no UTF-8 form
+# Two halves, 12 characters; one without the other, 6; any other escape, 2.
+ESCAPE = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u[dD][89a-fA-F]..|\\.", re.DOTALL)
 
 
 @contextmanager
@@ -191,7 +193,7 @@ def parse_json(text, source):
     try:
         value = json.loads(text, object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
         if HALF_CHARACTER.search(text):
-            json.dumps(value, ensure_ascii=False).encode()
+            _check_halves(value, text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{source} is not valid JSON: {error}") from None
     if not isinstance(value, dict):
@@ -204,6 +206,21 @@ def write_json(path, value):
     with atomic_write(path, "w") as file:
         json.dump(value, file, indent=2, ensure_ascii=False)
         file.write("\n")
+
+
+def line_and_column(text, position):
+    """The line and the column of a place in a text, both counted from 1."""
+    return text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position)
+
+
+def _check_halves(value, text):
+    """Raise ValueError where the value of a JSON text has half a character."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        half = next(escape for escape in ESCAPE.finditer(text) if len(escape[0]) == 6)
+        line, column = line_and_column(text, half.start())
+        raise ValueError(f"{half[0]} in line {line}, column {column} is half a character (a lone surrogate)") from None
 
 
 def _object(pairs):

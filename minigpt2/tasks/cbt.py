@@ -50,8 +50,11 @@ def cbt(model, tokenizer, data, task="cbt_cn", score="rest", detokenize=True, li
         # A space before the candidate belongs to its first token.
         before = example.before.rstrip(" ")
         space = example.before[len(before) :]
-        candidates = [tokenizer.encode(space + candidate) for candidate in example.candidates]
-        after = [tokenizer.encode(example.after.replace(BLANK, candidate)) for candidate in example.candidates]
+        candidates = [tokenizer.encode(space + candidate, continues=True) for candidate in example.candidates]
+        after = [
+            tokenizer.encode(example.after.replace(BLANK, candidate), continues=True)
+            for candidate in example.candidates
+        ]
         if score == "candidate":
             after = [[] for _ in candidates]
         prefix = tokenizer.encode(before)

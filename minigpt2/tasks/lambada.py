@@ -51,7 +51,7 @@ def lambada(
         raise ValueError(f"target must be 'word' or 'token', got {target!r}")
     passages = first_examples(load(data, preprocess), limit, data)
     contexts = [tokenizer.encode(context) for context, _ in passages]
-    words = [tokenizer.encode(word) for _, word in passages]
+    words = [tokenizer.encode(word, continues=True) for _, word in passages]
     excluded = _single_tokens(tokenizer) if stop_words else ()
     scores = continuation_log_probs(
         model, [context + word for context, word in zip(contexts, words, strict=True)],
@@ -103,5 +103,5 @@ def load(data, preprocess=True):
 
 def _single_tokens(tokenizer):
     """The ids of the tokens that spell a space and a stop word."""
-    ids = (tokenizer.encode(f" {word}") for word in sorted(STOP_WORDS))
+    ids = (tokenizer.encode(f" {word}", continues=True) for word in sorted(STOP_WORDS))
     return [token[0] for token in ids if len(token) == 1]

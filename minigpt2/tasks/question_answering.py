@@ -73,7 +73,7 @@ def coqa(model, tokenizer, data, limit=None, progress=False):
     room = prompt_room(model, 1, TOKENS)
     prompts, cut = [], 0
     for story, conversation, _ in examples:
-        story, conversation = tokenizer.encode(story), tokenizer.encode(conversation)
+        story, conversation = tokenizer.encode(story), tokenizer.encode(conversation, continues=True)
         kept = max(room - len(conversation), 0)
         cut += len(story) > kept
         prompts.append(story[:kept] + conversation[-room:])

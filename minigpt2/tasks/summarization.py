@@ -35,7 +35,7 @@ def summarization(model, tokenizer, data, limit=None, hint=True, seed=0, progres
     Source: Radford et al. 2019, section 3.6.
     """
     examples = first_examples(_articles(data), limit, data)
-    ending = tokenizer.encode(HINT if hint else NO_HINT)
+    ending = tokenizer.encode(HINT if hint else NO_HINT, continues=True)
     room = prompt_room(model, len(ending) + 1, TOKENS) - len(ending)
     articles = [tokenizer.encode(article) for article, _ in examples]
     prompts = [ids[:room] + ending for ids in articles]
