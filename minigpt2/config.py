@@ -19,7 +19,7 @@ PRESETS = {  # the four released sizes, under their names on the hub
     "gpt2-xl": {"n_layer": 48, "n_head": 25, "n_embd": 1600},
 }
 
-# Where Hugging Face's configuration can describe another model: what GPT-2 as released has, as we write it, and the other
+# Where Hugging Face's configuration can describe another model: what GPT-2 as released has, as we write it, and other
 # names of the same function. All of these activations are GELU's tanh form.
 FIXED_BY_GPT2 = {
     "activation_function": ("gelu_new", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_fast", "gelu_accurate"),

@@ -116,7 +116,7 @@ def test_bfloat16_is_torchs(bits):
     words = checkpoint._to_bfloat16(values)
     reference = torch.from_numpy(values).to(torch.bfloat16)
     np.testing.assert_array_equal(words["bfloat16"].view(np.int16), reference.view(torch.int16).numpy())
-    np.testing.assert_array_equal(checkpoint._decode(words), reference.float().numpy())
+    np.testing.assert_array_equal(checkpoint.decode(words), reference.float().numpy())
 
 
 def test_the_file_is_one_that_the_library_reads(tmp_path, weights):

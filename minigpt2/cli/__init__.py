@@ -1,4 +1,4 @@
-"""The command line: ``minigpt2 generate | train | eval | report | data | tokenize | trace | verify | compare``.
+"""The command line: ``minigpt2`` generate, train, eval, report, data, tokenize, trace, verify, compare or convert.
 
 Each command has a file, which holds its flags and, below them, what it does. Exit code 0 on success, 1 on a user's
 error with one line on standard error (and where ``compare`` or ``verify`` finds a difference), 130 on Ctrl-C.
@@ -7,11 +7,11 @@ error with one line on standard error (and where ``compare`` or ``verify`` finds
 import os
 import sys
 
-from minigpt2.cli import compare, data, eval, generate, report, tokenize, trace, train, verify
+from minigpt2.cli import compare, convert, data, eval, generate, report, tokenize, trace, train, verify
 from minigpt2.cli.common import Parser
 from minigpt2.version import __version__
 
-COMMANDS = generate, train, eval, report, data, tokenize, trace, verify, compare
+COMMANDS = generate, train, eval, report, data, tokenize, trace, verify, compare, convert
 
 
 def main(arguments=None):

@@ -217,7 +217,7 @@ def names_there(names):
 
 def _fitting_tensors(folder, shapes):
     """name -> _StoredTensor for all of ``shapes``, which are pairs; errors as in ``read_parameters``."""
-    stored = [pair for file in _weight_files(Path(folder)) for pair in _stored_tensors(file)[0].items()]
+    stored = [pair for file in weight_files(Path(folder)) for pair in _stored_tensors(file)[0].items()]
     tensors, twice = named_as_ours(stored)
     faults, transposed = misfits(tensors, shapes)
     if faults := twice + faults:
@@ -232,7 +232,7 @@ def _fitting_tensors(folder, shapes):
     return tensors
 
 
-def _weight_files(folder):
+def weight_files(folder):
     """The safetensors files that make up the model in ``folder``: one, or the shards of an index."""
     if os.path.lexists(folder / WEIGHTS):
         return [folder / WEIGHTS]
@@ -332,7 +332,7 @@ def write_checkpoint(folder, config, parameters, dtype="float32"):
     for name, values in parameters.items():
         with np.errstate(over="ignore", invalid="ignore"):  # the next test finds what this ignores
             tensor = _to_bfloat16(values) if dtype == "bfloat16" else values.astype(dtype, copy=False)
-        if not (np.isfinite(values).all() and np.isfinite(_decode(tensor)).all()):
+        if not (np.isfinite(values).all() and np.isfinite(decode(tensor)).all()):
             faults.append(f"{name} (largest: {np.abs(values).max():.3g})")
         tensors[name if name.startswith(("lm_head.", "head.")) else f"transformer.{name}"] = tensor
     if faults:
@@ -413,7 +413,7 @@ class _StoredTensor(NamedTuple):
                 numbers = np.fromfile(file, self.dtype, part.stop - start)
                 if len(numbers) < part.stop - start:
                     raise ValueError(f"{self.path} was cut short while it was read")
-                yield part, _decode(numbers)
+                yield part, decode(numbers)
 
 
 def _equal(a, b):
@@ -457,7 +457,7 @@ def _printable(name):
     return name if name.isprintable() and len(name) <= 100 else reprlib.repr(name)
 
 
-def _decode(tensor):
+def decode(tensor):
     """``tensor`` in a dtype NumPy can compute with: bfloat16 words become float32, others are unchanged."""
     if tensor.dtype != BFLOAT16:
         return tensor

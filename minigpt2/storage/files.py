@@ -10,6 +10,7 @@ import math
 import os
 import re
 import reprlib
+import shutil
 import stat
 import tempfile
 from contextlib import contextmanager
@@ -50,6 +51,28 @@ def atomic_write(path, mode="wb"):
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+@contextmanager
+def atomic_folder(path):
+    """Make a temporary folder beside ``path`` that takes its place only if the block ends without an error.
+
+    path: what is there, if anything, must be an empty folder; its parents are made
+    raises: OSError as the system reports it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        yield Path(temporary)
+        os.chmod(temporary, 0o777 & ~_umask())
+        if path.is_dir():
+            path.rmdir()  # Windows cannot rename onto a folder, even an empty one
+        os.replace(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
         raise
     sync_folder(path.parent)
 
