@@ -192,8 +192,8 @@ def _token_or_none(name, value):
 
 
 def _tokens_or_none(name, value):
-    if isinstance(value, list | tuple):
-        return tuple(_integer(name, token, "integers") for token in value)
+    if isinstance(value, list | tuple) and all(isinstance(token, int | np.integer) for token in value):
+        return tuple(_integer(name, token) for token in value)
     return _token_or_none(name, value)
 
 

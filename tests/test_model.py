@@ -401,7 +401,7 @@ def test_config_keeps_several_ends():
     config = GPT2Config.from_dict({"eos_token_id": [3, 5]})
     assert config.eos_token_id == (3, 5) and hash(config)
     assert GPT2Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
-    with pytest.raises(ValueError, match="eos_token_id must be integers, got True"):
+    with pytest.raises(ValueError, match="eos_token_id must be an integer, got True"):
         GPT2Config.from_dict({"eos_token_id": [True]})
 
 

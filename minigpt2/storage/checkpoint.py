@@ -187,13 +187,12 @@ def misfits(tensors, shapes):
             upright = upright or (name.startswith("h.") and len(set(shape)) > 1)
         elif name.startswith("h.") and tensor.shape == shape[::-1]:
             turned.append(f"{name} has shape {tensor.shape}, expected {shape}")
-        elif name in ROWS and tensor.shape[1:] == shape[1:] and len(tensor.shape) == 2:
-            faults.append(
-                f"{name} has {tensor.shape[0]:,} rows, but {ROWS[name]} in {CONFIG} is {shape[0]:,}: if the weights "
-                f"are right, set it to {tensor.shape[0]}"
-            )
         else:
-            faults.append(f"{name} has shape {reprlib.repr(tensor.shape)}, expected {shape}")
+            fault = f"{name} has shape {reprlib.repr(tensor.shape)}, expected {shape}"
+            if name in ROWS and len(tensor.shape) == 2 and tensor.shape[1:] == shape[1:]:
+                there = f"{CONFIG} says {ROWS[name]} {shape[0]:,} and the weights have {tensor.shape[0]:,} rows"
+                fault += f" ({there}: if these are right, change the number in {CONFIG})"
+            faults.append(fault)
         if len(faults) + len(turned) > MAX_FAULTS:
             break
     else:
@@ -274,9 +273,10 @@ def conversion(path):
         return f"{path} is a model of llm.c: {_convert(path)}"
     index = path.name.endswith(".bin.index.json")
     if path.is_file() and (index or path.suffix in PICKLES):
+        shard = re.fullmatch(r".*-\d+-of-\d+\.bin", path.name)
         return (
             f"{path} {'belongs to' if index else 'is'} a pickle, which can run any code when it is opened and is "
-            f"therefore never read here: {_convert(path)}"
+            f"therefore never read here: {_convert(path.parent if shard or index else path)}"
         )
     return None
 

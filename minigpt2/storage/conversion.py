@@ -85,7 +85,8 @@ def _parameters(found: Foreign, source):
         missing = [name for name in ("wte.weight", "h.0.attn.c_attn.weight") if name not in tensors]
         _refuse(source, found, twice + [f"{name} is missing" for name in missing])
     done = []
-    if taken := {name.removesuffix(own[name]) for name in found.tensors if name.endswith(own[name])} - {""}:
+    taken = {name.removesuffix(own[name]) for name in found.tensors if name.endswith(own[name])} - {""}
+    if taken - {"transformer."}:  # which is Hugging Face's own
         done.append(("names", f"{' and '.join(sorted(taken))} taken off"))
 
     C = wte.shape[1]
@@ -177,9 +178,9 @@ def _tokenizer(folder, given, config):
         tokenizer = given or Tokenizer.from_pretrained(folder)
     except FileNotFoundError:
         return None, (
-            "none beside the checkpoint; save the model's own beside the new one: Tokenizer.from_pretrained('gpt2') "
-            "where it read GPT-2's tokens, CharTokenizer.train(text) where it read characters (nanoGPT's meta.pkl is a "
-            "pickle, which is never read), each with .save_pretrained(folder)"
+            "none in the checkpoint's folder: save the model's own into the new one, Tokenizer.from_pretrained('gpt2') "
+            "or, for characters, CharTokenizer.train(text), with .save_pretrained(folder); nanoGPT's meta.pkl is a "
+            "pickle and never read"
         )
     if len(tokenizer) > V:
         raise ValueError(

@@ -12,6 +12,7 @@ import math
 import os
 import re
 import reprlib
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,6 +58,8 @@ def read_foreign(source):
     path = Path(source)
     if path.is_dir():
         path = _checkpoint_in(path)
+    elif not path.exists() and not Path(f"{path}.index").is_file():
+        raise FileNotFoundError(f"there is no {path}: give a checkpoint's file or folder")
     if path.suffix == ".safetensors" or path.name == checkpoint.INDEX:
         return _read_safetensors(path)
     if Path(f"{path}.index").is_file():
@@ -67,8 +70,6 @@ def read_foreign(source):
         return _read_llm_c(path)
     if path.suffix in checkpoint.PICKLES or path.name.endswith(".bin.index.json"):
         return _read_torch(path)
-    if not path.exists():
-        raise FileNotFoundError(f"there is no {path}: give a checkpoint's file or folder")
     raise ValueError(f"{path}: expected a folder or a file that ends in .safetensors, {', '.join(checkpoint.PICKLES)}")
 
 
@@ -161,20 +162,21 @@ def _shards(path):
 
 def _load(torch, path):
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
+        with warnings.catch_warnings(action="ignore"):  # what torch warns of, it then refuses
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of many kinds: a damaged file can be wrong in any place
+        if isinstance(error, OSError) and error.filename:
+            raise
         message = " ".join(str(error).split())
-        if not re.search("weights.only", message, flags=re.I):
-            what = f"{type(error).__name__}: {message[:200]}"
-            raise ValueError(f"{path} is damaged or no checkpoint of PyTorch ({what})") from None
-        found = re.search(r"GLOBAL ([\w.]+)", message)
-        what = f"objects of {found[1]}" if found else "something else"
+        if found := re.search(r"GLOBAL ([\w.]+)|(TorchScript)", message):
+            raise ValueError(
+                f"{path} holds more than tensors and plain values, {found[1] or 'a program of TorchScript'}, which "
+                "torch.load(weights_only=True) refuses as it could execute code: where the checkpoint comes from, save "
+                "the tensors alone, torch.save(model.state_dict(), 'weights.pt'), and convert those"
+            ) from None
+        reason = re.sub(".*WeightsUnpickler error: |Check the documentation.*", "", message)[:200]
         raise ValueError(
-            f"{path} holds more than tensors and plain values: {what}, which torch.load(weights_only=True) refuses to "
-            "make, as that could execute code; where the checkpoint comes from, save the tensors alone, "
-            "torch.save(model.state_dict(), 'weights.pt'), and convert those"
+            f"{path} is damaged or no checkpoint of PyTorch ({type(error).__name__}: {reason.strip()})"
         ) from None
 
 
