@@ -11,6 +11,7 @@ import warnings
 import numpy as np
 import pytest
 import safetensors.numpy
+from llm_c_model import write_llm_c
 
 from minigpt2 import GPT2, GPT2Config, Tokenizer, flatten
 from minigpt2.char_tokenizer import CharTokenizer
@@ -20,10 +21,6 @@ from minigpt2.storage.conversion import convert
 
 CONFIG = GPT2Config(n_layer=2, n_head=3, n_embd=12, n_positions=8, vocab_size=37)
 IDS = np.random.default_rng(3).integers(0, 37, (2, 8))
-LLM_C_KINDS = (  # in the order of the file
-    "ln_1.weight", "ln_1.bias", "attn.c_attn.weight", "attn.c_attn.bias", "attn.c_proj.weight", "attn.c_proj.bias",
-    "ln_2.weight", "ln_2.bias", "mlp.c_fc.weight", "mlp.c_fc.bias", "mlp.c_proj.weight", "mlp.c_proj.bias",
-)  # fmt: skip
 
 
 def random_model(**changes):
@@ -220,22 +217,6 @@ def test_pickles_of_hugging_face(tmp_path, dtype, shards, tied):
     again = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "new").double().eval()
     with torch.no_grad():
         np.testing.assert_allclose(again(torch.from_numpy(IDS)).logits.numpy(), expected, rtol=0, atol=1e-10)
-
-
-def write_llm_c(path, model, **changes):
-    """As llm.c's train_gpt2.py writes a model; the 27 rows of padding hold NaN, which nobody may read."""
-    config, params = model.config, flatten(model.params)
-    header = {"magic": 20240326, "version": 3, "P": config.n_positions, "V": config.vocab_size, "L": config.n_layer,
-              "H": config.n_head, "C": config.n_embd, "padded": config.vocab_size + 27} | changes  # fmt: skip
-    rows = np.full((27, config.n_embd), np.nan, np.float32)
-    parts = [params["wte.weight"], rows, params["wpe.weight"]]
-    parts += [params[f"h.{layer}.{kind}"].T for kind in LLM_C_KINDS for layer in range(config.n_layer)]
-    parts += [params["ln_f.weight"], params["ln_f.bias"]]
-    numbers = np.concatenate([part.ravel() for part in parts]).astype("<f4")
-    if header["version"] == 5:
-        numbers = (numbers.view("<u4") >> 16).astype("<u2")
-    path.write_bytes(np.array([*header.values()] + [0] * 248, "<i4").tobytes() + numbers.tobytes())
-    return path
 
 
 @pytest.mark.parametrize("version", [3, 5])

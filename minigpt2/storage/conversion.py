@@ -59,7 +59,10 @@ def convert(
 
     with atomic_folder(out) as folder:
         order = config.parameter_shapes()
-        checkpoint.write_checkpoint(folder, config.to_dict(), {name: parameters[name] for name in order})
+        try:
+            checkpoint.write_checkpoint(folder, config.to_dict(), {name: parameters[name] for name in order})
+        except ValueError as error:  # of numbers that are not finite
+            raise ValueError(f"{source}: {error}") from None
         if own_tokenizer:
             own_tokenizer.save_pretrained(folder)
     count = sum(parameters[name].size for name in order)
@@ -121,7 +124,10 @@ def _config(found: Foreign, parameters, n_head, source):
             )
         sizes[name] = next(iter(said.values()))
     tied = _tied(parameters, beside, source)
-    return GPT2Config.from_dict(beside | values | sizes | {"tie_word_embeddings": tied})
+    try:
+        return GPT2Config.from_dict(beside | values | sizes | {"tie_word_embeddings": tied})
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
 
 
 def _note(found, done, config):
