@@ -348,7 +348,7 @@ def test_the_command_tells_what_it_did(tmp_path, capsys):
         r"output    its layer is the token embedding\n"
         r"(note .*\n)?"
         r"tokenizer 262 tokens; the other 58 ids have none\n"
-        r"written   .*new\n", out
+        r"written   (.*new); try it: minigpt2 generate --model \2\n", out
     ), out  # fmt: skip
     assert GPT2Config.from_pretrained(tmp_path / "a/new").eos_token_id == tokenizer.eos_id
     assert Tokenizer.from_pretrained(tmp_path / "a/new").encode("to be") == tokenizer.encode("to be")

@@ -160,7 +160,7 @@ def named_as_ours(tensors):
         if MASK_BUFFER.fullmatch(own[name]):
             continue
         if own[name] in ours:
-            faults.append(f"{_printable(own[name])} occurs twice")
+            faults.append(f"{printable(own[name])} occurs twice")
         ours[own[name]] = tensor
     if "wte.weight" not in ours and "lm_head.weight" in ours:
         ours["wte.weight"] = ours["lm_head.weight"]
@@ -197,7 +197,7 @@ def misfits(tensors, shapes):
             break
     else:
         expected.add("lm_head.weight")  # it may be present in any case
-        faults += [f"{_printable(name)} is not expected" for name in tensors if name not in expected]
+        faults += [f"{printable(name)} is not expected" for name in tensors if name not in expected]
     if faults or upright:
         return faults + turned, False
     return [], bool(turned)
@@ -211,7 +211,7 @@ def listed(faults):
 def names_there(names):
     """A sentence with a few of the names in a file, to compare with those that are missing."""
     more = f" and {len(names) - SHOWN_NAMES:,} more" if len(names) > SHOWN_NAMES else ""
-    return f". The names there are {', '.join(map(_printable, names[:SHOWN_NAMES]))}{more}" if names else ""
+    return f". The names there are {', '.join(map(printable, names[:SHOWN_NAMES]))}{more}" if names else ""
 
 
 def _fitting_tensors(folder, shapes):
@@ -444,15 +444,15 @@ def _stored_tensors(path):
     tensors = {}
     for name, entry in header.items():
         if entry["dtype"] not in DTYPES:
-            raise ValueError(f"{path}: {_printable(name)} has an unsupported dtype, {entry['dtype']}")
+            raise ValueError(f"{path}: {printable(name)} has an unsupported dtype, {entry['dtype']}")
         dtype, shape = DTYPES[entry["dtype"]], tuple(entry["shape"])
         if len(shape) > MAX_DIMENSIONS or math.prod(filter(None, shape)) * dtype.itemsize > MAX_BYTES:
-            raise ValueError(f"{path}: {_printable(name)} has a shape beyond NumPy's, {reprlib.repr(shape)}")
+            raise ValueError(f"{path}: {printable(name)} has a shape beyond NumPy's, {reprlib.repr(shape)}")
         tensors[name] = _StoredTensor(path, dtype, shape, 8 + length + entry["data_offsets"][0])
     return tensors, metadata
 
 
-def _printable(name):
+def printable(name):
     """A tensor's name for a message: unchanged, unless it is long or not printable."""
     return name if name.isprintable() and len(name) <= 100 else reprlib.repr(name)
 

@@ -8,6 +8,7 @@ found once, with its shape, and nothing may be left over; then the new model com
 import dataclasses
 import os
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,7 @@ def convert(
         if own_tokenizer:
             own_tokenizer.save_pretrained(folder)
     count = sum(parameters[name].size for name in order)
+    try_it = f"; try it: minigpt2 generate --model {shlex.quote(str(out))}"
     head = "the token embedding" if config.tie_word_embeddings else "a matrix of its own"
     return [
         ("read", f"{source}: {found.kind}, by {found.reader}"),
@@ -75,7 +77,7 @@ def convert(
         ("output", f"its layer is {head}"),
         *_note(found, done, config),
         ("tokenizer", words),
-        ("written", f"{out}"),
+        ("written", str(out) + (try_it if own_tokenizer else "")),
     ]  # fmt: skip
 
 
@@ -90,7 +92,7 @@ def _parameters(found: Foreign, source):
     done = []
     taken = {name.removesuffix(own[name]) for name in found.tensors if name.endswith(own[name])} - {""}
     if taken - {"transformer."}:  # which is Hugging Face's own
-        done.append(("names", f"{' and '.join(sorted(taken))} taken off"))
+        done.append(("names", f"{' and '.join(map(checkpoint.printable, sorted(taken)))} taken off"))
 
     C = wte.shape[1]
     if c_attn.shape == (3 * C, C):
@@ -140,6 +142,7 @@ def _note(found, done, config):
 
 
 def _usual(values):
+    """What a checkpoint or a file says, under the names of GPT2Config; what is not known does not count."""
     values = {name: value for name, value in values.items() if value is not None}
     usual = {name: value for name, value in values.items() if name not in USUAL_NAMES}
     for name in values.keys() & USUAL_NAMES.keys():
