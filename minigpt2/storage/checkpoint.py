@@ -235,23 +235,25 @@ def weight_files(folder):
     """The safetensors files that make up the model in ``folder``: one, or the shards of an index."""
     if os.path.lexists(folder / WEIGHTS):
         return [folder / WEIGHTS]
-    try:
-        shards = read_json(folder / INDEX, MAX_CONFIG).get("weight_map")
-    except FileNotFoundError:
+    if not os.path.lexists(folder / INDEX):
         _refuse_other_formats(folder)
-        raise FileNotFoundError(f"no weights in {folder}: expected {WEIGHTS}, or shards and {INDEX}") from None
-    if not isinstance(shards, dict) or not shards:
-        raise ValueError(f'{folder / INDEX}: expected "weight_map": {{tensor name: file name, ...}}')
-    for shard in shards.values():  # a name, not a path: an index must not reach outside its folder
-        if not isinstance(shard, str) or not re.fullmatch(r"\w[\w.-]{,200}\.safetensors", shard):
-            raise ValueError(
-                f"{folder / INDEX}: expected the name of a .safetensors file, got {reprlib.repr(shard)}"
-            )
-    names = sorted(set(shards.values()))
+        raise FileNotFoundError(f"no weights in {folder}: expected {WEIGHTS}, or shards and {INDEX}")
+    names = shard_names(folder)
     for shard in names:
         if not os.path.lexists(folder / shard):
             raise FileNotFoundError(f"{folder / INDEX} names {shard}, which is missing: fetch it again")
     return [folder / shard for shard in names]
+
+
+def shard_names(folder, index=INDEX, ending="safetensors"):
+    """The names of the files in which the index in ``folder`` places the tensors; ValueError where it is malformed."""
+    shards = read_json(folder / index, MAX_CONFIG).get("weight_map")
+    if not isinstance(shards, dict) or not shards:
+        raise ValueError(f'{folder / index}: expected "weight_map": {{tensor name: file name, ...}}')
+    for shard in shards.values():  # a name, not a path: an index must not reach outside its folder
+        if not isinstance(shard, str) or not re.fullmatch(rf"\w[\w.-]{{,200}}\.{ending}", shard):
+            raise ValueError(f"{folder / index}: expected the name of a .{ending} file, got {reprlib.repr(shard)}")
+    return sorted(set(shards.values()))
 
 
 # --------------------------------------------------------------------------- formats that are never read

@@ -116,8 +116,9 @@ def _read_safetensors(path):
 
 def _read_torch(path):
     torch = _torch(path)
-    content = {}
-    for part in _shards(path):
+    of_index = path.name.endswith(".index.json")
+    content, shards = {}, checkpoint.shard_names(path.parent, path.name, "bin") if of_index else [path.name]
+    for part in (path.with_name(name) for name in shards):
         files.check_file(part)
         loaded = _load(torch, part)
         if not isinstance(loaded, dict):
@@ -145,19 +146,6 @@ def _torch(path):
             "weights_only=True: pip install -U 'torch>=2.6'"
         )
     return torch
-
-
-def _shards(path):
-    """The files that make up a checkpoint of Hugging Face's: those that its index names, or the file itself."""
-    if not path.name.endswith(".index.json"):
-        return [path]
-    names = files.read_json(path, files.MAX_CONFIG).get("weight_map")
-    if not isinstance(names, dict) or not names:
-        raise ValueError(f'{path}: expected "weight_map": {{tensor name: file name, ...}}')
-    for name in names.values():  # a name, not a path: an index must not reach outside its folder
-        if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]{,200}\.bin", name):
-            raise ValueError(f"{path}: expected the name of a .bin file, got {reprlib.repr(name)}")
-    return [path.with_name(name) for name in sorted(set(names.values()))]
 
 
 def _load(torch, path):
