@@ -1,9 +1,9 @@
 """The numbers that distinguish one GPT-2 from another, under Hugging Face's names."""
 
 import dataclasses
+import math
 import os
 import reprlib
-import sys
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
@@ -19,12 +19,20 @@ PRESETS = {  # the four released sizes, under their names on the hub
     "gpt2-xl": {"n_layer": 48, "n_head": 25, "n_embd": 1600},
 }
 
-# Variations that Hugging Face's configuration can describe but GPT-2 as released does not have.
+# Where Hugging Face's configuration can describe another model: what GPT-2 as released has, as we write it, and other
+# names of the same function. All of these activations are GELU's tanh form.
 FIXED_BY_GPT2 = {
-    "activation_function": "gelu_new",
-    "scale_attn_weights": True,
-    "scale_attn_by_inverse_layer_idx": False,
-    "add_cross_attention": False,
+    "activation_function": ("gelu_new", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_fast", "gelu_accurate"),
+    "scale_attn_weights": (True,),
+    "scale_attn_by_inverse_layer_idx": (False,),
+    "add_cross_attention": (False,),
+}
+
+OTHER_NAMES = {  # of the same numbers, which transformers reads too
+    "hidden_size": "n_embd",
+    "max_position_embeddings": "n_positions",
+    "num_attention_heads": "n_head",
+    "num_hidden_layers": "n_layer",
 }
 
 MAX_SIZE = 2**31 - 1  # for any size; a larger number is a fault in the file
@@ -51,12 +59,12 @@ class GPT2Config:
     tie_word_embeddings: bool = True  # whether the output layer is the token embedding
     head_layers: int = 1  # layers of the output layer; GPT-2 as released has one, above 1 it is a deep head
     bos_token_id: int | None = None  # <|endoftext|>, if there is one: it begins ...
-    eos_token_id: int | None = None  # ... and ends a document
+    eos_token_id: int | tuple[int, ...] | None = None  # ... and ends a document; some models have several that do
 
     def __post_init__(self):
         for check, names in CHECKS.items():
-            for name in names:
-                check(name, getattr(self, name))
+            for name in names:  # NumPy's numbers become Python's, which JSON can hold
+                object.__setattr__(self, name, check(name, getattr(self, name)))
         if self.n_embd % self.n_head:
             raise ValueError(
                 f"GPT2Config: n_embd={self.n_embd} must be a multiple of n_head={self.n_head}, "
@@ -77,10 +85,13 @@ class GPT2Config:
         raises: ValueError when a value is of the wrong kind or out of range, or asks for something GPT-2 does not have.
         """
         for name, wanted in FIXED_BY_GPT2.items():
-            if values.get(name, wanted) != wanted:
-                raise ValueError(f"config: {name}={reprlib.repr(values[name])}, but GPT-2 as released has {wanted!r}")
+            if name in values and values[name] not in wanted:
+                raise ValueError(
+                    f"config: {name}={reprlib.repr(values[name])}, but GPT-2 as released has {wanted[0]!r}"
+                )
         if values.get("model_type", "gpt2") not in ("gpt2", "minigpt2"):
             raise ValueError(f"config: model_type is {reprlib.repr(values['model_type'])}, expected 'gpt2'")
+        values = _usual_names(values)
         names = {field.name for field in dataclasses.fields(cls)}
         try:
             return cls(**{name: value for name, value in values.items() if name in names})
@@ -104,7 +115,7 @@ class GPT2Config:
         values = {
             "architectures": ["GPT2LMHeadModel"],
             "model_type": "gpt2",
-            "activation_function": "gelu_new",
+            "activation_function": FIXED_BY_GPT2["activation_function"][0],
             **dataclasses.asdict(self),
         }
         if self.head_layers > 1:
@@ -139,51 +150,81 @@ class GPT2Config:
             yield "lm_head.weight", (V, C)
 
 
+def _usual_names(values):
+    """The contents of a config.json with each number under the name that GPT2Config gives it."""
+    usual = {name: value for name, value in values.items() if name not in OTHER_NAMES}
+    for other, name in OTHER_NAMES.items():
+        if other in values and usual.setdefault(name, values[other]) != values[other]:
+            raise ValueError(
+                f"config: {other}={reprlib.repr(values[other])} and {name}={reprlib.repr(usual[name])} are two names "
+                "of one number: remove the wrong one"
+            )
+    if "n_ctx" in usual:  # the name in OpenAI's hparams.json; early files have both
+        usual.setdefault("n_positions", usual["n_ctx"])
+    return usual
+
+
+# Each check returns the value as Python's own number; it raises TypeError or ValueError.
+
+
 def _size(name, value):
-    """Check that a value is an integer of at least 1, and not beyond the size of any real file."""
-    _integer(name, value)
+    """An integer of at least 1, and not beyond the size of any real file."""
+    value = _integer(name, value)
     if value < 1:
         raise ValueError(f"GPT2Config: {name} must be at least 1, got {reprlib.repr(value)}")
     if value > MAX_SIZE:
         raise ValueError(f"GPT2Config: {name} must be at most {MAX_SIZE:,}, got {reprlib.repr(value)}")
+    return value
 
 
 def _size_or_none(name, value):
-    if value is not None:
-        _size(name, value)
+    return None if value is None else _size(name, value)
 
 
 def _integer(name, value, wanted="an integer"):
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TypeError(f"GPT2Config: {name} must be {wanted}, got {reprlib.repr(value)}")
+    return int(value)
 
 
 def _token_or_none(name, value):
-    if value is not None:
-        _integer(name, value, "an integer or None")
+    return None if value is None else _integer(name, value, "an integer or None")
+
+
+def _tokens_or_none(name, value):
+    if isinstance(value, list | tuple) and all(isinstance(token, int | np.integer) for token in value):
+        return tuple(_integer(name, token) for token in value)
+    return _token_or_none(name, value)
 
 
 def _real(name, value):
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"GPT2Config: {name} must be a number, got {reprlib.repr(value)}")
+    try:
+        return float(value)
+    except OverflowError:  # a fraction or an integer beyond float64
+        return math.inf if value > 0 else -math.inf
 
 
 def _probability(name, value):
-    _real(name, value)
-    if not 0 <= value < 1:
+    number = _real(name, value)
+    if not 0 <= number < 1:
         raise ValueError(f"GPT2Config: {name} must be in [0, 1), got {reprlib.repr(value)}")
+    return number
 
 
 def _positive(name, value):
-    _real(name, value)
-    if not 0 < value <= sys.float_info.max:
-        wanted = "finite" if value > 0 else "above 0"
+    number = _real(name, value)
+    if not 0 < number < math.inf:
+        wanted = "finite" if number > 0 else "above 0"
         raise ValueError(f"GPT2Config: {name} must be {wanted}, got {reprlib.repr(value)}")
+    return number
 
 
 def _flag(name, value):
-    if not isinstance(value, bool):
+    if not isinstance(value, bool | np.bool_):
         raise TypeError(f"GPT2Config: {name} must be true or false, got {reprlib.repr(value)}")
+    return bool(value)
 
 
 CHECKS = {  # and the fields each applies to
@@ -192,5 +233,6 @@ CHECKS = {  # and the fields each applies to
     _probability: ("embd_pdrop", "attn_pdrop", "resid_pdrop"),
     _positive: ("layer_norm_epsilon", "initializer_range"),
     _flag: ("tie_word_embeddings",),
-    _token_or_none: ("bos_token_id", "eos_token_id"),
+    _token_or_none: ("bos_token_id",),
+    _tokens_or_none: ("eos_token_id",),
 }

@@ -1,6 +1,7 @@
 """Checkpoints: what is written comes back; what is damaged or does not fit is refused and changes nothing."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -115,7 +116,7 @@ def test_bfloat16_is_torchs(bits):
     words = checkpoint._to_bfloat16(values)
     reference = torch.from_numpy(values).to(torch.bfloat16)
     np.testing.assert_array_equal(words["bfloat16"].view(np.int16), reference.view(torch.int16).numpy())
-    np.testing.assert_array_equal(checkpoint._decode(words), reference.float().numpy())
+    np.testing.assert_array_equal(checkpoint.decode(words), reference.float().numpy())
 
 
 def test_the_file_is_one_that_the_library_reads(tmp_path, weights):
@@ -162,6 +163,85 @@ def test_a_head_of_its_own_needs_an_untied_model(tmp_path, weights):
     assert_equal(out, weights | {"lm_head.weight": head})
 
 
+PREFIXES = [
+    "_orig_mod.", "module.", "_orig_mod.module.", "model.", "gpt2.", "net.", "module.transformer.", "state_dict.model.",
+    "_fsdp_wrapped_module.transformer.", "base_model.model.transformer.", "a.b.c.",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("put", [store, store_shards])
+def test_what_wrappers_put_before_the_names_is_taken_off(tmp_path, weights, prefix, put):
+    put(tmp_path, {prefix + name: array for name, array in (weights | MASKS).items()})
+    out = empty()
+    checkpoint.read_parameters(tmp_path, out)
+    assert_equal(out, weights)
+
+
+@pytest.mark.parametrize("head", ["lm_head.weight", "model.lm_head.weight", "model.gpt.lm_head.weight"])
+def test_an_output_layer_may_be_further_out(tmp_path, weights, head):
+    names = {name: f"model.gpt.transformer.{name}" for name in weights}
+    store(tmp_path, {names[name]: array for name, array in weights.items()} | {head: weights["wte.weight"] + 1})
+    out = empty(**{"lm_head.weight": (V, C)})
+    checkpoint.read_parameters(tmp_path, out)
+    assert_equal(out, weights | {"lm_head.weight": weights["wte.weight"] + 1})
+
+
+def test_wrappers_within_a_name_are_taken_out(tmp_path, weights):
+    """As when blocks have been compiled, or wrapped for FSDP, one by one."""
+    inside = {name.replace("h.0.", "h.0._fsdp_wrapped_module._orig_mod."): array for name, array in weights.items()}
+    store(tmp_path, inside)
+    out = empty()
+    checkpoint.read_parameters(tmp_path, out)
+    assert_equal(out, weights)
+
+
+def test_two_models_in_a_file_are_not_mistaken_for_one(tmp_path, weights):
+    store(tmp_path, {f"{side}.{name}": array for name, array in weights.items() for side in ("student", "teacher")})
+    with pytest.raises(ValueError, match=r"wte\.weight is missing.*names there are student\.h\.0\..* and 9 more$"):
+        checkpoint.read_parameters(tmp_path, empty())
+
+
+def test_names_of_another_model_are_shown(tmp_path):
+    store(tmp_path, {f"bert.layer.{n}.weight": np.zeros(C, np.float32) for n in range(40)})
+    with pytest.raises(ValueError, match=r"is missing; and more\. The names there are bert\.layer\.0\."):
+        checkpoint.read_parameters(tmp_path, {f"h.{n}.ln_1.bias": np.ones(C) for n in range(30)} | empty())
+
+
+@pytest.mark.parametrize("prefix", ["", "_orig_mod.", "model."])
+def test_one_matrix_of_a_tied_pair_is_enough(tmp_path, weights, prefix):
+    under_other_name = {name.replace("wte.weight", "lm_head.weight"): array for name, array in weights.items()}
+    store(tmp_path, {prefix + name: array for name, array in under_other_name.items()})
+    out = empty()
+    checkpoint.read_parameters(tmp_path, out)
+    assert_equal(out, weights)
+    with pytest.raises(ValueError, match=r"wte\.weight is missing"):
+        checkpoint.read_parameters(tmp_path, empty(**{"lm_head.weight": (V, C)}))
+
+
+@pytest.mark.parametrize("rows", [V - 1, V + 53])
+def test_rows_of_another_vocabulary_are_told_in_numbers(tmp_path, weights, rows):
+    store(tmp_path, weights | {"wte.weight": np.ones((rows, C), np.float32)})
+    fault = rf": wte\.weight has shape [^;]*config\.json says vocab_size {V} and the weights have {rows} rows[^;]*$"
+    with pytest.raises(ValueError, match=fault):
+        checkpoint.read_parameters(tmp_path, empty())
+
+
+def test_matrices_that_are_all_transposed_are_told_in_one_sentence(tmp_path):
+    """The square one of attention's projection cannot tell; those of the embeddings are never transposed."""
+    model = minigpt2.GPT2(minigpt2.GPT2Config(n_layer=9, n_head=1, n_embd=4, n_positions=8, vocab_size=11))
+    model.save_pretrained(tmp_path)
+    right, _ = checkpoint.read_tensors(tmp_path / "model.safetensors")
+    turned = {name: array.T.copy() if ".h." in name else array for name, array in right.items()}
+    store(tmp_path, turned)
+    with pytest.raises(ValueError, match=r"matrices of the blocks transposed.*`minigpt2 convert .* --out NEW`$"):
+        minigpt2.GPT2.from_pretrained(tmp_path)
+    name = "transformer.h.3.mlp.c_fc.weight"
+    store(tmp_path, turned | {name: right[name]})
+    with pytest.raises(ValueError, match=r"h\.0\.attn\.c_attn\.weight has shape \(12, 4\), expected \(4, 12\); "):
+        minigpt2.GPT2.from_pretrained(tmp_path)
+
+
 @settings(deadline=None, max_examples=50)
 @given(data=st.data())
 def test_any_tensors_and_metadata_come_back(tmp_path_factory, data):
@@ -205,7 +285,9 @@ def test_every_tensor_that_does_not_fit_is_named(tmp_path, weights):
     out = empty()
     with pytest.raises(ValueError) as caught:
         checkpoint.read_parameters(tmp_path, out)
-    faults = str(caught.value).partition("its config.json: ")[2].split("; ")
+    faults, _, there = str(caught.value).partition("its config.json: ")[2].partition(". The names there are ")
+    assert re.fullmatch(r"(\S+, ){4}\S+ and 4 more", there)
+    faults = faults.split("; ")
     assert sorted(faults) == [
         "h.0.attn.c_attn.bias is missing",
         "h.0.ln_1.weight has dtype int32, expected floating-point numbers",
@@ -259,6 +341,12 @@ def test_a_float64_beyond_float32_is_refused(tmp_path, weights):
         checkpoint.read_parameters(tmp_path, empty())
 
 
+def test_a_configuration_that_json_cannot_hold_is_refused_before_anything_is_written(tmp_path, weights):
+    with pytest.raises(TypeError, match="int64"):
+        checkpoint.write_checkpoint(tmp_path / "new", {"vocab_size": np.int64(3)}, weights)
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize("dtype", ["float64", "int8", None, np.float32])
 def test_other_dtypes_are_not_written(tmp_path, weights, dtype):
     with pytest.raises(ValueError, match='expected "float32", "float16" or "bfloat16", got'):
@@ -301,7 +389,8 @@ def test_a_folder_without_weights(tmp_path):
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model.bin.index.json"])
 def test_a_pickle_is_never_read(tmp_path, name):
     (tmp_path / name).write_bytes(b"cos\nsystem\n(S'false'\ntR.")
-    with pytest.raises(ValueError, match=rf"{name} (is|belongs to) a pickle.* never read: convert it with"):
+    message = rf"{name} (is|belongs to) a pickle.* never read here: convert it with `minigpt2 convert "
+    with pytest.raises(ValueError, match=message):
         checkpoint.read_parameters(tmp_path, empty())
 
 

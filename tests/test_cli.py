@@ -55,6 +55,7 @@ def fails(capsys, *arguments, code=1):
     "command",
     [
         [], ["generate"], ["train"], ["eval"], ["report"], ["data"], ["tokenize"], ["trace"], ["compare"], ["verify"],
+        ["convert"],
     ],
 )  # fmt: skip
 def test_help_shows_an_example(command, capsys):
@@ -68,7 +69,7 @@ def test_help_shows_an_example(command, capsys):
 HELPS = """
 import contextlib, io, sys
 from minigpt2.cli import main
-for command in ["", *"generate train eval report data tokenize trace compare verify".split()]:
+for command in ["", *"generate train eval report data tokenize trace compare verify convert".split()]:
     with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
         main([*command.split(), "--help"])
     print([command, *{"requests", "minigpt2.training"} & set(sys.modules)])
@@ -78,7 +79,7 @@ for command in ["", *"generate train eval report data tokenize trace compare ver
 def test_help_does_not_wait_for_requests_or_training(folder, tmp_path):
     """Nor does ``compare``, which reads two files and needs neither."""
     done = subprocess.run([sys.executable, "-c", HELPS], capture_output=True, text=True, timeout=120)
-    assert done.stderr == "" and re.fullmatch(r"(\['\w*'\]\n){10}", done.stdout), done.stdout
+    assert done.stderr == "" and re.fullmatch(r"(\['\w*'\]\n){11}", done.stdout), done.stdout
     path = str(tmp_path / "ours.safetensors")
     assert main(["trace", "--model", str(folder), "--ids", "1,2,3", "-o", path]) == 0
     code = "import sys; from minigpt2.cli import main; print(main(sys.argv[1:]), 'requests' in sys.modules)"
@@ -365,6 +366,7 @@ def comparable(options):
         ["compare", "a b", "c", "--rtol", "1e-07", "--atol", "0", "--map", "llm.c"],
         ["verify", "--model", "gpt2", "--json"],
         ["train", "--resume", "a b", "--device", "cupy"],
+        ["convert", "a b.pt", "--out", "c", "--n-head", "3", "--tokenizer", "gpt2"],
     ],
 )
 def test_a_command_line_is_made_of_any_options(call):

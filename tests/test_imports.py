@@ -19,7 +19,7 @@ FLOORS = (
     ("verification.check", "verification.mistakes", "reference", "evaluation", "fine_tuning", "measures"),
     ("plain", "__init__"),
     ("verification.trace",),
-    ("model", "gradcheck", "verification.names", "verification.npz", "data"),
+    ("model", "gradcheck", "storage.conversion", "verification.names", "verification.npz", "data"),
     ("generation", "config", "tokenizer", "settings"),
     ("sampling", "char_tokenizer", "tokenizer_files", "components"),
     ("vocabulary", "parameters", "parallel", "storage"),

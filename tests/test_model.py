@@ -4,13 +4,16 @@ Its logits, gradients and training steps are held against transformers in test_c
 """
 
 import inspect
+import json
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from minigpt2 import GPT2, AdamW, GPT2Config, flatten, gradient_check
 from minigpt2.components import attention
+from minigpt2.components.feed_forward import gelu_forward
 from minigpt2.components.loss import cross_entropy_forward
 from minigpt2.config import PRESETS
 from minigpt2.model import block_forward, gpt2_backward, gpt2_forward
@@ -392,6 +395,53 @@ def test_config_of_another_model_is_refused(key, value):
         GPT2Config.from_dict({key: value})
 
 
+@pytest.mark.parametrize("name", ["gelu_new", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_fast", "gelu_accurate"])
+def test_every_name_of_the_tanh_form_of_gelu_is_read(name):
+    config = GPT2Config.from_dict({"activation_function": name})
+    assert config.to_dict()["activation_function"] == "gelu_new"
+    torch = pytest.importorskip("torch", reason="computes the activation that transformers has under this name")
+    activations = pytest.importorskip("transformers.activations", reason="compares with transformers").ACT2FN
+    x = torch.linspace(-6, 6, 2001, dtype=torch.float64)
+    ours = gelu_forward(x.numpy())[0]
+    np.testing.assert_allclose(activations[name](x).numpy(), ours, rtol=0, atol=1e-12)
+
+
+def test_config_reads_the_other_names_of_its_numbers():
+    """As transformers does; n_ctx is OpenAI's name, and stands beside n_positions in early files."""
+    values = {"hidden_size": 12, "num_attention_heads": 3, "num_hidden_layers": 2, "max_position_embeddings": 7}
+    assert GPT2Config.from_dict(values) == GPT2Config(n_embd=12, n_head=3, n_layer=2, n_positions=7)
+    assert GPT2Config.from_dict({"n_ctx": 7}).n_positions == 7
+    assert GPT2Config.from_dict({"n_ctx": 7, "n_positions": 9, "n_embd": 12, "hidden_size": 12}).n_positions == 9
+    with pytest.raises(ValueError, match=r"hidden_size=12 and n_embd=24 are two names of one number"):
+        GPT2Config.from_dict({"n_embd": 24, "hidden_size": 12})
+
+
+def test_config_keeps_several_ends():
+    config = GPT2Config.from_dict({"eos_token_id": [3, 5]})
+    assert config.eos_token_id == (3, 5) and hash(config)
+    assert GPT2Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    with pytest.raises(ValueError, match="eos_token_id must be an integer, got True"):
+        GPT2Config.from_dict({"eos_token_id": [True]})
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("changes", [
+    {"vocab_size": np.array([3, 41]).max() + 1}, {"n_layer": np.uint8(2), "n_head": np.int32(1)},
+    {"eos_token_id": np.int64(3)}, {"eos_token_id": [np.int64(3)]}, {"bos_token_id": np.uint16(1)},
+    {"layer_norm_epsilon": np.float32(1e-5)}, {"layer_norm_epsilon": np.float16(1e-5)}, {"attn_pdrop": np.float32(0.1)},
+    {"initializer_range": np.longdouble("0.02")}, {"embd_pdrop": Fraction(1, 10)}, {"resid_pdrop": np.int64(0)},
+    {"tie_word_embeddings": np.bool_(False)}, {"n_inner": np.int16(20)},
+])  # fmt: skip
+def test_what_config_accepts_it_can_save(changes, tmp_path):
+    config = GPT2Config(**{"n_embd": 8, "n_head": 2, "n_layer": 1, "n_positions": 4, "vocab_size": 9} | changes)
+    GPT2(config).save_pretrained(tmp_path)
+    assert GPT2Config.from_pretrained(tmp_path) == config
+    for name, value in changes.items():
+        kept = getattr(config, name)
+        assert type(kept) in (int, float, bool, tuple)
+        assert kept == (tuple(value) if isinstance(value, list) else float(value)), "the number itself"
+
+
 @pytest.mark.parametrize(
     "changes, error, message",
     [
@@ -407,6 +457,9 @@ def test_config_of_another_model_is_refused(key, value):
         ({"layer_norm_epsilon": 0}, ValueError, "layer_norm_epsilon must be above 0, got 0"),
         ({"initializer_range": -1}, ValueError, "initializer_range must be above 0, got -1"),
         ({"initializer_range": 0.0}, ValueError, "initializer_range must be above 0, got 0.0"),
+        ({"layer_norm_epsilon": Fraction(10**400)}, ValueError, "layer_norm_epsilon must be finite, got Fraction"),
+        ({"layer_norm_epsilon": -(10**400)}, ValueError, "layer_norm_epsilon must be above 0, got -1000"),
+        ({"bos_token_id": [3]}, TypeError, r"bos_token_id must be an integer or None, got \[3\]"),
         ({"layer_norm_epsilon": math.inf}, ValueError, "layer_norm_epsilon must be finite, got inf"),
         ({"layer_norm_epsilon": 1e-400}, ValueError, "layer_norm_epsilon must be above 0"),
         ({"layer_norm_epsilon": True}, TypeError, "layer_norm_epsilon must be a number, got True"),

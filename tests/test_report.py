@@ -52,6 +52,15 @@ def report(models):
     return evaluation_report(models, {"drama": DRAMA, "verse": VERSE}, **SETTINGS)
 
 
+def test_ids_without_a_token_are_not_sampled(bpe):
+    """As of a vocabulary that was padded to a round number, even where the model prefers them."""
+    config = GPT2Config(vocab_size=len(bpe) + 40, n_positions=16, n_embd=16, n_layer=1, n_head=2)
+    model = GPT2(config, seed=1)
+    model.params["wte"]["weight"][len(bpe) :] *= 100
+    found = evaluation_report({"padded": (model, bpe)}, {"verse": VERSE}, **SETTINGS)
+    assert all(row["words"] for row in found["texts"])
+
+
 def only(rows, **fields):
     """The one row with these fields."""
     (row,) = [row for row in rows if all(row[name] == value for name, value in fields.items())]

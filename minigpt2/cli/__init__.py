@@ -1,4 +1,4 @@
-"""The command line: ``minigpt2 generate | train | eval | report | data | tokenize | trace | verify | compare``.
+"""The command line: ``minigpt2`` generate, train, eval, report, data, tokenize, trace, verify, compare or convert.
 
 Each command has a file, which holds its flags and, below them, what it does. Exit code 0 on success, also of a bare
 ``minigpt2``, which shows the help; 2 when the call itself is wrong, such as an unknown option, and 1 on any other error
@@ -8,12 +8,12 @@ Ctrl-C.
 
 import sys
 
-from minigpt2.cli import compare, data, eval, generate, report, tokenize, trace, train, verify
+from minigpt2.cli import compare, convert, data, eval, generate, report, tokenize, trace, train, verify
 from minigpt2.cli.common import Parser, UsageError
 from minigpt2.cli.streams import close_streams, complain, open_streams, warnings_in_one_line
 from minigpt2.version import __version__
 
-COMMANDS = generate, train, eval, report, data, tokenize, trace, verify, compare
+COMMANDS = generate, train, eval, report, data, tokenize, trace, verify, compare, convert
 
 
 def main(arguments=None):

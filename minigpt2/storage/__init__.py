@@ -1,1 +1,1 @@
-"""Disk and network: whole files, checkpoints, downloads."""
+"""Disk and network: whole files, checkpoints, those of other programs, downloads."""

@@ -16,6 +16,7 @@ import math
 import os
 import re
 import reprlib
+import shlex
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,11 +31,15 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"  # large models: names the file ("shard") that holds each tensor
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+BESIDE_WEIGHTS = re.compile(r"optimizer|scheduler|scaler|training_args|rng_state|meta\.pkl")  # a trainer's pickles
+OF_TENSORFLOW = re.compile(r"(.+)\.(index|meta|data-\d+-of-\d+)")  # the files of the checkpoint \1
+LLM_C = 20240326  # the number with which a model of llm.c begins
 
 BLOCK = 2**18  # numbers read at a time
 MAX_HEADER = 10_000_000  # bytes; the header of GPT-2 xl has 60,000
 MAX_DIMENSIONS, MAX_BYTES = 32, 2**62  # in a NumPy array, even one without numbers, (0, 2**40)
 MAX_FAULTS = 20  # listed in a message
+SHOWN_NAMES = 5
 
 # NumPy has no bfloat16 (the upper half of a float32); its 16-bit words travel under a dtype of their own.
 BFLOAT16 = np.dtype([("bfloat16", "<u2")])
@@ -50,6 +55,14 @@ CODES = {dtype: code for code, dtype in DTYPES.items()}
 # Early checkpoints store the causal mask beside the weights. The full name matters: "ends in attn.bias"
 # would also catch the bias of attn.c_attn.
 MASK_BUFFER = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")
+
+# Parts that a compiler, a wrapper or the model's own class puts into a name; none of GPT-2's own names has them.
+WRAPPERS = {
+    "transformer", "module", "_orig_mod", "_forward_module", "_fsdp_wrapped_module", "_fpw_module",
+    "_checkpoint_wrapped_module",
+}  # fmt: skip
+HEAD = re.compile(r"((?:.+\.)?)((?:lm_head|head\.\d+)\.\w+)")  # an output layer, and what stands before it
+ROWS = {"wte.weight": "vocab_size", "lm_head.weight": "vocab_size", "wpe.weight": "n_positions"}
 
 
 # ---------------------------------------------------------------------------- reading the model's folder
@@ -85,9 +98,9 @@ def read_parameters(folder, out):
     """Fill ``out`` with the weights in ``folder``, tensor by tensor.
 
     The weights are in ``model.safetensors`` or in the shards that ``model.safetensors.index.json`` names, as
-    float64, float32, float16 or bfloat16. Names may carry the prefix ``transformer.``; the mask buffers of
-    early checkpoints are ignored, and so is a ``lm_head.weight`` that repeats ``wte.weight`` when the model
-    ties the two.
+    float64, float32, float16 or bfloat16. Names may carry what wrappers put in front, see ``own_names``; the mask
+    buffers of early checkpoints are ignored. Where the model ties ``lm_head.weight`` to ``wte.weight``, one of the two
+    is enough, and both must hold the same.
 
     out: dotted name -> preallocated contiguous float array of the expected shape, e.g. ``h.0.attn.c_attn.bias``
         (3C,); with ``lm_head.weight`` (V, C) when the output layer is not tied.
@@ -113,60 +126,134 @@ def read_parameters(folder, out):
                 raise ValueError(f"{name} in {folder} holds NaN or infinity: the weights are useless")
 
 
-def _fitting_tensors(folder, shapes):
-    """name -> _StoredTensor for all of ``shapes``, which are pairs; errors as in ``read_parameters``."""
-    tensors, faults = {}, []
-    for file in _weight_files(Path(folder)):
-        for name, tensor in _stored_tensors(file)[0].items():
-            name = name.removeprefix("transformer.")
-            if MASK_BUFFER.fullmatch(name):
-                continue
-            if name in tensors:
-                faults.append(f"{_printable(name)} occurs twice")
-            tensors[name] = tensor
+def own_names(names):
+    """What GPT-2 calls each tensor of a file: its name there without what wrappers have put before it or into it.
 
-    expected = set()
+    What stands before ``wpe.weight``, which every GPT-2 has once, stands before all of them; an output layer may be
+    further out.
+
+    names: those in the file
+    returns dict from each name to the parameter's own; a name without the common prefix stays as it is.
+    """
+    short = {name: ".".join(part for part in name.split(".") if part not in WRAPPERS) for name in names}
+    prefixes = {name.removesuffix("wpe.weight") for name in short.values() if f".{name}".endswith(".wpe.weight")}
+    prefix = prefixes.pop() if len(prefixes) == 1 else ""
+    own = {}
+    for name, plain in short.items():
+        head = HEAD.fullmatch(plain)
+        if head and prefix.startswith(head[1]):
+            own[name] = head[2]
+        else:
+            own[name] = plain.removeprefix(prefix)
+    return own
+
+
+def named_as_ours(tensors):
+    """Tensors under GPT-2's own names, without mask buffers; one that stands for two tied ones under both names.
+
+    tensors: pairs of the name in the file and anything
+    returns dict from own name to the same thing, and a list with a fault for each name that occurs twice.
+    """
+    own = own_names(name for name, _ in tensors)
+    ours, faults = {}, []
+    for name, tensor in tensors:
+        if MASK_BUFFER.fullmatch(own[name]):
+            continue
+        if own[name] in ours:
+            faults.append(f"{printable(own[name])} occurs twice")
+        ours[own[name]] = tensor
+    if "wte.weight" not in ours and "lm_head.weight" in ours:
+        ours["wte.weight"] = ours["lm_head.weight"]
+    return ours, faults
+
+
+def misfits(tensors, shapes):
+    """What keeps tensors from being the parameters of a model.
+
+    tensors: from ``named_as_ours``: own name -> something with a shape and a dtype
+    shapes: pairs of dotted name and shape; no more are taken once it is clear that they do not fit
+    returns a list of faults, each a text, and whether nothing is wrong but that all matrices of the blocks are
+        transposed.
+    """
+    faults, turned, upright, expected = [], [], False, set()
     for name, shape in shapes:
         expected.add(name)
-        if name not in tensors:
-            faults.append(f"{name} is missing")
-        elif tensors[name].shape != shape:
-            faults.append(f"{name} has shape {reprlib.repr(tensors[name].shape)}, expected {shape}")
-        elif tensors[name].dtype.kind != "f" and tensors[name].dtype != BFLOAT16:
-            faults.append(f"{name} has dtype {tensors[name].dtype}, expected floating-point numbers")
-        if len(faults) > MAX_FAULTS:
+        tensor = tensors.get(name)
+        if tensor is None or (name == "lm_head.weight" and tensor is tensors["wte.weight"]):
+            faults.append(f"{'wte.weight' if tensor is not None else name} is missing")
+        elif tensor.dtype.kind != "f" and tensor.dtype != BFLOAT16:
+            faults.append(f"{name} has dtype {tensor.dtype}, expected floating-point numbers")
+        elif tensor.shape == shape:
+            upright = upright or (name.startswith("h.") and len(set(shape)) > 1)
+        elif name.startswith("h.") and tensor.shape == shape[::-1]:
+            turned.append(f"{name} has shape {tensor.shape}, expected {shape}")
+        else:
+            fault = f"{name} has shape {reprlib.repr(tensor.shape)}, expected {shape}"
+            if name in ROWS and len(tensor.shape) == 2 and tensor.shape[1:] == shape[1:]:
+                there = f"{CONFIG} says {ROWS[name]} {shape[0]:,} and the weights have {tensor.shape[0]:,} rows"
+                fault += f" ({there}: if these are right, change the number in {CONFIG})"
+            faults.append(fault)
+        if len(faults) + len(turned) > MAX_FAULTS:
             break
     else:
         expected.add("lm_head.weight")  # it may be present in any case
-        faults += [f"{_printable(name)} is not expected" for name in tensors if name not in expected]
-    if faults:
-        more = ["and more"] if len(faults) > MAX_FAULTS else []
-        faults = "; ".join(faults[:MAX_FAULTS] + more)
-        raise ValueError(f"the weights in {folder} do not fit the model of its {CONFIG}: {faults}")
+        faults += [f"{printable(name)} is not expected" for name in tensors if name not in expected]
+    if faults or upright:
+        return faults + turned, False
+    return [], bool(turned)
+
+
+def listed(faults):
+    """The first faults of a list as one text."""
+    return "; ".join(faults[:MAX_FAULTS] + (["and more"] if len(faults) > MAX_FAULTS else []))
+
+
+def names_there(names):
+    """A sentence with a few of the names in a file, to compare with those that are missing."""
+    more = f" and {len(names) - SHOWN_NAMES:,} more" if len(names) > SHOWN_NAMES else ""
+    return f". The names there are {', '.join(map(printable, names[:SHOWN_NAMES]))}{more}" if names else ""
+
+
+def _fitting_tensors(folder, shapes):
+    """name -> _StoredTensor for all of ``shapes``, which are pairs; errors as in ``read_parameters``."""
+    stored = [pair for file in weight_files(Path(folder)) for pair in _stored_tensors(file)[0].items()]
+    tensors, twice = named_as_ours(stored)
+    faults, transposed = misfits(tensors, shapes)
+    if faults := twice + faults:
+        missing = any(fault.endswith(" is missing") for fault in faults)
+        there = names_there([name for name, _ in stored]) if missing else ""
+        raise ValueError(f"the weights in {folder} do not fit the model of its {CONFIG}: {listed(faults)}{there}")
+    if transposed:
+        raise ValueError(
+            f"the weights in {folder} hold all matrices of the blocks transposed, (out, in) as in PyTorch's nn.Linear, "
+            f"where GPT-2 has (in, out): {_convert(folder)}"
+        )
     return tensors
 
 
-def _weight_files(folder):
+def weight_files(folder):
     """The safetensors files that make up the model in ``folder``: one, or the shards of an index."""
     if os.path.lexists(folder / WEIGHTS):
         return [folder / WEIGHTS]
-    try:
-        shards = read_json(folder / INDEX, MAX_CONFIG).get("weight_map")
-    except FileNotFoundError:
+    if not os.path.lexists(folder / INDEX):
         _refuse_other_formats(folder)
-        raise FileNotFoundError(f"no weights in {folder}: expected {WEIGHTS}, or shards and {INDEX}") from None
-    if not isinstance(shards, dict) or not shards:
-        raise ValueError(f'{folder / INDEX}: expected "weight_map": {{tensor name: file name, ...}}')
-    for shard in shards.values():  # a name, not a path: an index must not reach outside its folder
-        if not isinstance(shard, str) or not re.fullmatch(r"\w[\w.-]{,200}\.safetensors", shard):
-            raise ValueError(
-                f"{folder / INDEX}: expected the name of a .safetensors file, got {reprlib.repr(shard)}"
-            )
-    names = sorted(set(shards.values()))
+        raise FileNotFoundError(f"no weights in {folder}: expected {WEIGHTS}, or shards and {INDEX}")
+    names = shard_names(folder)
     for shard in names:
         if not os.path.lexists(folder / shard):
             raise FileNotFoundError(f"{folder / INDEX} names {shard}, which is missing: fetch it again")
     return [folder / shard for shard in names]
+
+
+def shard_names(folder, index=INDEX, ending="safetensors"):
+    """The names of the files in which the index in ``folder`` places the tensors; ValueError where it is malformed."""
+    shards = read_json(folder / index, MAX_CONFIG).get("weight_map")
+    if not isinstance(shards, dict) or not shards:
+        raise ValueError(f'{folder / index}: expected "weight_map": {{tensor name: file name, ...}}')
+    for shard in shards.values():  # a name, not a path: an index must not reach outside its folder
+        if not isinstance(shard, str) or not re.fullmatch(rf"\w[\w.-]{{,200}}\.{ending}", shard):
+            raise ValueError(f"{folder / index}: expected the name of a .{ending} file, got {reprlib.repr(shard)}")
+    return sorted(set(shards.values()))
 
 
 # --------------------------------------------------------------------------- formats that are never read
@@ -179,32 +266,53 @@ def conversion(path):
     returns a sentence, or None when there is no such file.
     """
     path = Path(path)
-    of_tensorflow = re.fullmatch(r".*\.ckpt.*\.(index|meta|data-.*)", path.name) and path.is_file()
-    if of_tensorflow or Path(f"{path}.index").is_file():
+    if (OF_TENSORFLOW.fullmatch(path.name) and path.is_file()) or Path(f"{path}.index").is_file():
         return (
-            f"{path} belongs to a TensorFlow checkpoint, which is never read: the models that OpenAI released are "
-            f"gpt2, gpt2-medium, gpt2-large and gpt2-xl; convert others with transformers<5 and tensorflow, from "
-            f"transformers.models.gpt2.modeling_gpt2: model = GPT2Model(GPT2Config(...)); "
-            f"load_tf_weights_in_gpt2(model, model.config, 'model.ckpt').save_pretrained(new_folder)"
+            f"{path} belongs to a TensorFlow checkpoint, which is never read here; the models that OpenAI released are "
+            f"gpt2, gpt2-medium, gpt2-large and gpt2-xl, and others need TensorFlow once: {_convert(path.parent)}"
         )
+    if is_llm_c(path):
+        return f"{path} is a model of llm.c: {_convert(path)}"
     index = path.name.endswith(".bin.index.json")
     if path.is_file() and (index or path.suffix in PICKLES):
+        shard = re.fullmatch(r".*-\d+-of-\d+\.bin", path.name)
         return (
             f"{path} {'belongs to' if index else 'is'} a pickle, which can run any code when it is opened and is "
-            f"therefore never read: convert it with transformers, GPT2LMHeadModel.from_pretrained(folder)"
-            f".save_pretrained(new_folder), where folder holds it as pytorch_model.bin beside its config.json"
+            f"therefore never read here: {_convert(path.parent if shard or index else path)}"
         )
     return None
 
 
+def is_llm_c(path):
+    """Whether a file is a model of llm.c, by the number with which it begins."""
+    path = Path(path)
+    if path.suffix != ".bin" or not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return file.read(4) == LLM_C.to_bytes(4, "little")
+
+
+def other_formats(folder):
+    """The files in a folder, those that Hugging Face's pickles are called first, a trainer's other pickles last."""
+
+    def order(file):
+        return not file.name.startswith("pytorch_model"), bool(BESIDE_WEIGHTS.match(file.name)), file.name
+
+    return sorted(Path(folder).glob("*"), key=order)
+
+
 def _refuse_other_formats(folder):
     """Raise ValueError if a folder without readable weights has others that can be converted."""
-    files = sorted(Path(folder).glob("*"), key=lambda file: (not file.name.startswith("pytorch_model"), file.name))
+    files = other_formats(folder)
     if any(file.suffix == ".safetensors" for file in files):
         return  # something else is missing
     for file in files:
         if how := conversion(file):
             raise ValueError(how)
+
+
+def _convert(path):
+    return f"convert it with `minigpt2 convert {shlex.quote(str(path))} --out NEW`"
 
 
 # ---------------------------------------------------------------------------- writing the model's folder
@@ -217,7 +325,8 @@ def write_checkpoint(folder, config, parameters, dtype="float32"):
     parameters: dotted name -> float array, as in ``read_parameters``.
     dtype: how weights are stored: "float32", "float16" or "bfloat16", rounded to the nearest, ties to even.
     raises: ValueError, and nothing is written, for another dtype or for weights that are NaN or infinite or
-        too large for it; OSError when a file cannot be written.
+        too large for it; TypeError, likewise, for a configuration that JSON cannot hold; OSError when a file cannot be
+        written.
     """
     if dtype not in ("float32", "float16", "bfloat16"):
         raise ValueError(f'dtype: expected "float32", "float16" or "bfloat16", got {dtype!r}')
@@ -225,12 +334,13 @@ def write_checkpoint(folder, config, parameters, dtype="float32"):
     for name, values in parameters.items():
         with np.errstate(over="ignore", invalid="ignore"):  # the next test finds what this ignores
             tensor = _to_bfloat16(values) if dtype == "bfloat16" else values.astype(dtype, copy=False)
-        if not (np.isfinite(values).all() and np.isfinite(_decode(tensor)).all()):
+        if not (np.isfinite(values).all() and np.isfinite(decode(tensor)).all()):
             faults.append(f"{name} (largest: {np.abs(values).max():.3g})")
         tensors[name if name.startswith(("lm_head.", "head.")) else f"transformer.{name}"] = tensor
     if faults:
         raise ValueError(f"weights that are NaN, infinite or too large for {dtype}: {', '.join(faults)}")
 
+    json.dumps(config)  # raises what ``write_json`` would raise when the weights have been written
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / WEIGHTS, tensors, {"format": "pt"})  # transformers refuses files without "format"
@@ -305,7 +415,7 @@ class _StoredTensor(NamedTuple):
                 numbers = np.fromfile(file, self.dtype, part.stop - start)
                 if len(numbers) < part.stop - start:
                     raise ValueError(f"{self.path} was cut short while it was read")
-                yield part, _decode(numbers)
+                yield part, decode(numbers)
 
 
 def _equal(a, b):
@@ -336,20 +446,20 @@ def _stored_tensors(path):
     tensors = {}
     for name, entry in header.items():
         if entry["dtype"] not in DTYPES:
-            raise ValueError(f"{path}: {_printable(name)} has an unsupported dtype, {entry['dtype']}")
+            raise ValueError(f"{path}: {printable(name)} has an unsupported dtype, {entry['dtype']}")
         dtype, shape = DTYPES[entry["dtype"]], tuple(entry["shape"])
         if len(shape) > MAX_DIMENSIONS or math.prod(filter(None, shape)) * dtype.itemsize > MAX_BYTES:
-            raise ValueError(f"{path}: {_printable(name)} has a shape beyond NumPy's, {reprlib.repr(shape)}")
+            raise ValueError(f"{path}: {printable(name)} has a shape beyond NumPy's, {reprlib.repr(shape)}")
         tensors[name] = _StoredTensor(path, dtype, shape, 8 + length + entry["data_offsets"][0])
     return tensors, metadata
 
 
-def _printable(name):
+def printable(name):
     """A tensor's name for a message: unchanged, unless it is long or not printable."""
     return name if name.isprintable() and len(name) <= 100 else reprlib.repr(name)
 
 
-def _decode(tensor):
+def decode(tensor):
     """``tensor`` in a dtype NumPy can compute with: bfloat16 words become float32, others are unchanged."""
     if tensor.dtype != BFLOAT16:
         return tensor

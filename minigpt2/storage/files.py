@@ -67,6 +67,28 @@ def atomic_write(path, mode="wb"):
 
 
 @contextmanager
+def atomic_folder(path):
+    """Make a temporary folder beside ``path`` that takes its place only if the block ends without an error.
+
+    path: what is there, if anything, must be an empty folder; its parents are made
+    raises: OSError as the system reports it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        yield Path(temporary)
+        os.chmod(temporary, 0o777 & ~_umask())
+        if path.is_dir():
+            path.rmdir()  # Windows cannot rename onto a folder, even an empty one
+        os.replace(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    sync_folder(path.parent)
+
+
+@contextmanager
 def naming(path):
     """Name ``path`` in an OSError of the block that names no file: a full disk's does not say which one did not fit."""
     try:

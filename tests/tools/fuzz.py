@@ -34,6 +34,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 SECONDS = 10  # for one case
 SLACK = 2**22  # bytes: Python's own objects, whatever the size of the file, and what JSON becomes in memory
@@ -57,6 +58,7 @@ class Kind:
 def kinds():
     """Name -> Kind."""
     import numpy as np
+    from llm_c_model import write_llm_c
 
     from minigpt2 import GPT2, GPT2Config, Tokenizer
     from minigpt2.char_tokenizer import CharTokenizer
@@ -66,6 +68,7 @@ def kinds():
     from minigpt2.run_folder import CHECKSUMS, checksums, read_metrics
     from minigpt2.settings import TrainingSettings
     from minigpt2.storage.checkpoint import write_tensors
+    from minigpt2.storage.conversion import convert
     from minigpt2.storage.files import write_json
     from minigpt2.training import Trainer
     from minigpt2.verification.compare import compare
@@ -80,6 +83,12 @@ def kinds():
     def read_model(folder):
         with np.errstate(all="ignore"):  # weights may be huge
             return GPT2.from_pretrained(folder).forward(np.zeros((1, 1), int))
+
+    def converted(folder):
+        no_torch = mock.patch.dict(sys.modules, torch=None)  # which takes seconds to import
+        with no_torch, tempfile.TemporaryDirectory() as new, np.errstate(all="ignore"):
+            convert(folder, Path(new) / "new")
+            GPT2.from_pretrained(Path(new) / "new")
 
     def read_tokenizer(folder):
         found = Tokenizer.from_pretrained(folder)
@@ -128,6 +137,17 @@ def kinds():
             write_tensors(folder / shard, tensors)
         (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
         kind("shards", read_model, "model.safetensors.index.json", "model-1.safetensors")
+
+        folder = Path(temporary) / "llm.c"
+        folder.mkdir()
+        write_llm_c(folder / "model.bin", model)
+        kind("llm.c", converted)
+        folder = Path(temporary) / "foreign"
+        folder.mkdir()
+        turned = {f"net.{name}": p.T.copy() if "h." in name else p for name, p in flatten(model.params).items()}
+        write_tensors(folder / "weights.safetensors", turned)
+        (folder / "config.json").write_text(json.dumps({"model": {"n_head": 2, "block_size": 6, "dropout": 0.1}}))
+        kind("foreign", converted)
 
         folder = Path(temporary) / "tokenizer"
         tokenizer.save_pretrained(folder)
@@ -378,9 +398,15 @@ def change_line(content, rng):
     return b"\n".join(lines)
 
 
+def change_header(content, rng):
+    """Of a model of llm.c: one of the eight numbers with which it begins."""
+    place, number = 4 * rng.randrange(8), rng.choice([rng.randrange(-1, 9), *EXTREMES]) % 2**32
+    return content[:place] + number.to_bytes(4, "little") + content[place + 4 :]
+
+
 STRUCTURED = {
     ".json": change_json, ".jsonl": change_json_line, ".safetensors": change_safetensors, ".tokens": change_tokens,
-    ".npz": change_npz, ".txt": change_line, ".bpe": change_line,
+    ".npz": change_npz, ".txt": change_line, ".bpe": change_line, ".bin": change_header,
 }  # fmt: skip
 
 
