@@ -407,11 +407,10 @@ def test_eval_of_a_split_is_what_train_validates_on(folder, tmp_path, capsys):
     [
         (b"", "text.txt: the file is empty"),
         (b"one\ntwo\nthr\xffee\n", "text.txt, line 3: not UTF-8 text"),
-        (b"one\n" + b"x" * 2000, "text.txt, line 2: longer than 1,000 bytes"),
+        ("two".encode("utf-16"), "text.txt seems to be UTF-16 text, expected UTF-8: save it as UTF-8"),
     ],
 )
-def test_bad_text_is_one_error_with_file_and_line(content, message, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("minigpt2.data.text.MAX_LINE", 1000)
+def test_bad_text_is_one_error_with_file_and_line(content, message, tmp_path, capsys):
     (tmp_path / "text.txt").write_bytes(content)
     for call in (["train", "--out", tmp_path / "run", "--data"], ["eval", "--data"], ["data"], ["tokenize", "--file"]):
         assert message in fails(capsys, *call, tmp_path / "text.txt")
