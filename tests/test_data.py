@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import warnings
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -120,7 +121,7 @@ def test_documents_of_json_lines_are_the_field_text(tmp_path, name, mark):
         ("a.jsonl", '{"text": 5}', 'line 2: "text" must be a string, got int'),
         ("a", r'{"text": "a\ud800"}', "line 2 is not valid JSON: 'utf-8' codec can't encode"),
         ("a.ndjson", "text", "line 2 is not valid JSON"),
-        ("a.json", "[1]", 'line 2: expected a JSON object {...}, got list; expected an object with "text" on each line'),
+        ("a.json", "[1]", 'line 2: expected a JSON object {...}, got list; expected an object with "text" on each'),
     ],
 )
 def test_documents_name_the_line_that_is_wrong(tmp_path, name, line, message):
@@ -183,7 +184,7 @@ def test_a_json_line_may_be_long(tmp_path, monkeypatch):
     path.write_text(json.dumps({"text": "the cat " * 1000}) + "\n")
     assert list(documents(path)) == ["the cat " * 1000]
     monkeypatch.setattr(text, "MAX_LINE", 5000)
-    with pytest.raises(ValueError, match="a.jsonl, line 1: longer than 5,000 bytes"):
+    with pytest.raises(ValueError, match=r"a\.jsonl, line 1: longer than 5,000 bytes"):
         list(documents(path.rename(tmp_path / "a.jsonl")))
 
 
@@ -192,8 +193,10 @@ def test_a_json_line_may_be_long(tmp_path, monkeypatch):
 MARKER = "<|endoftext|>"
 
 
-@given(st.lists(st.sampled_from(["a", "é", "😀", " ", "\r", "\r\n", "\n", "<", "<|", MARKER, MARKER[:-1], "|>"]), min_size=1),
-       st.integers(1, 40))  # fmt: skip
+UNITS = ["a", "é", "😀", " ", "\r", "\r\n", "\n", "<", "<|", MARKER, MARKER[:-1], "|>"]
+
+
+@given(st.lists(st.sampled_from(UNITS), min_size=1), st.integers(1, 40))
 @settings(max_examples=200, deadline=None)
 def test_pieces_are_the_text_and_cut_nothing_in_two(units, size):
     """Wherever a long line is cut: the same text, lines and documents, and no half of anything."""
@@ -207,7 +210,7 @@ def test_pieces_are_the_text_and_cut_nothing_in_two(units, size):
         patch.setattr(text, "PIECE", size)
         pieces = list(read_pieces(path))
         assert "".join(pieces) == content
-        for first, second in zip(pieces, pieces[1:], strict=False):
+        for first, second in pairwise(pieces):
             assert not (first.endswith("\r") and second.startswith("\n"))
             both = {match.start() for match in re.finditer(re.escape(MARKER), first + second)}
             assert not any(start < len(first) < start + len(MARKER) for start in both)
@@ -250,10 +253,10 @@ def test_standard_input_can_be_read_twice(standard_input, name, capsys):
 
 def test_an_empty_or_closed_standard_input(standard_input, monkeypatch):
     standard_input(b"")
-    with pytest.raises(ValueError, match="^-: nothing came through this pipe"):
+    with pytest.raises(ValueError, match=r"^-: nothing came through this pipe"):
         load_text(["-"])
     monkeypatch.setattr(sys, "stdin", None)
-    with pytest.raises(ValueError, match="^-: standard input is closed"):
+    with pytest.raises(ValueError, match=r"^-: standard input is closed"):
         load_text(["-"])
 
 
@@ -294,9 +297,10 @@ def test_what_a_shell_makes_of_a_command(tmp_path):
     """A pipe, one with a number for a name, and one that is gone."""
     (tmp_path / "a.txt").write_text("To be, or not to be.")
     code = "import sys; from minigpt2.data import load_text; print(*(load_text([s]) for s in sys.argv[1:] * 2))"
-    for source, given in [("-", "a.txt"), ("/dev/stdin", "a.txt"), ("/dev/fd/0", "a.txt")]:
-        with open(tmp_path / given) as file, subprocess.Popen(["cat"], stdin=file, stdout=subprocess.PIPE) as cat:
-            done = subprocess.run([sys.executable, "-c", code, source], stdin=cat.stdout, capture_output=True, text=True)
+    for source in ("-", "/dev/stdin", "/dev/fd/0"):
+        with subprocess.Popen(["cat", tmp_path / "a.txt"], stdout=subprocess.PIPE) as cat:
+            call = [sys.executable, "-c", code, source]
+            done = subprocess.run(call, stdin=cat.stdout, capture_output=True, text=True)
         assert done.stdout == "To be, or not to be. To be, or not to be.\n", done.stderr
     out, into = os.pipe()
     os.write(into, b"To be")

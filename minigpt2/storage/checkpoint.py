@@ -116,7 +116,7 @@ def read_parameters(folder, out):
 def _fitting_tensors(folder, shapes):
     """name -> _StoredTensor for all of ``shapes``, which are pairs; errors as in ``read_parameters``."""
     tensors, faults = {}, []
-    for file in _weight_files(Path(folder)):
+    for file in weight_files(Path(folder)):
         for name, tensor in _stored_tensors(file)[0].items():
             name = name.removeprefix("transformer.")
             if MASK_BUFFER.fullmatch(name):
@@ -146,15 +146,23 @@ def _fitting_tensors(folder, shapes):
     return tensors
 
 
-def _weight_files(folder):
+def weight_files(folder):
     """The safetensors files that make up the model in ``folder``: one, or the shards of an index."""
     if os.path.lexists(folder / WEIGHTS):
         return [folder / WEIGHTS]
-    try:
-        shards = read_json(folder / INDEX, MAX_CONFIG).get("weight_map")
-    except FileNotFoundError:
+    if not os.path.lexists(folder / INDEX):
         _refuse_other_formats(folder)
-        raise FileNotFoundError(f"no weights in {folder}: expected {WEIGHTS}, or shards and {INDEX}") from None
+        raise FileNotFoundError(f"no weights in {folder}: expected {WEIGHTS}, or shards and {INDEX}")
+    names = shard_names(folder)
+    for shard in names:
+        if not os.path.lexists(folder / shard):
+            raise FileNotFoundError(f"{folder / INDEX} names {shard}, which is missing: fetch it again")
+    return [folder / shard for shard in names]
+
+
+def shard_names(folder):
+    """The names of the files in which the index in ``folder`` places the tensors; ValueError where it is malformed."""
+    shards = read_json(folder / INDEX, MAX_CONFIG).get("weight_map")
     if not isinstance(shards, dict) or not shards:
         raise ValueError(f'{folder / INDEX}: expected "weight_map": {{tensor name: file name, ...}}')
     for shard in shards.values():  # a name, not a path: an index must not reach outside its folder
@@ -162,11 +170,7 @@ def _weight_files(folder):
             raise ValueError(
                 f"{folder / INDEX}: expected the name of a .safetensors file, got {reprlib.repr(shard)}"
             )
-    names = sorted(set(shards.values()))
-    for shard in names:
-        if not os.path.lexists(folder / shard):
-            raise FileNotFoundError(f"{folder / INDEX} names {shard}, which is missing: fetch it again")
-    return [folder / shard for shard in names]
+    return sorted(set(shards.values()))
 
 
 # --------------------------------------------------------------------------- formats that are never read
