@@ -582,7 +582,7 @@ def test_flags_for_files_add_up_and_expand_patterns(tmp_path, capsys, monkeypatc
     assert parse(["data", "*.txt"]).sources == ["a.txt", "b.txt", "c[1].txt"]
     assert parse(["data", "c[1].txt"]).sources == ["c[1].txt"], "a file of that name is no pattern"
     assert parse(["data", "x", "--against", "[ab].txt", "--against", "?.md"]).against == ["a.txt", "b.txt", "?.md"]
-    assert "*.md: no file matches" in fails(capsys, "data", "*.md")
+    assert "*.md is a pattern, expected a text file: no file matches it" in fails(capsys, "data", "*.md")
 
 
 def test_what_belongs_to_learning_is_not_ignored(capsys):
@@ -625,3 +625,16 @@ def test_texts_through_pipes(folder, tmp_path):
         done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
         assert expected in done.stdout + done.stderr, (command, done)
     assert (tmp_path / "data" / "stdin.tokens").is_file()
+
+
+def test_a_task_brings_its_data_along(folder, tmp_path, capsys, monkeypatch):
+    """Without --data those of its name are downloaded, if they have one public address."""
+    (tmp_path / "lambada.jsonl").write_text(json.dumps({"text": TEXT[:82]}))
+    monkeypatch.setattr("minigpt2.storage.hub.corpus", lambda name: tmp_path / f"{name}.jsonl")
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run(capsys, "eval", "--task", "lambada", "--model", folder)
+    assert code == 0 and "data                   lambada\n" in out
+    assert out.splitlines()[-1].startswith("reproduce: minigpt2 eval --task lambada --model ")
+    for call in (["--task", "text8"], ["--split", "all"]):
+        assert main(["eval", "--model", str(folder), *call]) != 0
+        assert "required: --data" in capsys.readouterr().err

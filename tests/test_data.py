@@ -315,7 +315,8 @@ def test_what_a_shell_makes_of_a_command(tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("*.txt", r"\*.txt: no file matches"),
+        ("*.txt", r"\*.txt is a pattern, expected a text file: no file matches it"),
+        ("*.md", r"\*.md is a pattern, expected a text file: give the files that match it"),
         (".", "is a folder: give the text files in it"),
         pytest.param("/dev/null", "is a device, expected a text file or a pipe", marks=named_pipes),
         ("shakespear", "no such text file; give a path, or a name for a download: shakespeare, "),
@@ -323,6 +324,7 @@ def test_what_a_shell_makes_of_a_command(tmp_path):
 )
 def test_what_is_no_text_file_is_called_by_its_name(tmp_path, monkeypatch, name, message):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.md").write_text("a")
     with pytest.raises(FileNotFoundError, match=message):
         load_text([name])
 

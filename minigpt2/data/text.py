@@ -1,6 +1,7 @@
 """Reading text: its lines, its documents, its words."""
 
 import codecs
+import glob
 import json
 import re
 import warnings
@@ -245,7 +246,8 @@ def locate(source):
             "run with: minigpt2 train --resume RUN --data FILE"
         )
     if re.search(r"[*?[]", name):
-        raise FileNotFoundError(f"{source}: no file matches; give the path of a text file")
+        matching = "give the files that match it" if glob.glob(name) else "no file matches it"
+        raise FileNotFoundError(f"{source} is a pattern, expected a text file: {matching}")
     from minigpt2.storage import hub  # imports requests, which only a download needs
 
     if name in hub.CORPORA:

