@@ -177,6 +177,8 @@ def test_the_built_in_model_needs_no_download(tmp_path, monkeypatch):
         ("gpt2/", "there is no folder gpt2 (did you mean 'gpt2'?)"),
         (Path("gpt2"), "there is no folder gpt2"),
         ("runs/best", "there is no folder runs"),
+        ("https://huggingface.co/some/one", "got an address: give some/one"),
+        ("https://huggingface.co/openai-community/gpt2/tree/main", "got an address: give openai-community/gpt2"),
         (__file__, "is a file: give the folder that holds it"),
     ],
 )
@@ -186,10 +188,16 @@ def test_an_unknown_model_gets_one_clear_error(name, message, tmp_path, monkeypa
         hub.locate(name)
 
 
+def test_an_endpoint_with_plain_http_is_told_what_to_write(server, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://hf-mirror.example/hub/")
+    with pytest.raises(ValueError, match=r"plain http, to hf-mirror.*; write https://hf-mirror.example/hub$"):
+        hub.locate("gpt2")
+
+
 @pytest.mark.parametrize("address", ["hf-mirror.example", "hf-mirror.example:8080/hub"])
 def test_an_endpoint_without_a_scheme_is_refused(server, monkeypatch, address):
     monkeypatch.setenv("HF_ENDPOINT", address)
-    with pytest.raises(ValueError, match=f"starts with https://, got one with none; write https://{address}$"):
+    with pytest.raises(ValueError, match=f"starts with https://, got one with no scheme; write https://{address}$"):
         hub.locate("gpt2")
 
 
@@ -920,7 +928,7 @@ def test_no_credentials_and_no_proxy(hostile, tmp_path, monkeypatch):
         ("http://127.0.0.1@example.com", "a user name or password"),
         ("https://", "no host"),
         ("file:///etc/passwd", "the scheme 'file'"),
-        ("example.com/x", "the scheme None"),
+        ("example.com/x", "no scheme"),
     ],
 )
 def test_addresses(address, objection, monkeypatch, tmp_path):

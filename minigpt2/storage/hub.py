@@ -202,8 +202,9 @@ def _fetch(name, repository, files):
     """Download a model into our cache; returns its folder. Errors as in ``locate``."""
     endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
     if objection := _objection(endpoint):
-        if objection.startswith("the scheme None") and parse_url(f"https://{endpoint}").auth is None:
-            objection = f"none; write https://{endpoint}"
+        right = "https://" + endpoint.rpartition("://")[2]
+        if objection.startswith(("no scheme", "plain http")) and _objection(right) is None:
+            objection += f"; write {right}"
         raise ValueError(f"HF_ENDPOINT: expected an address that starts with https://, got one with {objection}")
     folder = _own_folder(repository)
 
@@ -301,6 +302,8 @@ def _unknown_model(name_or_path, folder):
         return how
     if folder.exists():
         return f"{folder} is a file: give the folder that holds it (config.json, model.safetensors, ...)"
+    if page := re.match(rf"https?://[^/]+/({REPOSITORY.pattern})(/|$)", str(name_or_path)):
+        return f"expected a folder or a name, got an address: give {page[1]}"
     if isinstance(name_or_path, os.PathLike) or re.search(r"[/\\]|^[.~]", name_or_path):
         hint = _did_you_mean(str(name_or_path))
         return f"there is no folder {folder}{hint}: give an existing one, or one of {', '.join(names)}"
@@ -525,7 +528,7 @@ def _objection(url):
     except ValueError:
         return "no host that can be read"
     if parts.scheme not in ("http", "https"):
-        return f"the scheme {parts.scheme!r}"
+        return f"the scheme {parts.scheme!r}" if parts.scheme else "no scheme"
     if not parts.host:
         return "no host"
     if parts.auth:
