@@ -26,7 +26,7 @@ from hostile_server import HostileServer, answer, chunked, drip, silence
 
 from minigpt2 import GPT2, Tokenizer
 from minigpt2.data import documents
-from minigpt2.storage import hub, hub_cache
+from minigpt2.storage import hub, hub_cache, model_names
 from minigpt2.tasks import TASKS, lambada
 
 WEIGHTS = bytes(range(256)) * 2000  # 512,000 bytes: several chunks
@@ -215,7 +215,7 @@ def test_an_endpoint_without_a_scheme_is_refused(server, monkeypatch, address):
 )
 def test_a_mistyped_name_is_guessed_right_or_not_at_all(names, meant):
     expected = f" (did you mean {meant!r}?)" if meant else ""
-    assert {name: hub._did_you_mean(name) for name in names.split()} == dict.fromkeys(names.split(), expected)
+    assert {name: model_names.did_you_mean(name) for name in names.split()} == dict.fromkeys(names.split(), expected)
 
 
 # ------------------------------------------------------------------------------ models of anyone's on the hub
@@ -421,6 +421,25 @@ def test_what_lacks_there_is_downloaded(server, home):
     assert files_in(hub.locate("distilgpt2")) == sorted(server.files), "an old one, with a pickle perhaps"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+def test_a_link_to_nothing_is_no_file(server, home):
+    """Someone has made room in the cache."""
+    snapshot = hugging_face_cache(home / ".cache/huggingface/hub")
+    (snapshot / "model.safetensors").resolve().unlink()
+    assert hub.locate("gpt2") == hub.cache_folder() / "models" / "gpt2"
+    assert hub.locate("gpt2", files="tokenizer") == hub.locate("gpt2")
+
+
+def test_shards_in_that_cache_must_all_be_there(anyones, home):
+    names = ("config.json", "model.safetensors.index.json", "model-1.safetensors", "model-2.safetensors")
+    snapshot = hugging_face_cache(home / ".cache/huggingface/hub", "some/one", names=names)
+    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    (snapshot / names[1]).write_text(json.dumps(index))
+    assert hub.locate("some/one") == snapshot and anyones.requests == []
+    (snapshot / "model-2.safetensors").unlink()
+    assert hub.locate("some/one") == hub.cache_folder() / "models" / "some--one"
+
+
 @pytest.mark.parametrize("below", ["", "snapshots/abc123"])
 def test_a_folder_of_that_cache_can_be_given(tmp_path, below):
     snapshot = hugging_face_cache(tmp_path, "some/one")
@@ -474,6 +493,12 @@ def test_a_corpus_is_fetched_once_and_checked(server, monkeypatch):
     assert len(server.requests) == 1
     with pytest.raises(ValueError, match="unknown corpus 'goethe': expected one of shakespeare, lambada"):
         hub.corpus("goethe")
+
+
+def test_a_corpus_that_cannot_be_fetched_can_be_given(server, monkeypatch):
+    monkeypatch.setitem(hub.CORPORA, "lambada", {"url": f"{server.url}/gone", "size": 1, "sha256": "0" * 64})
+    with pytest.raises(hub.DownloadError, match=r"status 404\)\. Or fetch it .*, and give its path for 'lambada'$"):
+        hub.corpus("lambada")
 
 
 def test_every_corpus_has_an_address_a_length_and_a_checksum(server):
@@ -965,6 +990,9 @@ def test_a_certificate_that_nobody_trusts(https, hostile, tmp_path, monkeypatch)
     with pytest.raises(hub.DownloadError, match=r"127.0.0.1 cannot prove that it is.*CERTIFICATE_VERIFY_FAILED"):
         hub.download(hostile.url, path)
     assert hostile.requests == [] and files_in(path.parent) == []
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", __file__)
+    with pytest.raises(hub.DownloadError, match=r"REQUESTS_CA_BUNDLE names .*, which holds no certificates .*: correct"):
+        hub.download(hostile.url, path)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", https)
     assert hub.download(hostile.url, path).read_bytes() == CONTENT
 
@@ -1033,6 +1061,7 @@ def SOCKS_WITHOUT_ITS_PACKAGE(*_, **__):
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 def test_certificates_that_are_not_there_are_named(server, no_proxy, monkeypatch, variable):
     monkeypatch.setenv("HF_ENDPOINT", "https://nowhere.invalid")
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     monkeypatch.setenv(variable, "/nowhere.pem")
     with pytest.raises(hub.DownloadError, match=f"{variable} names /nowhere.pem, which does not exist: correct or uns"):
         hub.locate("gpt2")

@@ -13,7 +13,6 @@ The addresses can be changed from outside: ``HF_ENDPOINT`` names a mirror of htt
 ``MINIGPT2_CACHE`` the folder in which files are kept. ``HF_HUB_OFFLINE=1`` says to ask nobody.
 """
 
-import difflib
 import glob
 import hashlib
 import ipaddress
@@ -35,17 +34,9 @@ from tqdm import tqdm
 from urllib3.util import parse_url  # requests is built on it
 
 from minigpt2.storage import hub_cache
-from minigpt2.storage.checkpoint import CONFIG, INDEX, WEIGHTS, conversion, read_config, shard_names, weight_files
+from minigpt2.storage.checkpoint import CONFIG, INDEX, WEIGHTS, read_config, shard_names, weight_files
 from minigpt2.storage.files import MAX_CONFIG, MAX_TEXT, lock_file, sync_folder
-
-MODELS = {
-    "gpt2": "openai-community/gpt2",
-    "gpt2-medium": "openai-community/gpt2-medium",
-    "gpt2-large": "openai-community/gpt2-large",
-    "gpt2-xl": "openai-community/gpt2-xl",
-    "distilgpt2": "distilbert/distilgpt2",
-}
-BUILT_IN = {"shakespeare": Path(__file__).parents[1] / "pretrained" / "shakespeare"}
+from minigpt2.storage.model_names import BUILT_IN, MODELS, did_you_mean, repository_of, unknown_model
 
 TOKENIZER_FILES = ("vocab.json", "merges.txt")
 FILES = {"model": (CONFIG, *TOKENIZER_FILES, WEIGHTS), "tokenizer": TOKENIZER_FILES}  # of those in MODELS
@@ -55,16 +46,6 @@ OTHER_TOKENIZER_FILES = (
     "added_tokens.json", "special_tokens_map.json", "tokenizer_config.json", "vocab.json", "tokenizer.json",
     "merges.txt",
 )  # fmt: skip
-
-REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)  # of any model on the hub
-# What begins or ends like this is a path of someone's own, and a mistyped one is nobody else's business.
-OWN_FOLDERS = ("runs", "run", "models", "model", "checkpoints", "out", "output", "outputs", "results", "data", "tmp")
-FILE_NAME = re.compile(r".*\.(bin|ckpt|json|pt|pth|safetensors|tokens|txt)")
-
-SIZES = {  # what others call the four sizes -> what follows "gpt2"
-    "small": "", "base": "", "117m": "", "124m": "", "345m": "medium", "355m": "medium", "762m": "large",
-    "774m": "large", "1542m": "xl", "1558m": "xl", "15b": "xl",
-}  # fmt: skip
 
 # Texts that have one public address. The sums of ptb, natural_questions and coqa are published in the library
 # ``datasets`` of Hugging Face (2.x, dataset_infos.json), that of lambada in EleutherAI's lm-evaluation-harness; that of
@@ -145,9 +126,9 @@ def locate(name_or_path, files="model"):
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
         return hub_cache.snapshot(folder) or folder
-    repository = _repository(name_or_path)
+    repository = repository_of(name_or_path)
     if repository is None:
-        raise ValueError(_unknown_model(name_or_path, folder))
+        raise ValueError(unknown_model(name_or_path, folder))
     if found := cached(repository, files):
         return found
     if setting := hub_cache.offline():
@@ -168,18 +149,6 @@ def cached(name, files="model"):
     repository = MODELS.get(name, name)
     places = [_own_folder(repository), *hub_cache.snapshots(repository)]
     return next((folder for folder in places if _is_whole(folder, files)), None)
-
-
-def _repository(name):
-    """The name on the hub, "owner/name", of what a person calls a model; None where it can only be a path."""
-    if not isinstance(name, str):
-        return None
-    name = MODELS.get(name, name)
-    if name in MODELS.values():
-        return name
-    owner = name.partition("/")[0]
-    own = owner in OWN_FOLDERS or Path(owner).exists() or FILE_NAME.fullmatch(name.lower())
-    return name if REPOSITORY.fullmatch(name) and not own and not re.search(r"\.\.|--", name) else None
 
 
 def _own_folder(repository):
@@ -224,7 +193,7 @@ def _fetch(name, repository, files):
         if repository not in MODELS.values() and error.status in (401, 403, 404):
             raise DownloadError(
                 f"there is no folder {name}, and {endpoint} has no public model {name} that can be loaded"
-                f"{_did_you_mean(name)}: {error}"
+                f"{did_you_mean(name)}: {error}"
             ) from error
         raise DownloadError(
             f"{error}. If {endpoint} cannot be reached from here, set HF_ENDPOINT to the address of a "
@@ -276,7 +245,12 @@ def corpus(name):
     """
     if name not in CORPORA:
         raise ValueError(f"unknown corpus {name!r}: expected one of {', '.join(CORPORA)}")
-    return download(path=corpus_path(name), description=name, **CORPORA[name])
+    try:
+        return download(path=corpus_path(name), description=name, **CORPORA[name])
+    except DownloadError as error:
+        if isinstance(error, _Setting) or isinstance(error.__cause__, _Setting):
+            raise
+        raise DownloadError(f"{error}. Or fetch it in some other way, and give its path for {name!r}") from error
 
 
 def corpus_path(name):
@@ -293,35 +267,6 @@ def cache_folder():
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "minigpt2" / "Cache"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minigpt2"
-
-
-def _unknown_model(name_or_path, folder):
-    """The error message for a model that is neither a folder nor a name."""
-    names = [*BUILT_IN, *MODELS]
-    if how := conversion(folder):
-        return how
-    if folder.exists():
-        return f"{folder} is a file: give the folder that holds it (config.json, model.safetensors, ...)"
-    if page := re.match(rf"https?://[^/]+/({REPOSITORY.pattern})(/|$)", str(name_or_path)):
-        return f"expected a folder or a name, got an address: give {page[1]}"
-    if isinstance(name_or_path, os.PathLike) or re.search(r"[/\\]|^[.~]", name_or_path):
-        hint = _did_you_mean(str(name_or_path))
-        return f"there is no folder {folder}{hint}: give an existing one, or one of {', '.join(names)}"
-    return f"unknown model {name_or_path!r}{_did_you_mean(name_or_path)}: expected one of {', '.join(names)}, " \
-        "owner/name of one on the hub, or a folder's path"
-
-
-def _did_you_mean(name):
-    """A hint in brackets at the model that a mistyped name seems to mean, or ""."""
-    names = {_plain(known): known for known in (*BUILT_IN, *MODELS)}
-    others = {f"gpt2{size}": names[f"gpt2{ours}"] for size, ours in SIZES.items()} | names
-    close = difflib.get_close_matches(_plain(name), others, n=1, cutoff=0.85)
-    return f" (did you mean {others[close[0]]!r}?)" if close else ""
-
-
-def _plain(name):
-    """The letters and digits of the last part of a name."""
-    return re.sub("[^a-z0-9]", "", name.rstrip("/").rpartition("/")[2].lower())
 
 
 # ----------------------------------------------------------------------------------------- fetching a file
@@ -478,12 +423,19 @@ def _answer(url, headers):
 @contextmanager
 def _settings_of_the_network(url):
     """Name the environment variable that is wrong where a proxy or certificates that it names cannot be used."""
-    for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        if url.lower().startswith("https:") and (bundle := os.environ.get(variable)) and not os.path.exists(bundle):
-            raise _Setting(f"{variable} names {bundle}, which does not exist: correct or unset it")
+    trusted = next((name for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if os.environ.get(name)), None)
+    if url.lower().startswith("https:") and trusted and not os.path.exists(os.environ[trusted]):
+        raise _Setting(f"{trusted} names {os.environ[trusted]}, which does not exist: correct or unset it")
     variable, proxy = _proxy(url)
     try:
         yield
+    except requests.exceptions.SSLError as error:
+        if trusted is None or "[X509" not in str(error):
+            raise
+        raise _Setting(
+            f"{trusted} names {os.environ[trusted]}, which holds no certificates ({_reason(error)}): correct or unset "
+            "it"
+        ) from error
     except requests.exceptions.ProxyError as error:
         raise _Setting(
             f"the proxy {proxy}, which {variable} names, gives no connection ({_reason(error)}): correct or unset "
