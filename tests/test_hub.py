@@ -991,7 +991,7 @@ def test_a_certificate_that_nobody_trusts(https, hostile, tmp_path, monkeypatch)
         hub.download(hostile.url, path)
     assert hostile.requests == [] and files_in(path.parent) == []
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", __file__)
-    with pytest.raises(hub.DownloadError, match=r"REQUESTS_CA_BUNDLE names .*, which holds no certificates .*: correct"):
+    with pytest.raises(hub.DownloadError, match=r"REQUESTS_CA_BUNDLE names .*, which holds no certificates"):
         hub.download(hostile.url, path)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", https)
     assert hub.download(hostile.url, path).read_bytes() == CONTENT
