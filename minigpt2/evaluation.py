@@ -7,11 +7,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from minigpt2.components.loss import IGNORED
 from minigpt2.data import mask_tokens
 from minigpt2.data.token_file import encode_documents
+from minigpt2.progress import progress_bar
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def total_nats(model, ids, stride=None, context=None, progress=False):
     starts = np.asarray([*range(0, ids.size - 1 - T, stride), ids.size - 1 - T])
     predicted_before = np.concatenate([[0], starts[:-1] + T])
     nats, B = 0.0, max(1, 4096 // T)
-    bar = tqdm(range(0, len(starts), B), "evaluating", leave=False, disable=None if progress else True)
+    bar = progress_bar(range(0, len(starts), B), "evaluating", show=progress)
     for chunk in (slice(first, first + B) for first in bar):
         seen = starts[chunk, None] + np.arange(T)
         targets = np.where(seen >= predicted_before[chunk, None], ids[seen + 1], np.int64(IGNORED))
@@ -118,7 +118,7 @@ def masked_loss(model, ids, mask_id, seed=0, progress=False):
     windows = np.asarray(ids[: len(ids) // T * T]).reshape(-1, T)
     rng, B = np.random.default_rng(seed), max(1, 4096 // T)
     nats, hidden = 0.0, 0
-    bar = tqdm(range(0, len(windows), B), "evaluating", leave=False, disable=None if progress else True)
+    bar = progress_bar(range(0, len(windows), B), "evaluating", show=progress)
     for first in bar:
         inputs, targets = mask_tokens(windows[first : first + B], mask_id, rng)
         n = int((targets != IGNORED).sum())

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from numbers import Integral
 
 import numpy as np
-from tqdm import tqdm
 
 from minigpt2.backend import array_module, to_host
 from minigpt2.components.embedding import token_array
+from minigpt2.progress import progress_bar
 from minigpt2.sampling import Sampling, apply_repetition_penalty, check_option
 
 
@@ -175,7 +175,7 @@ def beam_search(model, ids, max_new_tokens, beams, stop=(), repetition_penalty=1
     running, totals = ids[None], np.zeros(1)  # (B, L) sequences and (B,) their sums of log p
     finished = []  # (score, sequence), best first
     past = _key_value_cache(model, running, max_new_tokens) if use_cache else None
-    for n in tqdm(range(1, max_new_tokens + 1), "beam search", delay=2, disable=None, leave=False):
+    for n in progress_bar(range(1, max_new_tokens + 1), "beam search", delay=2):
         logits = _next_logits(model, running, past)
         xp = array_module(logits)
         with np.errstate(invalid="ignore"):  # _chosen finds scores that are not finite

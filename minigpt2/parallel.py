@@ -27,6 +27,24 @@ BLOCK = 512, 1024  # rows and columns of a large product computed by one thread
 ALIGNED = 64  # blocks are cut at multiples of this, which every kernel's width divides
 
 
+@functools.cache
+def has_false_alarms():
+    """Whether NumPy warns of products that are right, since it was built with Apple's Accelerate.
+
+    That leaves the processor's flags for overflow, division by zero and invalid values set by what is no part of a
+    product. What is truly not finite comes to light in a gradient's norm and in the scores of generation.
+    """
+    blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
+    return "accelerate" in blas.get("name", "").lower()
+
+
+def without_false_alarms(function):
+    """Decorator for what multiplies matrices: where there are false alarms, NumPy gives none of its warnings there."""
+    if not has_false_alarms():
+        return function
+    return np.errstate(over="ignore", divide="ignore", invalid="ignore")(function)
+
+
 def in_parallel(work, parts, xp=np):
     """Call ``work(part)`` for every part, on as many threads as BLAS may use, this one included.
 
@@ -43,6 +61,7 @@ def in_parallel(work, parts, xp=np):
     with _blas_at_one_thread() as threads:
         remaining = iter(parts)
 
+        @without_false_alarms
         def share():
             try:
                 for part in remaining:  # one iterator for all threads: a free thread takes the next part
@@ -60,6 +79,7 @@ def in_parallel(work, parts, xp=np):
                     helper.result()
 
 
+@without_false_alarms
 def matmul(x, y, out=None, plus=None):
     """The product x y, or x y + plus.
 
@@ -86,6 +106,7 @@ def matmul(x, y, out=None, plus=None):
     return out
 
 
+@without_false_alarms
 def by_rows(formula, *arrays):
     """``formula(*arrays)``, a few rows at a time, for a formula that treats each row separately.
 

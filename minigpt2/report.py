@@ -9,16 +9,17 @@ Shapes: B samples, T tokens.
 """
 
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
 import regex
-from tqdm import tqdm
 
 from minigpt2.data import words
 from minigpt2.evaluation import evaluate, total_nats
 from minigpt2.generation import generate
 from minigpt2.measures import distinct_n, repeated_n_grams, self_bleu
+from minigpt2.progress import progress_bar
 from minigpt2.storage.files import atomic_write, write_json
 
 PROMPT_TOKENS = 16
@@ -66,7 +67,7 @@ def evaluation_report(
     }
     losses, texts = [], []
     steps = len(passages) * (1 + len(temperatures))
-    with tqdm(total=steps, desc="report", leave=False, disable=None if progress else True) as bar:
+    with progress_bar(desc="report", total=steps, show=progress) as bar:
         for domain, text in domains.items():
             texts += _human_texts(domain, {name: passages[domain, name] for name in models}, models)
             for name, (model, tokenizer) in models.items():
@@ -98,12 +99,17 @@ def write_report(folder, report, command=None):
 
     folder: made if it does not exist; files of the same names are replaced
     command: the command line that reproduces this report, if there is one
-    returns the path of report.md. The picture is omitted when matplotlib is not installed.
+    returns the path of report.md. The picture is omitted when matplotlib is not installed, and with a warning when it
+        cannot be written.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "report.json", report)
-    picture = plot_report(folder / "report.png", report)
+    try:
+        picture = plot_report(folder / "report.png", report)
+    except OSError as error:  # on Windows a program that shows the old one keeps it from being replaced
+        warnings.warn(f"{folder / 'report.png'} is not of this report: {error}; is it open elsewhere?", stacklevel=2)
+        picture = None
     with atomic_write(folder / "report.md", "w") as file:
         file.write(_markdown(report, picture, command))
     return folder / "report.md"

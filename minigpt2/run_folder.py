@@ -30,10 +30,12 @@ from minigpt2.settings import TrainingSettings
 from minigpt2.storage.checkpoint import read_tensors, write_tensors
 from minigpt2.storage.files import (
     atomic_write,
+    delete,
     lock_file,
     naming,
     parse_json,
     read_json,
+    replace,
     sync_folder,
     write_json,
 )
@@ -234,7 +236,7 @@ def write_checkpoint_folder(folder, step, write):
     try:
         write(temporary)
         write_json(temporary / CHECKSUMS, checksums(temporary))
-        os.replace(temporary, target)
+        replace(temporary, target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -283,15 +285,15 @@ def tidy_up(folder, step):
             remove(checkpoint)
     for path in folder.glob(".*.tmp"):
         if LEFT_OVER.fullmatch(path.name):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            delete(path)
 
 
 def remove(checkpoint):
     """Remove a checkpoint so that a killed process leaves no part of it under its name."""
     temporary = _temporary(checkpoint)
     shutil.rmtree(temporary, ignore_errors=True)
-    os.replace(checkpoint, temporary)
-    shutil.rmtree(temporary)
+    replace(checkpoint, temporary)
+    delete(temporary)
 
 
 def _temporary(checkpoint):

@@ -28,9 +28,9 @@ from itertools import chain, pairwise
 from numbers import Integral
 
 import regex
-from tqdm import tqdm
 
 from minigpt2.char_tokenizer import CharTokenizer
+from minigpt2.progress import progress_bar
 from minigpt2.vocabulary import (
     END_OF_TEXT,
     PRINTABLE,
@@ -188,7 +188,7 @@ class Tokenizer:
         vocab_size: number of tokens, including bytes and special tokens. The vocabulary comes out smaller,
             with a warning, when no remaining pair occurs twice
         special_tokens: each a str; in ``text`` they are text like any other
-        progress: True or False shows or hides a progress bar; None shows it on a terminal when it takes long
+        progress: True or False shows or hides a progress bar; None shows it when it takes long
         raises: TypeError for what is not text; ValueError when ``vocab_size`` is too small.
         """
         special_tokens = tuple(special_tokens)
@@ -198,7 +198,7 @@ class Tokenizer:
         if vocab_size < smallest:
             raise ValueError(f"vocab_size must be at least {smallest} (256 bytes and {len(special_tokens)} "
                              f"special tokens), got {vocab_size}")
-        bar = {"disable": None if progress is None else not progress, "delay": 2 if progress is None else 0}
+        bar = {"show": progress is not False, "delay": 2 if progress is None else 0, "leave": True}
 
         tokens = list(PRINTABLE.values())  # id -> printable token
         # An error in special_tokens shows here, before the work.
@@ -206,13 +206,13 @@ class Tokenizer:
 
         counts = Counter()
         texts = [text] if isinstance(text, str) else text
-        for part in tqdm(texts, "counting words", unit="text", **bar):
+        for part in progress_bar(texts, "counting words", unit="text", **bar):
             check_text(part)
             counts.update(PIECES.findall(part))
 
         pairs = []
         merges = learn_merges(counts, int(vocab_size) - smallest)
-        for left, right in tqdm(merges, "learning merges", int(vocab_size) - smallest, unit="merge", **bar):
+        for left, right in progress_bar(merges, "learning merges", int(vocab_size) - smallest, unit="merge", **bar):
             pairs.append((tokens[left], tokens[right]))
             tokens.append(tokens[left] + tokens[right])
         tokens += special_tokens

@@ -8,13 +8,11 @@ import dataclasses
 import math
 import os
 import signal
-import sys
 import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from minigpt2.backend import module_of
 from minigpt2.char_tokenizer import CharTokenizer
@@ -28,6 +26,7 @@ from minigpt2.fine_tuning import LoRA, trainable
 from minigpt2.loss_curve import plot_metrics
 from minigpt2.model import GPT2
 from minigpt2.parameters import flatten
+from minigpt2.progress import progress_bar, write_line
 from minigpt2.run_folder import RunFolder, newest_whole, read_metrics
 from minigpt2.storage import hub
 from minigpt2.tokenizer import Tokenizer
@@ -110,11 +109,10 @@ class Trainer:
         if settings.objective == "causal":
             line["val_loss_per_character"] = self.mixture.mean(losses)
         self.run_folder.log(**line, corpora=losses)
-        tqdm.write(
+        write_line(
             f"step {self.step}: validation loss {line['val_loss']:.4f} nats per "
             + (f"token, {self._criterion(line):.4f} per character" if len(line) > 2 else "hidden token")
-            + "".join(f"; {name} {loss:.4f}" for name, loss in losses.items() if len(losses) > 1),
-            file=sys.stderr,
+            + "".join(f"; {name} {loss:.4f}" for name, loss in losses.items() if len(losses) > 1)
         )
         self.stale += 1
         if self._criterion(line) < self.best_loss:
@@ -242,7 +240,7 @@ class Trainer:
         }
 
     def _bar(self):
-        return tqdm(total=self.settings.steps, initial=self.step, unit="step", disable=None)
+        return progress_bar(desc="training", total=self.settings.steps, initial=self.step, unit="step", leave=True)
 
     @contextmanager
     def _to_the_end(self):

@@ -44,6 +44,7 @@ ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    "TQDM_DISABLE": "1",  # a bar would stay in the output
 }
 
 # A printed number may differ by a thousandth, by 1e-6 (rounding noise around 0), or by one in its last digit.

@@ -2,14 +2,25 @@
 
 import hashlib
 import importlib.util
+import os
 from pathlib import Path
 
 import pytest
+
+from minigpt2.parallel import has_false_alarms
+
+os.environ["TQDM_DISABLE"] = "1"  # no line of progress among what a test expects, on however slow a machine
 
 GPT2_VOCABULARY = {  # sha256 of the files as OpenAI released them
     "encoder.json": "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
     "vocab.bpe": "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
 }
+
+
+def pytest_configure(config):
+    """The tests make products of their own, of which NumPy may warn without cause."""
+    if has_false_alarms():
+        config.addinivalue_line("filterwarnings", "ignore:.* encountered in matmul:RuntimeWarning")
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m looks

@@ -4,8 +4,10 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import warnings
 
 import pytest
 
@@ -38,10 +40,10 @@ def run(capsys, *arguments):
     return code, out, err
 
 
-def fails(capsys, *arguments):
+def fails(capsys, *arguments, code=1):
     """Run a wrong call: exit code 1, nothing on standard output, one line on standard error; returns it."""
-    code, out, err = run(capsys, *arguments)
-    assert (code, out, err.count("\n")) == (1, "", 1) and err.startswith("minigpt2: error: "), err
+    found, out, err = run(capsys, *arguments)
+    assert (found, out, err.count("\n")) == (code, "", 1) and err.startswith("minigpt2: error: "), err
     return err
 
 
@@ -351,7 +353,7 @@ def test_data_refuses_what_does_not_fit(folder, corpora, capsys):
     call = ["data", a, "--model", folder]
     assert "two are called 'a'" in fails(capsys, "data", a, corpora / "more/a.jsonl", "--out", corpora / "new")
     assert "a.jsonl, line 2: there is no field 'text'" in fails(capsys, "data", corpora / "more/a.jsonl")
-    assert "not allowed with" in fails(capsys, *call, "--vocab-size", 300, "--out", corpora / "new")
+    assert "not allowed with" in fails(capsys, *call, "--vocab-size", 300, "--out", corpora / "new", code=2)
     assert "--vocab-size needs --out" in fails(capsys, "data", a, "--vocab-size", 300)
     assert "is a file" in fails(capsys, *call, "--out", a)
     assert "at least 1 word" in fails(capsys, *call, "--ngram", 0)
@@ -436,15 +438,12 @@ def test_train_and_resume(folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        ([], "required"),
-        (["sing"], "invalid choice"),
         (["generate", "--model", "gpt-2"], "did you mean 'gpt2'"),
         (["generate", "--model", "./nowhere"], "no folder"),
         (["generate", "--temperature", "-1"], "temperature"),
         (["generate", "--top-k", "0"], "top_k"),
         (["generate", "--top-p", "1.5"], "top_p"),
         (["generate", "--prompt", ""], "empty|at least one"),
-        (["generate", "--max-new-tokens", "ten"], "invalid int"),
         (["eval", "--data", "nowhere.txt"], "no such text file"),
         (["eval", "--data", "x", "--limit", "5"], "--limit belongs to a task; give --task"),
         (["eval", "--data", "x", "--no-detokenizer"], "--no-detokenizer belongs to a task"),
@@ -452,15 +451,12 @@ def test_train_and_resume(folder, tmp_path, capsys):
         (["eval", "--data", "x", "--task", "ptb", "--no-hint"], "--no-hint does not belong to the task ptb"),
         (["eval", "--data", "x", "--task", "coqa", "--no-by-line"], "--no-by-line does not belong to the task coqa"),
         (["eval", "--data", "x", "--task", "ptb", "--split", "all"], "--split does not belong to the task ptb"),
-        (["eval", "--data", "x", "--task", "winograd"], "invalid choice"),
         (["eval", "--data", "nowhere.jsonl", "--task", "lambada"], "no such text file"),
         (["eval", "--data", "nowhere", "--task", "text8"], "no such text file"),
         (["report", "--data", "nowhere.txt", "--out", "r"], "no such text file"),
         (["report", "--model", "x=gpt-2", "--data", __file__, "--out", "r"], "did you mean 'gpt2'"),
-        (["report", "--data", __file__], "required: --out"),
         (["tokenize", "--ids", "1,two"], "whole numbers"),
         (["tokenize", "--ids", "99999"], "99999"),
-        (["tokenize"], "one of the arguments"),
         (["train", "--resume", "nowhere"], "holds no run"),
         (["train", "--data", "nowhere.txt"], "no such text file"),
         (["train", "--steps", "0"], "steps must be at least 1"),
@@ -638,3 +634,217 @@ def test_a_task_brings_its_data_along(folder, tmp_path, capsys, monkeypatch):
     for call in (["--task", "text8"], ["--split", "all"]):
         assert main(["eval", "--model", str(folder), *call]) != 0
         assert "required: --data" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------- wrong calls, terminals and pipes
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (["sing"], "unknown command 'sing' (see `minigpt2 --help`)"),
+        (["trian", "--steps", "5"], "unknown command 'trian'; did you mean train? (see `minigpt2 --help`)"),
+        (["Generate"], "unknown command 'Generate'; did you mean generate?"),
+        (["--versoin"], "unknown option --versoin; did you mean --version? (see `minigpt2 --help`)"),
+        (["train", "--step", "5"], "unknown option --step; did you mean --steps? (see `minigpt2 train --help`)"),
+        (["train", "--step=5"], "unknown option --step; did you mean --steps?"),
+        (["train", "-steps", "5"], "unknown option -steps; did you mean --steps?"),
+        (["generate", "--max_new_tokens", "5"], "did you mean --max-new-tokens? (see `minigpt2 generate --help`)"),
+        (["generate", "--TOP-K", "5"], "unknown option --TOP-K; did you mean --top-k?"),
+        (["generate", "--xyzzy"], "unknown option --xyzzy (see `minigpt2 generate --help`)"),
+        (["report", "--dat", "x"], "unknown option --dat; did you mean --data?"),  # before: --data is missing
+        (["train", "a.txt"], "unexpected argument 'a.txt' (see `minigpt2 train --help`)"),
+        (["generate", "--max-new-tokens", "ten"], "invalid int"),
+        (["generate", "--prompt"], "argument --prompt: expected one argument (see `minigpt2 generate --help`)"),
+        (["eval", "--data", "x", "--task", "winograd"], "invalid choice"),
+        (["report", "--data", __file__], "required: --out (see `minigpt2 report --help`)"),
+        (["tokenize"], "one of the arguments"),
+        (["tokenize", "--ids", "1", "--text", "a"], "not allowed with"),
+        (["generate", "--prompt", "caf\udce9"], r"'caf\udce9' is not utf-8"),
+    ],
+)
+def test_a_wrong_call_names_its_commands_help_and_the_nearest_word(call, message, capsys):
+    assert message in fails(capsys, *call, code=2)
+
+
+def test_words_that_begin_with_a_dash_and_are_no_options(folder, tmp_path, capsys):
+    call = ["tokenize", "--model", folder, "--text"]
+    for text in ("- a", "-5", "-.5", "-"):
+        assert run(capsys, *call, text) == run(capsys, *call[:-1], f"--text={text}")
+        assert run(capsys, *call, text)[0] == 0, text
+    parse = make_parser().parse_args
+    assert parse(["trace", "--text", "a", "-ox.safetensors"]) is not None
+    assert parse(["data", "--", "--step"]).sources == ["--step"]
+
+
+def test_the_bare_command_shows_the_help(capsys):
+    with pytest.raises(SystemExit) as exit:
+        main([])
+    assert exit.value.code == 0 and capsys.readouterr().out.startswith("usage: minigpt2 ")
+
+
+def test_a_list_goes_on_when_its_flag_is_repeated():
+    parse = make_parser().parse_args
+    assert parse(["eval", "--data", "a", "b", "--data", "c"]).data == ["a", "b", "c"]
+    lists = ["--data", "a", "--data", "b", "c", "--temperature", "1", "--temperatures", "2", "3"]
+    options = parse(["report", "--out", "r", *lists])
+    assert (options.data, options.temperatures) == (["a", "b", "c"], [1, 2, 3])
+
+
+def test_report_has_the_options_of_generate():
+    call = ["report", "--data", "a", "--out", "r", "--num-samples", "3", "--max-new-tokens", "9"]
+    call += ["--temperature", "1.0"]
+    options = make_parser().parse_args(call)
+    assert (options.samples, options.length, options.temperatures) == (3, 9, [1])
+    given = ("data", "out", "samples", "length", "temperatures")
+    line = command_line(options, {name: getattr(options, name) for name in given})
+    assert line == shlex.join(["minigpt2", *call])
+
+
+def test_no_metavar_says_nothing():
+    commands = next(action.choices for action in make_parser()._actions if action.dest == "==SUPPRESS==")
+    for name in ("eval", "report", "verify"):
+        for action in commands[name]._actions:
+            assert action.nargs == 0 or action.choices or action.metavar not in (None, "X", "M"), action.option_strings
+
+
+def process(*arguments, shell="", **environment):
+    """Run the command in a process of its own; ``shell`` is what follows it in a shell, such as a redirection."""
+    command = shlex.join([sys.executable, "-m", "minigpt2", *map(str, arguments)])
+    environment = {name: value for name, value in (os.environ | environment).items() if value is not None}
+    done = subprocess.run(
+        ["bash", "-c", f"{command} {shell}\nexit ${{PIPESTATUS[0]}}"], capture_output=True, timeout=120, env=environment
+    )
+    return done.returncode, done.stdout.decode().replace("\r", ""), done.stderr.decode().replace("\r", "")
+
+
+PLAIN = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, "\N{BLACK HEART SUIT}\ufffd\n"),
+        (PLAIN, "\N{BLACK HEART SUIT}\ufffd\n"),
+        ({"PYTHONIOENCODING": "ascii"}, "\\u2665\\ufffd\n"),
+        ({"PYTHONIOENCODING": "cp1252"}, "\\u2665\\ufffd\n"),
+        ({"PYTHONIOENCODING": "latin-1:replace"}, "??\n"),
+        ({"PYTHONIOENCODING": "utf-8:strict"}, "\N{BLACK HEART SUIT}\ufffd\n"),
+    ],
+)
+def test_output_takes_every_character(environment, expected, folder):
+    heart = Tokenizer.from_pretrained(folder).encode("\N{BLACK HEART SUIT}")
+    ids = ",".join(map(str, [*heart, heart[0]]))  # the first byte of a heart is no character
+    assert process("tokenize", "--model", folder, "--ids", ids, **environment) == (0, expected, "")
+
+
+def test_a_terminal_keeps_its_encoding(folder):
+    pty = pytest.importorskip("pty", reason="Windows has none")
+    parent, child = pty.openpty()
+    ids = ",".join(map(str, Tokenizer.from_pretrained(folder).encode("\N{BLACK HEART SUIT}")))
+    command = [sys.executable, "-m", "minigpt2", "tokenize", "--model", str(folder), "--ids", ids]
+    subprocess.run(command, stdout=child, env=os.environ | PLAIN, timeout=120, check=True)
+    assert os.read(parent, 100) == b"\\u2665\r\n"
+    os.close(child)
+    os.close(parent)
+
+
+def test_training_survives_a_name_that_its_output_cannot_show(tmp_path):
+    data = tmp_path / "\u8bd7.txt"
+    data.write_text("\u5929\u5730\u7384\u9ec4\n" * 300, encoding="utf-8")
+    sizes = [*SIZES, "--steps", "2", "--vocab-size", "260"]
+    code, out, err = process("train", "--data", data, *sizes, "--out", tmp_path / "m", PYTHONIOENCODING="cp1252")
+    assert code == 0 and "\\u8bd7.txt" in out.splitlines()[-1] and "step 2: validation loss" in err
+
+
+WRONG = ["train", "--step", "0"]
+WRITTEN = "minigpt2: error: unknown option --step; did you mean --steps? (see `minigpt2 train --help`)\n"
+
+
+@pytest.mark.parametrize(
+    ("shell", "wrong", "expected"),
+    [
+        (">&-", False, (0, "", "")),
+        ("2>&-", False, (0, "IDS", "")),
+        ("<&- >&- 2>&-", False, (0, "", "")),
+        ("> /dev/full", False, (1, "", "minigpt2: error: [Errno 28] No space left on device\n")),
+        ("2> /dev/full", False, (0, "IDS", "")),
+        (">&-", True, (2, "", WRITTEN)),
+        ("2>&-", True, (2, "", "")),
+        ("2> /dev/full", True, (2, "", "")),
+        ("2>&1 >&- | head -c 30", True, (2, WRITTEN[:30], "")),
+        ("2>&1 >&- | true", True, (2, "", "")),
+    ],
+)
+def test_streams_that_are_closed_or_full(shell, wrong, expected, folder):
+    if "/dev/full" in shell and not os.path.exists("/dev/full"):
+        pytest.skip("this system has no /dev/full")
+    call = WRONG if wrong else ["tokenize", "--model", folder, "--text", "Shall"]
+    ids = " ".join(map(str, Tokenizer.from_pretrained(folder).encode("Shall"))) + "\n"
+    assert process(*call, shell=shell) == (expected[0], expected[1].replace("IDS", ids), expected[2])
+
+
+def test_a_reader_that_leaves_before_the_help_is_written():
+    assert process("--help", shell="| true") == (0, "", "")
+
+
+def test_a_warning_is_one_line_without_its_source(folder, tmp_path):
+    (tmp_path / "short.txt").write_bytes(b"ab ab ab")
+    call = ["tokenize", "--train", tmp_path / "short.txt", "--vocab-size", "300", "--out", tmp_path / "bpe"]
+    code, _, err = process(*call)
+    assert code == 0 and re.fullmatch(r"minigpt2: warning: the text is too small for 300 tokens: .*\n", err)
+
+
+def test_a_warning_in_the_library_is_as_before(tmp_path):
+    before = warnings.showwarning
+    with pytest.warns(UserWarning, match="too small"):
+        Tokenizer.train("ab ab ab", 300)
+    main(["tokenize", "--ids", "1"])
+    assert warnings.showwarning is before
+
+
+posix = pytest.mark.skipif(os.name == "nt", reason="there a process cannot be sent Ctrl-C alone")
+
+
+@posix
+@pytest.mark.parametrize("module", ["regex", "minigpt2.cli.compare"])  # of minigpt2/__init__.py, of the command line
+@pytest.mark.parametrize("how", ["module", "script"])
+def test_ctrl_c_while_it_starts(module, how, tmp_path):
+    """It comes when a module is imported, which the interpreter is told to watch for."""
+    (tmp_path / "sitecustomize.py").write_text(f"""
+import os, signal, sys
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Watch())
+""")
+    script = tmp_path / "minigpt2"
+    script.write_text("import sys\nfrom minigpt2.__main__ import main\nsys.exit(main())\n")
+    start = ["-m", "minigpt2"] if how == "module" else [str(script)]
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        [sys.executable, *start, "tokenize", "--ids", "1"], capture_output=True, text=True, timeout=120,
+        env=os.environ | {"PYTHONPATH": path},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_ctrl_c_in_a_library_is_an_exception(tmp_path):
+    (tmp_path / "regex.py").write_text("raise KeyboardInterrupt")
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    code = "try: import minigpt2\nexcept KeyboardInterrupt: print('caught')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": path})
+    assert done.stdout == "caught\n", done.stderr
+
+
+@posix
+def test_ctrl_c_while_it_works(folder):
+    command = [sys.executable, "-m", "minigpt2", "generate", "--model", str(folder), "--prompt", "Shall"]
+    child = subprocess.Popen(
+        [*command, "--max-new-tokens", "100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert child.stdout.read(5) == "Shall"
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=60)
+    assert (child.returncode, err) == (130, "minigpt2: stopped\n")

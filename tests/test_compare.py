@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from minigpt2 import GPT2, GPT2Config, flatten
 from minigpt2.cli import main
+from minigpt2.components.loss import cross_entropy_backward, cross_entropy_forward
 from minigpt2.components.softmax import softmax_forward
+from minigpt2.model import gpt2_backward
 from minigpt2.storage.checkpoint import write_tensors
 from minigpt2.verification.compare import compare
 from minigpt2.verification.names import LLM_C, MAPS
@@ -298,6 +300,26 @@ def test_noise_just_above_the_tolerance_has_no_name(name, ours):
     for rtol in np.linspace(0.5e-6, 0.99999e-6, 10):
         report = compare(ours, ours | {name: ours[name] + noise}, rtol=rtol)
         assert report.first.name == name and report.diagnosis is None
+
+
+def test_a_loss_in_float32_is_said_to_be_one(ours):
+    """As in transformers, whose own loss turns the logits into float32."""
+    model = tiny()
+    logits, cache = model.forward(IDS)
+    _, loss_cache = cross_entropy_forward(logits.astype("float32"), TARGETS)
+    _, grads = gpt2_backward(cross_entropy_backward(1.0, loss_cache).astype("float64"), cache)
+    theirs = {f"grad.{name}": gradient for name, gradient in flatten(grads).items()}
+    report = compare(ours, theirs)
+    assert not report and report.first.name.startswith("grad.ln_f")
+    _assert_names(report, "only as exact as float32: .*labels=")
+
+
+def test_an_activation_in_float32_is_said_to_be_one(ours):
+    model = tiny()
+    model.params["wpe"]["weight"][...] = model.params["wpe"]["weight"].astype("float32")
+    report = compare(ours, trace(model, IDS, TARGETS, backward=True))
+    assert not report and report.first.name == "embd"
+    _assert_names(report, "from embd on only as exact as float32: something at or before it is in float32$")
 
 
 @settings(deadline=None, max_examples=60)

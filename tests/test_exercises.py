@@ -217,3 +217,28 @@ def test_the_page_about_exercises_shows_what_a_check_prints(capsys):
     printed = capsys.readouterr().out
     for part in shown.split("...\n"):
         assert part in printed
+
+
+# Answers that want something from outside.
+
+
+class StdinError(NotImplementedError):
+    """As a notebook's kernel raises it where nobody can type."""
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        (StdinError("raw_input was called, but this frontend does not support input requests."), "to be typed"),
+        (StdinError("getpass was called, but this frontend does not support input requests."), "to be typed"),
+        (EOFError("EOF when reading a line"), "to be typed"),
+        (EOFError(), "to be typed"),
+        (FileNotFoundError(2, "No such file or directory", "weights.txt"), "looks for a file"),
+    ],
+)
+def test_an_answer_that_asks_is_told_so(error, hint):
+    def layer_norm_forward(x, weight, bias, eps=1e-5):
+        raise error
+
+    report = str(check("layer_norm_forward", layer_norm_forward))
+    assert hint in report and type(error).__name__ in report and "not written yet" not in report

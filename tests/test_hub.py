@@ -747,7 +747,8 @@ def test_several_at_once_agree(server, tmp_path):
     assert len(server.asked("model.safetensors")) <= 2, "fetched once, and once more after the broken line"
 
 
-def test_progress_shows_on_a_terminal_only(server, fetch, monkeypatch, capfd):
+def test_progress_shows_on_a_terminal_and_nowhere_else_if_it_is_quick(server, fetch, monkeypatch, capfd):
+    monkeypatch.delenv("TQDM_DISABLE")
     fetch()
     assert capfd.readouterr() == ("", "")
 

@@ -228,3 +228,12 @@ def test_without_sacrebleu_it_says_so_at_once(models, monkeypatch):
     monkeypatch.setattr("minigpt2.report.evaluate", lambda *_: pytest.fail("the work has begun"))
     with pytest.raises(ValueError, match="needs sacrebleu"):
         evaluation_report({"words": models["words"]}, {"verse": VERSE}, **SETTINGS)
+
+
+def test_a_picture_that_cannot_be_replaced_is_a_warning(report, tmp_path):
+    pytest.importorskip("matplotlib", reason="it comes with the extra [notebooks]")
+    (tmp_path / "report.png").mkdir()  # on Windows: open in another program
+    with pytest.warns(UserWarning, match=r"report\.png is not of this report: .*; is it open elsewhere\?"):
+        text = write_report(tmp_path, report).read_text(encoding="utf-8")
+    assert "report.png" not in text and text.startswith("# Evaluation report")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "report.md", "report.png"]

@@ -555,7 +555,8 @@ def test_training_rejects(arguments, error, message):
         Tokenizer.train(**arguments)
 
 
-def test_progress_bar_only_where_asked(capsys):
+def test_progress_bar_only_where_asked(capsys, monkeypatch):
+    monkeypatch.delenv("TQDM_DISABLE")
     Tokenizer.train(SAMPLE, vocab_size=270)
     assert capsys.readouterr().err == ""
     Tokenizer.train(SAMPLE, vocab_size=270, progress=True)

@@ -2,9 +2,11 @@
 
 import json
 import math
+import pickle
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +18,8 @@ import minigpt2
 from minigpt2 import GPT2, GPT2Config, flatten, trace
 from minigpt2.cli import main
 from minigpt2.reference import DROPOUT, LABEL_SMOOTHING, TINY, UNTIED, recorded, transformers_trace
-from minigpt2.storage.checkpoint import read_tensors
-from minigpt2.verification.trace import NAMES, write_trace
+from minigpt2.storage.checkpoint import read_tensors, write_tensors
+from minigpt2.verification.trace import NAMES, read_trace, write_trace
 from minigpt2.verification.verify import model_of
 
 B, T, V, C, H, D = 2, 5, 11, 6, 2, 3
@@ -180,7 +182,7 @@ def test_one_sequence_is_a_batch_of_one_and_predicts_its_next_tokens(model, as_g
 @pytest.mark.parametrize(
     "ids, options, error, message",
     [
-        ([3], {}, ValueError, "after a single token there is none to predict; give targets"),
+        ([3], {"backward": True}, ValueError, "after a single token there is none to predict; give targets"),
         ([], {}, ValueError, r"ids must be \(B, T\), at least one token each, got shape \(1, 0\)"),
         (3, {}, ValueError, r"ids must be \(B, T\), at least one token each, got shape \(\)"),
         ([[[1, 2]]], {}, ValueError, r"ids must be \(B, T\)"),
@@ -267,13 +269,13 @@ def test_command_takes_ids_and_targets(folder, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--ids", "1,2"], "required: -o"),
+        (["--ids", "1,2"], "required: -o/--out"),
         (["-o", "x"], "--text --ids is required"),
         (["--ids", "1,2", "--text", "to", "-o", "x"], "not allowed with"),
         (["--ids", "1,two", "-o", "x"], "--ids takes whole numbers"),
         (["--ids", "1,2", "--targets", "1,two", "-o", "x"], "--targets takes whole numbers"),
         (["--ids", "1,2", "--targets", "1", "-o", "x"], r"targets must be \(1, 2\)"),
-        (["--ids", "7", "-o", "x"], "give targets"),
+        (["--ids", "7", "--backward", "-o", "x"], "give targets"),
         (["--ids", "1,999", "-o", "x"], r"0 \.\.\. 269, got 1 \.\.\. 999"),
         (["--text", "", "-o", "x"], "at least one token"),
         (["--text", "to be", "--dtype", "float16", "-o", "x"], "invalid choice"),
@@ -283,8 +285,9 @@ def test_command_takes_ids_and_targets(folder, tmp_path):
 )
 def test_a_users_error_is_one_line_and_leaves_no_file(folder, tmp_path, capsys, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
-    assert main(["trace", "--model", str(folder), *arguments]) == 1
+    code = main(["trace", "--model", str(folder), *arguments])
     out, err = capsys.readouterr()
+    assert code == (2 if "(see `minigpt2 trace --help`)" in err else 1)
     assert out == "" and err.count("\n") == 1 and re.search(message, err), err
     assert list(tmp_path.iterdir()) == []
 
@@ -305,3 +308,66 @@ def test_a_trace_of_124m_parameters_fits_into_eight_gib(tmp_path):
     unit = 1 if sys.platform == "darwin" else 1024
     assert 1 * 2**30 < int(done.stdout) * unit < 8 * 2**30
     assert (tmp_path / "x.safetensors").stat().st_size > 1e9
+
+
+def test_the_trace_of_one_token_ends_with_its_logits(model):
+    tensors = trace(model, [3])
+    whole = trace(model, [3], [1])
+    assert list(tensors) == [name for name in whole if name not in ("targets", "loss")]
+    assert all(np.array_equal(tensors[name], whole[name]) for name in tensors)
+    assert "grad.embd" in trace(model, [3], [1], backward=True)
+
+
+def test_the_command_traces_one_token(tmp_path, capsys):
+    assert main(["trace", "--ids", "7", "--out", str(tmp_path / "one.safetensors")]) == 0
+    assert "loss" not in capsys.readouterr().out
+    tensors, _ = read_trace(tmp_path / "one.safetensors")
+    assert tensors["logits"].shape == (1, 1, 1024) and "loss" not in tensors
+
+
+# Files of other kinds.
+
+
+def test_a_file_of_arrays_is_known_by_its_content(tmp_path):
+    np.savez(tmp_path / "x.npz", logits=np.ones(3))
+    (tmp_path / "x.npz").rename(tmp_path / "x.dat")
+    tensors, _ = read_trace(tmp_path / "x.dat")
+    np.testing.assert_array_equal(tensors["logits"], np.ones(3))
+
+
+@pytest.mark.parametrize("length", range(0x200, 0x600, 8))
+def test_no_header_of_a_safetensors_file_is_taken_for_something_else(tmp_path, length):
+    """Its first bytes are the header's length, which may be those that begin a pickle."""
+    write_tensors(tmp_path / "x", {"a": np.ones(1)}, {"filler": ""})
+    filler = length - int.from_bytes((tmp_path / "x").read_bytes()[:8], "little")
+    write_tensors(tmp_path / "x", {"a": np.ones(1)}, {"filler": "." * filler})
+    assert int.from_bytes((tmp_path / "x").read_bytes()[:8], "little") == length
+    assert read_trace(tmp_path / "x")[0]["a"] == 1
+
+
+def _write_npy(path):
+    with open(path, "wb") as file:
+        np.save(file, np.zeros(3))
+
+
+def _write_zip_of_torch(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("theirs/data.pkl", b"")
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (_write_npy, "a single array of NumPy's, .*savez"),
+        (_write_zip_of_torch, r"a pickle, .*safetensors\.torch\.save_file"),
+        (lambda path: path.write_bytes(pickle.dumps({"logits": [1.0]})), r"a pickle, .*safetensors\.torch\.save_file"),
+        (lambda path: path.write_bytes(pickle.dumps({"logits": [1.0]}, 2)), "a pickle"),
+        (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100)), "an HDF5 file, .*savez"),
+        (lambda path: path.write_text('{"logits": [1.0]}'), "JSON text, .*savez"),
+        (lambda path: path.write_text("[[1.0, 2.0]]"), "JSON text"),
+    ],
+)
+def test_another_kind_of_file_is_named_with_what_to_write_instead(tmp_path, write, words):
+    write(tmp_path / "theirs")
+    with pytest.raises(ValueError, match=f"theirs is {words}"):
+        read_trace(tmp_path / "theirs")

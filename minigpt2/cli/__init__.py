@@ -1,14 +1,16 @@
 """The command line: ``minigpt2 generate | train | eval | report | data | tokenize | trace | verify | compare``.
 
-Each command has a file, which holds its flags and, below them, what it does. Exit code 0 on success, 1 on a user's
-error with one line on standard error (and where ``compare`` or ``verify`` finds a difference), 130 on Ctrl-C.
+Each command has a file, which holds its flags and, below them, what it does. Exit code 0 on success, also of a bare
+``minigpt2``, which shows the help; 2 when the call itself is wrong, such as an unknown option, and 1 on any other error
+of the user's, each with one line on standard error; 1 also where ``compare`` or ``verify`` finds a difference; 130 on
+Ctrl-C.
 """
 
-import os
 import sys
 
 from minigpt2.cli import compare, data, eval, generate, report, tokenize, trace, train, verify
-from minigpt2.cli.common import Parser
+from minigpt2.cli.common import Parser, UsageError
+from minigpt2.cli.streams import close_streams, complain, open_streams, warnings_in_one_line
 from minigpt2.version import __version__
 
 COMMANDS = generate, train, eval, report, data, tokenize, trace, verify, compare
@@ -16,20 +18,23 @@ COMMANDS = generate, train, eval, report, data, tokenize, trace, verify, compare
 
 def main(arguments=None):
     """Run one command; ``arguments`` are those after the program's name. Returns the exit code."""
+    open_streams()
     try:
-        options = make_parser().parse_args(arguments)
-        code = options.run(options)
+        with warnings_in_one_line():
+            options = make_parser().parse_args((sys.argv[1:] if arguments is None else arguments) or ["--help"])
+            code = options.run(options)
         sys.stdout.flush()
-    except (ValueError, OSError) as error:
-        if isinstance(error, BrokenPipeError):  # the reader, e.g. `head`, has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
-        print("minigpt2: error:", " ".join(str(error).split()), file=sys.stderr)
-        return 1
+        return code or 0
+    except BrokenPipeError:  # the reader, e.g. `head`, has seen enough
+        return 0
+    except (ValueError, OSError, MemoryError) as error:
+        complain(f"error: {error}")
+        return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
-        print("minigpt2: stopped", file=sys.stderr)
+        complain("stopped")
         return 130
-    return code or 0
+    finally:
+        close_streams()
 
 
 def make_parser():

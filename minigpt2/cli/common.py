@@ -1,24 +1,69 @@
 """Shared by the commands: the parser, common flags, and the reading of models, texts and numbers."""
 
 import argparse
+import difflib
 import glob
 import os
+import re
+import sys
 from pathlib import Path
 
 from minigpt2 import GPT2, Tokenizer
 from minigpt2.data import documents, split_documents
 from minigpt2.storage.files import read_json
 
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # what Python makes of a byte on the command line that is not text
+
+
+class UsageError(ValueError):
+    """The call itself is wrong: an unknown command or option, a missing argument, a value that is no choice."""
+
 
 class Parser(argparse.ArgumentParser):
-    """Reports a wrong call as one line and exit code 1, like every other error of the user's."""
+    """Reports a wrong call as one line, like every other error of the user's, and names the nearest word there is."""
 
     def __init__(self, **options):
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
 
     def error(self, message):
-        """Raise ValueError, where argparse would print the usage and exit with code 2."""
-        raise ValueError(f"{message} (see `{self.prog} --help`)")
+        """Raise UsageError, where argparse would print the usage and exit."""
+        raise UsageError(f"{message} (see `{self.prog} --help`)")
+
+    def parse_known_args(self, args=None, namespace=None):
+        """As argparse's, of the whole command line and then of the command's own part; nothing unknown is left over."""
+        commands = self._subparsers._group_actions[0].choices if self._subparsers else {}
+        args = sys.argv[1:] if args is None else args
+        for word in filter(HALF_CHARACTER.search, args):
+            encoding = sys.getfilesystemencoding()
+            self.error(f"{word!r} is not {encoding}: terminal and locale must agree on UTF-8; rename such a file")
+        for word in args:
+            if word == "--" or word in commands:  # what follows is not an option, or the command's own
+                break
+            if commands and not word.startswith("-"):
+                self.error(f"unknown command {word!r}{_nearest(word, commands)}")
+            if self._is_unknown_option(word):
+                option = word.partition("=")[0]
+                known = [name for name in self._option_string_actions if name.startswith("--")]
+                self.error(f"unknown option {option}{_nearest('--' + option.lstrip('-').replace('_', '-'), known)}")
+        namespace, left_over = super().parse_known_args(args, namespace)
+        if left_over := [word for word in left_over if word != "--"]:
+            self.error(f"unexpected argument {left_over[0]!r}")
+        return namespace, left_over
+
+    def _is_unknown_option(self, word):
+        """Whether argparse takes a word for an option, and knows none of that name; -oFILE is the option -o."""
+        known = self._option_string_actions
+        return (
+            re.match("-[^0-9.]", word) is not None and " " not in word and word.partition("=")[0] not in known
+            and (word.startswith("--") or word[:2] not in known)
+        )  # fmt: skip
+
+
+def _nearest(word, known):
+    """"; did you mean ...?" with the known word that begins like this one or is most like it, "" if none is."""
+    known = list(known)
+    near = [name for name in known if name.startswith(word)] or difflib.get_close_matches(word.lower(), known)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 class Files(argparse.Action):
@@ -50,7 +95,7 @@ def add_command(commands, name, run, description, *examples):
 def add_model(parser):
     """Add the flag --model."""
     parser.add_argument(
-        "--model", default="shakespeare", metavar="M",
+        "--model", default="shakespeare", metavar="MODEL",
         help="'shakespeare' (built in, default), a folder, or gpt2, gpt2-medium, gpt2-large, gpt2-xl, distilgpt2",
     )  # fmt: skip
 

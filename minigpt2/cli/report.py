@@ -16,27 +16,29 @@ def add_parser(commands):
         "--out reports/x",
     )  # fmt: skip
     add = parser.add_argument
-    add("--model", action="append", metavar="[NAME=]M",
+    add("--model", action="append", metavar="[NAME=]MODEL",
         help="a model as for `minigpt2 generate`, and its name in the report (default: its folder's name); give the "
         "flag once for each model (default shakespeare)")  # fmt: skip
-    add("--data", nargs="+", required=True, metavar="FILE", help="text files, one for each domain, or 'shakespeare'")
+    add("--data", nargs="+", action="extend", required=True, metavar="FILE",
+        help="text files, one for each domain, or 'shakespeare'")  # fmt: skip
     add("--out", required=True, metavar="FOLDER", help="where to write report.md, .png and .json")
     add("--split", choices=["all", "train", "validation"], default="validation",
         help="which part of each text: its last 10 %% (default), its first 90 %% or all")  # fmt: skip
-    add("--samples", type=int, default=8, metavar="N",
+    add("--samples", "--num-samples", type=int, default=8, metavar="N",
         help="samples per model, domain and temperature (default 8)")  # fmt: skip
-    add("--length", type=int, default=64, metavar="N", help="tokens in each sample (default 64)")
-    add("--temperatures", type=float, nargs="+", default=[0.5, 0.8, 1.0, 1.2], metavar="X",
+    add("--length", "--max-new-tokens", type=int, default=64, metavar="N", help="tokens in each sample (default 64)")
+    add("--temperatures", "--temperature", type=float, nargs="+", action="extend", metavar="T",
         help="temperatures of the samples (default 0.5 0.8 1.0 1.2)")  # fmt: skip
     add("--top-k", type=int, metavar="K", help="draw from the K likeliest tokens only")
-    add("--seed", type=int, default=0, help="the same seed gives the same report (default 0)")
+    add("--seed", type=int, default=0, metavar="N", help="the same seed gives the same report (default 0)")
     add_device(parser)
 
 
 def run(options):
     """Measure, write the report, and print its table of losses."""
     check_folder(options.out, "report")
-    paths = by_name(map(name_and_model, options.model or ["shakespeare"]), "--model", "give one a name: NAME=M")
+    options.temperatures = options.temperatures or [0.5, 0.8, 1.0, 1.2]
+    paths = by_name(map(name_and_model, options.model or ["shakespeare"]), "--model", "give one a name: NAME=MODEL")
     sources = by_name(((Path(source).stem, source) for source in options.data), "--data", "rename a file")
     domains = {name: "\n".join(documents_of(source, options.split)) for name, source in sources.items()}
     models = {name: load(path, options.device) for name, path in paths.items()}
@@ -52,6 +54,6 @@ def run(options):
 
 
 def name_and_model(value):
-    """What --model NAME=M means; without NAME=, or if the whole value is a folder, the name is that of the folder."""
+    """What --model NAME=MODEL means; without NAME=, or if the whole value is a folder, the name is the folder's."""
     name, equals, path = value.partition("=")
     return (name, path) if equals and not Path(value).is_dir() else (Path(value).resolve().name, value)

@@ -25,15 +25,15 @@ def add_parser(commands):
     add("--dtype", choices=["float32", "float64"], default="float32",
         help="precision to compute in (default float32)")  # fmt: skip
     add("--label-smoothing", type=float, default=0.0, metavar="E", help="label smoothing of the loss (default 0)")
-    add("-o", "--output", required=True, metavar="FILE", help="the file to write")
+    add("-o", "--out", required=True, metavar="FILE", help="the file to write")
     add_device(parser)
 
 
 def run(options):
     """Write the trace, and print how large it is and the loss."""
-    path = Path(options.output)
+    path = Path(options.out)
     if not path.absolute().parent.is_dir():
-        raise ValueError(f"-o: there is no folder {path.parent} to write {path.name} to")
+        raise ValueError(f"--out: there is no folder {path.parent} to write {path.name} to")
     if options.ids is not None:
         ids = numbers(options.ids)
     else:
@@ -46,4 +46,5 @@ def run(options):
     })  # fmt: skip
     print(f"{path}: {len(tensors)} tensors of {tensors['ids'].size} tokens, {options.dtype}, "
           f"{path.stat().st_size / 1e6:,.1f} MB")  # fmt: skip
-    print(f"loss {tensors['loss']:.6f} nats per target")
+    if "loss" in tensors:
+        print(f"loss {tensors['loss']:.6f} nats per target")

@@ -3,9 +3,8 @@
 import json
 import sys
 
-from tqdm import tqdm
-
 from minigpt2.cli.common import add_command
+from minigpt2.progress import write_line
 from minigpt2.version import __version__
 
 
@@ -16,7 +15,7 @@ def add_parser(commands):
         "minigpt2 verify", "minigpt2 verify --model gpt2 --json",
     )  # fmt: skip
     add = parser.add_argument
-    add("--model", metavar="M",
+    add("--model", metavar="MODEL",
         help="weights to verify too: a folder, or gpt2, ... (default: gpt2 if it has been downloaded)")  # fmt: skip
     add("--debug-state", metavar="FILE",
         help="llm.c's gpt2_124M_debug_state.bin, with --model gpt2: logits, loss, gradients")  # fmt: skip
@@ -31,7 +30,7 @@ def run(options):
     for result in verify(options.model, options.debug_state):
         results.append(result)
         if not options.json:
-            tqdm.write(str(result), file=sys.stdout)
+            write_line(str(result), sys.stdout)
             sys.stdout.flush()
     failed = [result.name for result in results if result.verdict == "FAILED"]
     skipped = sum(result.verdict == "skipped" for result in results)

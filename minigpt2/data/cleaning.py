@@ -19,10 +19,10 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from minigpt2.data.text import words
 from minigpt2.data.token_file import in_parts
+from minigpt2.progress import progress_bar
 
 P = 6364136223846793005  # Knuth's multiplier for MMIX
 
@@ -94,10 +94,7 @@ def describe(name, documents, tokenizer, n=8, threshold=0.5, seen=None, progress
     """
     size = characters = tokens = count = 0
     found = {None: 0, "exact": 0, "near": 0}
-    bar = tqdm(
-        desc=f"reading {name}", unit="B", unit_scale=True, leave=False, disable=None if progress else True
-    )  # fmt: skip
-    with bar:
+    with progress_bar(desc=f"reading {name}", unit="B", unit_scale=True, show=progress) as bar:
         for document, kind in mark_duplicates(documents, n, threshold, seen):
             count += 1
             found[kind] += 1
@@ -173,9 +170,7 @@ def overlap(train_documents, evaluation_documents, n=8, progress=False):
     if not wanted.size:
         raise ValueError(f"the evaluation text has no document of {n} words or more, so no overlap is defined")
     found = np.zeros(wanted.size, bool)
-    for document in tqdm(
-        train_documents, "looking for overlap", unit=" documents", leave=False, disable=None if progress else True
-    ):
+    for document in progress_bar(train_documents, "looking for overlap", unit=" documents", show=progress):
         grams = ngram_hashes(word_hashes(document), n)
         places = np.minimum(np.searchsorted(wanted, grams), wanted.size - 1)
         found[places[wanted[places] == grams]] = True

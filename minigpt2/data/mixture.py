@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from minigpt2.data.batches import random_windows, split_documents
 from minigpt2.data.text import documents, locate
 from minigpt2.data.token_file import encode_documents, open_tokens
+from minigpt2.progress import progress_bar
 
 CHUNK = 1 << 22  # tokens added to a checksum at a time
 VALIDATION_TOKENS = 1_000_000  # at most, from a token file: enough for four digits of the loss
@@ -59,11 +59,8 @@ class Corpus:
     def checksum(self):
         """The SHA-256 of its tokens, in hexadecimal digits; a progress bar shows, since it may take long."""
         digest, parts = hashlib.sha256(), (self.train_ids, self.validation_ids)
-        bar = tqdm(
-            total=sum(map(len, parts)), desc=f"checking {self.name}", unit="token", unit_scale=True, disable=None,
-            leave=False,
-        )  # fmt: skip
-        with bar:
+        total = sum(map(len, parts))
+        with progress_bar(desc=f"checking {self.name}", total=total, unit="token", unit_scale=True) as bar:
             for ids in parts:
                 digest.update(b"%d tokens" % len(ids))
                 for start in range(0, len(ids), CHUNK):

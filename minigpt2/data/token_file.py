@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from minigpt2.data.text import document_parts, locate
+from minigpt2.progress import progress_bar
 from minigpt2.storage.files import atomic_write, check_file
 
 MAGIC, VERSION = b"minigpt2 tokens\n", 1
@@ -81,9 +81,8 @@ def write_tokens(path, tokenizer, sources, progress=False):
     files = [source for source in sources if _is_path(source)]
     total = sum(locate(file).stat().st_size for file in files) if len(files) == len(sources) else None
     tokens = documents = size = characters = 0
-    bar = tqdm(
-        total=total, desc=f"writing {Path(path).name}", unit="B", unit_scale=True, leave=False,
-        disable=None if progress else True,
+    bar = progress_bar(
+        desc=f"writing {Path(path).name}", total=total, unit="B", unit_scale=True, show=progress
     )  # fmt: skip
     with atomic_write(path) as file, bar:
         file.write(bytes(HEADER_BYTES))  # room for numbers that are known only at the end

@@ -40,6 +40,13 @@ def of_error(error):
             f"{error} is not a key of that dict. Print its keys: list(cache), list(params). With your own forward "
             "pass, the cache is the dict that it returns."
         )
+    if isinstance(error, EOFError) or re.search("^(raw_input|getpass) was called|reading from stdin", str(error)):
+        return (
+            "It waits for something to be typed, and nobody is there while it is checked or graded: whatever it needs "
+            "comes in as an argument."
+        )
+    if isinstance(error, OSError) and error.filename is not None:
+        return "It looks for a file that is not on every machine: whatever it needs comes in as an argument."
     text = str(error)
     return next((hint for pattern, hint in ERRORS if re.search(pattern, text)), "")
 

@@ -5,24 +5,34 @@ end), or links to them, as in the Hugging Face cache; and texts only up to a siz
 times the memory of the JSON that they come from.
 """
 
+import codecs
+import errno
 import json
 import math
 import os
 import re
 import reprlib
+import shutil
 import stat
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
 try:
     import fcntl
+
+    Held = BlockingIOError
 except ImportError:  # Windows
-    fcntl = None
+    fcntl, Held = None, PermissionError
     import msvcrt
 
 MAX_TEXT = 100_000_000  # bytes in a vocabulary, a merge list or a data set in JSON
 MAX_CONFIG = 10_000_000  # bytes in a configuration or an index; the index of GPT-2 xl has 50,000
+
+# Seconds between tries: on Windows a virus scanner, an indexer or a synchronised folder may hold a file for a moment.
+PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
+HELD = 1.0  # seconds between looks at a lock that is held elsewhere, where the system cannot wait for it
 
 HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")  # JSON can spell half a character, which has no UTF-8 form
 
@@ -47,7 +57,7 @@ def atomic_write(path, mode="wb"):
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's 0600 would lock other users out
-        os.replace(temporary, path)
+        replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -65,6 +75,27 @@ def naming(path):
         raise
 
 
+def replace(source, target):
+    """Rename ``source`` to ``target``, in place of what has that name, as ``os.replace`` does."""
+    _patiently(os.replace, source, target)
+
+
+def delete(path):
+    """Remove a file, or a folder with all that is in it."""
+    _patiently(shutil.rmtree if Path(path).is_dir() else os.unlink, path)
+
+
+def _patiently(change, *paths):
+    """Call ``change(*paths)``, and again while the system refuses it because another program has a file open."""
+    for pause in (*PAUSES, None):
+        try:
+            return change(*paths)
+        except OSError as error:  # not empty: a file that was removed stays until the other program has closed it
+            if pause is None or not (isinstance(error, PermissionError) or error.errno == errno.ENOTEMPTY):
+                raise
+        time.sleep(pause)
+
+
 def lock_file(path, wait=False):
     """Open ``path`` and lock it, until the file is closed or this process ends, however it ends.
 
@@ -74,17 +105,28 @@ def lock_file(path, wait=False):
     """
     file = open(path, "a+b", buffering=0)  # noqa: SIM115  it stays open as long as it is locked
     try:
+        while not _lock(file, wait):
+            if not wait:
+                file.close()
+                return None
+            time.sleep(HELD)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _lock(file, wait):
+    """Lock an open file; returns whether that was possible. Windows never waits: there it would give up after 10 s."""
+    try:
         if fcntl:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         else:
             file.seek(1 << 30)  # a byte beyond the end: on Windows locked bytes cannot be read
-            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
-    except BaseException as error:
-        file.close()
-        if isinstance(error, BlockingIOError if fcntl else PermissionError):
-            return None
-        raise
-    return file
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    except Held:
+        return False
+    return True
 
 
 def sync_folder(folder):
@@ -115,11 +157,17 @@ def check_file(path, limit=math.inf):
 
 
 def read_text(path, limit=MAX_TEXT):
-    """The text of the UTF-8 file ``path``, with \\n for every kind of line end; errors as in ``read_json``."""
+    """The text of the UTF-8 file ``path``, with \\n for every kind of line end; errors as in ``read_json``.
+
+    A byte order mark, with which Windows programs begin a file, is not part of the text.
+    """
     check_file(path, limit)
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
+        with open(path, "rb") as file:
+            if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+                raise ValueError(f"{path} is UTF-16 text: save it as UTF-8") from None
         raise ValueError(f"{path} is not UTF-8 text: {error}") from None
 
 

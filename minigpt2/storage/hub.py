@@ -30,12 +30,12 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 import requests
-from tqdm import tqdm
 from urllib3.util import parse_url  # requests is built on it
 
+from minigpt2.progress import progress_bar, write_line
 from minigpt2.storage import hub_cache
 from minigpt2.storage.checkpoint import CONFIG, INDEX, WEIGHTS, read_config, shard_names, weight_files
-from minigpt2.storage.files import MAX_CONFIG, MAX_TEXT, lock_file, sync_folder
+from minigpt2.storage.files import MAX_CONFIG, MAX_TEXT, lock_file, replace, sync_folder
 from minigpt2.storage.model_names import BUILT_IN, MODELS, did_you_mean, repository_of, unknown_model
 
 TOKENIZER_FILES = ("vocab.json", "merges.txt")
@@ -285,7 +285,7 @@ def download(url, path, size=None, sha256=None, description=None, largest=None):
     path: the file to write; folders are made as needed.
     size: its length in bytes; by default as the hub gives it in ``X-Linked-Size``.
     sha256: its checksum in hexadecimal; by default as the hub gives it in ``X-Linked-Etag``.
-    description: its name on the progress bar, which shows only on a terminal.
+    description: its name on the progress bar.
     largest: the most bytes that it may have.
     returns: ``path`` as a Path.
     raises: DownloadError when the file cannot be fetched, or has the wrong length or checksum, or when the network is
@@ -599,7 +599,7 @@ def _extent(response):
 
 def _receive(response, path, part, start, size, description):
     """Write the answer's body to ``part``, from byte ``start`` on, and flush it to the disk."""
-    bar = tqdm(desc=description, initial=start, total=size, unit="B", unit_scale=True, disable=None)
+    bar = progress_bar(desc=description, initial=start, total=size, unit="B", unit_scale=True, leave=True)
     with bar, _cache_errors(path), open(part, "ab") as file:
         file.truncate(start)
         chunks = response.iter_content(CHUNK)
@@ -620,7 +620,7 @@ def _finish(part, path, size, checksum, resumed):
             raise _TryAgain(f"the connection was lost after {length} of {size} bytes")
         right_length = length <= LARGEST if size is None else length == size
         if right_length and (checksum is None or _checksum(part, checksum) == checksum):
-            os.replace(part, path)
+            replace(part, path)
             sync_folder(path.parent)
             return path
         part.unlink()
@@ -650,8 +650,7 @@ def _alone(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = lock_file(path.with_name(".lock"))
             if lock is None:
-                if sys.stderr.isatty():
-                    print(f"waiting for another download into {path.parent}", file=sys.stderr)
+                write_line(f"waiting for another download into {path.parent}")
                 lock = lock_file(path.with_name(".lock"), wait=True)
             stack.enter_context(lock)
         try:

@@ -6,9 +6,9 @@ Shapes: B prompts at a time, T tokens in a prompt, P positions (n_positions).
 from itertools import islice
 
 import numpy as np
-from tqdm import tqdm
 
 from minigpt2.generation import generate
+from minigpt2.progress import progress_bar
 
 TOKENS_AT_A_TIME = 4096  # in prompts read together; decoding reads the weights once for all of them
 
@@ -85,7 +85,7 @@ def _continuations(model, tokenizer, prompts, max_new_tokens, progress, options)
     for number, prompt in enumerate(prompts):
         by_length.setdefault(len(prompt), []).append(number)
     texts = [None] * len(prompts)
-    with tqdm(total=len(prompts), desc="generating", leave=False, disable=None if progress else True) as bar:
+    with progress_bar(desc="generating", total=len(prompts), show=progress) as bar:
         for T, numbers in sorted(by_length.items()):
             B = max(1, TOKENS_AT_A_TIME // T)
             for chunk in (numbers[first : first + B] for first in range(0, len(numbers), B)):

@@ -6,9 +6,8 @@ Radford et al. 2019, section 3.2, who choose by the probability of the candidate
 
 from dataclasses import dataclass
 
-from tqdm import tqdm
-
 from minigpt2.data import read_lines
+from minigpt2.progress import progress_bar
 from minigpt2.tasks.answers import first_examples
 from minigpt2.tasks.detokenizers import childrens_book_test, identity
 from minigpt2.tasks.likelihood import shared_prefix_log_probs
@@ -47,7 +46,7 @@ def cbt(model, tokenizer, data, task="cbt_cn", score="rest", detokenize=True, li
         raise ValueError(f"score must be 'rest' or 'candidate', got {score!r}")
     examples = first_examples(load(data, detokenize), limit, data)
     P, right, cut = model.config.n_positions, 0, 0
-    for example in tqdm(examples, "scoring", leave=False, disable=None if progress else True):
+    for example in progress_bar(examples, "scoring", show=progress):
         # A space before the candidate belongs to its first token.
         before = example.before.rstrip(" ")
         space = example.before[len(before) :]

@@ -6,10 +6,10 @@ Shapes: B sequences at a time, T tokens in the longest of them, V vocabulary, P 
 import math
 
 import numpy as np
-from tqdm import tqdm
 
 from minigpt2.backend import array_module, at_a_time, to_host
 from minigpt2.parallel import in_parallel
+from minigpt2.progress import progress_bar
 
 TOKENS_AT_A_TIME = 4096
 CHUNK = 1 << 18  # logits processed at a time: they fit into the processor's cache
@@ -47,7 +47,7 @@ def continuation_log_probs(model, sequences, starts, excluded=(), progress=False
                 "and one must come before them"
             )
     results = [None] * len(kept)
-    with tqdm(total=len(kept), desc="scoring", leave=False, disable=None if progress else True) as bar:
+    with progress_bar(desc="scoring", total=len(kept), show=progress) as bar:
         for batch in _batches([len(ids) for ids in kept]):
             ids, real = _pad([kept[i] for i in batch])
             begin = first[batch].min()

@@ -9,9 +9,9 @@ import textwrap
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from minigpt2.components.loss import IGNORED
+from minigpt2.progress import progress_bar
 from minigpt2.verification.mistakes import diagnose
 from minigpt2.verification.names import place, rename
 
@@ -124,7 +124,7 @@ def compare(ours, theirs, rtol=None, atol=None, names=None, eps=1e-5):
         )
 
     aligned, rows, where = {}, [], None
-    for name in tqdm(common, "comparing", delay=2, disable=None, leave=False):
+    for name in progress_bar(common, "comparing", delay=2):
         note, aligned[name] = _align(name, ours, theirs[name])
         if re.fullmatch(r"(grad\.)?h\.\d+\.attn\.scores|grad\.h\.\d+\.attn\.probs", name):
             ours[name], aligned[name] = np.tril(ours[name]), np.tril(aligned[name])
@@ -137,9 +137,30 @@ def compare(ours, theirs, rtol=None, atol=None, names=None, eps=1e-5):
         return _agree(_measure(expected, actual), *_tolerance(ours[name], theirs[name], rtol, atol))
 
     first = next((row.name for row in rows if row.verdict != "ok"), None)
-    diagnosis = first and diagnose(ours | {"eps": eps}, aligned, first, agrees)
+    diagnosis = first and (diagnose(ours | {"eps": eps}, aligned, first, agrees) or _rounded(rows, aligned))
     only_ours, only_theirs = (sorted(a.keys() - b.keys(), key=place) for a, b in ((ours, theirs), (theirs, ours)))
     return Comparison(rows, only_ours, only_theirs, where, diagnosis)
+
+
+def _rounded(rows, theirs):
+    """The sentence about a trace in float64 of which a part was computed in float32, or None.
+
+    What follows that part is then off everywhere, by float32's rounding.
+    """
+    wrong = [row for row in rows if row.verdict != "ok"]
+    after = rows[rows.index(wrong[0]) :]
+    if len(wrong) < max(2, 0.9 * len(after)):
+        return None
+    if not all(theirs[row.name].dtype == np.float64 and row.relative <= RTOL["float32"] for row in wrong):
+        return None
+    first = wrong[0].name
+    cause = ""
+    if first == "loss" or first.startswith("grad."):
+        cause = " (transformers' own loss, from labels=, turns the logits into float32: compute it outside)"
+    return (
+        f"theirs is float64, but from {first} on only as exact as float32: something at or before it is in "
+        f"float32{cause}"
+    )
 
 
 def _align(name, ours, theirs):

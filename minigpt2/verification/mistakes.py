@@ -16,8 +16,10 @@ import numpy as np
 
 from minigpt2.components.loss import IGNORED, cross_entropy_backward, cross_entropy_forward
 from minigpt2.components.softmax import softmax_forward
+from minigpt2.parallel import without_false_alarms
 
 
+@without_false_alarms
 def diagnose(ours, theirs, first, agrees):
     """The sentence of the mistake that explains the first wrong tensor, or None.
 

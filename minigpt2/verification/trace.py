@@ -6,6 +6,7 @@ in ``dcache``, and a trace is the two, flattened.
 
 import json
 import math
+import re
 
 import numpy as np
 
@@ -14,8 +15,10 @@ from minigpt2.components.embedding import token_array
 from minigpt2.components.loss import IGNORED, check_targets, cross_entropy_backward, cross_entropy_forward
 from minigpt2.components.softmax import softmax_backward
 from minigpt2.model import GPT2, gpt2_backward
+from minigpt2.parallel import without_false_alarms
 from minigpt2.parameters import flatten
 from minigpt2.storage.checkpoint import read_tensors, write_tensors
+from minigpt2.storage.files import check_file
 from minigpt2.verification.npz import read_npz
 from minigpt2.version import __version__
 
@@ -46,6 +49,19 @@ NAMES = {
     "grad.{parameter}": ("like the parameter", "the same for every parameter; weights are (in, out)"),
 }
 
+SAVEZ = 'save the arrays by name, numpy.savez("theirs.npz", **{name: array, ...})'
+PICKLE = (
+    "a pickle, as torch.save and pickle.dump write it",
+    'save tensors by name, safetensors.torch.save_file({name: tensor, ...}, "theirs.safetensors")',
+)
+OTHER_FILES = (  # their first bytes, what they are, and what to write instead
+    (rb"\x80[\x02-\x05]", *PICKLE),
+    (rb"PK.{28}[^\0]*/data\.pkl", *PICKLE),  # a zip archive, as torch writes it since 1.6
+    (rb"\x93NUMPY", "a single array of NumPy's, without a name", SAVEZ),
+    (rb"\x89HDF", "an HDF5 file", SAVEZ),
+    (rb"\s*[\[{]\s*[\]}\"\d\[-]", "JSON text", SAVEZ),
+)
+
 
 def trace(
     model: GPT2, ids: np.ndarray | list, targets: np.ndarray | list | None = None, backward: bool = False,
@@ -54,28 +70,34 @@ def trace(
     """Run a model without dropout and return every tensor on the way, under the names in ``NAMES``.
 
     ids:      (B, T) tokens, or (T,) for one sequence; the arrays are (B, ...) in both cases
-    targets:  like ids, -100 where none counts; by default the ids shifted by one, and -100 at the end
+    targets:  like ids, -100 where none counts; by default the ids shifted by one, and -100 at the end, or none for
+        a single token, whose trace then ends with the logits
     backward: also the gradients of the loss: of the activations from last to first, then of the parameters
     label_smoothing: as in ``cross_entropy_forward``
     returns dict from name to NumPy array, in the order of computation, in the dtype of the model; the gradients of
         attention's scores and probs are full matrices: grad.h.0.attn.probs is dheads v^T behind the mask too.
-    raises: TypeError or ValueError for ids or targets of the wrong kind, shape or range, and when there is
-        nothing to predict.
+    raises: TypeError or ValueError for ids or targets of the wrong kind, shape or range, and for the gradients of
+        a single token without a target.
     """
     ids = _sequences(token_array(ids, "ids"))
     logits, cache = model.forward(ids)
-    targets = _next(ids) if targets is None else _sequences(token_array(targets, "targets"))
-    beside = model.array_of_ids(targets, "targets", check_targets)  # where the logits are
-    loss, loss_cache = cross_entropy_forward(logits, beside, label_smoothing)
-    xp = array_module(logits)
     activations = flatten({
         "embd": cache["embd"],
         "h": [_block_activations(block) for block in cache["h"]],
         "ln_f": cache["head" if "head" in cache else "lm_head"]["x"],
         "logits": logits,
-        "loss": xp.asarray(loss),
     })  # fmt: skip
-    tensors = {"ids": ids.astype("int64"), "targets": targets.astype("int64")} | activations
+    tensors = {"ids": ids.astype("int64")}
+    if targets is None and ids.shape[1] == 1:
+        if backward:
+            raise ValueError("trace: after a single token there is none to predict; give targets for the gradients")
+    else:
+        targets = _next(ids) if targets is None else _sequences(token_array(targets, "targets"))
+        beside = model.array_of_ids(targets, "targets", check_targets)  # where the logits are
+        loss, loss_cache = cross_entropy_forward(logits, beside, label_smoothing)
+        tensors["targets"] = targets.astype("int64")
+        activations["loss"] = array_module(logits).asarray(loss)
+    tensors |= activations
     if backward:
         tensors |= _gradients(cache, loss_cache, activations)
     return {name: to_host(tensor) for name, tensor in tensors.items()}
@@ -97,11 +119,20 @@ def write_trace(path, tensors, metadata):
 def read_trace(path):
     """Read a trace from a file.
 
-    path: a safetensors file, or one of NumPy's if its name ends in .npz, see ``read_npz``
+    path: a safetensors file, or one that numpy.savez wrote, see ``read_npz``; the first bytes tell them apart
     returns dict from name to array, and the metadata: str -> str, none in .npz.
-    raises: FileNotFoundError; ValueError, naming the file, when it is damaged or not such a file.
+    raises: FileNotFoundError; ValueError, naming the file, when it is damaged or of another kind, with the line that
+        writes one of these from what it seems to hold.
     """
-    return (read_npz(path), {}) if str(path).endswith(".npz") else read_tensors(path)
+    check_file(path)
+    with open(path, "rb") as file:
+        start = file.read(256)
+    if start[4:9] == b"\0\0\0\0{":  # safetensors: the length of a header, 8 bytes, and the header
+        return read_tensors(path)
+    for magic, kind, advice in OTHER_FILES:
+        if re.match(magic, start, re.DOTALL):
+            raise ValueError(f"{path} is {kind}, which is not read here: {advice}")
+    return (read_npz(path), {}) if start.startswith(b"PK") or str(path).endswith(".npz") else read_tensors(path)
 
 
 def layer_norm_epsilon(metadata):
@@ -130,13 +161,12 @@ def _sequences(ids):
 
 def _next(ids):
     """The token after each of ids (B, T), and -100 after the last."""
-    if ids.shape[1] == 1:
-        raise ValueError("trace: after a single token there is none to predict; give targets")
     targets = np.roll(ids, -1, axis=1).astype("int64")
     targets[:, -1] = IGNORED
     return targets
 
 
+@without_false_alarms
 def _block_activations(cache):
     """The activations of a block; the output of a layer is found as the input of the next."""
     attn, mlp = cache["attn"], cache["mlp"]
@@ -156,6 +186,7 @@ def _block_activations(cache):
     }  # fmt: skip
 
 
+@without_false_alarms
 def _block_gradients(dcache, cache):
     """The gradients of the same; backward does not keep those of scores and probs, so they are computed here."""
     v, probs = cache["attn"]["v"], cache["attn"]["probs"]

@@ -11,7 +11,6 @@ import math
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from minigpt2.components.loss import cross_entropy_forward
 from minigpt2.components.optimizer import SGD, AdamW
@@ -19,6 +18,7 @@ from minigpt2.config import GPT2Config
 from minigpt2.gradcheck import gradient_check
 from minigpt2.model import GPT2
 from minigpt2.parameters import flatten
+from minigpt2.progress import progress_bar
 from minigpt2.reference import (
     CASES,
     DOCUMENT_IDS,
@@ -57,7 +57,7 @@ FLOAT32_GRADIENT = 1e-4  # the same, gradients of all parameters: 2e-6
 
 
 def verify(model=None, debug_state=None):
-    """Make every check that can be made here; a progress bar shows on a terminal.
+    """Make every check that can be made here; a progress bar shows.
 
     model: a folder or the name of released weights, which are downloaded if necessary; by default "gpt2" if it
         is in the cache already
@@ -76,7 +76,7 @@ def verify(model=None, debug_state=None):
 
 
 def _run(checks):
-    with tqdm(checks, unit="check", leave=False, disable=None) as bar:
+    with progress_bar(checks, unit="check") as bar:
         for check in bar:
             bar.set_description_str(check.name)
             yield check.run()
