@@ -41,3 +41,11 @@ def gpt2_vocab():
     for name, expected in GPT2_VOCABULARY.items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == expected, f"{name} is not GPT-2's"
     return folder
+
+
+@pytest.fixture(autouse=True)
+def nothing_downloaded_before(monkeypatch, tmp_path_factory):
+    """What lies in Hugging Face's cache on this machine, and its settings, have no influence on a test."""
+    for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path_factory.getbasetemp() / "no cache of Hugging Face"))

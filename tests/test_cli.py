@@ -507,11 +507,10 @@ def test_eval_of_a_split_is_what_train_validates_on(folder, tmp_path, capsys):
     [
         (b"", "text.txt: the file is empty"),
         (b"one\ntwo\nthr\xffee\n", "text.txt, line 3: not UTF-8 text"),
-        (b"one\n" + b"x" * 2000, "text.txt, line 2: longer than 1,000 bytes"),
+        ("two".encode("utf-16"), "text.txt seems to be UTF-16 text, expected UTF-8: save it as UTF-8"),
     ],
 )
-def test_bad_text_is_one_error_with_file_and_line(content, message, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("minigpt2.data.text.MAX_LINE", 1000)
+def test_bad_text_is_one_error_with_file_and_line(content, message, tmp_path, capsys):
     (tmp_path / "text.txt").write_bytes(content)
     for call in (["train", "--out", tmp_path / "run", "--data"], ["eval", "--data"], ["data"], ["tokenize", "--file"]):
         assert message in fails(capsys, *call, tmp_path / "text.txt")
@@ -647,6 +646,103 @@ def test_data_removes_what_an_earlier_file_has(folder, tmp_path, capsys):
     characters = len(TEXT.rstrip("\n")) + len("a new day, and no other")
     assert re.search(rf"again.txt +{characters:,} +{characters:,} +2 ", out)
     assert "--no-duplicates needs --out" in fails(capsys, *call[:-1], "--no-duplicates")
+
+
+# ------------------------------------------------------------------------- data from anywhere, and what it may replace
+
+
+def test_a_vocabulary_is_never_replaced(folder, tmp_path, capsys):
+    """Neither a model's, a run's nor another vocabulary: a model's ids would silently mean something else."""
+    (tmp_path / "text.txt").write_text(TEXT)
+    for name in ("config.json", "settings.json", "model.safetensors", "tokenizer.json", "merges.txt", "vocab.bpe"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_text("{}")
+    (tmp_path / "stopped" / "checkpoint-000000").mkdir(parents=True)
+    holders = [folder, *(path for path in tmp_path.iterdir() if path.is_dir())]
+    before = {path: path.read_bytes() for holder in holders for path in holder.rglob("*") if path.is_file()}
+    for holder in holders:
+        for call in (["tokenize", "--train", tmp_path / "text.txt"], ["data", tmp_path / "text.txt"]):
+            error = fails(capsys, *call, "--vocab-size", 270, "--out", holder)
+            assert f"--out: {holder} already holds a model or a vocabulary" in error and "choose a new folder" in error
+    assert before == {path: path.read_bytes() for holder in holders for path in holder.rglob("*") if path.is_file()}
+    assert len(holders) == 8
+    assert run(capsys, "data", tmp_path / "text.txt", "--model", folder, "--out", tmp_path / "stopped")[0] == 0
+
+
+def test_a_folder_that_cannot_be_written_is_found_at_once(tmp_path, capsys, monkeypatch):
+    (tmp_path / "text.txt").write_text(TEXT)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root, whom no permission stops, runs tests too
+    for call in (["tokenize", "--train"], ["data", "--vocab-size", 270]):
+        error = fails(capsys, *call, tmp_path / "text.txt", "--out", tmp_path / "new")
+        assert f"--out: nothing can be written to {tmp_path}; give another folder" in error
+
+
+def test_flags_for_files_add_up_and_expand_patterns(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("b.txt", "a.txt", "c[1].txt"):
+        (tmp_path / name).write_text(TEXT)
+    (tmp_path / "folder.txt").mkdir()
+    parse = make_parser().parse_args
+    assert parse(["tokenize", "--train", "x", "y", "--train", "z"]).train == ["x", "y", "z"]
+    assert parse(["data", "*.txt"]).sources == ["a.txt", "b.txt", "c[1].txt"]
+    assert parse(["data", "c[1].txt"]).sources == ["c[1].txt"], "a file of that name is no pattern"
+    assert parse(["data", "x", "--against", "[ab].txt", "--against", "?.md"]).against == ["a.txt", "b.txt", "?.md"]
+    assert "*.md is a pattern, expected a text file: no file matches it" in fails(capsys, "data", "*.md")
+
+
+def test_what_belongs_to_learning_is_not_ignored(capsys):
+    assert "--out belongs to --train" in fails(capsys, "tokenize", "--text", "a", "--out", "x")
+    assert "--vocab-size belongs to --train" in fails(capsys, "tokenize", "--ids", "1", "--vocab-size", "300")
+
+
+def test_a_vocabulary_is_learned_from_documents(tmp_path, capsys):
+    """The same one from text with markers, from JSON lines of any name, and in ``data`` and ``tokenize``."""
+    texts = [TEXT, "one two three " * 30]
+    (tmp_path / "a.txt").write_text("\n<|endoftext|>\n".join(texts))
+    (tmp_path / "a.data").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    expected = Tokenizer.train(texts, 275)
+    for name in ("a.txt", "a.data"):
+        for number, call in enumerate((["tokenize", "--train"], ["data"])):
+            out = tmp_path / f"{name} {number}"
+            assert run(capsys, *call, tmp_path / name, "--vocab-size", 275, "--out", out)[0] == 0
+            assert Tokenizer.from_pretrained(out).merges == expected.merges
+
+
+@pytest.mark.skipif(os.name == "nt", reason="cmd has no pipes of this kind")
+@pytest.mark.slow
+def test_texts_through_pipes(folder, tmp_path):
+    """Every command that reads a text reads it from a pipe, also those that need it twice."""
+    (tmp_path / "text.txt").write_text(TEXT)
+    minigpt2 = f"{shlex.quote(sys.executable)} -m minigpt2"
+    model, sizes = f"--model {shlex.quote(str(folder))}", shlex.join([*SIZES, "--steps", "1"])
+    ids = " ".join(map(str, Tokenizer.from_pretrained(folder).encode(TEXT)))
+    for command, expected in {
+        f"cat text.txt | {minigpt2} tokenize {model} --file -": ids,
+        f"{minigpt2} tokenize {model} --file /dev/stdin < text.txt": ids,
+        f"cat text.txt | {minigpt2} eval {model} --data /dev/stdin": "loss per token",
+        f"{minigpt2} eval {model} --data <(cat text.txt) --split validation": "loss per token",
+        f"cat text.txt | {minigpt2} data {model} - --against - --out data": "100.00% of the 8-grams",
+        f"cat text.txt | {minigpt2} tokenize --train - --vocab-size 270 --out bpe": "270 tokens saved",
+        f"cat text.txt | {minigpt2} train --data - --out run {sizes}": "best validation loss",
+        f"cat text.txt | {minigpt2} train --resume run": "best validation loss",
+        f"true | {minigpt2} eval {model} --data -": "nothing came through this pipe",
+    }.items():
+        done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+        assert expected in done.stdout + done.stderr, (command, done)
+    assert (tmp_path / "data" / "stdin.tokens").is_file()
+
+
+def test_a_task_brings_its_data_along(folder, tmp_path, capsys, monkeypatch):
+    """Without --data those of its name are downloaded, if they have one public address."""
+    (tmp_path / "lambada.jsonl").write_text(json.dumps({"text": TEXT[:82]}))
+    monkeypatch.setattr("minigpt2.storage.hub.corpus", lambda name: tmp_path / f"{name}.jsonl")
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run(capsys, "eval", "--task", "lambada", "--model", folder)
+    assert code == 0 and "data                   lambada\n" in out
+    assert out.splitlines()[-1].startswith("reproduce: minigpt2 eval --task lambada --model ")
+    for call in (["--task", "text8"], ["--split", "all"]):
+        assert main(["eval", "--model", str(folder), *call]) != 0
+        assert "required: --data" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------- wrong calls, terminals and pipes

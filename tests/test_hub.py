@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import http.server
 import io
+import json
 import os
 import random
 import re
@@ -23,9 +24,13 @@ import pytest
 import requests
 from hostile_server import HostileServer, answer, chunked, drip, silence
 
-from minigpt2.storage import hub
+from minigpt2 import GPT2, Tokenizer
+from minigpt2.data import documents
+from minigpt2.storage import hub, hub_cache, model_names
+from minigpt2.tasks import TASKS, lambada
 
 WEIGHTS = bytes(range(256)) * 2000  # 512,000 bytes: several chunks
+FILES_OF_GPT2 = ("config.json", "vocab.json", "merges.txt", "model.safetensors")
 SMALL = {"config.json": b'{"n_layer": 1}\n', "vocab.json": b'{"a": 0}\n', "merges.txt": b"#version: 0.2\n"}
 
 
@@ -168,9 +173,12 @@ def test_the_built_in_model_needs_no_download(tmp_path, monkeypatch):
     [
         ("gpt2-meduim", "unknown model 'gpt2-meduim' (did you mean 'gpt2-medium'?): expected one of sha"),
         ("llama", "unknown model 'llama': expected one of shakespeare, gpt2, gpt2-medium"),
-        ("./gpt2", "there is no folder gpt2"),
+        ("./gpt2", "there is no folder gpt2 (did you mean 'gpt2'?)"),
+        ("gpt2/", "there is no folder gpt2 (did you mean 'gpt2'?)"),
         (Path("gpt2"), "there is no folder gpt2"),
         ("runs/best", "there is no folder runs"),
+        ("https://huggingface.co/some/one", "got an address: give some/one"),
+        ("https://huggingface.co/openai-community/gpt2/tree/main", "got an address: give openai-community/gpt2"),
         (__file__, "is a file: give the folder that holds it"),
     ],
 )
@@ -180,10 +188,279 @@ def test_an_unknown_model_gets_one_clear_error(name, message, tmp_path, monkeypa
         hub.locate(name)
 
 
-def test_an_endpoint_without_a_scheme_is_refused(server, monkeypatch):
-    monkeypatch.setenv("HF_ENDPOINT", "hf-mirror.example")
-    with pytest.raises(ValueError, match="HF_ENDPOINT: expected an address that starts with https://"):
+def test_an_endpoint_with_plain_http_is_told_what_to_write(server, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://hf-mirror.example/hub/")
+    with pytest.raises(ValueError, match=r"plain http, to hf-mirror.*; write https://hf-mirror.example/hub$"):
         hub.locate("gpt2")
+
+
+@pytest.mark.parametrize("address", ["hf-mirror.example", "hf-mirror.example:8080/hub"])
+def test_an_endpoint_without_a_scheme_is_refused(server, monkeypatch, address):
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    with pytest.raises(ValueError, match=f"starts with https://, got one with no scheme; write https://{address}$"):
+        hub.locate("gpt2")
+
+
+@pytest.mark.parametrize(
+    ("names", "meant"),
+    [
+        ("GPT2 gpt-2 gpt_2 Gpt2 gpt2-small gpt2_small GPT2-124M gpt2-117m gpt2-base openai/gpt2 gpt2.", "gpt2"),
+        ("gpt2_medium gpt2medium gpt2-meduim GPT-2-Medium gpt2-355M gpt2-345m", "gpt2-medium"),
+        ("gpt2-Large gpt2-lage gpt2-774m gpt-2-large gpt2_762M", "gpt2-large"),
+        ("gpt2xl gpt2-XL gpt2-1.5b GPT2_1558M", "gpt2-xl"),
+        ("distil-gpt2 distillgpt2 DistilGPT2", "distilgpt2"),
+        ("Shakespeare shakespear shakespere", "shakespeare"),
+        ("llama gpt3 gpt-j-6b bert gpt4 opt-125m gpt-neo-125m gpt2-tiny mistral t5 gpt-1 42 - é", None),
+    ],
+)
+def test_a_mistyped_name_is_guessed_right_or_not_at_all(names, meant):
+    expected = f" (did you mean {meant!r}?)" if meant else ""
+    assert {name: model_names.did_you_mean(name) for name in names.split()} == dict.fromkeys(names.split(), expected)
+
+
+# ------------------------------------------------------------------------------ models of anyone's on the hub
+
+TOKENIZER = {"tokenizer.json": b'{"model": {}}', "tokenizer_config.json": b"{}"}
+
+
+@pytest.fixture
+def anyones(server):
+    """Serve a GPT-2 with a tokenizer.json and without all that a model may lack."""
+    server.files = {"config.json": b'{"model_type": "gpt2"}', **TOKENIZER, "model.safetensors": WEIGHTS}
+    return server
+
+
+def asked_for(server):
+    """The files that were asked for, in order, without what comes behind a redirect."""
+    return [path.partition("/resolve/main/")[2] for path, _ in server.requests if "/resolve/main/" in path]
+
+
+def test_any_gpt2_on_the_hub_is_fetched_once(anyones):
+    folder = hub.locate("some-one/Tiny_GPT2.v1")
+    assert folder == hub.cache_folder() / "models" / "some-one--Tiny_GPT2.v1"
+    assert {name: (folder / name).read_bytes() for name in files_in(folder)} == anyones.files
+    assert asked_for(anyones)[0] == "config.json", "what kind of model it is decides on the rest"
+    assert asked_for(anyones)[-1] == "model.safetensors"
+    assert all(path.startswith(("/some-one/Tiny_GPT2.v1/resolve/main/", "/storage/")) for path, _ in anyones.requests)
+    anyones.requests.clear()
+    assert hub.locate("some-one/Tiny_GPT2.v1", files="tokenizer") == hub.locate("some-one/Tiny_GPT2.v1") == folder
+    assert anyones.requests == []
+
+
+def test_the_tokenizer_of_any_gpt2_needs_no_weights(anyones):
+    assert files_in(hub.locate("some/one", files="tokenizer")) == ["config.json", *TOKENIZER]
+    assert "model.safetensors" not in asked_for(anyones)
+    for name in TOKENIZER:
+        del anyones.files[name]
+    with pytest.raises(ValueError, match=r"some/other has no tokenizer: neither tokenizer\.json nor vocab\.json"):
+        hub.locate("some/other", files="tokenizer")
+    assert "model.safetensors" in files_in(hub.locate("some/other")), "ids in, ids out"
+
+
+def test_a_model_of_anyones_writes_as_its_folder_does(server):
+    built_in = hub.BUILT_IN["shakespeare"]
+    server.files = {name: (built_in / name).read_bytes() for name in FILES_OF_GPT2}
+    model, tokenizer = GPT2.from_pretrained("some/one"), Tokenizer.from_pretrained("some/one")
+    ids = tokenizer.encode("ROMEO:")
+    assert (model.generate([ids], 5) == GPT2.from_pretrained("shakespeare").generate([ids], 5)).all()
+    assert set(asked_for(server)) == {*FILES_OF_GPT2, *hub.OTHER_TOKENIZER_FILES}
+
+
+def test_a_model_in_shards(anyones):
+    index = {"weight_map": {"wte.weight": "model-00002-of-00002.safetensors", "b": "model-00001-of-00002.safetensors"}}
+    shards = {name: name.encode() for name in index["weight_map"].values()}
+    del anyones.files["model.safetensors"]
+    anyones.files |= {"model.safetensors.index.json": json.dumps(index).encode(), **shards}
+    folder = hub.locate("some/one")
+    assert {name: (folder / name).read_bytes() for name in files_in(folder)} == anyones.files
+    index["weight_map"]["b"] = "../../config.safetensors"
+    anyones.files["model.safetensors.index.json"] = json.dumps(index).encode()
+    with pytest.raises(ValueError, match=r"expected the name of a .safetensors file, got '../../config.safetensors'"):
+        hub.locate("some/other")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (b'{"model_type": "llama"}', "some/one is no GPT-2: its config.json says that model_type is 'llama'"),
+        (b'{"model_type": ["gpt2"]}', "some/one is no GPT-2"),
+        (b"<html>", "config.json is not valid JSON"),
+        (b"[]", "expected a JSON object"),
+    ],
+)
+def test_what_is_no_gpt2_is_refused_before_its_weights(anyones, config, message):
+    anyones.files["config.json"] = config
+    for _ in range(2):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            hub.locate("some/one")
+    assert set(asked_for(anyones)) == {"config.json"}
+
+
+def test_without_safetensors_the_next_step_is_said(anyones):
+    anyones.files["pytorch_model.bin"] = anyones.files.pop("model.safetensors")
+    with pytest.raises(ValueError, match=r"some/one has no weights as safetensors.* minigpt2 convert FOLDER --out NEW"):
+        hub.locate("some/one")
+    assert "pytorch_model.bin" not in asked_for(anyones)
+
+
+def test_small_files_of_strangers_are_small(anyones, monkeypatch):
+    monkeypatch.setattr(hub, "MAX_CONFIG", 10)
+    with pytest.raises(hub.DownloadError, match="has 22 bytes, more than the 10 of any such file"):
+        hub.locate("some/one")
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_model_that_is_not_there(server, status, monkeypatch):
+    """The hub answers 401 for a model that does not exist, as for one that is not public."""
+    monkeypatch.setattr(Handler, "do_GET", lambda handler: handler.answer(status, b""))
+    message = rf"no folder openai/gpt-2, and {server.url} has no public model openai/gpt-2 .*\(did you mean 'gpt2'\?\)"
+    with pytest.raises(hub.DownloadError, match=message + f".*HTTP status {status}"):
+        hub.locate("openai/gpt-2")
+    assert files_in(hub.cache_folder()) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["runs/nano", "models/gpt2", "mine/gone", "a/b/c", "some/one/", "/some/one", "./some/one", "~/one", "../one",
+     "some/..", "some/a..b", "some--one/x", "some/one two", "some\\one", "some/öne", "some/model.safetensors",
+     "some/model.pt", "some/" + "x" * 97, "some/one?x=1", "some/one#x", "some/one\n", "-some/one", "some/.one",
+     Path("some/one"), "@me/one", "some:one/x", "some/one%2e", "http://x/y"],
+)  # fmt: skip
+def test_a_path_is_never_asked_for_on_the_network(anyones, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(ValueError, match=r"there is no folder|unknown model"):
+        hub.locate(name)
+    assert anyones.requests == []
+
+
+def test_the_full_name_of_a_released_model_is_that_model(server, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "openai-community").mkdir()
+    folder = hub.locate("openai-community/gpt2", files="tokenizer")
+    assert folder == hub.locate("gpt2", files="tokenizer") == hub.cache_folder() / "models" / "gpt2"
+    assert asked_for(server) == ["vocab.json", "merges.txt"]
+
+
+# ------------------------------------------------------------------------- what Hugging Face's libraries have fetched
+
+
+def hugging_face_cache(root, repository="openai-community/gpt2", commit="abc123", names=FILES_OF_GPT2, links=True):
+    """Make the cache of Hugging Face's libraries with one model; returns the folder of its files."""
+    folder = root / f"models--{repository.replace('/', '--')}"
+    snapshot = folder / "snapshots" / commit
+    for place in (snapshot, folder / "blobs", folder / "refs"):
+        place.mkdir(parents=True, exist_ok=True)
+    (folder / "refs" / "main").write_text(commit)
+    for name in names:
+        (folder / "blobs" / name).write_bytes(b"{}")
+        if links and os.name != "nt":
+            (snapshot / name).symlink_to(Path("../../blobs") / name)
+        else:  # as on Windows, where links need a privilege
+            shutil.move(folder / "blobs" / name, snapshot / name)
+    return snapshot
+
+
+@pytest.fixture
+def home(server, tmp_path, monkeypatch):
+    """A home folder, and no variable that names a cache."""
+    for variable, _ in hub_cache.PLACES:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    return tmp_path / "home"
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("offline", [{}, {"HF_HUB_OFFLINE": "1"}, {"TRANSFORMERS_OFFLINE": "true"}])
+@pytest.mark.parametrize("name", ["gpt2", "openai-community/gpt2"])
+def test_the_cache_of_hugging_face_is_looked_into_first(server, home, monkeypatch, name, offline, links):
+    for variable, value in offline.items():
+        monkeypatch.setenv(variable, value)
+    snapshot = hugging_face_cache(home / ".cache/huggingface/hub", links=links)
+    assert hub.locate(name) == hub.locate(name, files="tokenizer") == hub.cached(name) == snapshot
+    assert server.requests == [] and not hub.cache_folder().exists()
+
+
+@pytest.mark.parametrize(
+    ("variables", "place"),
+    [
+        ({"HF_HUB_CACHE": "a", "HF_HOME": "b"}, "a"),
+        ({"HUGGINGFACE_HUB_CACHE": "a", "HF_HOME": "b"}, "a"),
+        ({"TRANSFORMERS_CACHE": "a", "HF_HOME": "b"}, "a"),
+        ({"HF_HOME": "b", "XDG_CACHE_HOME": "c"}, "b/hub"),
+        ({"HF_HOME": "", "XDG_CACHE_HOME": "c"}, "c/huggingface/hub"),
+    ],
+)
+def test_where_the_cache_of_hugging_face_is(server, home, tmp_path, monkeypatch, variables, place):
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value and str(tmp_path / value))
+    assert hub_cache.hub_cache() == tmp_path / place
+    snapshot = hugging_face_cache(tmp_path / place, "some/one")
+    assert hub.locate("some/one") == snapshot and server.requests == []
+
+
+def test_the_newest_name_of_a_model_and_the_commit_of_main(home):
+    root = home / ".cache/huggingface/hub"
+    old = hugging_face_cache(root, "gpt2")  # from the days before models had owners
+    assert hub.locate("gpt2") == old
+    new = hugging_face_cache(root, commit="def456")
+    assert hub.locate("gpt2") == new
+    hugging_face_cache(root, commit="newer")
+    (root / "models--openai-community--gpt2/refs/main").write_text("def456\n")
+    assert hub.locate("gpt2") == new
+    (root / "models--openai-community--gpt2/refs/main").write_text("../../../models--gpt2/snapshots/abc123")
+    os.utime(new, (2e9, 2e9))
+    assert hub.locate("gpt2") == new, "a commit is no path; without one the newest is taken"
+
+
+def test_what_lacks_there_is_downloaded(server, home):
+    hugging_face_cache(home / ".cache/huggingface/hub", names=("config.json", "model.safetensors", "vocab.json"))
+    assert hub.locate("gpt2").name == "abc123" and server.requests == []
+    assert hub.locate("gpt2", files="tokenizer") == hub.cache_folder() / "models" / "gpt2"
+    hugging_face_cache(home / ".cache/huggingface/hub", "distilbert/distilgpt2", names=("config.json",))
+    assert files_in(hub.locate("distilgpt2")) == sorted(server.files), "an old one, with a pickle perhaps"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+def test_a_link_to_nothing_is_no_file(server, home):
+    """Someone has made room in the cache."""
+    snapshot = hugging_face_cache(home / ".cache/huggingface/hub")
+    (snapshot / "model.safetensors").resolve().unlink()
+    assert hub.locate("gpt2") == hub.cache_folder() / "models" / "gpt2"
+    assert hub.locate("gpt2", files="tokenizer") == hub.locate("gpt2")
+
+
+def test_shards_in_that_cache_must_all_be_there(anyones, home):
+    names = ("config.json", "model.safetensors.index.json", "model-1.safetensors", "model-2.safetensors")
+    snapshot = hugging_face_cache(home / ".cache/huggingface/hub", "some/one", names=names)
+    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    (snapshot / names[1]).write_text(json.dumps(index))
+    assert hub.locate("some/one") == snapshot and anyones.requests == []
+    (snapshot / "model-2.safetensors").unlink()
+    assert hub.locate("some/one") == hub.cache_folder() / "models" / "some--one"
+
+
+@pytest.mark.parametrize("below", ["", "snapshots/abc123"])
+def test_a_folder_of_that_cache_can_be_given(tmp_path, below):
+    snapshot = hugging_face_cache(tmp_path, "some/one")
+    assert hub.locate(tmp_path / "models--some--one" / below) == snapshot
+
+
+@pytest.mark.parametrize("value", ["1", "true", "YES", "On"])
+@pytest.mark.parametrize("variable", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+def test_offline_asks_nothing_and_says_so(server, home, monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    message = f"^some/one is neither in .*some--one nor in .*hub, and {variable}={value} says not to ask the network"
+    with pytest.raises(hub.DownloadError, match=message):
+        hub.locate("some/one")
+    with pytest.raises(hub.DownloadError, match=f"{variable}={value} says not to ask the network; unset it, or put it"):
+        hub.corpus("lambada")
+    assert server.requests == [] and files_in(home.parent) == []
+    names = ("config.json", "pytorch_model.bin")
+    pickled = hugging_face_cache(home / ".cache/huggingface/hub", "some/one", names=names)
+    assert hub.locate("some/one") == pickled, "whoever reads it says what it lacks"
+    monkeypatch.setenv(variable, "0")
+    assert "vocab.json" in files_in(hub.locate("gpt2"))
 
 
 def test_the_cache_folder_follows_the_platform(monkeypatch, tmp_path):
@@ -214,8 +491,37 @@ def test_a_corpus_is_fetched_once_and_checked(server, monkeypatch):
     assert hub.corpus("shakespeare").read_bytes() == text
     assert hub.corpus("shakespeare").is_relative_to(hub.cache_folder())
     assert len(server.requests) == 1
-    with pytest.raises(ValueError, match="unknown corpus 'goethe': expected one of shakespeare"):
+    with pytest.raises(ValueError, match="unknown corpus 'goethe': expected one of shakespeare, lambada"):
         hub.corpus("goethe")
+
+
+def test_a_corpus_that_cannot_be_fetched_can_be_given(server, monkeypatch):
+    monkeypatch.setitem(hub.CORPORA, "lambada", {"url": f"{server.url}/gone", "size": 1, "sha256": "0" * 64})
+    with pytest.raises(hub.DownloadError, match=r"status 404\)\. Or fetch it .*, and give its path for 'lambada'$"):
+        hub.corpus("lambada")
+
+
+def test_every_corpus_has_an_address_a_length_and_a_checksum(server):
+    """The data of tasks are called like the task, and keep the ending by which they are read."""
+    assert hub.CORPORA.keys() - TASKS.keys() == {"shakespeare"}
+    for entry in hub.CORPORA.values():
+        assert hub._objection(entry["url"]) is None and entry["url"].startswith("https:")
+        assert 0 < entry["size"] < 10**7 and re.fullmatch("[0-9a-f]{64}", entry["sha256"])
+    assert hub.corpus_path("shakespeare").name == "shakespeare.txt"
+    assert hub.corpus_path("lambada").name == "lambada.jsonl" and hub.corpus_path("coqa").name == "coqa.json"
+
+
+def test_the_data_of_a_task_are_downloaded_by_its_name(server, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    content = b'{"text": "The king is in the castle"}\n'
+    server.files["lambada_test.jsonl"] = content
+    entry = {"url": f"{server.url}/lambada_test.jsonl", "size": len(content), "sha256": sha256(content)}
+    monkeypatch.setitem(hub.CORPORA, "lambada", entry)
+    assert list(documents("lambada")) == ["The king is in the castle"]
+    assert list(lambada.load(["lambada"])) == [("\nThe king is in the", " castle")]
+    assert len(server.requests) == 1
+    (tmp_path / "lambada").write_text("a file of mine")
+    assert list(documents("lambada")) == ["a file of mine"]
 
 
 # ------------------------------------------------------------------------------------- how it is fetched
@@ -371,7 +677,8 @@ def test_a_silent_server_is_not_waited_for_forever(server, fetch, monkeypatch):
 def test_a_cache_that_cannot_be_made(server, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("MINIGPT2_CACHE", str(tmp_path / "file"))
-    with pytest.raises(OSError, match=r"cannot write to .*or set MINIGPT2_CACHE to another folder"):
+    message = rf"cannot write to .*or set MINIGPT2_CACHE to another folder than {re.escape(str(tmp_path / 'file'))}$"
+    with pytest.raises(OSError, match=message):
         hub.locate("gpt2")
     assert server.requests == []
 
@@ -647,7 +954,7 @@ def test_no_credentials_and_no_proxy(hostile, tmp_path, monkeypatch):
         ("http://127.0.0.1@example.com", "a user name or password"),
         ("https://", "no host"),
         ("file:///etc/passwd", "the scheme 'file'"),
-        ("example.com/x", "the scheme None"),
+        ("example.com/x", "no scheme"),
     ],
 )
 def test_addresses(address, objection, monkeypatch, tmp_path):
@@ -684,6 +991,9 @@ def test_a_certificate_that_nobody_trusts(https, hostile, tmp_path, monkeypatch)
     with pytest.raises(hub.DownloadError, match=r"127.0.0.1 cannot prove that it is.*CERTIFICATE_VERIFY_FAILED"):
         hub.download(hostile.url, path)
     assert hostile.requests == [] and files_in(path.parent) == []
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", __file__)
+    with pytest.raises(hub.DownloadError, match=r"REQUESTS_CA_BUNDLE names .*, which holds no certificates"):
+        hub.download(hostile.url, path)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", https)
     assert hub.download(hostile.url, path).read_bytes() == CONTENT
 
@@ -702,9 +1012,60 @@ def test_no_tls_where_it_is_expected(hostile, tmp_path):
         hub.download(hostile.url.replace("http:", "https:"), tmp_path / "file.bin")
 
 
-def test_a_host_without_an_address(hostile, tmp_path):
-    with pytest.raises(hub.DownloadError, match=r"no connection to nowhere.invalid, or it was lost \(.*(resol|roxy)"):
+def test_a_host_without_an_address(hostile, tmp_path, no_proxy):
+    with pytest.raises(hub.DownloadError, match=r"no connection to nowhere.invalid, or it was lost \(.*resol"):
         hub.download("https://nowhere.invalid/x", tmp_path / "file.bin")
+
+
+@pytest.fixture
+def no_proxy(monkeypatch):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.mark.parametrize(
+    ("variable", "proxy", "message"),
+    [
+        ("HTTPS_PROXY", "http://127.0.0.1:9", "the proxy http://127.0.0.1:9, which HTTPS_PROXY names, gives no connec"),
+        ("https_proxy", "127.0.0.1:9", "the proxy 127.0.0.1:9, which https_proxy names, gives no connection"),
+        ("ALL_PROXY", "http://nowhere.invalid:9", "which ALL_PROXY names, gives no connection"),
+        ("HTTPS_PROXY", "http://", "HTTPS_PROXY names http://, which is no address of a proxy such as http://127"),
+        ("HTTPS_PROXY", "http://127.0.0.1:port", "which is no address of a proxy"),
+        ("HTTPS_PROXY", "http://[::1", "which is no address of a proxy"),
+        ("HTTPS_PROXY", "foo://127.0.0.1:9", "which is no address of a proxy"),
+        ("HTTPS_PROXY", "http://me:secret@127.0.0.1:9", "the proxy http://127.0.0.1:9, which"),
+        ("HTTPS_PROXY", "me:secret@127.0.0.1:9", "HTTPS_PROXY names 127.0.0.1:9, which is no address of a proxy"),
+    ],
+)
+def test_a_proxy_that_does_not_work_is_named(server, no_proxy, monkeypatch, variable, proxy, message):
+    monkeypatch.setenv("HF_ENDPOINT", "https://nowhere.invalid")
+    monkeypatch.setenv(variable, proxy)
+    with pytest.raises(hub.DownloadError, match=re.escape(message)) as error:
+        hub.locate("gpt2")
+    assert f"correct or unset {variable}" in str(error.value) or "correct or unset it" in str(error.value)
+    assert "secret" not in str(error.value) and "HF_ENDPOINT" not in str(error.value)
+
+
+def test_a_proxy_that_needs_a_package(server, no_proxy, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1:9")
+    monkeypatch.setenv("HF_ENDPOINT", "https://nowhere.invalid")
+    monkeypatch.setattr(requests.adapters, "SOCKSProxyManager", SOCKS_WITHOUT_ITS_PACKAGE)
+    with pytest.raises(hub.DownloadError, match=r"needs one more package: pip install 'requests\[socks\]'$"):
+        hub.locate("gpt2")
+
+
+def SOCKS_WITHOUT_ITS_PACKAGE(*_, **__):
+    raise requests.exceptions.InvalidSchema("Missing dependencies for SOCKS support.")
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_certificates_that_are_not_there_are_named(server, no_proxy, monkeypatch, variable):
+    monkeypatch.setenv("HF_ENDPOINT", "https://nowhere.invalid")
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.setenv(variable, "/nowhere.pem")
+    with pytest.raises(hub.DownloadError, match=f"{variable} names /nowhere.pem, which does not exist: correct or uns"):
+        hub.locate("gpt2")
 
 
 def test_a_file_without_an_end_does_not_fill_the_disk(hostile, tmp_path, monkeypatch):

@@ -167,6 +167,7 @@ def test_round_trip_in_bounded_memory(shakespeare, text):
 @parametrize_texts
 def test_parts_of_a_long_text_are_the_text(shakespeare, text, monkeypatch, tmp_path):
     monkeypatch.setattr("minigpt2.data.token_file.PART", 1000)
+    monkeypatch.setattr("minigpt2.data.text.PIECE", 500)
     text = text(20_000)
     lines = [text[i : i + 77] for i in range(0, len(text), 77)]
     parts = list(in_parts(iter(lines)))
@@ -175,6 +176,10 @@ def test_parts_of_a_long_text_are_the_text(shakespeare, text, monkeypatch, tmp_p
     assert [i for part in parts for i in tokenizer.encode(part)] == tokenizer.encode(text)
     written = write_tokens(tmp_path / "long.tokens", tokenizer, [[text]])
     assert written.ids.tolist() == tokenizer.encode(text)
+    if "<|endoftext|>" not in text:
+        (tmp_path / "long.txt").write_bytes(text.encode())
+        written = write_tokens(tmp_path / "long.tokens", tokenizer, [tmp_path / "long.txt"])
+        assert written.ids.tolist() == tokenizer.encode(text) and written.documents == 1
 
 
 @pytest.mark.slow

