@@ -228,9 +228,10 @@ PRINTING = {  # calls that give all that their reproduce line gives, with MODEL 
     "data": ["a b.txt", "it's.txt", "--model", "MODEL", "--against", "it's.txt", "--deduplicate", "--ngram", "3",
              "--threshold", "0.25", "--out", "OUT"],
     "data and its vocabulary": ["a b.txt", "--vocab-size", "270", "--no-duplicates", "--out", "OUT"],
-    "train": ["--out", "OUT", "--data", "a b.txt:2", "it's.txt:0", *SIZES, "--steps", "2", "--min-lr=-1e-05"],
+    "train": ["--out", "OUT", "--data", "a b.txt:2", "it's.txt:0", *SIZES, "--steps", "2", "--warmup-steps", "1",
+              "--lr", "0.01", "--min-lr", "1e-05"],
     "train further": ["--out", "OUT", "--data", "a b.txt", "--init-from", "MODEL", "--freeze", "wte", "h.0.attn",
-                      "--block-size", "8", "--steps", "2", "--patience", "1"],
+                      "--block-size", "8", "--steps", "2", "--warmup-steps", "0", "--patience", "1"],
 }  # fmt: skip
 
 
@@ -429,7 +430,7 @@ def test_train_and_resume(folder, tmp_path, capsys):
     assert (settings["steps"], settings["n_embd"], settings["seed"]) == (4, 8, 1337)
     assert "already holds a run" in fails(capsys, *call)
     assert run(capsys, "train", "--resume", tmp_path / "run")[0] == 0
-    assert "own settings" in fails(capsys, "train", "--resume", tmp_path / "run", "--steps", 9)
+    assert "own settings" in fails(capsys, "train", "--resume", tmp_path / "run", "--n-embd", 9)
     assert run(capsys, "generate", "--model", tmp_path / "run", "--prompt", "Shall", "--max-new-tokens", 3)[0] == 0
 
 

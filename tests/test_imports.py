@@ -23,7 +23,7 @@ FLOORS = (
     ("generation", "config", "tokenizer", "settings"),
     ("sampling", "char_tokenizer", "components"),
     ("vocabulary", "parameters", "parallel", "storage"),
-    ("backend", "version", "verification.__init__"),
+    ("backend", "shell", "version", "verification.__init__"),
 )
 
 

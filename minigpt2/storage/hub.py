@@ -33,6 +33,7 @@ from urllib3.util import parse_url  # requests is built on it
 
 from minigpt2.storage.checkpoint import conversion
 from minigpt2.storage.files import lock_file, sync_folder
+from minigpt2.storage.run_checkpoints import in_run
 
 MODELS = {
     "gpt2": "openai-community/gpt2",
@@ -73,7 +74,7 @@ class DownloadError(OSError):
 def locate(name_or_path, files="model"):
     """The folder with the files of a model; those of a released model are downloaded at first use.
 
-    name_or_path: a folder in Hugging Face layout, "shakespeare" (built in), or a name in ``MODELS``.
+    name_or_path: a folder in Hugging Face layout, that of a run, "shakespeare" (built in), or a name in ``MODELS``.
     files: "model" for configuration, tokenizer and weights; "tokenizer" for the tokenizer alone.
     raises: ValueError for a folder or a name that does not exist, or an HF_ENDPOINT that is not https (or http on
         this machine); DownloadError; OSError when the cache cannot be written.
@@ -82,7 +83,7 @@ def locate(name_or_path, files="model"):
         return BUILT_IN[name_or_path]
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
-        return folder
+        return in_run(folder, files)
     if name_or_path not in MODELS:
         raise ValueError(_unknown_model(name_or_path, folder))
 

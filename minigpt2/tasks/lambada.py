@@ -11,8 +11,9 @@ import re
 from pathlib import Path
 
 from minigpt2.data import read_jsonl, read_lines
+from minigpt2.evaluation import exponential
 from minigpt2.tasks.answers import first_examples
-from minigpt2.tasks.likelihood import continuation_log_probs, exponential
+from minigpt2.tasks.likelihood import continuation_log_probs
 from minigpt2.tasks.result import Result
 
 FUNCTION_WORDS = """
