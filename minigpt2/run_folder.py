@@ -74,8 +74,7 @@ class RunFolder:
                 pass
         except OSError as error:
             reason = f"{place} is a file" if place.is_file() else f"{place}: {error.strerror}"
-            message = f"nothing can be written to {self.path} ({reason}): choose another --out"
-            raise OSError(error.errno, message) from None
+            raise OSError(f"nothing can be written to {self.path} ({reason}): choose another --out") from None
 
     def write_settings(self, settings, started_in):
         """Write settings.json; arguments as ``read_settings`` returns them."""
@@ -223,8 +222,8 @@ class RunFolder:
                 order = ", ".join(before["corpora"])
                 raise ValueError(f"{self.path}: the order of the run's data is {order:.500}; give --data in this order")
             if found != checksum:
-                what = "has changed" if new == old else f"does not hold what {old:.200} held"
-                raise ValueError(f"{self.path}: {new:.200} {what} since the run started; {undo}")
+                what = "has changed since" if new == old else f"does not hold what {old:.200} held when"
+                raise ValueError(f"{self.path}: {new:.200} {what} the run started; {undo}")
 
 
 def _comparable(settings, folder):

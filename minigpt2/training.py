@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from minigpt2.backend import module_of
+from minigpt2.backend import array_module, module_of
 from minigpt2.char_tokenizer import CharTokenizer
 from minigpt2.components.loss import IGNORED
 from minigpt2.components.optimizer import AdamW, learning_rate
@@ -77,10 +77,10 @@ class Trainer:
                     self.run_folder.log(step=self.step, loss=loss, lr=self.optimizer.lr, norm=norm)
                 if self.step % settings.eval_every == 0 or self.step in (settings.steps, settings.decay_end):
                     self._evaluate()
-                    self.run_folder.save(self)
+                    self._save()
             if asked_to_stop:
                 if self.saved != self.step:
-                    self.run_folder.save(self)
+                    self._save()
                 raise KeyboardInterrupt
         return self.best_loss
 
@@ -140,13 +140,20 @@ class Trainer:
             f"step {self.step}: validation loss {line['val_loss']:.4f} nats per "
             + (f"token, {_criterion(line):.4f} per character" if len(line) > 2 else "hidden token")
             + "".join(f"; {name} {loss:.4f}" for name, loss in losses.items() if len(losses) > 1)
-            + ("" if math.isfinite(line["val_loss"]) else f": not a number to compare models by; {REMEDY}")
+            + ("" if math.isfinite(line["val_loss"]) else f": not finite, so this model is not kept; {REMEDY}")
         )
         self.stale += 1
         if _criterion(line) < self.best_loss:
             self.best_loss, self.stale = _criterion(line), 0
             self.model.save_pretrained(self.folder)
         self._draw()
+
+    def _save(self):
+        """Write a checkpoint; ValueError when there is nothing to go on from."""
+        for weight in flatten(self.model.params).values():
+            if not array_module(weight).isfinite(weight).all():
+                raise ValueError(f"the weights have become NaN or infinite; {REMEDY}")
+        self.run_folder.save(self)
 
     def _draw(self):
         """Draw loss.png. A run does not end for a picture that cannot be replaced, unless the disk is full."""

@@ -128,7 +128,7 @@ def _description(options, trainer):
         origin = f"resuming at step {trainer.step} of {settings.steps:,}"
     else:
         origin = f"preset {options.preset or DEFAULT}" + (f", from {settings.init_from}" if settings.init_from else "")
-    warm_up = f"{settings.warmup_steps:,} steps of warm-up to " if settings.warmup_steps else ""
+    warm_up = f"{_number(settings.warmup_steps, 'step')} of warm-up to " if settings.warmup_steps else ""
     rate = f"learning rate: {warm_up}{settings.lr:g}, then a cosine"
     rate += f" to {settings.min_lr:g} at step {settings.decay_end:,}"
     if settings.decay_end < settings.steps:
@@ -136,21 +136,30 @@ def _description(options, trainer):
     if settings.warmup_steps >= settings.steps:
         rate += f"; but the run ends at step {settings.steps:,}, within the warm-up"
     return [
-        f"{origin}: {config.n_layer} blocks, {config.n_head} heads, {config.n_embd} channels, {config.vocab_size:,} "
-        f"tokens in the vocabulary; {settings.steps:,} steps of {settings.batch_size * settings.grad_accumulation} "
-        f"windows of {settings.block_size} tokens, dropout {settings.dropout:g}, seed {settings.seed}",
+        f"{origin}: {_number(config.n_layer, 'block')}, {_number(config.n_head, 'head')}, {config.n_embd} channels, "
+        f"{config.vocab_size:,} tokens in the vocabulary; {_number(settings.steps, 'step')} of "
+        f"{_number(settings.batch_size * settings.grad_accumulation, 'window')} of {settings.block_size} tokens, "
+        f"dropout {settings.dropout:g}, seed {settings.seed}",
         rate,
         f"{trainer.model.num_parameters:,} parameters, {trainer.mixture.train_tokens:,} training tokens from "
         f"{', '.join(settings.data)}; everything goes to {trainer.folder}",
     ]
 
 
+def _number(n, what):
+    return f"{n:,} {what}{'s' * (n != 1)}"
+
+
 def _next_step(trainer):
     """A line with the command that shows what the run has made."""
+    from minigpt2.storage.hub import BUILT_IN  # imports requests
+
+    folder = str(trainer.folder)
+    folder = f"./{folder}" if folder in BUILT_IN else folder  # else the model in the package is meant
     if trainer.settings.objective == "mlm":
-        words = ["minigpt2", "train", *option("--init-from", trainer.folder), "--objective", "causal"]
+        words = ["minigpt2", "train", *option("--init-from", folder), "--objective", "causal"]
         return f"continue with: {shell_line(*words, '--head-layers', 4, '--out', 'NEW')}"
-    words = ["minigpt2", "generate", *option("--model", trainer.folder), *option("--prompt", _prompt(trainer))]
+    words = ["minigpt2", "generate", *option("--model", folder), *option("--prompt", _prompt(trainer))]
     return f"try it: {shell_line(*words)}"
 
 

@@ -81,7 +81,9 @@ def locate(name_or_path, files="model"):
     """
     if name_or_path in BUILT_IN:  # even if the current folder has one of that name: ./shakespeare
         return BUILT_IN[name_or_path]
-    folder = Path(name_or_path).expanduser()
+    folder = Path(name_or_path)
+    if not folder.is_dir():  # one may be called ~
+        folder = folder.expanduser()
     if folder.is_dir():
         return in_run(folder, files)
     if name_or_path not in MODELS:
