@@ -5,6 +5,7 @@ import dataclasses
 import math
 import re
 import sys
+from itertools import dropwhile, takewhile
 from pathlib import Path
 
 from minigpt2.cli.common import add_command
@@ -165,8 +166,10 @@ def _next_step(trainer):
 
 def _prompt(trainer):
     """A word of the text that was trained on: any tokenizer of the run has the tokens for it."""
-    ids = max(trainer.mixture.corpora, key=lambda corpus: corpus.weight).train_ids[:1000]
-    text = trainer.tokenizer.decode([i for i in ids.tolist() if i != trainer.tokenizer.eos_id]).replace("\ufffd", "")
+    ids = max(trainer.mixture.corpora, key=lambda corpus: corpus.weight).train_ids[:1000].tolist()
+    eos = trainer.tokenizer.eos_id
+    document = takewhile(lambda i: i != eos, dropwhile(lambda i: i == eos, ids))
+    text = trainer.tokenizer.decode(document).replace("\ufffd", "")
     words = WORD.findall(text) or text.split() or [text]
     printable = [word for word in words if word.isprintable()]
     return (printable or words)[0][:PROMPT]
