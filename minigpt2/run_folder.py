@@ -223,7 +223,8 @@ class RunFolder:
                 raise ValueError(f"{self.path}: the order of the run's data is {order:.500}; give --data in this order")
             if found != checksum:
                 what = "has changed since" if new == old else f"does not hold what {old:.200} held when"
-                raise ValueError(f"{self.path}: {new:.200} {what} the run started; {undo}")
+                how = undo if new == old else undo.replace("undo that", "give that")
+                raise ValueError(f"{self.path}: {new:.200} {what} the run started; {how}")
 
 
 def _comparable(settings, folder):

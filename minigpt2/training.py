@@ -248,7 +248,7 @@ class Trainer:
                 raise ValueError(f"steps: {folder} has taken {step_of(checkpoint)}; give more than that, got {steps}")
             run.settings = dataclasses.replace(settings, device=device or settings.device)
             run.tokenizer = Tokenizer.from_pretrained(folder)
-            run.mixture = Mixture(run._moved_corpora(), run.tokenizer, settings.block_size)
+            run.mixture = Mixture(run._corpora(data), run.tokenizer, settings.block_size)
             run.model = GPT2.from_pretrained(checkpoint).to(run.settings.device)
             try:
                 run._start()
@@ -265,11 +265,13 @@ class Trainer:
                 run.run_folder.write_settings(settings, run.started_in)
         return run
 
-    def _moved_corpora(self):
-        """The run's corpora, wherever they lie; FileNotFoundError says how to name another place."""
+    def _corpora(self, data):
+        """The run's corpora; unless ``data`` names their place, FileNotFoundError says how to do so."""
         try:
             return read_corpora(self.settings.data, self.started_in)
         except FileNotFoundError as error:
+            if data is not None:
+                raise
             again = shell_line("minigpt2", "train", *option("--resume", self.folder))
             raise FileNotFoundError(
                 f"{error}; the run was started in {self.started_in}: if its data lie elsewhere now, say where: "
