@@ -38,17 +38,25 @@ class Evaluation:
     @property
     def perplexity(self):
         """exp(loss): the number of equally likely tokens that would be as hard to choose from."""
-        return math.exp(self.loss)
+        return exponential(self.loss)
 
     @property
     def perplexity_per_character(self):
         """The same for characters."""
-        return math.exp(self.loss_per_character)
+        return exponential(self.loss_per_character)
 
     @property
     def bits_per_character(self):
         """The size, in bits per character, to which the model would compress the text."""
         return self.loss_per_character / math.log(2)
+
+
+def exponential(x):
+    """exp(x), or infinity if that exceeds float64: the perplexity of x nats."""
+    try:
+        return math.exp(x)
+    except OverflowError:
+        return math.inf
 
 
 def evaluate(model, tokenizer, text, stride=None, progress=False):

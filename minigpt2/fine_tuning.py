@@ -17,7 +17,7 @@ TARGETS = ("attn.c_attn", "attn.c_proj")  # the weights that get an adapter, in 
 def trainable(params, freeze):
     """The parameters left to train when some are frozen.
 
-    params: nested dict of arrays
+    params: nested dict of arrays, or of anything else
     freeze: names of parameters, or of parts with everything in them: "wte", "h.0", "h.1.attn", "ln_f.bias"
     returns dict from dotted name to the array itself, for an optimizer.
     raises: ValueError for a name that matches nothing, and when nothing is left.
@@ -36,6 +36,12 @@ def trainable(params, freeze):
     return left
 
 
+def check_rank(rank, C):
+    """Raise ValueError unless the rank of adapters is below the number of channels."""
+    if not 1 <= rank < C:
+        raise ValueError(f"LoRA: rank must be 1 ... {C - 1}, below the number of channels, got {rank}")
+
+
 class LoRA:
     """Low-rank adapters beside the weights of attention; nothing else is trained.
 
@@ -52,9 +58,7 @@ class LoRA:
         seed:  for A
         raises: ValueError when the rank is not below the number of channels.
         """
-        C = model.config.n_embd
-        if not 1 <= rank < C:
-            raise ValueError(f"LoRA: rank must be 1 ... {C - 1}, below the number of channels, got {rank}")
+        check_rank(rank, model.config.n_embd)
         leaves = flatten(model.params)
         names = [f"h.{layer}.{target}" for layer in range(model.config.n_layer) for target in TARGETS]
         self._model_params = model.params

@@ -1,53 +1,42 @@
 """The folder of a training run: one process at a time, whole checkpoints, and the origin of the run.
 
 A run folder holds
-    settings.json       the TrainingSettings; written last: a folder holds a run as soon as it holds this file
+    settings.json       the TrainingSettings, and "started_in", the folder in which their relative paths begin; written
+                        last: a folder holds a run as soon as it holds this file
     metrics.jsonl       a line per logged step and per evaluation
     loss.png            the same as a picture (if matplotlib is installed)
     model.safetensors, config.json and the tokenizer's files: the best model so far, in Hugging Face's layout
     checkpoint-000500/  everything needed to resume after step 500; the one before it is kept as well
     .lock               locked while a process trains here; holds its process id
-
-A checkpoint gets its name when all of it is on the disk, and loses it before any of it is removed, so a process that
-is killed leaves no part of one under that name. It is the last thing written for its step: whatever a killed process
-wrote after it is written again, the same to the last bit.
 """
 
 import dataclasses
-import hashlib
 import json
 import math
 import os
-import re
 import reprlib
-import shutil
-import sys
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
 from minigpt2.backend import array_module
+from minigpt2.data.mixture import name_and_weight
 from minigpt2.settings import TrainingSettings
+from minigpt2.shell import option, shell_line
 from minigpt2.storage.checkpoint import read_tensors, write_tensors
 from minigpt2.storage.files import (
     atomic_write,
-    delete,
+    finite,
     lock_file,
     naming,
     parse_json,
     read_json,
-    replace,
     sync_folder,
     write_json,
 )
+from minigpt2.storage.run_checkpoints import checkpoints, step_of, tidy_up, write_checkpoint_folder
 
-KEPT = 2  # checkpoints: the last one, and the one before it in case the last is damaged
 STATE = "training_state.safetensors"  # in a checkpoint: moments, adapters, random state, counters
-CHECKSUMS = "checksums.json"
-# Temporary names that a killed process may leave; the eight characters come from ``files.atomic_write``.
-LEFT_OVER = re.compile(
-    r"\.(checkpoint-\d+|(settings\.json|metrics\.jsonl|loss\.png|model\.safetensors|config\.json|vocab\.json|merges\.txt"
-    r"|tokenizer_config\.json)\.[a-z0-9_]{8})\.tmp"
-)
 
 
 class RunFolder:
@@ -75,30 +64,46 @@ class RunFolder:
             with atomic_write(self.path / "metrics.jsonl"):
                 pass
             self.save(run)
-            write_json(self.path / "settings.json", dataclasses.asdict(run.settings))
+            self.write_settings(run.settings, run.started_in)
 
-    def read_settings(self, device=None):
-        """The TrainingSettings of the run, with ``device`` in place of their own if one is given.
+    def check_writable(self):
+        """Raise OSError unless the folder can be made and written; what is tried leaves nothing behind."""
+        place = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
+        try:
+            with tempfile.TemporaryFile(prefix=".", suffix=".tmp", dir=place):
+                pass
+        except OSError as error:
+            reason = f"{place} is a file" if place.is_file() else f"{place}: {error.strerror}"
+            raise OSError(f"nothing can be written to {self.path} ({reason}): choose another --out") from None
+
+    def write_settings(self, settings, started_in):
+        """Write settings.json; arguments as ``read_settings`` returns them."""
+        write_json(self.path / "settings.json", dataclasses.asdict(settings) | {"started_in": started_in})
+
+    def read_settings(self):
+        """The TrainingSettings of the run, and the folder in which their relative paths begin.
 
         raises: FileNotFoundError when the folder holds no run; ValueError, naming the file, when it is malformed.
         """
         path = self.path / "settings.json"
         values = read_json(path)
+        started_in = values.pop("started_in", os.getcwd())  # older runs have none
+        if not isinstance(started_in, str) or "\0" in started_in:
+            raise ValueError(f"{path}: started_in must be the path of a folder, got {reprlib.repr(started_in)}")
         if unknown := values.keys() - {field.name for field in dataclasses.fields(TrainingSettings)}:
             raise ValueError(f"{path}: there is no setting {sorted(unknown)[0]!r}")
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        if device:
-            values["device"] = device
         try:
-            return TrainingSettings(**values)
+            return TrainingSettings(**values), started_in
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from None
 
     def log(self, **values):
-        """Add a line to metrics.jsonl."""
+        """Add a line to metrics.jsonl; a number that is not finite, which JSON does not have, becomes null."""
         path = self.path / "metrics.jsonl"
+        line = json.dumps(finite(values), ensure_ascii=False, allow_nan=False)
         with naming(path), open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(values, ensure_ascii=False) + "\n")
+            file.write(line + "\n")
 
     # One process at a time.
 
@@ -110,7 +115,8 @@ class RunFolder:
             with self.locked():
                 self.unlock()
             raise FileExistsError(
-                f"{self.path} already holds a run: resume it with --resume {self.path} or choose another --out"
+                f"{self.path} already holds a run: resume it with {_option('--resume', self.path)} or choose another "
+                "--out"
             )
 
     @contextmanager
@@ -182,127 +188,61 @@ class RunFolder:
             if run.lora:
                 run.lora.restore(tensors)
             run.rng.bit_generator.state = state["rng"]
-            origin = state["origin"]
-            pieces = origin["settings"].items(), origin["vocabulary"], origin["corpora"].items()
+            origin = {name: state["origin"][name] for name in ("settings", "vocabulary", "corpora")}
+            weights, checksums = _comparable(origin["settings"], run.started_in)["data"], origin["corpora"]
+            if len(weights) != len(checksums.keys()):
+                raise ValueError(f"{len(checksums)} checksums for {len(weights)} corpora")
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ValueError(f"{path} is not the state of a run with these settings: {error!r:.200}") from None
-        self._compare_origin(run.origin, *pieces)
+        self._compare_origin(run, origin)
         with atomic_write(self.path / "metrics.jsonl") as file:
             file.write((checkpoint / "metrics.jsonl").read_bytes())
         tidy_up(self.path, run.saved)
 
-    def _compare_origin(self, now, settings, vocabulary, corpora):
-        """Raise ValueError if anything the run started with, and no checkpoint holds, has changed since."""
-        now = json.loads(json.dumps(now))
-        undo = f"undo that, or start a new run with --init-from {self.path}"
-        for name, value in settings:
-            if name not in now["settings"] or now["settings"][name] != value:
-                present = reprlib.repr(now["settings"].get(name))
+    def _compare_origin(self, run, before):
+        """Raise ValueError if anything the run started with, and no checkpoint holds, has changed since.
+
+        Where the data lie may change, and the number of steps, as long as the learning rate's schedule does not.
+        """
+        now = json.loads(json.dumps(run.origin))
+        undo = f"undo that, or start a new run with {_option('--init-from', self.path)}"
+        values = _comparable(now["settings"], run.started_in)
+        for name, value in _comparable(before["settings"], run.started_in).items():
+            if name not in values or values[name] != value:
+                old, new = (reprlib.repr(origin["settings"].get(name)) for origin in (before, now))
+                how = "give --steps with --resume for more of them" if name == "steps" else undo
                 raise ValueError(
-                    f"{self.path / 'settings.json'}: {name:.50} was {reprlib.repr(value)} when the run started and is "
-                    f"now {present}; {undo}"
+                    f"{self.path / 'settings.json'}: {name:.50} was {old} when the run started and is now {new}; {how}"
                 )
-        if now["vocabulary"] != vocabulary:
+        if now["vocabulary"] != before["vocabulary"]:
             raise ValueError(f"the tokenizer in {self.path} is not the one that the run started with; {undo}")
-        for name, checksum in corpora:
-            if now["corpora"].get(name) != checksum:
-                raise ValueError(f"{self.path}: {name:.200} has changed since the run started; {undo}")
+        pairs = zip(before["corpora"].items(), now["corpora"].items(), strict=True)
+        for (old, checksum), (new, found) in pairs:
+            if found != checksum and found in before["corpora"].values():
+                order = ", ".join(before["corpora"])
+                raise ValueError(f"{self.path}: the order of the run's data is {order:.500}; give --data in this order")
+            if found != checksum:
+                what = "has changed since" if new == old else f"does not hold what {old:.200} held when"
+                how = undo if new == old else undo.replace("undo that", "give that")
+                raise ValueError(f"{self.path}: {new:.200} {what} the run started; {how}")
 
 
-# The checkpoints, each a folder inside the run folder.
+def _comparable(settings, folder):
+    """The settings as they are compared: of the data only the weights, and of the steps where the cosine ends."""
+    weights = [name_and_weight(source, folder)[1] for source in settings["data"]]
+    decay = settings.get("decay_steps") or settings["steps"]  # older runs have no decay_steps
+    return settings | {"data": weights, "steps": decay, "decay_steps": decay}
 
 
-def checkpoints(folder):
-    """The checkpoints in a run folder, oldest first."""
-    return sorted((path for path in folder.glob("checkpoint-*") if path.name[11:].isdecimal()), key=step_of)
-
-
-def step_of(checkpoint):
-    """The number of steps taken before a checkpoint was written."""
-    return int(checkpoint.name.removeprefix("checkpoint-"))
-
-
-def write_checkpoint_folder(folder, step, write):
-    """Make ``checkpoint-<step>`` in a run folder; one of that name is replaced.
-
-    write: (folder) -> None, makes the folder and writes the files into it
-    raises: OSError when something cannot be written; nothing of it is left then.
-    """
-    target = folder / f"checkpoint-{step:06d}"
-    temporary = _temporary(target)
-    if target.exists():  # damaged, or left by a process that was killed before the run began
-        remove(target)
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        write(temporary)
-        write_json(temporary / CHECKSUMS, checksums(temporary))
-        replace(temporary, target)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    sync_folder(folder)
-
-
-def newest_whole(folder):
-    """The newest whole checkpoint; newer ones that are damaged are named on standard error.
-
-    raises: ValueError when there is none.
-    """
-    faults = []
-    for checkpoint in reversed(checkpoints(folder)):
-        try:
-            expected, found = read_json(checkpoint / CHECKSUMS), checksums(checkpoint)
-            if wrong := sorted(name for name in expected | found if expected.get(name) != found.get(name)):
-                raise ValueError(f"{wrong[0]} is missing or has changed")
-        except (OSError, ValueError) as error:
-            faults.append(f"{checkpoint} is damaged ({error})")
-            continue
-        for fault in faults:
-            print(f"warning: {fault}; resuming from {checkpoint.name} instead", file=sys.stderr)
-        return checkpoint
-    raise ValueError(
-        f"{folder} holds no whole checkpoint: {'; '.join(faults) or 'there is none at all'}; nothing has been "
-        "changed; start a new run with another --out"
-    )
-
-
-def checksums(checkpoint):
-    """The SHA-256 of each file in a checkpoint except checksums.json itself: dict from name to hexadecimal digits."""
-    digests = {}
-    for path in sorted(checkpoint.iterdir()):
-        if path.name != CHECKSUMS:
-            with open(path, "rb") as file:
-                digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return digests
-
-
-def tidy_up(folder, step):
-    """Remove the leftovers of killed processes, and all checkpoints but the last ``KEPT`` up to ``step``."""
-    found = checkpoints(folder)
-    usable = [checkpoint for checkpoint in found if step_of(checkpoint) <= step]
-    for checkpoint in found:
-        if checkpoint not in usable[-KEPT:]:
-            remove(checkpoint)
-    for path in folder.glob(".*.tmp"):
-        if LEFT_OVER.fullmatch(path.name):
-            delete(path)
-
-
-def remove(checkpoint):
-    """Remove a checkpoint so that a killed process leaves no part of it under its name."""
-    temporary = _temporary(checkpoint)
-    shutil.rmtree(temporary, ignore_errors=True)
-    replace(checkpoint, temporary)
-    delete(temporary)
-
-
-def _temporary(checkpoint):
-    """The name of a checkpoint before it is whole, and once it is no longer needed."""
-    return checkpoint.with_name(f".{checkpoint.name}.tmp")
+def _option(flag, value):
+    return shell_line(*option(flag, value))
 
 
 def read_metrics(folder):
-    """The lines of a run's metrics.jsonl as dicts, up to the first malformed one, such as a last line cut off."""
+    """The lines of a run's metrics.jsonl as dicts, up to the first malformed one, such as a last line cut off.
+
+    A loss that was not finite is None.
+    """
     path = Path(folder) / "metrics.jsonl"
     lines = []
     for line in path.read_bytes().splitlines() if path.exists() else []:

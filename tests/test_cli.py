@@ -18,10 +18,12 @@ from minigpt2.char_tokenizer import CharTokenizer
 from minigpt2.cli import main, make_parser
 from minigpt2.cli.report import name_and_model
 from minigpt2.cli.reproduce import command_line
+from minigpt2.cli.train import _begin
 from minigpt2.data import documents
 from minigpt2.data.token_file import encode_documents, open_tokens
 from minigpt2.evaluation import evaluate
 from minigpt2.generation import stream_text
+from minigpt2.shell import option, shell_line
 
 TEXT = "Shall I compare thee to a summer's day? Thou art more lovely and more temperate.\n" * 20
 
@@ -327,9 +329,10 @@ PRINTING = {  # calls that give all that their reproduce line gives, with MODEL 
     "data": ["a b.txt", "it's.txt", "--model", "MODEL", "--against", "it's.txt", "--deduplicate", "--ngram", "3",
              "--threshold", "0.25", "--out", "OUT"],
     "data and its vocabulary": ["a b.txt", "--vocab-size", "270", "--no-duplicates", "--out", "OUT"],
-    "train": ["--out", "OUT", "--data", "a b.txt:2", "it's.txt:0", *SIZES, "--steps", "2", "--min-lr=-1e-05"],
+    "train": ["--out", "OUT", "--data", "a b.txt:2", "it's.txt:0", *SIZES, "--steps", "2", "--warmup-steps", "1",
+              "--lr", "0.01", "--min-lr", "1e-05"],
     "train further": ["--out", "OUT", "--data", "a b.txt", "--init-from", "MODEL", "--freeze", "wte", "h.0.attn",
-                      "--block-size", "8", "--steps", "2", "--patience", "1"],
+                      "--block-size", "8", "--steps", "2", "--warmup-steps", "0", "--patience", "1"],
 }  # fmt: skip
 
 
@@ -528,7 +531,7 @@ def test_train_and_resume(folder, tmp_path, capsys):
     assert (settings["steps"], settings["n_embd"], settings["seed"]) == (4, 8, 1337)
     assert "already holds a run" in fails(capsys, *call)
     assert run(capsys, "train", "--resume", tmp_path / "run")[0] == 0
-    assert "own settings" in fails(capsys, "train", "--resume", tmp_path / "run", "--steps", 9)
+    assert "own settings" in fails(capsys, "train", "--resume", tmp_path / "run", "--n-embd", 9)
     assert run(capsys, "generate", "--model", tmp_path / "run", "--prompt", "Shall", "--max-new-tokens", 3)[0] == 0
 
 
@@ -957,3 +960,160 @@ def test_ctrl_c_while_it_works(folder):
     child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=60)
     assert (child.returncode, err) == (130, "minigpt2: stopped\n")
+
+
+# Training: what is printed, and what goes with what.
+
+TINY = ["--n-layer", "1", "--n-head", "1", "--n-embd", "8", "--block-size", "8", "--batch-size", "2", "--steps", "2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "tokenizer"),
+    [
+        ("3141592653589793" * 60, "pi", "char"),
+        ("la la\tla\n" * 90, "it's $my run", "char"),
+        ("ab" * 400, "shakespeare", "char"),
+        ("天地玄黃宇宙洪荒\n" * 90, "--model", "char"),
+        (" ,.;\n" * 90, "a;b&c", "char"),
+        ("-_-+" * 90, 'say "run"', "char"),
+        ("\n" * 90, "a b", "char"),
+        ("the cat, the cat sat. " * 90, "-x", "bpe"),
+        ("..\n<|endoftext|>\n.. " * 90, "~", "bpe"),
+    ],
+)
+def test_try_it_works_as_printed(text, name, tokenizer, tmp_path, capsys, monkeypatch):
+    """The prompt comes from the text that was trained on, and everything is quoted, for a name may be anything."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_bytes(text.encode())
+    vocabulary = ["--tokenizer", tokenizer, *(["--vocab-size", "257"] if tokenizer == "bpe" else [])]
+    code, out, _ = run(capsys, "train", "--data", "text.txt", *vocabulary, *TINY, f"--out={name}")
+    assert code == 0
+    command = out.partition("try it: minigpt2 ")[2].partition("\nreproduce")[0]
+    code, out, err = run(capsys, *shlex.split(command), "--max-new-tokens", 3)
+    prompt = make_parser().parse_args(shlex.split(command)).prompt
+    assert (code, err) == (0, "") and out.startswith(prompt) and prompt and prompt in text
+    error = fails(capsys, "train", "--data", "text.txt", *vocabulary, *TINY, f"--out={name}")
+    assert "already holds a run: resume it with --resume" in error
+    flag = shlex.split(error.partition("resume it with ")[2].partition(" or choose")[0])
+    assert run(capsys, "train", *flag)[0] == 0
+
+
+def test_commands_are_quoted_for_the_shell_at_hand():
+    words = ["minigpt2", "train", *option("--resume", "my run's"), *option("--out", "-x")]
+    assert shlex.split(shell_line(*words, windows=False)) == ["minigpt2", "train", "--resume", "my run's", "--out=-x"]
+    assert shell_line(*words, windows=True) == 'minigpt2 train --resume "my run\'s" --out=-x'
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected", "notes"),
+    [
+        ([], {"lr": 1e-3, "min_lr": 1e-4, "steps": 4000, "warmup_steps": 100}, []),
+        (["--lr", "1e-5"], {"lr": 1e-5, "min_lr": 1e-6}, ["--min-lr is 1e-06, in proportion to --lr"]),
+        (["--lr", "3e-3", "--min-lr", "1e-5"], {"lr": 3e-3, "min_lr": 1e-5}, []),
+        (["--lr", "1e-3"], {"lr": 1e-3, "min_lr": 1e-4}, []),
+        (["--lr", "0"], {"lr": 0.0, "min_lr": 0.0}, ["--min-lr is 0,"]),
+        (["--steps", "400"], {"steps": 400, "warmup_steps": 10}, ["--warmup-steps is 10, in proportion to --steps"]),
+        (["--steps", "50"], {"warmup_steps": 1}, ["--warmup-steps is 1,"]),
+        (["--steps", "50", "--warmup-steps", "100"], {"steps": 50, "warmup_steps": 100}, []),
+        (["--preset", "nanogpt-cpu", "--steps", "200"], {"steps": 200, "warmup_steps": 10}, ["--warmup-steps is 10,"]),
+    ],
+)
+def test_settings_that_follow_others(flags, expected, notes, capsys, monkeypatch):
+    """A lower rate is not undone by the preset's lowest one, nor a short run by the preset's warm-up."""
+    begun = []
+    monkeypatch.setattr("minigpt2.training.Trainer", lambda settings, out: begun.append(settings))
+    _, lines = _begin(make_parser().parse_args(["train", *flags]))
+    (settings,) = begun
+    assert {name: getattr(settings, name) for name in expected} == expected
+    assert len(lines) == len(notes) and all(line.startswith(note) for line, note in zip(lines, notes, strict=True))
+
+
+def test_a_lowest_rate_above_the_highest_is_refused(capsys):
+    assert "min_lr must be at most lr, which is 1e-05, got 0.0001" in fails(
+        capsys, "train", "--lr", 1e-5, "--min-lr", 1e-4
+    )
+    assert "min_lr must be at most lr, which is 0.001, got 0.01" in fails(capsys, "train", "--min-lr", 0.01)
+    assert "--resume takes a folder, got ''" in fails(capsys, "train", "--resume", "")
+    assert "--out takes a folder, got ''" in fails(capsys, "train", "--out", "")
+
+
+def test_what_the_preset_sets_is_printed_at_the_start(folder, tmp_path, capsys):
+    call = ["train", "--preset", "nanogpt-cpu", "--data", folder / "text.txt", *TINY, "--warmup-steps", 5]
+    code, _, err = run(capsys, *call, "--out", tmp_path / "run")
+    first, rate, third, *_ = err.splitlines()
+    assert code == 0 and first.startswith("preset nanogpt-cpu: 1 block, 1 head, 8 channels, 2")
+    assert "2 steps of 2 windows of 8 tokens, dropout 0, seed 1337" in first
+    assert rate == (
+        "learning rate: 5 steps of warm-up to 0.001, then a cosine to 0.0001 at step 2; "
+        "but the run ends at step 2, within the warm-up"
+    )
+    assert str(folder / "text.txt") in third and f"everything goes to {tmp_path / 'run'}" in third
+
+
+def test_flags_of_several_values_may_be_repeated(capsys):
+    call = ["train", "--data", "a", "b", "--data", "c", "--freeze", "wte", "--freeze", "h.0", "wpe"]
+    options = make_parser().parse_args(call)
+    assert (options.data, options.freeze) == (["a", "b", "c"], ["wte", "h.0", "wpe"])
+    again = shlex.split(command_line(options, vars(options) | {"data": ("-a", "b")}))
+    assert make_parser().parse_args(again[1:]).data == ["-a", "b"]
+
+
+def test_help_of_train_says_what_each_value_is(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    out = " ".join(capsys.readouterr().out.split())
+    assert " X" not in out.partition("example:")[0]
+    for flag in ("--objective {causal,mlm}", "--device {numpy,cupy}", "--lr RATE", "--steps N", "--dropout P",
+                 "--data FILE [FILE ...]", "--init-from MODEL", "--freeze PART [PART ...]", "--seed SEED"):  # fmt: skip
+        assert flag in out, flag
+
+
+def test_a_resumed_run_says_how_it_goes_on_and_how_to_make_it_again(folder, tmp_path, capsys, monkeypatch):
+    """From another folder, for more steps, with its data elsewhere; the printed command makes the same run."""
+    home, other = tmp_path / "my home", tmp_path / "other"
+    home.mkdir()
+    other.mkdir()
+    (home / "text.txt").write_text(TEXT)
+    monkeypatch.chdir(home)
+    call = ["train", "--data", "text.txt", "--tokenizer", "char", *TINY]
+    assert run(capsys, *call, "--out", "run")[0] == 0
+    monkeypatch.chdir(other)
+    code, out, err = run(capsys, "train", "--resume", home / "run", "--steps", 4)
+    assert code == 0 and "resuming at step 2 of 4: " in err
+    assert "then a cosine to 0.0001 at step 2, where it stays until step 4\n" in err
+    change, _, command = out.splitlines()[-1].removeprefix("reproduce: ").partition(" && ")
+    assert shlex.split(change) == ["cd", str(home)]
+    words = shlex.split(command)
+    assert words[words.index("--out") + 1] == str(home / "run") and "--decay-steps 2" in command
+    monkeypatch.chdir(home)
+    words[words.index("--out") + 1] = "again"
+    assert run(capsys, *words[1:])[0] == 0
+    for name in ("metrics.jsonl", "model.safetensors"):
+        assert (home / "run" / name).read_bytes() == (home / "again" / name).read_bytes()
+
+    (home / "text.txt").rename(other / "moved text.txt")
+    monkeypatch.chdir(other)
+    assert "say where: minigpt2 train --resume" in fails(capsys, "train", "--resume", home / "run", "--steps", 6)
+    code, out, _ = run(capsys, "train", "--resume", home / "run", "--steps", 6, "--data", "moved text.txt")
+    again = make_parser().parse_args(shlex.split(out.splitlines()[-1].removeprefix("reproduce: minigpt2 ")))
+    assert (code, again.data, again.steps) == (0, [str(other / "moved text.txt")], 6)
+    assert "give no others but --device, --data and --steps" in fails(
+        capsys, "train", "--resume", home / "run", "--seed", 1
+    )
+
+
+def test_ctrl_c_before_the_first_step_leaves_nothing(folder, tmp_path, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Tokenizer, "train", interrupted)
+    code, out, err = run(capsys, "train", "--data", folder / "text.txt", "--out", tmp_path / "run")
+    assert (code, out, err) == (130, "", "minigpt2: stopped\n") and not (tmp_path / "run").exists()
+
+
+@pytest.mark.filterwarnings("ignore:the text is too small")
+def test_a_run_without_a_finite_loss_says_so(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("minigpt2.training.total_nats", lambda *_, **__: float("inf"))
+    code, out, err = run(capsys, "train", "--data", folder / "text.txt", *TINY, "--out", tmp_path / "run")
+    assert code == 1 and out.startswith("reproduce: ") and "no evaluation gave a finite loss" in err
+    assert "Traceback" not in err

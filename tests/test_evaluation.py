@@ -7,7 +7,7 @@ import pytest
 
 from minigpt2 import GPT2, GPT2Config, Tokenizer
 from minigpt2.char_tokenizer import CharTokenizer
-from minigpt2.evaluation import Evaluation, evaluate
+from minigpt2.evaluation import Evaluation, evaluate, exponential
 
 TEXT = "to be, or not to be, that is the question: whether 'tis nobler in the mind to suffer" * 2
 
@@ -57,6 +57,16 @@ def test_figures_follow_from_the_sum():
     assert result.loss == 2.0 and result.loss_per_character == 0.8
     assert result.perplexity == math.exp(2.0) and result.perplexity_per_character == math.exp(0.8)
     assert result.bits_per_character == pytest.approx(0.8 / math.log(2))
+
+
+def test_a_perplexity_that_exceeds_float64_is_infinite():
+    """A model with huge weights is wrong by thousands of nats per token."""
+    result = Evaluation(nats=7101.0, tokens=10, characters=9)
+    assert result.perplexity == result.perplexity_per_character == math.inf
+    assert result.loss == 710.1 and math.isfinite(result.bits_per_character)
+    assert Evaluation(math.inf, 10, 10).perplexity == math.inf
+    assert math.isnan(Evaluation(math.nan, 10, 10).perplexity), "what is no number is not infinite"
+    assert exponential(709.7) < math.inf == exponential(709.8)
 
 
 def test_characters_of_longer_tokens_are_counted(model):

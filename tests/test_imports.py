@@ -23,7 +23,7 @@ FLOORS = (
     ("generation", "config", "tokenizer", "settings"),
     ("sampling", "char_tokenizer", "tokenizer_files", "components"),
     ("vocabulary", "parameters", "parallel", "storage"),
-    ("backend", "progress", "version", "verification.__init__"),
+    ("backend", "progress", "shell", "version", "verification.__init__"),
 )
 
 

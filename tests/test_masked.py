@@ -129,6 +129,25 @@ def test_masked_training_sees_both_sides_and_causal_training_does_not(settings, 
     assert options["causal"] is False and (ids == run.tokenizer.vocab[MASK]).any() and (targets == -100).any()
 
 
+def test_accumulated_batches_weigh_as_many_tokens_as_they_hide(settings, tmp_path):
+    """A step of five small batches is the step of all their windows at once, though each hides another number."""
+    settings = dataclasses.replace(settings, batch_size=1, block_size=8, grad_accumulation=5)
+    run, before, seen, stepped = Trainer(settings, tmp_path / "mlm"), None, [], []
+    loss_and_grads, step = run.model.loss_and_grads, run.optimizer.step
+    run.model.loss_and_grads = lambda *a, **options: seen.append(a) or loss_and_grads(*a, **options)
+    run.optimizer.step = lambda grads, max_norm: stepped.append(flatten(grads)) or step(grads, max_norm)
+    before = GPT2(run.model.config)
+    for name, parameter in flatten(before.params).items():
+        parameter[...] = flatten(run.model.params)[name]
+    loss, _ = run._train_step()
+    ids, targets = (np.concatenate(arrays) for arrays in zip(*seen, strict=True))
+    hidden = [(one != -100).sum() for _, one in seen]
+    assert len(seen) == 5 and len(set(hidden)) > 1, "else every weighting would be right"
+    expected_loss, expected = before.loss_and_grads(ids, targets, causal=False)
+    assert loss == pytest.approx(expected_loss, rel=1e-6)
+    assert_close(stepped[0], flatten(expected), 1e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [5, 30])
 def test_a_resumed_masked_run_ends_in_the_same_bits(settings, tmp_path, stop):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import json
 import os
 import random
 import shutil
@@ -20,6 +21,10 @@ from test_training import interrupt
 
 from minigpt2.cli import main
 from minigpt2.parameters import flatten
+from minigpt2.run_folder import STATE, read_metrics
+from minigpt2.storage.checkpoint import read_tensors, write_tensors
+from minigpt2.storage.files import write_json
+from minigpt2.storage.run_checkpoints import CHECKSUMS, checksums
 from minigpt2.training import Trainer
 
 
@@ -117,7 +122,8 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(settings, refere
     run = Trainer.resume(folder)
     error = capsys.readouterr().err
     assert run.step == 4 and error.count("\n") == 1
-    assert f"warning: {folder / 'checkpoint-000008'} is damaged" in error and "resuming from checkpoint-000004" in error
+    assert f"warning: {folder / 'checkpoint-000008'} is damaged" in error
+    assert "; checkpoint-000004 is taken instead" in error
     run.run()
     assert files_of(folder) == reference.files
 
@@ -378,3 +384,156 @@ def test_files_that_may_not_grow(settings, reference, tmp_path):
     assert not list(folder.rglob("*.tmp"))
     Trainer.resume(folder).run()
     assert files_of(folder) == reference.files
+
+
+# From elsewhere, and for more steps.
+
+
+@pytest.fixture
+def moved(tmp_path, monkeypatch):
+    """A run that was started in a folder of its own with relative paths and stopped at step 4 of 12; its settings."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.chdir(home)
+    settings = dataclasses.replace(settings_of(home), data=("bottles.txt:0.7", "verses.txt:0.3"))
+    interrupt(Trainer(settings, "run"), 5)
+    return settings
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A function that makes another folder the current one."""
+
+    def change(name):
+        (tmp_path / name).mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / name)
+
+    return change
+
+
+def without_names(folder):
+    """The files of a finished run, but for what differs with the place of its data: names, and with them checksums."""
+    files = files_of(folder)
+    return {name: content for name, content in files.items() if name.endswith((".safetensors", "config.json"))}
+
+
+@pytest.mark.slow
+def test_resumed_from_another_folder_a_run_ends_in_the_same_bits(moved, tmp_path, elsewhere):
+    shutil.copytree("run", "whole")
+    Trainer.resume("whole").run()
+    elsewhere("other")
+    run = Trainer.resume(tmp_path / "home/run")
+    run.run()
+    assert files_of(tmp_path / "home/run") == files_of(tmp_path / "home/whole")
+    assert run.settings == moved and [corpus.name for corpus in run.mixture.corpora] == ["bottles.txt", "verses.txt"]
+
+
+def test_a_run_and_its_data_move_together(moved, tmp_path, elsewhere):
+    """Where the first folder is no more, relative paths begin in the current one."""
+    shutil.move(tmp_path / "home", tmp_path / "moved")
+    elsewhere("moved")
+    assert Trainer.resume("run").step == 4
+
+
+@pytest.mark.slow
+def test_data_that_moved_are_named_and_must_be_the_same(moved, tmp_path, elsewhere):
+    shutil.copytree("run", "whole")
+    Trainer.resume("whole").run()
+    elsewhere("data")
+    shutil.move(tmp_path / "home/bottles.txt", "b.txt")
+    shutil.move(tmp_path / "home/verses.txt", "v:0.5.txt")
+    folder, before = tmp_path / "home/run", files_of(tmp_path / "home/run")
+    for data, message in (
+        (None, r"bottles\.txt: no such .*; the run was started in .*home: .* say where: .* --resume .* --data"),
+        (["b.txt"], r"the run has 2 corpora \(bottles\.txt:0\.7, verses\.txt:0\.3\), got 1"),
+        (["b.txt:0.6", "v:0.5.txt:0.4"], r"the weights stay as they are .*; give b\.txt without one"),
+        (["v:0.5.txt", "b.txt"], r"order of the run's data is bottles\.txt, verses\.txt; give --data in this order"),
+    ):
+        with pytest.raises((ValueError, FileNotFoundError), match=message):
+            Trainer.resume(folder, data=data)
+        assert files_of(folder) == before
+    (tmp_path / "data/other.txt").write_text((tmp_path / "data/b.txt").read_text().replace("7 little", "7 LITTLE", 1))
+    with pytest.raises(ValueError, match=r"other\.txt does not hold what bottles\.txt held when the run started"):
+        Trainer.resume(folder, data=["other.txt", "v:0.5.txt"])
+    assert files_of(folder) == before
+    run = Trainer.resume(folder, data=["b.txt:0.7", "v:0.5.txt"])
+    assert [corpus.weight for corpus in run.mixture.corpora] == [0.7, 0.3]
+    interrupt(run, 9)
+    elsewhere("nowhere")  # the new place is remembered
+    again = Trainer.resume(folder)
+    assert again.step == 8 and again.settings.data == (f"{tmp_path}/data/b.txt:0.7", f"{tmp_path}/data/v:0.5.txt:0.3")
+    again.run()
+    ours, theirs = without_names(folder), without_names(tmp_path / "home/whole")
+    ours, theirs = ({n: c for n, c in files.items() if "training_state" not in n} for files in (ours, theirs))
+    assert ours == theirs
+    losses = [[list(line["corpora"].values()) for line in read_metrics(path) if "corpora" in line] for path in (
+        folder, tmp_path / "home/whole")]  # fmt: skip
+    assert losses[0] == losses[1]
+    assert [name for name, _, _ in again.changes()] == [f"{tmp_path}/data/b.txt", f"{tmp_path}/data/v:0.5.txt"]
+
+
+def test_a_path_in_the_settings_may_be_changed_by_hand(moved, tmp_path):
+    (tmp_path / "home/data").mkdir()
+    shutil.move("bottles.txt", "data/bottles.txt")
+    path = tmp_path / "home/run/settings.json"
+    text = path.read_text().replace('"bottles.txt:0.7"', '"data/bottles.txt:0.7"')
+    path.write_text(text)
+    assert Trainer.resume("run").step == 4
+    for old, new, message in (
+        ("bottles.txt:0.7", "bottles.txt:0.6", "data was .*0.7.* when the run started and is now .*0.6"),
+        ('"steps": 12', '"steps": 20', "steps was 12 when the run started and is now 20; give --steps with --resume"),
+    ):
+        path.write_text(text.replace(old, new))
+        with pytest.raises(ValueError, match=message):
+            Trainer.resume("run")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [None, 5])
+def test_more_steps_follow_the_same_cosine_and_stay_at_its_end(settings, reference, tmp_path, stop):
+    """An extended run, be it finished or not, ends in the bits of one that had all its steps from the start."""
+    folder, whole = tmp_path / "run", tmp_path / "whole"
+    interrupt(Trainer(settings, folder), stop) if stop else Trainer(settings, folder).run()
+    with pytest.raises(ValueError, match=r"steps: .*run has taken (12|4); give more than that, got 3"):
+        Trainer.resume(folder, steps=3)
+    run = Trainer.resume(folder, steps=18)
+    assert run.settings == dataclasses.replace(settings, steps=18, decay_steps=12)
+    interrupt(run, 17)
+    resumed = Trainer.resume(folder)  # without saying so again
+    resumed.run()
+    assert resumed.step == 18 and resumed.optimizer.lr == settings.min_lr
+    Trainer(resumed.settings, whole).run()
+    for name, content in files_of(whole).items():
+        if "checkpoint-000018" not in name or name.endswith("model.safetensors"):  # the random state is in both
+            assert files_of(folder)[name] == content, name
+    with pytest.raises(ValueError, match=r"has taken 18; give more than that, got 18"):
+        Trainer.resume(folder, steps=18)
+
+
+def test_the_schedule_comes_back_where_the_steps_do(settings, tmp_path):
+    interrupt(Trainer(settings, tmp_path / "run"), 5)
+    Trainer.resume(tmp_path / "run", steps=20).run_folder.unlock()
+    run = Trainer.resume(tmp_path / "run", steps=12)
+    assert run.settings == settings
+
+
+def test_a_run_out_of_patience_takes_no_more_steps(settings, tmp_path):
+    still = {"lr": 0.0, "min_lr": 0.0, "weight_decay": 0.0, "patience": 1}
+    Trainer(dataclasses.replace(settings, **still), tmp_path / "run").run()
+    with pytest.raises(ValueError, match=r"ended at step 8 .*no longer fell \(patience 1\); .* --init-from"):
+        Trainer.resume(tmp_path / "run", steps=40)
+
+
+def test_runs_from_before_they_could_be_moved_are_resumed(moved, tmp_path):
+    """Their settings.json has neither started_in nor decay_steps, and no more has the state of their checkpoints."""
+    path = tmp_path / "home/run/settings.json"
+    values = json.loads(path.read_text())
+    assert values.pop("started_in") == str(tmp_path / "home") and values.pop("decay_steps") == 0
+    path.write_text(json.dumps(values))
+    checkpoint = tmp_path / "home/run/checkpoint-000004"
+    tensors, metadata = read_tensors(checkpoint / STATE)
+    state = json.loads(metadata["state"])
+    del state["origin"]["settings"]["decay_steps"]
+    write_tensors(checkpoint / STATE, tensors, {"state": json.dumps(state)})
+    write_json(checkpoint / CHECKSUMS, checksums(checkpoint))
+    assert Trainer.resume("run", steps=15).settings.decay_steps == 12

@@ -14,7 +14,7 @@ from minigpt2.tasks import TASKS, lambada, language_modeling
 from minigpt2.tasks.cbt import cbt
 from minigpt2.tasks.cbt import load as load_cbt
 from minigpt2.tasks.detokenizers import one_billion_words, penn_treebank, wikitext
-from minigpt2.tasks.likelihood import continuation_log_probs, exponential, shared_prefix_log_probs
+from minigpt2.tasks.likelihood import continuation_log_probs, shared_prefix_log_probs
 from minigpt2.tasks.published import FIGURES, SIZES, name_of, published
 
 FOLDER = Path(minigpt2.__file__).parent / "pretrained/shakespeare"
@@ -129,7 +129,6 @@ def test_wrong_starts_and_lengths(model):
         shared_prefix_log_probs(model, [1], [[2] * 257])
     assert len(shared_prefix_log_probs(model, [1], [[2] * 256])[0][0]) == 256
     assert continuation_log_probs(model, [], []) == []
-    assert exponential(1000) == math.inf and exponential(1) == math.e
 
 
 def test_weights_that_are_no_numbers_are_an_error(tokenizer):

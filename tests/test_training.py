@@ -142,6 +142,10 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(settings, tmp_path):
         Trainer(settings, tmp_path / "run")
 
 
+WHOLE = [field.name for field in dataclasses.fields(TrainingSettings) if type(field.default) is int]
+REAL = [field.name for field in dataclasses.fields(TrainingSettings) if type(field.default) is float]
+
+
 def test_bad_settings(settings, tmp_path):
     for change, message in (
         ({"objective": "next"}, "'causal' or 'mlm'"),
@@ -153,6 +157,14 @@ def test_bad_settings(settings, tmp_path):
         ({"init_from": "shakespeare", "lora_rank": 4, "freeze": ("wte",)}, "give no freeze"),
         ({"steps": 0}, "steps must be at least 1"),
         ({"max_norm": 0.0}, "max_norm must be above 0"),
+        ({"lr": 1e-5}, "min_lr must be at most lr, which is 1e-05, got 0.0001"),
+        ({"data": ()}, "data must be given"),
+        ({"tokenizer": ""}, "tokenizer must be given"),
+        ({"device": "cuda"}, "device must be 'numpy' or 'cupy', got 'cuda'"),
+        *(({name: -1}, f"{name} must be (at least|above|in)") for name in (*WHOLE, *REAL)),
+        *(({name: 1.0}, rf"{name} must be in \[0, 1\)") for name in ("beta1", "beta2", "dropout")),
+        *(({name: 2**31}, f"{name} must be at most 2,147,483,647") for name in WHOLE if name != "seed"),
+        *(({name: float(x)}, f"{name} must be") for name in REAL for x in ("nan", "inf", "-inf")),
     ):
         with pytest.raises(ValueError, match=message):
             dataclasses.replace(settings, **change)
@@ -161,7 +173,7 @@ def test_bad_settings(settings, tmp_path):
         ({"n_head": 3}, "multiple of n_head"),
         ({"dropout": 1.0}, r"\[0, 1\)"),
         ({"tokenizer": "./nowhere"}, "no folder"),
-        ({"objective": "mlm"}, "needs a tokenizer with the token <|mask|>".replace("|", r"\|")),
+        ({"objective": "mlm"}, r"needs a tokenizer with the token <\|mask\|>"),
         ({"init_from": "shakespeare", "freeze": ("h.9",)}, "no 'h.9'; its parts are wte, wpe, h.0"),
         ({"init_from": "shakespeare", "freeze": ("wte", "wpe", "h", "ln_f")}, "nothing to train"),
         ({"init_from": "shakespeare", "lora_rank": 256}, "rank must be 1 ... 255"),
@@ -179,6 +191,140 @@ def test_bad_settings(settings, tmp_path):
     (tmp_path / "run/settings.json").write_bytes(json.dumps(values).encode())
     with pytest.raises(ValueError, match=r"settings\.json: there is no setting 'sead'"):
         Trainer.resume(tmp_path / "run")
+
+
+@pytest.fixture
+def no_vocabulary(monkeypatch):
+    """Learning a vocabulary, which may take hours, fails."""
+
+    def learn(*_):
+        pytest.fail("a vocabulary is learned, though the settings are wrong")
+
+    monkeypatch.setattr("minigpt2.training._learned_tokenizer", learn)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_head": 3}, "multiple of n_head"),
+        ({"freeze": ("h.1",)}, r"no 'h\.1'; its parts are wte, wpe, h.0, ln_f"),
+        ({"freeze": ("wte", "wpe", "h", "ln_f")}, "nothing to train"),
+        ({"lora_rank": 16}, r"rank must be 1 \.\.\. 15"),
+        ({"block_size": len(TEXT)}, r"bottles\.txt: at most \d+ tokens are left .*smaller block"),
+        ({"tokenizer": "char", "objective": "mlm"}, r"needs a tokenizer with the token <\|mask\|>"),
+        ({"data": ("nowhere.txt",)}, "nowhere.txt"),
+        ({"init_from": "./nowhere"}, "no folder"),
+    ],
+)
+def test_what_is_wrong_is_found_before_the_vocabulary_is_learned(settings, tmp_path, no_vocabulary, change, message):
+    settings = dataclasses.replace(settings, tokenizer="bpe", vocab_size=280)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        Trainer(dataclasses.replace(settings, **change), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_the_vocabulary_is_learned(
+    settings, tmp_path, no_vocabulary, monkeypatch
+):
+    with pytest.raises(OSError, match=r"bottles\.txt is a file\): choose another --out"):
+        Trainer(settings, tmp_path / "bottles.txt/runs/run")
+
+    def refused(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refused)
+    with pytest.raises(OSError, match=rf"written to .*run \({tmp_path}: Permission denied\): choose another"):
+        Trainer(settings, tmp_path / "deep/run")
+    assert [path.name for path in tmp_path.iterdir()] == ["bottles.txt"]
+
+
+# Numbers that are not finite.
+
+
+def strictly(folder):
+    """The lines of metrics.jsonl, read by a parser that knows JSON and nothing else."""
+
+    def refuse(constant):
+        pytest.fail(f"{constant} is not JSON")
+
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line, parse_constant=refuse) for line in lines]
+
+
+def test_a_validation_loss_that_is_not_finite_is_told_and_does_not_end_the_run(settings, tmp_path, monkeypatch, capsys):
+    losses = iter([np.inf, 500.0, np.nan, 400.0, 300.0])
+    monkeypatch.setattr("minigpt2.training.total_nats", lambda *_, **__: next(losses))
+    folder = tmp_path / "run"
+    run = Trainer(dataclasses.replace(settings, steps=10, eval_every=2), folder)
+    best = run.run()
+    lines = [line for line in strictly(folder) if "val_loss" in line]
+    assert [line["val_loss"] is None for line in lines] == [True, False, True, False, False]
+    assert lines[0]["corpora"] == {settings.data[0]: None}
+    assert best == lines[-1]["val_loss_per_character"] == run.changes()[0][2] and np.isnan(run.changes()[0][1])
+    told = [line for line in capsys.readouterr().err.splitlines() if "not finite" in line]
+    assert [line.split(":")[0] for line in told] == ["step 2", "step 6"] and all("lower lr" in line for line in told)
+
+
+def test_a_run_without_a_finite_loss_ends_without_a_best_model(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr("minigpt2.training.total_nats", lambda *_, **__: np.nan)
+    folder = tmp_path / "run"
+    run = Trainer(dataclasses.replace(settings, patience=2), folder)
+    assert run.run() == np.inf and run.step == 8 and not (folder / "config.json").exists()
+    assert Trainer.resume(folder).run() == np.inf
+    pytest.importorskip("matplotlib", reason="the picture needs matplotlib (extra 'notebooks')")
+    assert (folder / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_training_loss_that_is_not_finite_is_told_once(settings, tmp_path, capsys):
+    run = Trainer(settings, tmp_path / "run")
+    loss_and_grads = run.model.loss_and_grads
+    run.model.loss_and_grads = lambda *a, **options: (np.inf, loss_and_grads(*a, **options)[1])
+    run.run()
+    assert [line["loss"] for line in strictly(tmp_path / "run") if "loss" in line] == [None, None]
+    assert capsys.readouterr().err.count("training loss is not finite (inf); try a lower lr") == 1
+
+
+@pytest.mark.parametrize(("lr", "eval_every", "what"), [(1e30, 4, "gradient"), (1e39, 1, "weights")])
+def test_a_rate_far_too_high_ends_the_run_with_one_line(settings, tmp_path, lr, eval_every, what, recwarn):
+    folder = tmp_path / "run"
+    run = Trainer(dataclasses.replace(settings, lr=lr, warmup_steps=0, eval_every=eval_every), folder)
+    with pytest.raises(ValueError, match=rf"stopped at step \d: .*{what}.* lower .*; step 0 is saved in") as error:
+        run.run()
+    assert len(str(error.value)) < 300 and not recwarn.list
+    strictly(folder)
+    assert Trainer.resume(folder).step == 0
+
+
+# The picture, and a run that was stopped early.
+
+
+def test_a_picture_that_cannot_be_replaced_is_a_warning(settings, tmp_path, capsys):
+    pytest.importorskip("matplotlib", reason="the picture needs matplotlib (extra 'notebooks')")
+    run = Trainer(settings, tmp_path / "run")
+    (tmp_path / "run/loss.png").mkdir()  # no file can take its place
+    run.run()
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "loss.png" in line]
+    assert run.step == 12 and len(warnings) == 3 and all(line.startswith("warning: ") for line in warnings)
+    assert not list((tmp_path / "run").glob("*.tmp"))
+
+
+def test_a_run_stopped_before_its_first_evaluation_is_a_model(settings, tmp_path, capsys):
+    folder = tmp_path / "run"
+    settings = dataclasses.replace(settings, eval_every=100)
+    run = Trainer(settings, folder)
+    interrupt(run, 3)
+    run.run_folder.save(run)
+    model, tokenizer = GPT2.from_pretrained(folder), Tokenizer.from_pretrained(folder)
+    assert capsys.readouterr().err.endswith(f"note: {folder} has no best model yet; checkpoint-000003 is taken\n")
+    assert all((parameter == parameters(run)[name]).all() for name, parameter in flatten(model.params).items())
+    assert tokenizer.vocab == run.tokenizer.vocab
+    assert Tokenizer.from_pretrained(folder / "checkpoint-000003").vocab == tokenizer.vocab
+    second = Trainer(dataclasses.replace(settings, init_from=str(folder)), tmp_path / "second")
+    assert all((parameter == parameters(run)[name]).all() for name, parameter in parameters(second).items())
+    Trainer.resume(folder).run()
+    best = flatten(GPT2.from_pretrained(folder).params)
+    assert any((parameter != parameters(run)[name]).any() for name, parameter in best.items())
+    assert capsys.readouterr().err.count("is taken") == 1, "for the second run, before the first had a best model"
 
 
 def test_nanogpt_preset_is_nanogpts_setting():

@@ -1,7 +1,8 @@
 """The command that gives a result again, made from the flags of the command's own parser."""
 
 import argparse
-import shlex
+
+from minigpt2.shell import option, shell_line
 
 
 def command_line(options, values):
@@ -17,7 +18,7 @@ def command_line(options, values):
     for name, value in values.items():
         if name in actions and value is not None and (name, value) != ("device", "numpy"):
             words += flag_and_value(actions[name], value)
-    return shlex.join(words)
+    return shell_line(*words)
 
 
 def flag_and_value(action, value):
@@ -26,14 +27,15 @@ def flag_and_value(action, value):
     action: argparse.Action
     returns list of str; empty for a value that no flag stands for.
     """
-    flags = action.option_strings[-1:]  # the long one; none for a positional argument
+    if not action.option_strings:  # a positional argument
+        return [str(each) for each in (value if isinstance(value, list) else [value])]
+    flag = action.option_strings[-1]  # the long one
     if isinstance(action, argparse.BooleanOptionalAction):
         return [action.option_strings[0 if value else 1]]  # --x or --no-x
     if action.nargs == 0:
-        return flags if value == action.const else []
-    if action.nargs == "+":
-        return [*flags, *map(str, value)] if value else []
-    if isinstance(value, list):  # the flag is given once for each
-        return [word for each in value for word in flag_and_value(action, each)]
-    # After "=" a value may begin with "-", which otherwise begins a flag.
-    return [f"{flags[0]}={value}"] if str(value).startswith("-") else [*flags, str(value)]
+        return [flag] if value == action.const else []
+    if action.nargs == "+" and not any(str(each).startswith("-") for each in value):
+        return [flag, *map(str, value)] if value else []
+    if isinstance(value, list | tuple):  # the flag is given once for each
+        return [word for each in value for word in option(flag, each)]
+    return option(flag, value)

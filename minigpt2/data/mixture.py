@@ -21,11 +21,15 @@ VALIDATION_TOKENS = 1_000_000  # at most, from a token file: enough for four dig
 
 @dataclass
 class Source:
-    """A corpus before it has tokens: its name, its weight (None: by its size), its documents (None: a token file)."""
+    """A corpus before it has tokens: its name, its weight (None: by its size), its documents (None: a token file).
+
+    path: where it is, if that is not its name
+    """
 
     name: str
     weight: float | None
     documents: list | None
+    path: str = ""
 
     def texts(self):
         """Every document."""
@@ -69,7 +73,7 @@ class Corpus:
         return digest.hexdigest()
 
 
-def read_corpora(sources):
+def read_corpora(sources, folder=""):
     """Read the corpora that ``--data`` names.
 
     sources: "file", or "file:weight"; .jsonl and text files as ``minigpt2.data.documents`` reads them, .tokens files
@@ -79,17 +83,41 @@ def read_corpora(sources):
     raises: ValueError when a source is given twice, some have weights and others have none, a weight is negative, or
         all are 0; FileNotFoundError and ValueError as ``minigpt2.data.read_lines``.
     """
-    pairs = [_name_and_weight(source) for source in sources]
+    pairs = [name_and_weight(source, folder) for source in sources]
     names = [name for name, _ in pairs]
     weights = [weight for _, weight in pairs if weight is not None]
-    places = [Path(name).resolve() for name in names]
+    paths = [_path(name, folder) for name in names]
+    places = [Path(path).resolve() for path in paths]
     if twice := [name for name, place in zip(names, places, strict=True) if places.count(place) > 1]:
         raise ValueError(f"data: {twice[0]} is given twice; give it once, with a weight")
     if weights and len(weights) < len(pairs):
         raise ValueError("data: give every corpus a weight (file:0.7), or none")
     if weights and not 0 < sum(weights) < math.inf:
         raise ValueError(f"data: the weights sum to {sum(weights):g}, so that no window can be drawn")
-    return [Source(name, weight, None if _has_tokens(name) else list(documents(name))) for name, weight in pairs]
+    return [
+        Source(name, weight, None if _has_tokens(path) else list(documents(path)), path)
+        for (name, weight), path in zip(pairs, paths, strict=True)
+    ]
+
+
+def in_place_of(sources, others, folder):
+    """The sources of a run whose data have moved: ``others``, each with the weight of the one whose place it takes.
+
+    sources, others: as in ``read_corpora``; folder: in which the names of the first are looked for
+    returns tuple of str; names that are paths are absolute unless ``folder`` is the current one.
+    raises: ValueError when there are more or fewer, or one has another weight.
+    """
+    if len(others) != len(sources):
+        raise ValueError(f"data: the run has {len(sources)} corpora ({', '.join(sources)}), got {len(others)}")
+    moved = []
+    for source, other in zip(sources, others, strict=True):
+        (name, weight), (new, new_weight) = name_and_weight(source, folder), name_and_weight(other)
+        if new_weight not in (None, weight):
+            raise ValueError(f"data: the weights stay as they are in {', '.join(sources)}; give {new} without one")
+        if Path(new).exists() and Path(folder).resolve() != Path.cwd():
+            new = str(Path(new).absolute())
+        moved.append(new if weight is None else new + source.removeprefix(name))
+    return tuple(moved)
 
 
 class Mixture:
@@ -142,7 +170,7 @@ class Mixture:
     @staticmethod
     def _encode(source, tokenizer, block_size):
         if source.documents is None:
-            ids = open_tokens(source.name, tokenizer).ids
+            ids = open_tokens(source.path or source.name, tokenizer).ids
             boundary = len(ids) - min(len(ids) // 10, VALIDATION_TOKENS)
             train_ids, validation_ids = ids[:boundary], np.asarray(ids[boundary:])
             counted = [i for i in validation_ids[1:].tolist() if i != tokenizer.eos_id]
@@ -169,10 +197,10 @@ class Mixture:
         return Corpus(source.name, weight, train_ids, validation_ids, max(characters, 1))
 
 
-def _name_and_weight(source):
-    """("a.txt", 0.7) of "a.txt:0.7"; a file whose name looks like that is a file."""
+def name_and_weight(source, folder=""):
+    """("a.txt", 0.7) of "a.txt:0.7"; a file whose name looks like that is a file. folder: as in ``read_corpora``."""
     name, _, number = str(source).rpartition(":")
-    if not name or Path(source).exists():
+    if not name or Path(_path(source, folder)).exists():
         return str(source), None
     try:
         weight = float(number)
@@ -181,6 +209,12 @@ def _name_and_weight(source):
     if not 0 <= weight < math.inf:
         raise ValueError(f"data: the weight of {name} must be 0 or more, got {number}")
     return name, weight
+
+
+def _path(name, folder):
+    """The path of a corpus: in ``folder`` if it is there, else its name."""
+    path = Path(folder, name)
+    return str(path if folder and path.exists() else name)
 
 
 def _has_tokens(name):

@@ -224,9 +224,9 @@ def parse_json(text, source):
 
 
 def write_json(path, value):
-    """Write ``value`` as readable UTF-8 JSON, atomically."""
+    """Write ``value`` as readable UTF-8 JSON, atomically; numbers as ``finite`` has them."""
     with atomic_write(path, "w") as file:
-        json.dump(value, file, indent=2, ensure_ascii=False)
+        json.dump(finite(value), file, indent=2, ensure_ascii=False, allow_nan=False)
         file.write("\n")
 
 
@@ -243,6 +243,15 @@ def _check_halves(value, text):
         half = next(escape for escape in ESCAPE.finditer(text) if len(escape[0]) == 6)
         line, column = line_and_column(text, half.start())
         raise ValueError(f"{half[0]} in line {line}, column {column} is half a character (a lone surrogate)") from None
+
+
+def finite(value):
+    """A value for JSON, which has no NaN and no infinity: None stands for each number in it that is not finite."""
+    if isinstance(value, dict):
+        return {name: finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _object(pairs):

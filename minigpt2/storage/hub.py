@@ -37,6 +37,7 @@ from minigpt2.storage import hub_cache
 from minigpt2.storage.checkpoint import CONFIG, INDEX, WEIGHTS, read_config, shard_names, weight_files
 from minigpt2.storage.files import MAX_CONFIG, MAX_TEXT, lock_file, replace, sync_folder
 from minigpt2.storage.model_names import BUILT_IN, MODELS, did_you_mean, repository_of, unknown_model
+from minigpt2.storage.run_checkpoints import in_run
 
 TOKENIZER_FILES = ("vocab.json", "merges.txt")
 FILES = {"model": (CONFIG, *TOKENIZER_FILES, WEIGHTS), "tokenizer": TOKENIZER_FILES}  # of those in MODELS
@@ -114,18 +115,20 @@ class _Setting(DownloadError):
 def locate(name_or_path, files="model"):
     """The folder with the files of a model; those of a released model are downloaded at first use.
 
-    name_or_path: a folder in Hugging Face layout, also one of Hugging Face's cache; "shakespeare" (built in); a name in
-        ``MODELS``; or "owner/name", a GPT-2 in safetensors on the hub. The network is asked for the last only if there
-        is no folder "owner" here.
+    name_or_path: a folder in Hugging Face layout, also one of Hugging Face's cache, or that of a run; "shakespeare"
+        (built in); a name in ``MODELS``; or "owner/name", a GPT-2 in safetensors on the hub. The network is asked for
+        the last only if there is no folder "owner" here.
     files: "model" for configuration, tokenizer and weights; "tokenizer" for the tokenizer alone.
     raises: ValueError for a folder or a name that does not exist, a model that is no GPT-2, or an HF_ENDPOINT that is
         not https (or http on this machine); DownloadError; OSError when the cache cannot be written.
     """
     if name_or_path in BUILT_IN:  # even if the current folder has one of that name: ./shakespeare
         return BUILT_IN[name_or_path]
-    folder = Path(name_or_path).expanduser()
+    folder = Path(name_or_path)
+    if not folder.is_dir():  # one may be called ~
+        folder = folder.expanduser()
     if folder.is_dir():
-        return hub_cache.snapshot(folder) or folder
+        return hub_cache.snapshot(folder) or in_run(folder, files)
     repository = repository_of(name_or_path)
     if repository is None:
         raise ValueError(unknown_model(name_or_path, folder))

@@ -10,8 +10,9 @@ the text in issue 131 of their repository gpt-2.
 import re
 
 from minigpt2.data import has_json_lines, read_jsonl, read_lines
+from minigpt2.evaluation import exponential
 from minigpt2.tasks.answers import first_examples
-from minigpt2.tasks.likelihood import continuation_log_probs, exponential
+from minigpt2.tasks.likelihood import continuation_log_probs
 from minigpt2.tasks.result import Result
 
 FUNCTION_WORDS = """

@@ -11,9 +11,9 @@ import os
 import re
 
 from minigpt2.data import load_text, locate, read_lines
-from minigpt2.evaluation import total_nats
+from minigpt2.evaluation import exponential, total_nats
 from minigpt2.tasks import detokenizers
-from minigpt2.tasks.likelihood import continuation_log_probs, exponential
+from minigpt2.tasks.likelihood import continuation_log_probs
 from minigpt2.tasks.result import Result
 
 # task -> de-tokeniser, whether each line ends with an end-of-line token that counts as a word, the paper's figure

@@ -89,11 +89,6 @@ def shared_prefix_log_probs(model, prefix, continuations):
     return _score(logits, ids, real)
 
 
-def exponential(x):
-    """exp(x), or infinity if that exceeds float64: the perplexity of x nats."""
-    return math.exp(x) if x < 709 else math.inf
-
-
 def _batches(lengths):
     """Indices of sequences to read together, the longest first: about TOKENS_AT_A_TIME tokens each."""
     order = np.argsort([-length for length in lengths], kind="stable")

@@ -65,11 +65,12 @@ def kinds():
     from minigpt2.data.mixture import Mixture, Source
     from minigpt2.data.token_file import write_tokens
     from minigpt2.parameters import flatten
-    from minigpt2.run_folder import CHECKSUMS, checksums, read_metrics
+    from minigpt2.run_folder import read_metrics
     from minigpt2.settings import TrainingSettings
     from minigpt2.storage.checkpoint import write_tensors
     from minigpt2.storage.conversion import convert
     from minigpt2.storage.files import write_json
+    from minigpt2.storage.run_checkpoints import CHECKSUMS, checksums
     from minigpt2.training import Trainer
     from minigpt2.verification.compare import compare
     from minigpt2.verification.names import LLM_C, read_map, rename
