@@ -206,7 +206,7 @@ class GPT2:
 
         name_or_path: a folder in Hugging Face's layout (config.json, model.safetensors); "shakespeare",
             the small model inside this package; or a released model, downloaded once into a cache:
-            "gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl", "distilgpt2"
+            "gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl", "distilgpt2", or "owner/name" of another GPT-2 on the hub
         dtype: "float32" or "float64", to compute in; files may hold float16 or bfloat16 as well
         raises: ValueError when the name is unknown, a file is damaged or the files do not match, naming the tensors;
             FileNotFoundError. No memory is allocated for config.json before the weights are known to fit it.

@@ -20,8 +20,8 @@ class TrainingSettings:
     """
 
     data: tuple[str, ...] = _setting(
-        ("shakespeare",), "FILE", "corpora: text, .jsonl or .tokens files, or 'shakespeare' for a download; FILE:0.7 "
-        "sets a weight in the mixture, FILE:0 is only evaluated"
+        ("shakespeare",), "FILE", "corpora: text, .jsonl or .tokens files, 'alice' (built in), or 'shakespeare' (a "
+        "download); FILE:0.7 sets a weight in the mixture, FILE:0 is only evaluated"
     )  # fmt: skip
     objective: str = _setting(
         "causal", None, "'causal', predict the next token, or 'mlm', guess masked ones as BERT does", ("causal", "mlm")
@@ -118,6 +118,8 @@ def _check_type(name, value, default):
 
 
 RUNS = {
+    # For the first hour: a text that is at hand, a minute or two on two cores.
+    "alice": TrainingSettings(data=("alice",), n_embd=128, block_size=64, steps=1000, dropout=0.1),
     # The model that ships with the package.
     "shakespeare": TrainingSettings(),
     # nanoGPT's settings for a CPU, README.md and config/train_shakespeare_char.py; it reports a loss of 1.88.

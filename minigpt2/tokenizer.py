@@ -276,7 +276,7 @@ class Tokenizer:
         """Read a tokenizer from a folder, or by the name of a released or the built-in model.
 
         name_or_path: a folder that holds tokenizer.json, or vocab.json and merges.txt, or encoder.json and
-            vocab.bpe; "gpt2", "gpt2-medium", ... (downloaded once); "shakespeare" (inside this package)
+            vocab.bpe; "gpt2", "owner/name", ... (downloaded once); "shakespeare" (inside this package)
         returns Tokenizer, or CharTokenizer where a CharTokenizer saved the folder.
         raises: FileNotFoundError when a file is missing; ValueError, naming the file, when one is malformed or asks
             for what GPT-2's tokenizer does not do: what is read gives the same ids as in transformers.

@@ -990,7 +990,7 @@ def test_try_it_works_as_printed(text, name, tokenizer, tmp_path, capsys, monkey
     assert code == 0
     command = out.partition("try it: minigpt2 ")[2].partition("\nreproduce")[0]
     code, out, err = run(capsys, *shlex.split(command), "--max-new-tokens", 3)
-    prompt = make_parser().parse_args(shlex.split(command)).prompt
+    (prompt,) = make_parser().parse_args(shlex.split(command)).prompt
     assert (code, err) == (0, "") and out.startswith(prompt) and prompt and prompt in text
     error = fails(capsys, "train", "--data", "text.txt", *vocabulary, *TINY, f"--out={name}")
     assert "already holds a run: resume it with --resume" in error
@@ -1007,13 +1007,13 @@ def test_commands_are_quoted_for_the_shell_at_hand():
 @pytest.mark.parametrize(
     ("flags", "expected", "notes"),
     [
-        ([], {"lr": 1e-3, "min_lr": 1e-4, "steps": 4000, "warmup_steps": 100}, []),
+        ([], {"lr": 1e-3, "min_lr": 1e-4, "steps": 1000, "warmup_steps": 100}, []),
         (["--lr", "1e-5"], {"lr": 1e-5, "min_lr": 1e-6}, ["--min-lr is 1e-06, in proportion to --lr"]),
         (["--lr", "3e-3", "--min-lr", "1e-5"], {"lr": 3e-3, "min_lr": 1e-5}, []),
         (["--lr", "1e-3"], {"lr": 1e-3, "min_lr": 1e-4}, []),
         (["--lr", "0"], {"lr": 0.0, "min_lr": 0.0}, ["--min-lr is 0,"]),
-        (["--steps", "400"], {"steps": 400, "warmup_steps": 10}, ["--warmup-steps is 10, in proportion to --steps"]),
-        (["--steps", "50"], {"warmup_steps": 1}, ["--warmup-steps is 1,"]),
+        (["--steps", "400"], {"steps": 400, "warmup_steps": 40}, ["--warmup-steps is 40, in proportion to --steps"]),
+        (["--steps", "50"], {"warmup_steps": 5}, ["--warmup-steps is 5,"]),
         (["--steps", "50", "--warmup-steps", "100"], {"steps": 50, "warmup_steps": 100}, []),
         (["--preset", "nanogpt-cpu", "--steps", "200"], {"steps": 200, "warmup_steps": 10}, ["--warmup-steps is 10,"]),
     ],

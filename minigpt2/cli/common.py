@@ -96,7 +96,8 @@ def add_model(parser):
     """Add the flag --model."""
     parser.add_argument(
         "--model", default="shakespeare", metavar="MODEL",
-        help="'shakespeare' (built in, default), a folder, or gpt2, gpt2-medium, gpt2-large, gpt2-xl, distilgpt2",
+        help="'shakespeare' (built in, default), a folder, a name (gpt2, gpt2-medium, gpt2-large, gpt2-xl, "
+        "distilgpt2), or OWNER/NAME of a GPT-2 on Hugging Face's hub",
     )  # fmt: skip
 
 

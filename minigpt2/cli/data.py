@@ -23,7 +23,7 @@ def add_parser(commands):
     add = parser.add_argument
     add("sources", nargs="+", action=Files, metavar="FILE",
         help="one corpus each: JSON lines with a document in the field \"text\" of each; otherwise text in which "
-        "<|endoftext|> separates documents; - for standard input, or 'shakespeare'")  # fmt: skip
+        "<|endoftext|> separates documents; - for standard input; or 'alice', 'shakespeare'")  # fmt: skip
     vocabulary = parser.add_mutually_exclusive_group()
     add_model(vocabulary)
     vocabulary.add_argument("--vocab-size", type=int, metavar="N",

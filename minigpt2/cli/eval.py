@@ -16,7 +16,7 @@ def add_parser(commands):
     add_model(parser)
     add = parser.add_argument
     add("--data", nargs="+", action=Files, metavar="FILE",
-        help="text files, - for standard input, or 'shakespeare'; with --task files in the format of the task "
+        help="text files, - for standard input, 'alice' or 'shakespeare'; with --task files in the format of the task "
         "(default: a download, for lambada, wikitext2, ptb, natural_questions and coqa)")  # fmt: skip
     add("--split", choices=["all", "train", "validation"],
         help="all of the text (default), its first 90 %% or its last 10 %%; not with --task")  # fmt: skip

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from minigpt2.cli.common import add_command, add_device, by_name, check_folder, documents_of, load
+from minigpt2.cli.common import Files, add_command, add_device, by_name, check_folder, documents_of, load
 from minigpt2.cli.reproduce import command_line
 from minigpt2.report import evaluation_report, loss_table, write_report
 
@@ -19,8 +19,8 @@ def add_parser(commands):
     add("--model", action="append", metavar="[NAME=]MODEL",
         help="a model as for `minigpt2 generate`, and its name in the report (default: its folder's name); give the "
         "flag once for each model (default shakespeare)")  # fmt: skip
-    add("--data", nargs="+", action="extend", required=True, metavar="FILE",
-        help="text files, one for each domain, or 'shakespeare'")  # fmt: skip
+    add("--data", nargs="+", action=Files, required=True, metavar="FILE",
+        help="text files, one for each domain; or 'alice', 'shakespeare'")  # fmt: skip
     add("--out", required=True, metavar="FOLDER", help="where to write report.md, .png and .json")
     add("--split", choices=["all", "train", "validation"], default="validation",
         help="which part of each text: its last 10 %% (default), its first 90 %% or all")  # fmt: skip

@@ -21,7 +21,7 @@ def add_parser(commands):
     what.add_argument("--ids", metavar="IDS", help="token ids to decode, e.g. 15496,11,616")
     what.add_argument("--train", nargs="+", action=Files, metavar="FILE",
                       help="learn a new vocabulary from text files: .jsonl, or text in which <|endoftext|> separates "
-                      "documents; - for standard input, or 'shakespeare'")  # fmt: skip
+                      "documents; - for standard input; or 'alice', 'shakespeare'")  # fmt: skip
     add = parser.add_argument
     add("--explain", action="store_true", help="show pieces, bytes and merges in order")
     add("--allow-special", action="store_true", help="read <|endoftext|> as a token, not as text")

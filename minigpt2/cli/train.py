@@ -8,15 +8,15 @@ import sys
 from itertools import dropwhile, takewhile
 from pathlib import Path
 
-from minigpt2.cli.common import add_command
+from minigpt2.cli.common import Files, add_command
 from minigpt2.cli.reproduce import command_line
 from minigpt2.data.mixture import name_and_weight
 from minigpt2.settings import RUNS, TrainingSettings
 from minigpt2.shell import option, shell_line
 
-DEFAULT = "shakespeare"  # the preset
+DEFAULT = "alice"  # the preset
 SETTINGS = {field.name: field for field in dataclasses.fields(TrainingSettings)}
-LISTS = "data", "freeze"  # settings of one value or more
+LISTS = {"data": Files, "freeze": "extend"}  # settings of one value or more
 SIZES = "n_layer", "n_head", "n_embd", "tokenizer", "vocab_size"  # which a trained model brings along
 FOLLOWS = {"min_lr": "lr", "warmup_steps": "steps"}  # settings that keep their share of another
 CHANGEABLE = "device", "data", "steps"  # what --resume may change
@@ -28,6 +28,7 @@ def add_parser(commands):
     """Add the command and its flags, one for each field of ``TrainingSettings``."""
     parser = add_command(
         commands, "train", run, "train a model on a text",
+        "minigpt2 train",
         "minigpt2 train --preset nanogpt-cpu --out runs/nano",
         "minigpt2 train --data my.txt --steps 500",
         "minigpt2 train --resume runs/nano",
@@ -39,8 +40,10 @@ def add_parser(commands):
         "minigpt2 train --init-from runs/mlm --head-layers 4 --out runs/converted",
     )  # fmt: skip
     parser.add_argument(
-        "--preset", choices=RUNS, help=f"settings to start from (default {DEFAULT}, those of the built-in model)"
-    )
+        "--preset", choices=RUNS,
+        help="settings to start from: alice (default), a small model and a text that are there at once; shakespeare, "
+        "those of the built-in model; nanogpt-cpu, nanoGPT's for a laptop",
+    )  # fmt: skip
     parser.add_argument("--out", metavar="RUN", help="new folder for the run (default runs/PRESET)")
     parser.add_argument(
         "--resume", metavar="RUN",
@@ -54,7 +57,7 @@ def add_parser(commands):
     for name, field in SETTINGS.items():
         value = getattr(RUNS[DEFAULT], name)
         shown = (" ".join(value) if name in LISTS else value) if value not in ("", ()) else "none"
-        kind = {"nargs": "+", "action": "extend"} if name in LISTS else {"type": field.type}
+        kind = {"nargs": "+", "action": LISTS[name]} if name in LISTS else {"type": field.type}
         group.add_argument(
             f"--{name.replace('_', '-')}", default=argparse.SUPPRESS, metavar=field.metadata["metavar"],
             choices=field.metadata["choices"], help=f"{field.metadata['help']} ({shown})", **kind,

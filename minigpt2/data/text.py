@@ -17,6 +17,9 @@ from minigpt2.vocabulary import END_OF_TEXT
 PIECE = 2**20  # bytes of a line that are read at a time: text8 is one line of 100 MB
 MAX_LINE = 100_000_000  # bytes, where a line is needed as a whole
 JSON_LINES = (".jsonl", ".ndjson", ".json")  # endings that leave no doubt; otherwise the first line decides
+# Lewis Carroll, "Alice's Adventures in Wonderland", 1865, as in Project Gutenberg's book 11, edition 2.9, each paragraph
+# in a line. The author died in 1898: it is in the public domain everywhere.
+ALICE = Path(__file__).with_name("alice.txt")
 WORDS = regex.compile(r"\p{Han}|[[\p{L}\p{M}\p{N}]--\p{Han}]+", regex.V1)
 
 # What may have begun at the end of a piece: <|endoftext|> and the line end behind it, a line end, a character.
@@ -38,7 +41,8 @@ PACKED = {b"\x1f\x8b": "gzip", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b
 def load_text(sources):
     """The text of several sources, one after another.
 
-    sources: paths of UTF-8 text files, "-" for standard input, or names of texts that are downloaded once
+    sources: paths of UTF-8 text files, "-" for standard input, or the name of a text: "alice" (in
+        this package), or one that is downloaded once, such as "shakespeare"
     returns one str; line ends are kept as they are in the file.
     raises: FileNotFoundError or ValueError, naming file and line, as ``read_pieces``.
     """
@@ -50,8 +54,7 @@ def read_pieces(source):
 
     No character, no line end and no <|endoftext|> is cut in two. A byte order mark is left out.
 
-    source: path of a file or a pipe, "-" for standard input, or the name of a text that is downloaded once, such as
-        "shakespeare"
+    source: path of a file or a pipe, "-" for standard input, or the name of a text, as in ``load_text``
     raises: FileNotFoundError when it is missing; ValueError, naming file and line, when it is empty or not UTF-8.
     """
     with open(locate(source), "rb") as file:
@@ -226,7 +229,7 @@ def _pieces_of_text(source):
 
 
 def locate(source):
-    """The path of a regular file with a source of text: itself, a copy of a pipe's content, or a download.
+    """The path of a regular file with a source of text: itself, a copy of a pipe's content, or a text with a name.
 
     raises: FileNotFoundError when there is no such file; ValueError when nothing comes through a pipe; as
         ``minigpt2.storage.hub.corpus``.
@@ -248,12 +251,15 @@ def locate(source):
     if re.search(r"[*?[]", name):
         matching = "give the files that match it" if glob.glob(name) else "no file matches it"
         raise FileNotFoundError(f"{source} is a pattern, expected a text file: {matching}")
+    if name == "alice":
+        return ALICE
     from minigpt2.storage import hub  # imports requests, which only a download needs
 
     if name in hub.CORPORA:
         return hub.corpus(name)
     raise FileNotFoundError(
-        f"{source}: no such text file; give a path, or a name for a download: {', '.join(hub.CORPORA)}"
+        f"{source}: no such text file; give a path, 'alice' (built in), or a name for a download: "
+        f"{', '.join(hub.CORPORA)}"
     )
 
 

@@ -242,7 +242,8 @@ def _check_halves(value, text):
     except UnicodeEncodeError:
         half = next(escape for escape in ESCAPE.finditer(text) if len(escape[0]) == 6)
         line, column = line_and_column(text, half.start())
-        raise ValueError(f"{half[0]} in line {line}, column {column} is half a character (a lone surrogate)") from None
+        place = f"line {line}, column {column}" if "\n" in text.strip() else f"column {column}"
+        raise ValueError(f"{half[0]} in {place} is half a character (a lone surrogate)") from None
 
 
 def finite(value):
