@@ -10,6 +10,7 @@ from minigpt2 import GPT2, Tokenizer, flatten
 from minigpt2.char_tokenizer import CharTokenizer
 from minigpt2.run_folder import read_metrics
 from minigpt2.settings import RUNS, TrainingSettings
+from minigpt2.storage.files import write_json
 from minigpt2.training import Trainer
 
 TEXT = "".join(f"{n} little green bottles hanging on the wall, {n} little\n" for n in range(60))
@@ -249,6 +250,14 @@ def strictly(folder):
 
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     return [json.loads(line, parse_constant=refuse) for line in lines]
+
+
+def test_json_gets_null_for_what_it_cannot_say(tmp_path):
+    value = {"loss": np.nan, "rows": [{"perplexity": np.inf}, (1.5, -np.inf)], "name": "nan", "steps": 3, "tied": True}
+    write_json(tmp_path / "x.json", value)
+    found = json.loads((tmp_path / "x.json").read_text(), parse_constant=lambda constant: pytest.fail(constant))
+    expected = {"loss": None, "rows": [{"perplexity": None}, [1.5, None]], "name": "nan", "steps": 3, "tied": True}
+    assert found == expected
 
 
 def test_a_validation_loss_that_is_not_finite_is_told_and_does_not_end_the_run(settings, tmp_path, monkeypatch, capsys):
