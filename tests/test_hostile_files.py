@@ -120,13 +120,14 @@ NOT_JSON = {
     "infinity": ('{"layer_norm_epsilon": -Infinity}', "-Infinity is not a JSON number"),
     "beyond float64": ('{"layer_norm_epsilon": 1e999}', "'1e999' is too large"),
     "5,000 digits": ('{"n_layer": ' + "9" * 5000 + "}", "4300 digits"),
-    "half a character": ('{"model_type": "\\ud800"}', r"\\ud800 in line 1, column 17 is half a character"),
-    "a byte order mark": ("\ufeff{}", "Unexpected UTF-8 BOM"),
+    "half a character": ('{"model_type": "\\ud800"}', r"\\ud800 in column 17 is half a character"),
+    "two byte order marks": ("\ufeff\ufeff{}", "Unexpected UTF-8 BOM"),
     "a NUL": ('{"a": "\0"}', "Invalid control character"),
     "a NUL at the end": ("{}\0", "Extra data"),
     "no object": ("[1, 2]", r"expected a JSON object \{...\}, got list"),
     "nothing": ("", "Expecting value"),
-    "not UTF-8": (b"\xff\xfe{\x00}\x00", "is not UTF-8 text"),
+    "not UTF-8": (b"{\xff}", "is not UTF-8 text"),
+    "UTF-16": (b"\xff\xfe{\x00}\x00", "is UTF-16 text: save it as UTF-8"),
 }
 
 
@@ -467,7 +468,7 @@ ARCHIVES = {
     "packed by LZMA": (npz(GOOD, packing=zipfile.ZIP_LZMA), "compressed in a way"),
     "no archive": (b"PK\3\4 and so on", "not a zip file"),
     "nothing": (b"", "not a zip file"),
-    "a single array": (npy(), "not a zip file"),
+    "a single array": (npy(), "a single array of NumPy's"),
     "a directory of 4 GB": (b"PK\5\6" + bytes(4) + b"\1\0\1\0" + b"\xf0\xff\xff\xff" + bytes(6), "npz"),
 }  # fmt: skip
 
