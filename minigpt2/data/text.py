@@ -17,8 +17,8 @@ from minigpt2.vocabulary import END_OF_TEXT
 PIECE = 2**20  # bytes of a line that are read at a time: text8 is one line of 100 MB
 MAX_LINE = 100_000_000  # bytes, where a line is needed as a whole
 JSON_LINES = (".jsonl", ".ndjson", ".json")  # endings that leave no doubt; otherwise the first line decides
-# Lewis Carroll, "Alice's Adventures in Wonderland", 1865 (Project Gutenberg's book 11, edition 2.9), a paragraph a line.
-# The author died in 1898: it is in the public domain everywhere.
+# Lewis Carroll, "Alice's Adventures in Wonderland", 1865 (Project Gutenberg's book 11, edition 2.9); a paragraph is
+# a line. The author died in 1898: it is in the public domain everywhere.
 ALICE = Path(__file__).with_name("alice.txt")
 WORDS = regex.compile(r"\p{Han}|[[\p{L}\p{M}\p{N}]--\p{Han}]+", regex.V1)
 
