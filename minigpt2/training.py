@@ -69,8 +69,9 @@ class Trainer:
                 if not (math.isfinite(loss) or overflowed):
                     write_line(f"step {self.step}: the training loss is not finite ({loss}); {REMEDY}")
                     overflowed = True
-                rate = bar.format_dict["rate"] or 0
-                bar.set_postfix_str(f"loss {loss:.3f}, {rate * settings.tokens_per_step:,.0f} tokens/s")
+                rate = bar.format_dict["rate"]  # None before the second step
+                speed = f", {rate * settings.tokens_per_step:,.0f} tokens/s" if rate else ""
+                bar.set_postfix_str(f"loss {loss:.3f}{speed}")
                 bar.update()
                 if self.step % 10 == 0 or self.step == 1:
                     self.run_folder.log(step=self.step, loss=loss, lr=self.optimizer.lr, norm=norm)

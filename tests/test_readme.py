@@ -171,17 +171,18 @@ def test_commands_and_options_exist(capsys):
     assert checked > 60
 
 
-def test_the_settings_are_those_of_the_preset():
+def test_the_settings_are_those_of_the_presets():
     from minigpt2.settings import RUNS
 
-    rows = re.findall(r"^\| (`--.*?) \| .*? \| (.*?) \|$", PAGES["command_line.md"], flags=re.M)
-    for options, values in rows:
+    rows = re.findall(r"^\| (`--.*?) \| .*? \| (.*?) \| (.*?) \|$", PAGES["command_line.md"], flags=re.M)
+    for options, *columns in rows:
         names = [name.replace("-", "_") for name in re.findall(r"--([\w-]+)", options)]
-        values = re.sub(r"(?<=\d),(?=\d{3})", "", values).replace("`", "").split(", ")
-        for name, value in zip(names, values, strict=False):
-            setting = getattr(RUNS["shakespeare"], name)
-            setting = " ".join(setting) if isinstance(setting, tuple) else setting
-            assert value == str(setting) or (value == "none" and not setting), name
+        for preset, values in zip(("alice", "shakespeare"), columns, strict=True):
+            values = re.sub(r"(?<=\d),(?=\d{3})", "", values).replace("`", "").split(", ")
+            for name, value in zip(names, values, strict=True):
+                setting = getattr(RUNS[preset], name)
+                setting = " ".join(setting) if isinstance(setting, tuple) else setting
+                assert value == str(setting) or (value == "none" and not setting), (preset, name)
     assert len(rows) > 8
 
 
