@@ -149,10 +149,10 @@ def sleep(seconds):
     now += seconds
 time.sleep = sleep
 from pathlib import Path
-from minigpt2.storage import files, hub
+from minigpt2.storage import download, files
 path = Path(sys.argv[1])
 assert files.lock_file(path / ".lock") is None
-with hub._alone(path / "weights"):
+with download._alone(path / "weights"):
     print("alone after", round(now - free_at + 30) // 10 * 10, "seconds")
 """
 

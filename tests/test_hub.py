@@ -26,7 +26,7 @@ from hostile_server import HostileServer, answer, chunked, drip, silence
 
 from minigpt2 import GPT2, Tokenizer
 from minigpt2.data import documents
-from minigpt2.storage import hub, hub_cache, model_names
+from minigpt2.storage import download, hub, hub_cache, model_names
 from minigpt2.tasks import TASKS, lambada
 
 WEIGHTS = bytes(range(256)) * 2000  # 512,000 bytes: several chunks
@@ -112,7 +112,7 @@ def server(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_ENDPOINT", server.url + "/")
     monkeypatch.setenv("MINIGPT2_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(hub, "WAITS", (0, 0, 0))
+    monkeypatch.setattr(download, "WAITS", (0, 0, 0))
     yield server
     server.shutdown()
     thread.join()
@@ -505,7 +505,7 @@ def test_every_corpus_has_an_address_a_length_and_a_checksum(server):
     """The data of tasks are called like the task, and keep the ending by which they are read."""
     assert hub.CORPORA.keys() - TASKS.keys() == {"shakespeare"}
     for entry in hub.CORPORA.values():
-        assert hub._objection(entry["url"]) is None and entry["url"].startswith("https:")
+        assert download.objection_to(entry["url"]) is None and entry["url"].startswith("https:")
         assert 0 < entry["size"] < 10**7 and re.fullmatch("[0-9a-f]{64}", entry["sha256"])
     assert hub.corpus_path("shakespeare").name == "shakespeare.txt"
     assert hub.corpus_path("lambada").name == "lambada.jsonl" and hub.corpus_path("coqa").name == "coqa.json"
@@ -534,11 +534,11 @@ def test_what_has_arrived_is_not_asked_for_again(server, fetch):
     first, second = server.asked("model.safetensors")
     assert first is None
     start = int(re.fullmatch(r"bytes=(\d+)-", second)[1])
-    assert 200_000 - hub.CHUNK <= start < 200_000
+    assert 200_000 - download.CHUNK <= start < 200_000
 
 
 def test_an_interrupted_download_is_taken_up_by_the_next_call(server, fetch, tmp_path, monkeypatch):
-    monkeypatch.setattr(hub, "WAITS", ())
+    monkeypatch.setattr(download, "WAITS", ())
     server.faults = [-300_000]
     with pytest.raises(hub.DownloadError, match="was lost"):
         fetch()
@@ -658,8 +658,8 @@ def test_no_network(server, monkeypatch):
 
 
 def test_a_silent_server_is_not_waited_for_forever(server, fetch, monkeypatch):
-    monkeypatch.setattr(hub, "TIMEOUT", (0.2, 0.2))
-    monkeypatch.setattr(hub, "WAITS", ())
+    monkeypatch.setattr(download, "TIMEOUT", (0.2, 0.2))
+    monkeypatch.setattr(download, "WAITS", ())
     release = threading.Event()
     monkeypatch.setattr(Handler, "do_GET", lambda handler: release.wait(10))
     start = time.monotonic()
@@ -687,7 +687,7 @@ def test_a_read_only_cache(server, monkeypatch):
     def refuse(path):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
-    monkeypatch.setattr(hub, "lock_file", refuse)  # root, whom no permission stops, runs tests too
+    monkeypatch.setattr(download, "lock_file", refuse)  # root, whom no permission stops, runs tests too
     with pytest.raises(PermissionError, match=r"cannot write to .*get permission.*MINIGPT2_CACHE"):
         hub.locate("gpt2")
     assert server.requests == []
@@ -703,7 +703,7 @@ def test_a_full_disk(server, fetch, tmp_path, monkeypatch, where):
             return full() if self.tell() > 100_000 else super().write(data)
 
     if where == "write":
-        monkeypatch.setattr(hub, "open", lambda path, mode: FullFile(path, "ab"), raising=False)
+        monkeypatch.setattr(download, "open", lambda path, mode: FullFile(path, "ab"), raising=False)
     else:
         monkeypatch.setattr(os, {"fsync": "fsync", "rename": "replace"}[where], full)
     with pytest.raises(OSError, match=r"No space left.* make room .* or set MINIGPT2_CACHE") as caught:
@@ -861,9 +861,9 @@ FAULTS = {
 
 @pytest.fixture
 def hostile(monkeypatch, tmp_path):
-    monkeypatch.setattr(hub, "WAITS", (0,))
-    monkeypatch.setattr(hub, "TIMEOUT", (0.2, 0.15))
-    monkeypatch.setattr(hub, "PATIENCE", 0.25)
+    monkeypatch.setattr(download, "WAITS", (0,))
+    monkeypatch.setattr(download, "TIMEOUT", (0.2, 0.15))
+    monkeypatch.setattr(download, "PATIENCE", 0.25)
     with HostileServer(CONTENT) as server:
         yield server
 
@@ -874,7 +874,7 @@ def hostile(monkeypatch, tmp_path):
 def test_whatever_the_server_does(hostile, tmp_path, monkeypatch, fault, known):
     """In the end the right file or a clear error, soon, and nothing that would spoil the next try."""
     naps = []
-    monkeypatch.setattr(hub.time, "sleep", naps.append)
+    monkeypatch.setattr(download.time, "sleep", naps.append)
     hostile.faults, *outcomes = list(FAULTS[fault][0]), *FAULTS[fault][1:]
     outcome = outcomes[0 if known else -1]
     path = tmp_path / "cache" / "file.bin"
@@ -894,7 +894,7 @@ def test_whatever_the_server_does(hostile, tmp_path, monkeypatch, fault, known):
         assert hub.download(hostile.url, path, **options).read_bytes() == CONTENT
         assert files_in(tmp_path) == ["file.bin"]
     assert time.monotonic() - begun < 5
-    assert max(naps, default=0) <= hub.LONGEST_WAIT
+    assert max(naps, default=0) <= download.LONGEST_WAIT
 
 
 @pytest.mark.parametrize(
@@ -958,7 +958,7 @@ def test_no_credentials_and_no_proxy(hostile, tmp_path, monkeypatch):
     ],
 )
 def test_addresses(address, objection, monkeypatch, tmp_path):
-    found = hub._objection(address)
+    found = download.objection_to(address)
     assert found is None if objection is None else found.startswith(objection)
     if objection:
         monkeypatch.setenv("HF_ENDPOINT", address)
@@ -1070,7 +1070,7 @@ def test_certificates_that_are_not_there_are_named(server, no_proxy, monkeypatch
 
 def test_a_file_without_an_end_does_not_fill_the_disk(hostile, tmp_path, monkeypatch):
     """Its checksum is known, but not its length."""
-    monkeypatch.setattr(hub, "LARGEST", 100_000)
+    monkeypatch.setattr(download, "LARGEST", 100_000)
     hostile.faults = [chunked(200, *[CONTENT] * 20)]
     with pytest.raises(hub.DownloadError, match="the download is not the file"):
         hub.download(hostile.url, tmp_path / "file.bin", sha256=sha256(CONTENT))
@@ -1119,7 +1119,7 @@ def test_several_processes_at_once_ask_a_slow_server_once(hostile, tmp_path):
     processes = [process(hostile, tmp_path / "file.bin") for _ in range(6)]
     assert [process.wait(30) for process in processes] == [0] * 6
     assert (tmp_path / "file.bin").read_bytes() == CONTENT and files_in(tmp_path) == ["file.bin"]
-    assert len(hostile.requests) == 1 or hub.fcntl is None
+    assert len(hostile.requests) == 1 or download.fcntl is None
 
 
 def test_a_killed_process_is_taken_up_by_the_next(hostile, tmp_path):
@@ -1158,4 +1158,4 @@ def test_the_real_hub_gives_checksums(monkeypatch, tmp_path):
     url = "https://huggingface.co/openai-community/gpt2/resolve/main/"
     for file, digits in {"merges.txt": 40, "model.safetensors": 64}.items():
         with requests.get(url + file, stream=True, timeout=30) as response:
-            assert len(hub._linked(response)[1]) == digits
+            assert len(download._linked(response)[1]) == digits
