@@ -15,7 +15,6 @@ import json
 import math
 import os
 import reprlib
-import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from minigpt2.storage.files import (
     parse_json,
     read_json,
     sync_folder,
+    why_unwritable,
     write_json,
 )
 from minigpt2.storage.run_checkpoints import checkpoints, step_of, tidy_up, write_checkpoint_folder
@@ -67,14 +67,9 @@ class RunFolder:
             self.write_settings(run.settings, run.started_in)
 
     def check_writable(self):
-        """Raise OSError unless the folder can be made and written; what is tried leaves nothing behind."""
-        place = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
-        try:
-            with tempfile.TemporaryFile(prefix=".", suffix=".tmp", dir=place):
-                pass
-        except OSError as error:
-            reason = f"{place} is a file" if place.is_file() else f"{place}: {error.strerror}"
-            raise OSError(f"nothing can be written to {self.path} ({reason}): choose another --out") from None
+        """Raise OSError unless the folder can be made and written."""
+        if reason := why_unwritable(self.path):
+            raise OSError(f"nothing can be written to {self.path} ({reason}): choose another --out")
 
     def write_settings(self, settings, started_in):
         """Write settings.json; arguments as ``read_settings`` returns them."""

@@ -258,7 +258,7 @@ def test_report_names(folder, tmp_path, capsys):
     assert "--data: two are called 'text'; rename a file" in fails(
         capsys, "report", "--data", folder / "text.txt", tmp_path / "text.txt", "--out", tmp_path / "out"
     )
-    assert "is a file; give a folder" in fails(capsys, "report", *data[:2], "--out", tmp_path / "text.txt")
+    assert "is a file); give another folder" in fails(capsys, "report", *data[:2], "--out", tmp_path / "text.txt")
     assert "is too short" in fails(capsys, "report", "--model", folder, *data)
     assert not (tmp_path / "out").exists()
     assert name_and_model("nano=runs/lr=1") == ("nano", "runs/lr=1")
@@ -674,10 +674,14 @@ def test_a_vocabulary_is_never_replaced(folder, tmp_path, capsys):
 
 def test_a_folder_that_cannot_be_written_is_found_at_once(tmp_path, capsys, monkeypatch):
     (tmp_path / "text.txt").write_text(TEXT)
-    monkeypatch.setattr(os, "access", lambda *_: False)  # root, whom no permission stops, runs tests too
+
+    def refused(**_):  # root, whom no permission stops, runs tests too
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refused)
     for call in (["tokenize", "--train"], ["data", "--vocab-size", 270]):
         error = fails(capsys, *call, tmp_path / "text.txt", "--out", tmp_path / "new")
-        assert f"--out: nothing can be written to {tmp_path}; give another folder" in error
+        assert f"nothing can be written to {tmp_path / 'new'} ({tmp_path}: Permission denied); give another" in error
 
 
 def test_flags_for_files_add_up_and_expand_patterns(tmp_path, capsys, monkeypatch):

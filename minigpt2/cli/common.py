@@ -10,7 +10,7 @@ from pathlib import Path
 
 from minigpt2 import GPT2, Tokenizer
 from minigpt2.data import documents, split_documents
-from minigpt2.storage.files import read_json
+from minigpt2.storage.files import read_json, why_unwritable
 
 HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # what Python makes of a byte on the command line that is not text
 
@@ -138,13 +138,9 @@ def by_name(pairs, option, advice):
 
 
 def check_folder(path, content):
-    """Raise ValueError where --out names a file or cannot be made; ``content`` is a word for what goes into it."""
-    folder = Path(path).absolute()
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--out: {path} is a file; give a folder for the {content}")
-    parent = next(place for place in (folder, *folder.parents) if place.exists())
-    if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
-        raise ValueError(f"--out: nothing can be written to {parent}; give another folder for the {content}")
+    """Raise ValueError where --out cannot be made or written; ``content`` is a word for what goes into it."""
+    if reason := why_unwritable(path):
+        raise ValueError(f"--out: nothing can be written to {path} ({reason}); give another folder for the {content}")
 
 
 # Names in a folder with a model, a run or a vocabulary, all of which depend on the vocabulary that is there.

@@ -11,7 +11,7 @@ from pathlib import Path
 import regex
 
 from minigpt2.data import pipe
-from minigpt2.storage.files import parse_json
+from minigpt2.storage.files import marked_encoding, parse_json
 from minigpt2.vocabulary import END_OF_TEXT
 
 PIECE = 2**20  # bytes of a line that are read at a time: text8 is one line of 100 MB
@@ -31,10 +31,6 @@ BEGUN = re.compile(
 )  # fmt: skip
 LONGEST_BEGUN = len(END_OF_TEXT) + 1  # bytes
 
-ENCODINGS = {  # the longer marks first: that of UTF-16 begins like that of UTF-32
-    codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32",
-    codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16",
-}  # fmt: skip
 PACKED = {b"\x1f\x8b": "gzip", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip"}
 
 
@@ -75,7 +71,7 @@ def read_pieces(source):
 def _check_beginning(file, source):
     """Skip a byte order mark; ValueError where the first bytes say that a file is something other than UTF-8 text."""
     head = file.read(1024)
-    encoding = next((name for mark, name in ENCODINGS.items() if head.startswith(mark)), None)
+    encoding = marked_encoding(head)
     for name, zeros in (("UTF-16LE", head[1::2]), ("UTF-16BE", head[::2])):  # of Latin letters every other byte is 0
         if 2 * zeros.count(0) > len(zeros):
             encoding = encoding or name

@@ -34,6 +34,10 @@ MAX_CONFIG = 10_000_000  # bytes in a configuration or an index; the index of GP
 PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 HELD = 1.0  # seconds between looks at a lock that is held elsewhere, where the system cannot wait for it
 
+ENCODINGS = {  # of text, by the byte order mark; the longer first: that of UTF-16 begins like that of UTF-32
+    codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16",
+}  # fmt: skip
 HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")  # JSON can spell half a character, which has no UTF-8 form
 # Two halves, 12 characters; one without the other, 6; any other escape, 2.
 ESCAPE = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u[dD][89a-fA-F]..|\\.", re.DOTALL)
@@ -153,6 +157,20 @@ def _lock(file, wait):
     return True
 
 
+def why_unwritable(folder):
+    """Why no file can be written into a folder, which need not exist yet, in words; None where one can.
+
+    Trying it leaves nothing behind.
+    """
+    folder = Path(folder).absolute()
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(prefix=".", suffix=".tmp", dir=place):
+            return None
+    except OSError as error:
+        return f"{place} is a file" if place.is_file() else f"{place}: {error.strerror}"
+
+
 def sync_folder(folder):
     """Flush a folder's entries to the disk, so that a rename in it survives a power cut."""
     if os.name == "nt":  # Windows cannot open a folder; its renames are journalled
@@ -190,9 +208,14 @@ def read_text(path, limit=MAX_TEXT):
         return Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         with open(path, "rb") as file:
-            if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-                raise ValueError(f"{path} is UTF-16 text: save it as UTF-8") from None
+            if encoding := marked_encoding(file.read(4)):
+                raise ValueError(f"{path} is {encoding} text: save it as UTF-8") from None
         raise ValueError(f"{path} is not UTF-8 text: {error}") from None
+
+
+def marked_encoding(head):
+    """The encoding other than UTF-8 whose byte order mark begins a file, from its first bytes; None without a mark."""
+    return next((name for mark, name in ENCODINGS.items() if head.startswith(mark)), None)
 
 
 def read_json(path, limit=MAX_TEXT):
@@ -230,6 +253,15 @@ def write_json(path, value):
         file.write("\n")
 
 
+def finite(value):
+    """A value for JSON, which has no NaN and no infinity: None stands for each number in it that is not finite."""
+    if isinstance(value, dict):
+        return {name: finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def line_and_column(text, position):
     """The line and the column of a place in a text, both counted from 1."""
     return text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position)
@@ -244,15 +276,6 @@ def _check_halves(value, text):
         line, column = line_and_column(text, half.start())
         place = f"line {line}, column {column}" if "\n" in text.strip() else f"column {column}"
         raise ValueError(f"{half[0]} in {place} is half a character (a lone surrogate)") from None
-
-
-def finite(value):
-    """A value for JSON, which has no NaN and no infinity: None stands for each number in it that is not finite."""
-    if isinstance(value, dict):
-        return {name: finite(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _object(pairs):
