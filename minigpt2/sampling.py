@@ -15,15 +15,15 @@ from minigpt2.components.softmax import softmax_forward
 
 REQUIREMENTS = {  # of each option: its kind, which values are valid, and both in words
     "temperature": (Real, lambda t: 0 <= t < math.inf, "a number, 0 (greedy) or above"),
-    "top_k": (Integral, lambda k: k >= 1, "an integer, 1 or more; None keeps all tokens"),
-    "top_p": (Real, lambda p: 0 < p <= 1, "a number in (0, 1]; None keeps all tokens"),
+    "top_k": (Integral, lambda k: k >= 1, "an integer, 1 or more"),
+    "top_p": (Real, lambda p: 0 < p <= 1, "a number in (0, 1]"),
     "repetition_penalty": (Real, lambda r: 0 < r < math.inf, "a number above 0"),
     "num_samples": (Integral, lambda n: n >= 1, "an integer, 1 or more"),
     "beams": (Integral, lambda n: n >= 1, "an integer, 1 or more"),
 }
 COUNT = Integral, lambda n: n >= 0, "an integer, 0 or more"  # kind, validity and words of any number of things
 SEED = "an integer, 0 or more, or a numpy.random.Generator"
-OPTIONAL = "top_k", "top_p"  # these may be None
+OPTIONAL = "top_k", "top_p"  # these may be None, which keeps all tokens
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ class Sampling:
     allowed: Iterable[int] | None = None
 
     def __post_init__(self):
-        for name, requirement in REQUIREMENTS.items():
-            value = getattr(self, name)
-            if value is not None or name not in OPTIONAL:
-                check_option(name, value, *requirement)
+        for name, (kind, valid, wanted) in REQUIREMENTS.items():
+            value, optional = getattr(self, name), name in OPTIONAL
+            if value is not None or not optional:
+                check_option(name, value, kind, valid, wanted + "; None keeps all tokens" * optional)
         drawing = self.temperature > 0 or self.top_k is not None or self.top_p is not None or self.num_samples > 1
         if self.beams > 1 and drawing:
             raise ValueError(
@@ -208,6 +208,7 @@ class RowGenerators:
         self.generators, self.rows = generators, rows
 
     def random(self, n):
+        """A number in [0, 1) for each of n rows."""
         if n != len(self.generators) * self.rows:
             raise ValueError(f"seed: there are {len(self.generators)} generators, but {n} rows of tokens")
         return np.concatenate([generator.random(self.rows) for generator in self.generators])

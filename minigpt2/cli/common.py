@@ -10,9 +10,10 @@ from pathlib import Path
 
 from minigpt2 import GPT2, Tokenizer
 from minigpt2.data import documents, split_documents
+from minigpt2.shell import option, shell_line
 from minigpt2.storage.files import read_json, why_unwritable
 
-HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # what Python makes of a byte on the command line that is not text
+NOT_TEXT = re.compile("[\ud800-\udfff]")  # what Python makes of a byte on the command line that is not text
 
 
 class UsageError(ValueError):
@@ -33,7 +34,7 @@ class Parser(argparse.ArgumentParser):
         """As argparse's, of the whole command line and then of the command's own part; nothing unknown is left over."""
         commands = self._subparsers._group_actions[0].choices if self._subparsers else {}
         args = sys.argv[1:] if args is None else args
-        for word in filter(HALF_CHARACTER.search, args):
+        for word in filter(NOT_TEXT.search, args):
             encoding = sys.getfilesystemencoding()
             self.error(f"{word!r} is not {encoding}: terminal and locale must agree on UTF-8; rename such a file")
         for word in args:
@@ -42,9 +43,9 @@ class Parser(argparse.ArgumentParser):
             if commands and not word.startswith("-"):
                 self.error(f"unknown command {word!r}{_nearest(word, commands)}")
             if self._is_unknown_option(word):
-                option = word.partition("=")[0]
+                flag = word.partition("=")[0]
                 known = [name for name in self._option_string_actions if name.startswith("--")]
-                self.error(f"unknown option {option}{_nearest('--' + option.lstrip('-').replace('_', '-'), known)}")
+                self.error(f"unknown option {flag}{_nearest('--' + flag.lstrip('-').replace('_', '-'), known)}")
         namespace, left_over = super().parse_known_args(args, namespace)
         if left_over := [word for word in left_over if word != "--"]:
             self.error(f"unexpected argument {left_over[0]!r}")
@@ -114,9 +115,10 @@ def load(name, device):
     """A model that predicts the next token, and its tokenizer; ValueError for one that predicts masked tokens."""
     settings = Path(name) / "settings.json"
     if settings.is_file() and read_json(settings).get("objective") == "mlm":
+        convert = shell_line("minigpt2", "train", *option("--init-from", name), "--objective", "causal")
         raise ValueError(
-            f"{name} was trained to guess masked tokens, not the next one; convert it with: minigpt2 train "
-            f"--init-from {name} --objective causal --head-layers 4 --out NEW"
+            f"{name} was trained to guess masked tokens, not the next one; convert it with: {convert} "
+            "--head-layers 4 --out NEW"
         )
     return GPT2.from_pretrained(name).to(device), Tokenizer.from_pretrained(name)
 
@@ -127,12 +129,12 @@ def documents_of(source, part):
     return texts if part == "all" else split_documents(texts)[part == "validation"]
 
 
-def by_name(pairs, option, advice):
+def by_name(pairs, flag, advice):
     """A dict of (name, value) pairs; ValueError, with ``advice``, where a name is empty or occurs twice."""
     named = {}
     for name, value in pairs:
         if not name or name in named:
-            raise ValueError(f"{option}: {f'two are called {name!r}' if name else f'{value!r} has no name'}; {advice}")
+            raise ValueError(f"{flag}: {f'two are called {name!r}' if name else f'{value!r} has no name'}; {advice}")
         named[name] = value
     return named
 
@@ -164,9 +166,14 @@ def check_new_vocabulary(path):
         )
 
 
-def numbers(text, option="--ids"):
+def flag_of(name):
+    """The flag of an option that Python code calls ``name``."""
+    return f"--{name.replace('_', '-')}"
+
+
+def numbers(text, flag="--ids"):
     """The whole numbers in a text, which commas or spaces separate; ValueError for anything else."""
     try:
         return [int(number) for number in text.replace(",", " ").split()]
     except ValueError:
-        raise ValueError(f"{option} takes whole numbers such as 15496,11,616; got {text!r}") from None
+        raise ValueError(f"{flag} takes whole numbers such as 15496,11,616; got {text!r}") from None

@@ -1,6 +1,8 @@
-"""``minigpt2 convert``: make a model that another program has saved one of ours."""
+"""``minigpt2 convert``: turn a model that another program has saved into one of ours."""
 
+from minigpt2 import Tokenizer
 from minigpt2.cli.common import add_command
+from minigpt2.storage.conversion import convert
 
 
 def add_parser(commands):
@@ -23,9 +25,6 @@ def add_parser(commands):
 
 def run(options):
     """Convert, and print what was done."""
-    from minigpt2 import Tokenizer
-    from minigpt2.storage.conversion import convert
-
     tokenizer = Tokenizer.from_pretrained(options.tokenizer) if options.tokenizer else None
     for heading, sentence in convert(options.source, options.out, options.n_head, tokenizer):
         print(f"{heading:10}{sentence}")

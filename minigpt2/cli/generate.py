@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 
-from minigpt2.cli.common import add_command, add_device, add_model, load
+from minigpt2.cli.common import add_command, add_device, add_model, flag_of, load
 from minigpt2.data import documents
 from minigpt2.generation import end_ids, generate_texts, stream_text
 from minigpt2.sampling import COUNT, REQUIREMENTS, check_option
@@ -109,13 +109,13 @@ def _without_line_end(text):
 def _check(options):
     """Raise ValueError, naming the flag, for a number out of range and for flags that contradict each other."""
     requirements = REQUIREMENTS | {"max_new_tokens": COUNT, "seed": COUNT}
-    for name, (kind, valid, wanted) in requirements.items():
+    for name, requirement in requirements.items():
         if (value := getattr(options, name)) is not None:
-            check_option(_flag(name), value, kind, valid, wanted.partition(";")[0])  # after it: what None means
+            check_option(flag_of(name), value, *requirement)
     drawing = [name for name in ("temperature", "top_k", "top_p") if getattr(options, name)]
     drawing += ["num_samples"] if options.num_samples > 1 else []
     if options.beams > 1 and drawing:
-        flags = ", ".join(map(_flag, drawing))
+        flags = ", ".join(map(flag_of, drawing))
         raise ValueError(
             f"--beams {options.beams} looks for the likeliest text and draws nothing: leave out {flags}, or --beams"
         )
@@ -125,7 +125,3 @@ def _check(options):
             f"--num-samples {options.num_samples} would give the same text each time, since {fixed} always takes the "
             f"likeliest token: leave out one of the two"
         )
-
-
-def _flag(name):
-    return f"--{name.replace('_', '-')}"

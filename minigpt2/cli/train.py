@@ -8,7 +8,7 @@ import sys
 from itertools import dropwhile, takewhile
 from pathlib import Path
 
-from minigpt2.cli.common import Files, add_command
+from minigpt2.cli.common import Files, add_command, flag_of
 from minigpt2.cli.reproduce import command_line
 from minigpt2.data.mixture import name_and_weight
 from minigpt2.settings import RUNS, TrainingSettings
@@ -59,7 +59,7 @@ def add_parser(commands):
         shown = (" ".join(value) if name in LISTS else value) if value not in ("", ()) else "none"
         kind = {"nargs": "+", "action": LISTS[name]} if name in LISTS else {"type": field.type}
         group.add_argument(
-            f"--{name.replace('_', '-')}", default=argparse.SUPPRESS, metavar=field.metadata["metavar"],
+            flag_of(name), default=argparse.SUPPRESS, metavar=field.metadata["metavar"],
             choices=field.metadata["choices"], help=f"{field.metadata['help']} ({shown})", **kind,
         )  # fmt: skip
 
@@ -107,9 +107,9 @@ def _begin(options):
     settings = dataclasses.replace(RUNS[preset], **given | scaled)
     sizes = [name for name in SIZES if name in given]
     if settings.init_from and sizes:
-        raise ValueError(f"--init-from brings its own sizes and tokenizer; omit --{sizes[0].replace('_', '-')}")
+        raise ValueError(f"--init-from brings its own sizes and tokenizer; omit {flag_of(sizes[0])}")
     notes = [
-        f"--{name.replace('_', '-')} is {value:g}, in proportion to --{FOLLOWS[name]}; give it for another value"
+        f"{flag_of(name)} is {value:g}, in proportion to --{FOLLOWS[name]}; give it for another value"
         for name, value in scaled.items()
     ]
     return Trainer(settings, options.out or f"runs/{preset}"), notes

@@ -16,7 +16,6 @@ import math
 import os
 import re
 import reprlib
-import shlex
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +23,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from minigpt2.backend import to_host
+from minigpt2.shell import shell_line
 from minigpt2.storage.files import MAX_CONFIG, atomic_write, check_file, parse_json, read_json, write_json
 
 CONFIG = "config.json"
@@ -312,7 +312,7 @@ def _refuse_other_formats(folder):
 
 
 def _convert(path):
-    return f"convert it with `minigpt2 convert {shlex.quote(str(path))} --out NEW`"
+    return f"convert it with `{shell_line('minigpt2', 'convert', path)} --out NEW`"
 
 
 # ---------------------------------------------------------------------------- writing the model's folder

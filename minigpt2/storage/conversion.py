@@ -8,22 +8,20 @@ found once, with its shape, and nothing may be left over; then the new model com
 import dataclasses
 import os
 import re
-import shlex
 from pathlib import Path
 
 import numpy as np
 
 from minigpt2.char_tokenizer import CharTokenizer
-from minigpt2.config import GPT2Config
+from minigpt2.config import OTHER_NAMES, GPT2Config
+from minigpt2.shell import option, shell_line
 from minigpt2.storage import checkpoint
 from minigpt2.storage.files import atomic_folder
 from minigpt2.storage.foreign import Foreign, read_foreign
 from minigpt2.tokenizer import Tokenizer
 
-USUAL_NAMES = {  # of the numbers in a configuration, where nanoGPT, minGPT and OpenAI have others
-    "block_size": "n_positions", "n_ctx": "n_positions", "max_position_embeddings": "n_positions",
-    "n_vocab": "vocab_size", "hidden_size": "n_embd", "num_hidden_layers": "n_layer", "num_attention_heads": "n_head",
-}  # fmt: skip
+# Of the numbers in a configuration; the last three are nanoGPT's, minGPT's and OpenAI's.
+USUAL_NAMES = OTHER_NAMES | {"block_size": "n_positions", "n_ctx": "n_positions", "n_vocab": "vocab_size"}
 SIZES = ("vocab_size", "n_positions", "n_embd", "n_layer")  # which the weights themselves tell
 ERF = (
     "nanoGPT has computed GELU in its erf form since May 2023, GPT-2 and the new model compute it in the tanh form: "
@@ -67,7 +65,7 @@ def convert(
         if own_tokenizer:
             own_tokenizer.save_pretrained(folder)
     count = sum(parameters[name].size for name in order)
-    try_it = f"; try it: minigpt2 generate --model {shlex.quote(str(out))}"
+    try_it = f"; try it: {shell_line('minigpt2', 'generate', *option('--model', out))}"
     head = "the token embedding" if config.tie_word_embeddings else "a matrix of its own"
     return [
         ("read", f"{source}: {found.kind}, by {found.reader}"),
@@ -145,8 +143,9 @@ def _usual(values):
     """What a checkpoint or a file says, under the names of GPT2Config; what is not known does not count."""
     values = {name: value for name, value in values.items() if value is not None}
     usual = {name: value for name, value in values.items() if name not in USUAL_NAMES}
-    for name in values.keys() & USUAL_NAMES.keys():
-        usual.setdefault(USUAL_NAMES[name], values[name])
+    for other, name in USUAL_NAMES.items():
+        if other in values:
+            usual.setdefault(name, values[other])
     dropout = usual.get("dropout")
     return ({f"{place}_pdrop": dropout for place in ("embd", "attn", "resid")} if dropout is not None else {}) | usual
 
