@@ -9,6 +9,7 @@ Shapes: B sequences of L tokens so far, V vocabulary, P positions (n_positions).
 import codecs
 import dataclasses
 from collections.abc import Iterable
+from itertools import takewhile
 from numbers import Integral
 
 import numpy as np
@@ -132,9 +133,14 @@ def prompt_ids(model, tokenizer, prompt, allow_special=False):
 
 
 def end_ids(model, tokenizer):
-    """The ids that end a text: the tokenizer's end token, and those of the model's configuration, which may differ."""
-    ends = [tokenizer.eos_id, *_as_list(model.config.eos_token_id)]
+    """The ids that end a text: the tokenizer's end tokens, and those of the model's configuration, which may differ."""
+    ends = [*tokenizer.eos_ids, *_as_list(model.config.eos_token_id)]
     return list(dict.fromkeys(i for i in ends if i in range(model.config.vocab_size)))
+
+
+def before_stop(tokens, stop):
+    """An iterator over the tokens before the first one in ``stop``; all of them where there is none."""
+    return takewhile(lambda token: token not in stop, tokens)
 
 
 def _begin(model, ids, max_new_tokens, stop, use_cache, options, in_turn=True):
@@ -179,9 +185,7 @@ def _integers(columns):
 def _pieces(tokens, tokenizer, stop):
     """Yield the text of tokens before the first one in ``stop``, whole characters at a time."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    for token in tokens:
-        if token in stop:
-            break
+    for token in before_stop(tokens, stop):
         if piece := decoder.decode(tokenizer.decode_bytes([token])):
             yield piece
     if piece := decoder.decode(b"", final=True):
@@ -293,12 +297,12 @@ def _next_logits(model, ids, past, lengths=None):
     lengths: (B,) tokens of each sequence, where what precedes them in ids only fills it up; None: all are sequences
     """
     P, L = model.config.n_positions, ids.shape[1]
-    options = {} if lengths is None else {"padding": np.maximum(min(L, P) - lengths, 0)}
+    padding = None if lengths is None else np.maximum(min(L, P) - lengths, 0)
     if past is None or L > P:
         ids, past = ids[:, -P:], None
     else:
         ids = ids[:, past.length :]  # those not read yet: the prompt, then one token at each step
-    return model.forward(ids, past=past, positions=slice(-1, None), keep=False, **options)[0][:, 0]
+    return model.forward(ids, past=past, positions=slice(-1, None), keep=False, padding=padding)[0][:, 0]
 
 
 def _chosen(indices, logits):

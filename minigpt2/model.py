@@ -140,8 +140,7 @@ def gpt2_forward(
 
 
 def gpt2_backward(dlogits, cache, *, out=None, dcache=None):
-    """Gradients of ``gpt2_forward`` (without ``past`` and ``padding``, with ``keep`` and all positions), in reverse
-    order.
+    """Gradients of ``gpt2_forward`` (with ``keep`` and all positions, no ``past`` or ``padding``), in reverse order.
 
     If the output layer is the token embedding, its matrix collects the gradients of both uses.
 

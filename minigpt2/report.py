@@ -17,7 +17,7 @@ import regex
 
 from minigpt2.data import words
 from minigpt2.evaluation import evaluate, total_nats
-from minigpt2.generation import generate
+from minigpt2.generation import before_stop, end_ids, generate
 from minigpt2.measures import distinct_n, repeated_n_grams, self_bleu
 from minigpt2.progress import progress_bar
 from minigpt2.storage.files import atomic_write, write_json
@@ -76,11 +76,11 @@ def evaluation_report(
                 prompts = passages[domain, name][:, :PROMPT_TOKENS]
                 for temperature in temperatures:
                     ids = generate(
-                        model, prompts, length, temperature=temperature, top_k=top_k, seed=seed, stop=tokenizer.eos_id,
-                        allowed=tokenizer.known_ids,
+                        model, prompts, length, temperature=temperature, top_k=top_k, seed=seed,
+                        stop=end_ids(model, tokenizer), allowed=tokenizer.known_ids,
                     )  # fmt: skip
-                    continuations = _decode(tokenizer, ids[:, PROMPT_TOKENS:])
-                    texts.append(_text_row(domain, name, temperature, _decode(tokenizer, prompts), continuations))
+                    parts = (_decode(model, tokenizer, part) for part in np.split(ids, [PROMPT_TOKENS], axis=1))
+                    texts.append(_text_row(domain, name, temperature, *parts))
                     bar.update()
     settings = {
         "models": {
@@ -259,7 +259,7 @@ def _human_texts(domain, passages, models):
     writers = {}  # (prompts, continuations) -> names of the models that get these
     for name, ids in passages.items():
         parts = ids[:, :PROMPT_TOKENS], ids[:, PROMPT_TOKENS:]
-        prompts, continuations = (tuple(_decode(models[name][1], part)) for part in parts)
+        prompts, continuations = (tuple(_decode(*models[name], part)) for part in parts)
         writers.setdefault((prompts, continuations), []).append(name)
     return [
         _text_row(
@@ -281,13 +281,10 @@ def _text_row(domain, writer, temperature, prompts, continuations):
     }  # fmt: skip
 
 
-def _decode(tokenizer, ids):
+def _decode(model, tokenizer, ids):
     """The texts of token ids (B, T), each up to <|endoftext|>."""
-    texts = []
-    for row in ids.tolist():
-        end = row.index(tokenizer.eos_id) if tokenizer.eos_id in row else len(row)
-        texts.append(tokenizer.decode(row[:end]))
-    return texts
+    ends = end_ids(model, tokenizer)
+    return [tokenizer.decode(before_stop(row, ends)) for row in ids.tolist()]
 
 
 def _mean_over_domains(report, writer, temperature, measure):

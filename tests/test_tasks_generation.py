@@ -167,14 +167,14 @@ def test_answers_hold_no_id_that_the_tokenizer_does_not_know(tokenizer):
     assert len(sampled_texts(model, tokenizer, prompts, 12, top_k=50)) == 3
 
 
-def test_an_answer_ends_at_the_end_of_line_or_of_the_document(tokenizer, monkeypatch):
+def test_an_answer_ends_at_the_end_of_line_or_of_the_document(model, tokenizer, monkeypatch):
     for text, eos, line in [
         (" yes \nQ: no", None, "yes"), (" yes", 1023, "yes"), ("\nyes", None, ""), ("", 1023, ""),
         ("<|endoftext|> is text", None, "<|endoftext|> is text"),
     ]:  # fmt: skip
         monkeypatch.setattr(answers_module, "generate", scripted(tokenizer, text, eos))
-        assert greedy_lines(None, tokenizer, [[1, 2], [3, 4]], 9) == [line, line]
-        assert sampled_texts(None, tokenizer, [[1, 2]], 9, 2) == [text]
+        assert greedy_lines(model, tokenizer, [[1, 2], [3, 4]], 9) == [line, line]
+        assert sampled_texts(model, tokenizer, [[1, 2]], 9, 2) == [text]
 
 
 def test_a_tokenizer_without_end_of_text():

@@ -52,7 +52,7 @@ def attention_forward(x, params, n_head, causal=True, dropout=0.0, rng=None, *, 
     if past is not None:
         k, v = past.append(k, v)  # (B, H, S, D)
     S = k.shape[2]
-    hidden = None if padding is None else _padded_keys(padding, S, x.dtype, xp)
+    padded = None if padding is None else _padded_keys(padding, S, x.dtype, xp)
 
     keep = keep or rng is not None
     probs = xp.zeros((B, H, T, S), x.dtype) if keep else None
@@ -61,7 +61,7 @@ def attention_forward(x, params, n_head, causal=True, dropout=0.0, rng=None, *, 
     heads = xp.empty((B, T, H, D), x.dtype).swapaxes(1, 2)  # (B, H, T, D), (B, T, H, D) in memory: merged
 
     def attend(some_heads):  # without blocks, queries, keys and pairs would each select everything
-        for queries, keys, pairs, unseen in _blocks(some_heads, T, S, causal, x.dtype, xp, hidden):
+        for queries, keys, pairs, unseen in _blocks(some_heads, T, S, causal, x.dtype, xp, padded):
             scores = scaled_q[queries] @ k[keys].swapaxes(-1, -2)  # (B, H, T, D) @ (B, H, D, S)
             scores += unseen
             p = softmax_forward(scores, out=scores)  # this, += and out= below save 2 to 4 % of a prefill
@@ -78,7 +78,7 @@ def attention_forward(x, params, n_head, causal=True, dropout=0.0, rng=None, *, 
 
 
 def attention_backward(dy, cache, *, out=None, dcache=None):
-    """Gradients of ``attention_forward`` (without ``past``), in reverse order.
+    """Gradients of ``attention_forward`` (without ``past`` and ``padding``), in reverse order.
 
         in the forward pass:  heads = (probs * mask) v,  probs = softmax(scores),  scores = q k^T / sqrt(D)
         dv = (probs * mask)^T dheads       dprobs = (dheads v^T) * mask       dscores = softmax_backward(dprobs)
@@ -131,23 +131,23 @@ def _some_heads(B, H, T, S, xp):
     return [(slice(b, b + 1), slice(h, h + heads)) for b in range(B) for h in range(0, H, heads)]
 
 
-def _blocks(some_heads, T, S, causal, dtype, xp, hidden=None):
+def _blocks(some_heads, T, S, causal, dtype, xp, padded=None):
     """Runs of queries, each with the keys that any of them may see, as indices into (B, H, ...) arrays.
 
     A block of scores stays in the processor's cache, and the keys after it are never touched: for long sequences
     that halves the work.
 
-    hidden: from ``_padded_keys``, or None
-    yields (queries, keys, pairs, unseen); unseen (T, S) is added to the scores of a block: -inf where the key
-        comes after the query, else 0; with the numbers of ``hidden``, if there are any, (B, 1, T, S).
+    padded: from ``_padded_keys``, or None
+    yields (queries, keys, pairs, unseen); unseen (T, S), or with padding (B, 1, T, S), is added to the scores of a
+        block: -inf where the key comes after the query, the numbers of ``padded``, else 0.
     """
     size = QUERY_BLOCK if T > 2 * QUERY_BLOCK else max(T, 1)
     for start in range(0, T, size):
         stop = min(start + size, T)
         rows, columns = slice(start, stop), slice(0, S - T + stop if causal else S)
         unseen = _future(stop - start, columns.stop, dtype, xp) if causal and T > 1 else 0
-        if hidden is not None:
-            unseen = unseen + hidden[some_heads[0], :, :, columns]
+        if padded is not None:
+            unseen = unseen + padded[some_heads[0], :, :, columns]
         yield (*some_heads, rows), (*some_heads, columns), (*some_heads, rows, columns), unseen
 
 

@@ -7,7 +7,7 @@ from itertools import islice
 
 import numpy as np
 
-from minigpt2.generation import generate
+from minigpt2.generation import before_stop, end_ids, generate
 from minigpt2.progress import progress_bar
 
 TOKENS_AT_A_TIME = 4096  # in prompts read together; decoding reads the weights once for all of them
@@ -53,8 +53,8 @@ def greedy_lines(model, tokenizer, prompts, max_new_tokens, progress=False):
     progress: True shows a bar on standard error
     returns list of str in the order of the prompts, without the line end and the white space around it.
     """
-    ends = [i for i in tokenizer.vocab.values() if b"\n" in tokenizer.decode_bytes([i])]
-    stop = ends if tokenizer.eos_id is None else [*ends, tokenizer.eos_id]
+    line_ends = [i for i in tokenizer.vocab.values() if b"\n" in tokenizer.decode_bytes([i])]
+    stop = [*line_ends, *end_ids(model, tokenizer)]
     texts = _continuations(model, tokenizer, prompts, max_new_tokens, progress, lambda numbers: {"stop": stop})
     return [text.split("\n")[0].strip() for text in texts]
 
@@ -74,7 +74,7 @@ def sampled_texts(model, tokenizer, prompts, max_new_tokens, top_k, seed=0, prog
 
     def options(numbers):
         rngs = [np.random.default_rng([seed, number]) for number in numbers]
-        return {"temperature": 1.0, "top_k": top_k, "seed": rngs, "stop": tokenizer.eos_id}
+        return {"temperature": 1.0, "top_k": top_k, "seed": rngs, "stop": end_ids(model, tokenizer)}
 
     return _continuations(model, tokenizer, prompts, max_new_tokens, progress, options)
 
@@ -84,7 +84,7 @@ def _continuations(model, tokenizer, prompts, max_new_tokens, progress, options)
     by_length = {}
     for number, prompt in enumerate(prompts):
         by_length.setdefault(len(prompt), []).append(number)
-    texts, allowed = [None] * len(prompts), tokenizer.known_ids
+    texts, allowed, ends = [None] * len(prompts), tokenizer.known_ids, end_ids(model, tokenizer)
     with progress_bar(desc="generating", total=len(prompts), show=progress) as bar:
         for T, numbers in sorted(by_length.items()):
             B = max(1, TOKENS_AT_A_TIME // T)
@@ -92,11 +92,6 @@ def _continuations(model, tokenizer, prompts, max_new_tokens, progress, options)
                 ids = [prompts[number] for number in chunk]
                 rows = generate(model, ids, max_new_tokens, allowed=allowed, **options(chunk))
                 for number, row in zip(chunk, rows[:, T:].tolist(), strict=True):
-                    texts[number] = _text(tokenizer, row)
+                    texts[number] = tokenizer.decode(before_stop(row, ends))
                 bar.update(len(chunk))
     return texts
-
-
-def _text(tokenizer, ids):
-    """The text of new tokens, up to <|endoftext|>."""
-    return tokenizer.decode(ids[: ids.index(tokenizer.eos_id)] if tokenizer.eos_id in ids else ids)
