@@ -94,6 +94,7 @@ class Tokenizer:
             False: token_patterns(self.added_tokens, self.late_tokens),
             True: token_patterns((*self.special_tokens, *self.added_tokens), self.late_tokens),
         }
+        # Whether a text without special tokens is cut into pieces, and nothing else is done with it.
         self._plain = not (self.added_tokens or add_prefix_space or add_bos_token or self._lacking)
         check_roles(self.vocab, self.roles, add_bos_token)
         self.eos_ids = ends_of_text(self.vocab, self.roles.get("eos_token"), eos_ids, self.special_tokens)
@@ -152,15 +153,15 @@ class Tokenizer:
         return ids
 
     def _parts(self, text, allow_special, continues):
-        """What ``text`` consists of: (token, its id) for each token that is found as a whole, else (text, None)."""
-        parts = cut_at_tokens(text, self._patterns[allow_special])
-        for n, (part, whole) in enumerate(parts):
-            if self.add_prefix_space and not whole and part[:1] not in ("", " ") and not (continues and n == 0):
+        """Yield what ``text`` consists of: (token, its id) for a token that is found as a whole, else (text, None)."""
+        for n, (part, whole) in enumerate(cut_at_tokens(text, self._patterns[allow_special])):
+            if whole:
+                yield part, self.vocab[part]
+                continue
+            if self.add_prefix_space and part[:1] not in ("", " ") and not (continues and n == 0):
                 part = " " + part
-            if not whole:
-                check_bytes(part, self._lacking)
-            parts[n] = part, self.vocab[part] if whole else None
-        return parts
+            check_bytes(part, self._lacking)
+            yield part, None
 
     def _merge(self, piece, trace=None):
         """The ids of one piece: merge its bytes, always the pair of the lowest rank, the leftmost on ties.
@@ -190,19 +191,23 @@ class Tokenizer:
         raises: as ``encode``.
         """
         check_text(text)
-        token_of = {i: token for token, i in self.vocab.items()}
         pieces = [Piece("", b"", [], [], [self.roles["bos_token"]], [self.bos_id])] if self.add_bos_token else []
         for part, i in self._parts(text, allow_special=False, continues=False):
-            if i is not None:
+            if i is None:
+                pieces += self._explain_pieces(PIECES.findall(part))
+            else:
                 pieces.append(Piece(part, part.encode(), [], [], [part], [i]))
-                continue
-            for piece in PIECES.findall(part):
-                steps = []
-                ids = self._merge(piece.encode(), steps)
-                symbols = [PRINTABLE[byte] for byte in piece.encode()]
-                merges = [Merge(rank, *self.merges[rank], [token_of[i] for i in after]) for rank, after in steps]
-                pieces.append(Piece(piece, piece.encode(), symbols, merges, [token_of[i] for i in ids], ids))
         return pieces
+
+    def _explain_pieces(self, texts):
+        """Yield a Piece for each piece of a text, with every merge in it."""
+        token_of = {i: token for token, i in self.vocab.items()}
+        for text in texts:
+            steps = []
+            ids = self._merge(text.encode(), steps)
+            symbols = [PRINTABLE[byte] for byte in text.encode()]
+            merges = [Merge(rank, *self.merges[rank], [token_of[i] for i in after]) for rank, after in steps]
+            yield Piece(text, text.encode(), symbols, merges, [token_of[i] for i in ids], ids)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ``ids``; bytes that are not UTF-8 become U+FFFD. See ``decode_bytes``."""

@@ -22,7 +22,7 @@ from minigpt2.components.loss import IGNORED
 from minigpt2.components.optimizer import AdamW, learning_rate
 from minigpt2.config import GPT2Config
 from minigpt2.data.batches import MASK, mask_tokens
-from minigpt2.data.mixture import Mixture, in_place_of, read_corpora
+from minigpt2.data.mixture import Mixture, in_place_of, read_corpora, too_short
 from minigpt2.data.token_file import vocabulary_hash
 from minigpt2.evaluation import masked_loss, total_nats
 from minigpt2.fine_tuning import LoRA, check_rank, trainable
@@ -423,10 +423,7 @@ def _check(settings, sources, config, tokenizer):
         if texts and sum(map(len, texts)) <= settings.block_size:
             most = sum(len(text if settings.tokenizer == "char" else text.encode()) for text in texts) + len(texts) - 1
             if most <= settings.block_size:
-                raise ValueError(
-                    f"{source.name}: at most {most} tokens are left to train on, but a window and the token after it "
-                    f"need {settings.block_size + 1}; use a longer text or a smaller block size"
-                )
+                raise too_short(source.name, f"at most {most}", settings.block_size)
 
 
 def _criterion(line):

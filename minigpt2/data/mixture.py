@@ -76,12 +76,13 @@ class Corpus:
 def read_corpora(sources, folder=""):
     """Read the corpora that ``--data`` names.
 
-    sources: "file", or "file:weight"; .jsonl and text files as ``minigpt2.data.documents`` reads them, .tokens files
-        as ``minigpt2.data.token_file`` writes them. A text is split at nine tenths of its characters and a token
-        file at nine tenths of its tokens: use the same one of the two from the first stage to the last.
+    sources: "file", or "file:weight"; texts as ``minigpt2.data.documents`` reads them, .tokens files as
+        ``minigpt2.data.token_file`` writes them. A text is split at nine tenths of its characters and a token file
+        at nine tenths of its tokens: use the same one of the two from the first stage to the last.
+    folder: where relative paths are looked for first; by default only in the current folder
     returns list of Source.
     raises: ValueError when a source is given twice, some have weights and others have none, a weight is negative, or
-        all are 0; FileNotFoundError and ValueError as ``minigpt2.data.read_lines``.
+        all are 0; FileNotFoundError and ValueError as ``minigpt2.data.documents``.
     """
     pairs = [name_and_weight(source, folder) for source in sources]
     names = [name for name, _ in pairs]
@@ -190,11 +191,16 @@ class Mixture:
             raise ValueError(f"training: {source.name} is too short to keep a tenth of it for validation")
         weight = len(train_ids) if source.weight is None else source.weight
         if weight and len(train_ids) < block_size + 1:
-            raise ValueError(
-                f"{source.name}: {len(train_ids)} tokens are left to train on, but a window and the token after it "
-                f"need {block_size + 1}; use a longer text or a smaller block size"
-            )
+            raise too_short(source.name, len(train_ids), block_size)
         return Corpus(source.name, weight, train_ids, validation_ids, max(characters, 1))
+
+
+def too_short(name, tokens, block_size):
+    """The ValueError about a corpus that has no window to train on. tokens: how many it has, in figures or words."""
+    return ValueError(
+        f"{name}: {tokens} tokens are left to train on, but a window and the token after it need {block_size + 1}; "
+        "use a longer text or a smaller block size"
+    )
 
 
 def name_and_weight(source, folder=""):

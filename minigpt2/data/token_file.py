@@ -70,7 +70,7 @@ def write_tokens(path, tokenizer, sources, progress=False):
 
     path: the file to write; it is either whole or absent
     tokenizer: Tokenizer or CharTokenizer
-    sources: list, each entry a path or "shakespeare", see ``minigpt2.data.documents``, or an iterable of documents
+    sources: list, each entry a path or a name, as in ``minigpt2.data.documents``, or an iterable of documents
     progress: True shows a bar on standard error
     returns TokenFile.
     raises: as ``documents`` and ``encode_documents``; ValueError when there is nothing to write, or an id above 2**32.
@@ -81,31 +81,27 @@ def write_tokens(path, tokenizer, sources, progress=False):
     files = [source for source in sources if _is_path(source)]
     total = sum(locate(file).stat().st_size for file in files) if len(files) == len(sources) else None
     tokens = documents = size = characters = 0
-    bar = progress_bar(
-        desc=f"writing {Path(path).name}", total=total, unit="B", unit_scale=True, show=progress
-    )  # fmt: skip
+    bar = progress_bar(desc=f"writing {Path(path).name}", total=total, unit="B", unit_scale=True, show=progress)
     with atomic_write(path) as file, bar:
         file.write(bytes(HEADER_BYTES))  # room for numbers that are known only at the end
-        for source in sources:
-            name = source if _is_path(source) else "the corpus"
-            for parts in document_parts(source) if _is_path(source) else ([text] for text in source if text):
-                if documents:
-                    file.write(np.array(_separator(tokenizer), id_type))
-                    tokens += 1
-                documents += 1
-                before = characters
-                for part in in_parts(parts, getattr(tokenizer, "added_tokens", ())):
-                    try:
-                        ids = np.array(tokenizer.encode(part, continues=characters > before), id_type)
-                    except ValueError as error:
-                        raise ValueError(
-                            f"{name}, document {documents}, after {characters - before:,} characters: {error}"
-                        ) from None
-                    file.write(ids)
-                    tokens += ids.size
-                    characters += len(part)
-                    size += (part_bytes := len(part.encode()))
-                    bar.update(part_bytes)
+        for name, parts in _documents_of(sources):
+            if documents:
+                file.write(np.array(_separator(tokenizer), id_type))
+                tokens += 1
+            documents += 1
+            before = characters
+            for part in in_parts(parts, getattr(tokenizer, "added_tokens", ())):
+                try:
+                    ids = np.array(tokenizer.encode(part, continues=characters > before), id_type)
+                except ValueError as error:
+                    raise ValueError(
+                        f"{name}, document {documents}, after {characters - before:,} characters: {error}"
+                    ) from None
+                file.write(ids)
+                tokens += ids.size
+                characters += len(part)
+                size += (part_bytes := len(part.encode()))
+                bar.update(part_bytes)
         if not tokens:
             raise ValueError(f"{path}: there is no document to write")
         fields = FIELDS.pack(
@@ -191,9 +187,9 @@ def in_parts(texts, whole=()):
     def next_cut(text, start):
         for place in CUT.finditer(text, start + PART):
             n = place.start()
-            around = text[max(n - longest + 1, start) : n + longest - 1]
-            if n + longest > len(text) and longest:
+            if spaced and n + longest > len(text):
                 return None  # a token may end beyond
+            around = text[max(n - longest + 1, start) : n + longest - 1]
             if not any(token in around for token in spaced):
                 return n
         return None
@@ -211,6 +207,17 @@ def in_parts(texts, whole=()):
         enough = max(PART, 2 * length)  # twice as long each time, for linear time even when there is no place to cut
     if length:
         yield "".join(held)
+
+
+def _documents_of(sources):
+    """Yield (a name for messages, parts) of each document of sources as in ``write_tokens``."""
+    for source in sources:
+        if _is_path(source):
+            for parts in document_parts(source):
+                yield source, parts
+        else:
+            for text in filter(None, source):
+                yield "the corpus", [text]
 
 
 def _separator(tokenizer):

@@ -111,7 +111,7 @@ def _trial(task, title, inputs, forward, rng):
     problem, unwritten = "", False
     if forward:
         outcome = call(forward, copy.deepcopy(list(inputs.values())), task.seconds)
-        unwritten = type(outcome.error) is NotImplementedError
+        unwritten = _is_unwritten(outcome)
         if unwritten:
             problem = "  Your own forward pass is not written yet: do that first."
         elif not outcome.ended:
@@ -131,7 +131,7 @@ def _attempt(task, function, trial):
     arguments = copy.deepcopy(trial.arguments)
     outcome = call(function, list(arguments.values()), task.seconds)
     tried = f"  tried      {_describe_all(arguments)}"
-    if type(outcome.error) is NotImplementedError:  # a library's own kind says something else
+    if _is_unwritten(outcome):
         text = "  Fill in its body in place of `raise NotImplementedError`, run its cell, and then this one again."
         if (name := _raised_in(outcome.error)) != getattr(function, "__name__", name):
             text = f"  {name}, which it calls, is not written yet: do that first."
@@ -316,6 +316,11 @@ def _remark(task, trial, results):
 
 
 # In words.
+
+
+def _is_unwritten(outcome):
+    """Whether a call met `raise NotImplementedError`; a library's own kind of this error says something else."""
+    return type(outcome.error) is NotImplementedError
 
 
 def _raised_in(error):

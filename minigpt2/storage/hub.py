@@ -68,7 +68,6 @@ CORPORA = {
 }
 
 
-
 def locate(name_or_path, files="model"):
     """The folder with the files of a model; those of a released model are downloaded at first use.
 

@@ -21,6 +21,7 @@ from minigpt2.verification.names import place, rename
 RTOL = {"float64": 1e-10, "float32": 5e-5, "float16": 2e-2}
 ATOL_PER_RTOL = 1e-6  # below rtol * 1e-6 a number counts as zero, e.g. the gradient of q when there is one token
 
+
 @dataclass(frozen=True)
 class Row:
     """One tensor that both traces have.
