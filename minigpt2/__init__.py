@@ -12,8 +12,8 @@ try:
     from minigpt2.tokenizer import Tokenizer
     from minigpt2.verification.trace import trace
     from minigpt2.version import __version__
-except KeyboardInterrupt:
-    if sys.argv[0] == "-m" or Path(sys.argv[0]).stem == "minigpt2":  # Ctrl-C while the command line starts
+except KeyboardInterrupt:  # the command line begins with these imports, and Ctrl-C ends it without a traceback
+    if Path(sys.argv[0]).stem in ("-m", "minigpt2"):
         sys.exit(130)
     raise
 

@@ -7,9 +7,9 @@ import sys
 def main():
     """Run the command line; Ctrl-C ends it without a traceback, also while it starts and while it ends."""
     try:
-        from minigpt2.cli import main  # here, as the imports take a moment
+        from minigpt2 import cli  # here, as its imports take a moment
 
-        code = main()
+        code = cli.main()
     except KeyboardInterrupt:
         code = 130
     # The work is done: from now on Ctrl-C ends the process as the system does.

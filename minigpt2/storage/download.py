@@ -43,7 +43,9 @@ class DownloadError(OSError):
     status: the HTTP status with which the server refused it, or None
     """
 
-    status = None
+    def __init__(self, message, status=None):
+        super().__init__(message)
+        self.status = status
 
 
 class Prevented(DownloadError):
@@ -83,9 +85,9 @@ def download(url, path, size=None, sha256=None, description=None, largest=None):
                 return _download_once(url, path, size, sha256, description or path.name, largest)
             except (DownloadError, requests.RequestException) as error:
                 if wait is None or not isinstance(error, _TryAgain):
-                    failure = DownloadError(f"cannot download {url}: {str(error).rstrip('.')}")
-                    failure.status = getattr(error, "status", None)
-                    raise failure from error
+                    kind = Prevented if isinstance(error, Prevented) else DownloadError
+                    message = f"cannot download {url}: {str(error).rstrip('.')}"
+                    raise kind(message, getattr(error, "status", None)) from error
                 time.sleep(max(wait, error.wait))
 
 
@@ -117,11 +119,7 @@ def _download_once(url, path, size, sha256, description, largest):
                 if part:
                     part.unlink()
                 raise _TryAgain("the server's file does not continue the part left here; try again")
-            if None not in (offered, size) and offered != size:
-                raise DownloadError(f"the server has {offered} bytes, expected {size}")
-            size = offered if size is None else size
-            if None not in (size, largest) and size > largest:
-                raise DownloadError(f"the server has {size:,} bytes, more than the {largest:,} of any such file")
+            size = _agreed_size(size, offered, largest)
             if checksum is None:
                 _check_unknown(response, size)
             _receive(response, path, wanted, start, size, description)
@@ -340,9 +338,7 @@ def _check_status(response):
         raise _TryAgain(f"the server has trouble (HTTP status {status}); try again later", wait)
     if status not in (200, 206, 416):
         what = "there is no such file" if status == 404 else "the server refuses"
-        error = DownloadError(f"{what} (HTTP status {status})")
-        error.status = status
-        raise error
+        raise DownloadError(f"{what} (HTTP status {status})", status)
     if (encoding := response.headers.get("Content-Encoding", "identity").lower()) != "identity":
         raise DownloadError(f"the server sends the file compressed ({encoding[:20]}), though it was asked not to")
 
@@ -373,6 +369,16 @@ def _extent(response):
         return 0, int(length) if re.fullmatch("[0-9]{1,18}", length) else None
     match = re.fullmatch(r"bytes ([0-9]{1,18})-[0-9]+/([0-9]{1,18})", response.headers.get("Content-Range", ""))
     return (int(match[1]), int(match[2])) if match else (None, None)
+
+
+def _agreed_size(expected, offered, largest):
+    """The length of a file, by what is expected and by what the server offers, each None if not known."""
+    if None not in (offered, expected) and offered != expected:
+        raise DownloadError(f"the server has {offered} bytes, expected {expected}")
+    size = offered if expected is None else expected
+    if None not in (size, largest) and size > largest:
+        raise DownloadError(f"the server has {size:,} bytes, more than the {largest:,} of any such file")
+    return size
 
 
 def _receive(response, path, part, start, size, description):

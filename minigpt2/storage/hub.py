@@ -146,9 +146,9 @@ def _fetch(name, repository, files):
                 get(file)
         else:
             _fetch_unknown(repository, folder, files, get)
+    except Prevented:
+        raise
     except DownloadError as error:
-        if isinstance(error.__cause__, Prevented):
-            raise
         if repository not in MODELS.values() and error.status in (401, 403, 404):
             raise DownloadError(
                 f"there is no folder {name}, and {endpoint} has no public model {name} that can be loaded"
@@ -197,7 +197,7 @@ def _get_if_there(get, *file):
 
 
 def corpus(name):
-    """The path of a text to train on, downloaded at first use.
+    """The path of a text, downloaded at first use.
 
     name: a key of ``CORPORA``; "shakespeare" is tiny Shakespeare (1.1 MB, ASCII), others are the data of a task.
     raises: ValueError for any other name; DownloadError; OSError when the cache cannot be written.
@@ -206,9 +206,9 @@ def corpus(name):
         raise ValueError(f"unknown corpus {name!r}: expected one of {', '.join(CORPORA)}")
     try:
         return download(path=corpus_path(name), description=name, **CORPORA[name])
+    except Prevented:
+        raise
     except DownloadError as error:
-        if isinstance(error, Prevented) or isinstance(error.__cause__, Prevented):
-            raise
         raise DownloadError(f"{error}. Or fetch it in some other way, and give its path for {name!r}") from error
 
 
