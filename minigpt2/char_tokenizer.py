@@ -19,7 +19,7 @@ class CharTokenizer:
     """
 
     eos_id = bos_id = None
-    eos_ids = ()
+    eos_ids = special_tokens = added_tokens = ()
 
     def __init__(self, characters: Iterable[str]):
         self._characters = dict(enumerate(characters))  # id -> character

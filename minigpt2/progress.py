@@ -21,8 +21,8 @@ def progress_bar(iterable=None, desc=None, total=None, *, show=True, leave=False
     desc: what is being done; total: how many updates there will be, if known
     show: False shows nothing
     leave: True leaves the bar, or a last line, where it is when the work is done
-    delay: seconds until it shows; by default a bar shows at once, but two seconds pass before there is a line, or in a
-        notebook, which keeps an empty output of it, a bar that does not stay
+    delay: seconds until it shows. By default a bar shows at once, and the first line after two seconds; so does a bar
+        in a notebook that does not stay, since it leaves an empty output
     options: as tqdm's: unit, unit_scale, initial
     """
     kind = _kind() if show and not os.environ.get("TQDM_DISABLE") else None

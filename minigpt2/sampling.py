@@ -69,7 +69,7 @@ class Sampling:
             raise TypeError(f"seed must be {SEED}, or a list of generators, one for each row, got {self.seed!r}")
 
     def generator(self, prompts=None):
-        """What ``choose`` draws its random numbers from, in the state in which it begins.
+        """A new source of the random numbers with which ``choose`` draws.
 
         prompts: how many prompts draw what each would alone; None: all rows draw in turn
         raises: ValueError or TypeError for a seed that is none.

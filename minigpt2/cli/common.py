@@ -154,10 +154,7 @@ DEPENDENT = (
 
 
 def check_new_vocabulary(path):
-    """Raise ValueError where --out is no folder, or already holds a vocabulary or a model that another one would break.
-
-    raises: ValueError also as ``check_folder``.
-    """
+    """Raise ValueError as ``check_folder``, and where --out already holds what a new vocabulary would spoil."""
     check_folder(path, "vocabulary")
     if found := next((name for pattern in DEPENDENT for name in sorted(Path(path).glob(pattern))), None):
         raise ValueError(

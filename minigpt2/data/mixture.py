@@ -131,7 +131,7 @@ class Mixture:
         tokenizer: token files must have been written with it; block_size: tokens in a window
         raises: ValueError, naming the corpus, when one is too short or a token file has another vocabulary.
         """
-        self.corpora = [self._encode(source, tokenizer, block_size) for source in sources]
+        self.corpora = [_encode(source, tokenizer, block_size) for source in sources]
         total = sum(corpus.weight for corpus in self.corpora)
         for corpus in self.corpora:
             corpus.weight /= total
@@ -168,31 +168,40 @@ class Mixture:
         """The mean of a loss per corpus, weighted as the corpora are. losses: dict from name to number."""
         return sum(corpus.weight * losses[corpus.name] for corpus in self._drawn)
 
-    @staticmethod
-    def _encode(source, tokenizer, block_size):
-        if source.documents is None:
-            ids = open_tokens(source.path or source.name, tokenizer).ids
-            boundary = len(ids) - min(len(ids) // 10, VALIDATION_TOKENS)
-            train_ids, validation_ids = ids[:boundary], np.asarray(ids[boundary:])
-            counted = [i for i in validation_ids[1:].tolist() if i != tokenizer.eos_id]
-            try:
-                characters = len(tokenizer.decode(counted))
-            except ValueError as error:
-                raise ValueError(f"{source.name} is damaged: {error}") from None
-        else:
-            train, validation = split_documents(source.documents)
-            try:
-                train_ids = np.asarray(encode_documents(tokenizer, train), dtype=np.int32)
-                validation_ids = np.asarray(encode_documents(tokenizer, validation), dtype=np.int32)
-            except (ValueError, OverflowError) as error:  # OverflowError: an id beyond 32 bits
-                raise ValueError(f"{source.name}: {error}") from None
-            characters = sum(map(len, validation)) - len(tokenizer.decode(validation_ids[:1]))
-        if len(validation_ids) < 2:
-            raise ValueError(f"training: {source.name} is too short to keep a tenth of it for validation")
-        weight = len(train_ids) if source.weight is None else source.weight
-        if weight and len(train_ids) < block_size + 1:
-            raise too_short(source.name, len(train_ids), block_size)
-        return Corpus(source.name, weight, train_ids, validation_ids, max(characters, 1))
+
+def _encode(source, tokenizer, block_size):
+    """A source as a Corpus, with a weight that is not yet a share; errors as in ``Mixture``."""
+    split = _split_tokens if source.documents is None else _split_texts
+    train_ids, validation_ids, characters = split(source, tokenizer)
+    if len(validation_ids) < 2:
+        raise ValueError(f"training: {source.name} is too short to keep a tenth of it for validation")
+    weight = len(train_ids) if source.weight is None else source.weight
+    if weight and len(train_ids) < block_size + 1:
+        raise too_short(source.name, len(train_ids), block_size)
+    return Corpus(source.name, weight, train_ids, validation_ids, max(characters, 1))
+
+
+def _split_tokens(source, tokenizer):
+    """The ids of a token file to train on and those for validation, and the number of characters in the latter."""
+    ids = open_tokens(source.path or source.name, tokenizer).ids
+    boundary = len(ids) - min(len(ids) // 10, VALIDATION_TOKENS)
+    train_ids, validation_ids = ids[:boundary], np.asarray(ids[boundary:])
+    counted = [i for i in validation_ids[1:].tolist() if i != tokenizer.eos_id]
+    try:
+        return train_ids, validation_ids, len(tokenizer.decode(counted))
+    except ValueError as error:
+        raise ValueError(f"{source.name} is damaged: {error}") from None
+
+
+def _split_texts(source, tokenizer):
+    """The same of a source with documents."""
+    train, validation = split_documents(source.documents)
+    try:
+        train_ids = np.asarray(encode_documents(tokenizer, train), dtype=np.int32)
+        validation_ids = np.asarray(encode_documents(tokenizer, validation), dtype=np.int32)
+    except (ValueError, OverflowError) as error:  # OverflowError: an id beyond 32 bits
+        raise ValueError(f"{source.name}: {error}") from None
+    return train_ids, validation_ids, sum(map(len, validation)) - len(tokenizer.decode(validation_ids[:1]))
 
 
 def too_short(name, tokens, block_size):

@@ -90,7 +90,7 @@ def write_tokens(path, tokenizer, sources, progress=False):
                 tokens += 1
             documents += 1
             before = characters
-            for part in in_parts(parts, getattr(tokenizer, "added_tokens", ())):
+            for part in in_parts(parts, tokenizer.added_tokens):
                 try:
                     ids = np.array(tokenizer.encode(part, continues=characters > before), id_type)
                 except ValueError as error:
@@ -161,7 +161,6 @@ def vocabulary_hash(tokenizer):
     """
     vocab = sorted((int(i), token) for token, i in tokenizer.vocab.items())
     merges = getattr(tokenizer, "merges", None)  # a CharTokenizer has none, which differs from an empty list
-    special_tokens = sorted(getattr(tokenizer, "special_tokens", ()))
     rest = {
         name: sorted(value) if isinstance(value, tuple) else value
         for name in ("added_tokens", "late_tokens", "add_prefix_space", "add_bos_token")
@@ -169,7 +168,8 @@ def vocabulary_hash(tokenizer):
     }
     if "add_bos_token" in rest:
         rest["bos_id"] = tokenizer.bos_id
-    return hashlib.sha256(json.dumps([vocab, merges, special_tokens, *([rest] if rest else [])]).encode()).hexdigest()
+    content = [vocab, merges, sorted(tokenizer.special_tokens), *([rest] if rest else [])]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def in_parts(texts, whole=()):
