@@ -73,14 +73,14 @@ def evaluation_report(
             for name, (model, tokenizer) in models.items():
                 losses.append({"domain": domain, "model": name} | _losses(model, tokenizer, text, progress))
                 bar.update()
-                prompts = passages[domain, name][:, :PROMPT_TOKENS]
+                prompts, stop = passages[domain, name][:, :PROMPT_TOKENS], end_ids(model, tokenizer)
                 for temperature in temperatures:
                     ids = generate(
-                        model, prompts, length, temperature=temperature, top_k=top_k, seed=seed,
-                        stop=end_ids(model, tokenizer), allowed=tokenizer.known_ids,
+                        model, prompts, length, temperature=temperature, top_k=top_k, seed=seed, stop=stop,
+                        allowed=tokenizer.known_ids,
                     )  # fmt: skip
-                    parts = (_decode(model, tokenizer, part) for part in np.split(ids, [PROMPT_TOKENS], axis=1))
-                    texts.append(_text_row(domain, name, temperature, *parts))
+                    continuations = _decode(tokenizer, ids[:, PROMPT_TOKENS:], stop)
+                    texts.append(_text_row(domain, name, temperature, _decode(tokenizer, prompts), continuations))
                     bar.update()
     settings = {
         "models": {
@@ -259,7 +259,7 @@ def _human_texts(domain, passages, models):
     writers = {}  # (prompts, continuations) -> names of the models that get these
     for name, ids in passages.items():
         parts = ids[:, :PROMPT_TOKENS], ids[:, PROMPT_TOKENS:]
-        prompts, continuations = (tuple(_decode(*models[name], part)) for part in parts)
+        prompts, continuations = (tuple(_decode(models[name][1], part)) for part in parts)
         writers.setdefault((prompts, continuations), []).append(name)
     return [
         _text_row(
@@ -281,9 +281,9 @@ def _text_row(domain, writer, temperature, prompts, continuations):
     }  # fmt: skip
 
 
-def _decode(model, tokenizer, ids):
-    """The texts of token ids (B, T), each up to <|endoftext|>."""
-    ends = end_ids(model, tokenizer)
+def _decode(tokenizer, ids, ends=None):
+    """The texts of token ids (B, T), each up to the first of ``ends``; by default that between documents."""
+    ends = [tokenizer.eos_id] if ends is None else ends
     return [tokenizer.decode(before_stop(row, ends)) for row in ids.tolist()]
 
 
