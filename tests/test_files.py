@@ -131,7 +131,7 @@ def test_waiting_for_a_lock(tmp_path):
 
 # Windows as it is documented: LK_LOCK tries ten times, a second apart, and gives up; LK_NBLCK tries once.
 WINDOWS = """
-import errno, sys, time, types
+import errno, subprocess, sys, time, types  # subprocess looks for msvcrt when it is imported
 msvcrt = types.ModuleType("msvcrt")
 msvcrt.LK_LOCK, msvcrt.LK_NBLCK, free_at = 1, 2, time.monotonic() + 30
 def locking(descriptor, mode, n):
