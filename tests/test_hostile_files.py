@@ -63,6 +63,7 @@ def test_a_valid_file_is_read(sandbox, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", fuzz.kinds())
+@pytest.mark.filterwarnings("ignore:.* is damaged .* is taken instead")
 def test_random_changes_are_read_or_refused(sandbox, name):
     @settings(deadline=None, max_examples=150, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
     @given(st.sampled_from(fuzz.kinds()[name].changed), st.randoms(use_true_random=False))
