@@ -132,8 +132,8 @@ def prompt_ids(model, tokenizer, prompt, allow_special=False):
 
 
 def end_ids(model, tokenizer):
-    """The ids that end a text: the tokenizer's end token, and those of the model's configuration, which may differ."""
-    ends = [tokenizer.eos_id, *_as_list(model.config.eos_token_id)]
+    """The ids that end a text: the tokenizer's, and those of the model's configuration, which may differ."""
+    ends = [*tokenizer.eos_ids, *_as_list(model.config.eos_token_id)]
     return list(dict.fromkeys(i for i in ends if i in range(model.config.vocab_size)))
 
 

@@ -10,6 +10,7 @@ Shapes: B samples, T tokens.
 
 import math
 import warnings
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -76,10 +77,10 @@ def evaluation_report(
                 prompts = passages[domain, name][:, :PROMPT_TOKENS]
                 for temperature in temperatures:
                     ids = generate(
-                        model, prompts, length, temperature=temperature, top_k=top_k, seed=seed, stop=tokenizer.eos_id,
+                        model, prompts, length, temperature=temperature, top_k=top_k, seed=seed, stop=tokenizer.eos_ids,
                         allowed=tokenizer.known_ids,
                     )  # fmt: skip
-                    continuations = _decode(tokenizer, ids[:, PROMPT_TOKENS:])
+                    continuations = _decode(tokenizer, ids[:, PROMPT_TOKENS:], tokenizer.eos_ids)
                     texts.append(_text_row(domain, name, temperature, _decode(tokenizer, prompts), continuations))
                     bar.update()
     settings = {
@@ -281,13 +282,10 @@ def _text_row(domain, writer, temperature, prompts, continuations):
     }  # fmt: skip
 
 
-def _decode(tokenizer, ids):
-    """The texts of token ids (B, T), each up to <|endoftext|>."""
-    texts = []
-    for row in ids.tolist():
-        end = row.index(tokenizer.eos_id) if tokenizer.eos_id in row else len(row)
-        texts.append(tokenizer.decode(row[:end]))
-    return texts
+def _decode(tokenizer, ids, ends=None):
+    """The texts of token ids (B, T), each up to the first of ``ends``; by default that between documents."""
+    ends = [tokenizer.eos_id] if ends is None else ends
+    return [tokenizer.decode(takewhile(lambda i: i not in ends, row)) for row in ids.tolist()]
 
 
 def _mean_over_domains(report, writer, temperature, measure):

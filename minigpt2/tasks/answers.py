@@ -3,7 +3,7 @@
 Shapes: B prompts at a time, T tokens in a prompt, P positions (n_positions).
 """
 
-from itertools import islice
+from itertools import islice, takewhile
 
 import numpy as np
 
@@ -54,7 +54,7 @@ def greedy_lines(model, tokenizer, prompts, max_new_tokens, progress=False):
     returns list of str in the order of the prompts, without the line end and the white space around it.
     """
     ends = [i for i in tokenizer.vocab.values() if b"\n" in tokenizer.decode_bytes([i])]
-    stop = ends if tokenizer.eos_id is None else [*ends, tokenizer.eos_id]
+    stop = [*ends, *tokenizer.eos_ids]
     texts = _continuations(model, tokenizer, prompts, max_new_tokens, progress, lambda numbers: {"stop": stop})
     return [text.split("\n")[0].strip() for text in texts]
 
@@ -74,7 +74,7 @@ def sampled_texts(model, tokenizer, prompts, max_new_tokens, top_k, seed=0, prog
 
     def options(numbers):
         rngs = [np.random.default_rng([seed, number]) for number in numbers]
-        return {"temperature": 1.0, "top_k": top_k, "seed": rngs, "stop": tokenizer.eos_id}
+        return {"temperature": 1.0, "top_k": top_k, "seed": rngs, "stop": tokenizer.eos_ids}
 
     return _continuations(model, tokenizer, prompts, max_new_tokens, progress, options)
 
@@ -98,5 +98,5 @@ def _continuations(model, tokenizer, prompts, max_new_tokens, progress, options)
 
 
 def _text(tokenizer, ids):
-    """The text of new tokens, up to <|endoftext|>."""
-    return tokenizer.decode(ids[: ids.index(tokenizer.eos_id)] if tokenizer.eos_id in ids else ids)
+    """The text of new tokens, up to an end token."""
+    return tokenizer.decode(takewhile(lambda i: i not in tokenizer.eos_ids, ids))
