@@ -28,7 +28,7 @@ MAP_FILE, ADDED_FILE = "special_tokens_map.json", "added_tokens.json"  # older
 
 GPT2_CLASSES = "GPT2Tokenizer", "GPT2TokenizerFast"
 OTHER_CLASSES = "TokenizersBackend", "PreTrainedTokenizerFast"  # which do what tokenizer.json says, and no more
-# The model_type of a config.json for which transformers takes GPT2Tokenizer where no class is named; the second is ours.
+# The kinds of model in config.json for which transformers takes GPT2Tokenizer where no class is named; one is ours.
 GPT2_TYPES = "gpt2", "minigpt2", "gpt_neo", "gptj", "codegen", "opt"
 ROLES = "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"
 DEFAULT_ROLES = dict.fromkeys(ROLES[:3], END_OF_TEXT)  # of GPT2Tokenizer
@@ -160,8 +160,9 @@ def _starts(folder, config, found, is_gpt2, roles):
                 f"agree"
             )
     if found.add_prefix_space and is_gpt2 and config.get("add_prefix_space") is None:
-        raise ValueError(f'{found.path}: "pre_tokenizer.add_prefix_space" is true, which GPT2Tokenizer heeds only where '
-                         f'{CONFIG_FILE} says so too; set "add_prefix_space" there, to true if the model was trained so')
+        raise ValueError(f'{found.path}: "pre_tokenizer.add_prefix_space" is true, which GPT2Tokenizer heeds only '
+                         f'where {CONFIG_FILE} says so too; set "add_prefix_space" there, to true if the model was '
+                         f"trained so")
     if found.bos_token not in (None, roles.get("bos_token")):
         raise ValueError(f'{found.path}: "post_processor" begins a text with {reprlib.repr(found.bos_token)}, but the '
                          f'"bos_token" is {reprlib.repr(roles.get("bos_token"))}; make them agree')

@@ -330,7 +330,7 @@ REFUSED = {
         lambda f: pair(f, config={"tokenizer_class": "LlamaTokenizer"}), "config.json: \"tokenizer_class\" is 'LlamaTok"
     ),
     "another model in config.json": (
-        lambda f: pair(f, config={"model_type": "gpt_neox"}), "config.json: \"model_type\" is 'gpt_neox', whose tokenizer"
+        lambda f: pair(f, config={"model_type": "gpt_neox"}), "config.json: \"model_type\" is 'gpt_neox', whose"
     ),
     "a token added to a vocabulary with holes": (
         lambda f: one_file(f, ("added_tokens", [
@@ -506,6 +506,21 @@ def test_a_merge_of_a_missing_byte_is_refused(tmp_path):
 
 
 # ------------------------------------------------------------------------------------------------- saving
+
+
+def test_flags_of_numpy_are_saved(tmp_path):
+    options = {"add_prefix_space": np.bool_(True), "add_bos_token": np.bool_(False)}
+    make(special_tokens=(END,), **options).save_pretrained(tmp_path)
+    again = Tokenizer.from_pretrained(tmp_path)
+    assert again.add_prefix_space is True and again.add_bos_token is False
+
+
+def test_an_id_in_a_hole_is_told():
+    tokenizer = Tokenizer(vocab() | {END: 500}, MERGES)
+    with pytest.raises(ValueError, match=r"id 300 at position 1 .* whose 264 ids lie between 0 and 500, with holes"):
+        tokenizer.decode([0, 300])
+    with pytest.raises(ValueError, match=r"id 501 at position 0 .* whose ids are 0 to 500"):
+        tokenizer.decode([501])
 
 
 def test_numbers_of_numpy_are_saved(tmp_path):

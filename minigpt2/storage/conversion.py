@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from minigpt2.char_tokenizer import CharTokenizer
-from minigpt2.config import GPT2Config
+from minigpt2.config import GPT2Config, python_value
 from minigpt2.storage import checkpoint
 from minigpt2.storage.files import atomic_folder
 from minigpt2.storage.foreign import Foreign, read_foreign
@@ -113,7 +113,7 @@ def _config(found: Foreign, parameters, n_head, source):
     values.pop("model_type", None)
     sizes = _sizes(parameters)
     for name in ("n_head", *SIZES):
-        said = {"--n-head": n_head} if name == "n_head" else {"the weights": sizes[name]}
+        said = {"--n-head": python_value(n_head)} if name == "n_head" else {"the weights": sizes[name]}
         said |= {"the checkpoint": values.get(name), "the file beside it": beside.get(name)}
         said = {who: number for who, number in said.items() if number is not None}
         if len(set(map(repr, said.values()))) > 1:
