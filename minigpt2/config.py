@@ -4,6 +4,7 @@ import dataclasses
 import math
 import os
 import reprlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
@@ -106,6 +107,12 @@ class GPT2Config:
             return cls.from_dict(values)
         except ValueError as error:
             raise ValueError(f"{Path(folder) / checkpoint.CONFIG}: {error}") from None
+
+    def with_ends(self, ids: Iterable[int]) -> "GPT2Config":
+        """The same configuration, whose texts end at these tokens of the vocabulary too."""
+        own = self.eos_token_id if isinstance(self.eos_token_id, tuple) else (self.eos_token_id,)
+        ends = tuple(dict.fromkeys(i for i in (*own, *ids) if i is not None and i < self.vocab_size))
+        return dataclasses.replace(self, eos_token_id=ends if len(ends) > 1 else next(iter(ends), self.eos_token_id))
 
     def to_dict(self) -> dict:
         """The contents of a config.json that Hugging Face's transformers understands.

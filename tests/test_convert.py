@@ -379,6 +379,19 @@ def refused(tmp_path, tensors, message, **options):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_all_end_tokens_are_kept(tmp_path):
+    """Those of generation_config.json too, and the token that begins a text."""
+    model, tokenizer = random_model(vocab_size=259), Tokenizer.train("aab aab", 259, ("</s>", "<s>"))
+    save(tensors_of(flatten(model.params)), tmp_path / "model.pt")
+    roles = {"bos_token": "<s>", "eos_token": "</s>"}
+    Tokenizer(tokenizer.vocab, tokenizer.merges, roles.values(), roles=roles).save_pretrained(tmp_path)
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [7, 5]}')
+    convert(tmp_path / "model.pt", tmp_path / "new", 3)
+    config, end = GPT2Config.from_pretrained(tmp_path / "new"), tokenizer.vocab["</s>"]
+    assert config.eos_token_id == (end, 7, 5) and config.bos_token_id == tokenizer.vocab["<s>"]
+    assert Tokenizer.from_pretrained(tmp_path / "new").eos_ids == (end, 7, 5)
+
+
 def test_files_under_other_names_and_beside_others(tmp_path):
     model = random_model()
     state = tensors_of(flatten(model.params))

@@ -417,6 +417,14 @@ def test_config_takes_the_numbers_of_numpy():
         GPT2Config(n_layer=np.array([2]))
 
 
+@pytest.mark.parametrize("own, ids, ends", [
+    (None, [], None), (None, [5], 5), (5, [5], 5), (5, [7, 5], (5, 7)), ((5, 6), [7], (5, 6, 7)), (50, [5, 60], 5),
+    (50, [60], 50),
+])  # fmt: skip
+def test_config_takes_more_ends(own, ids, ends):
+    assert GPT2Config(vocab_size=9, eos_token_id=own).with_ends(ids).eos_token_id == ends
+
+
 def test_config_reads_the_other_names_of_its_numbers():
     """As transformers does; n_ctx is OpenAI's name, and stands beside n_positions in early files."""
     values = {"hidden_size": 12, "num_attention_heads": 3, "num_hidden_layers": 2, "max_position_embeddings": 7}

@@ -54,9 +54,11 @@ def convert(
     if faults := checkpoint.misfits(parameters, config.iter_shapes())[0]:
         _refuse(source, found, faults)
     own_tokenizer, words = _tokenizer(found.folder, tokenizer, config)
-    if own_tokenizer and config.eos_token_id is None:
-        end = own_tokenizer.eos_id
-        config = dataclasses.replace(config, bos_token_id=end, eos_token_id=end)
+    if own_tokenizer and config.eos_token_id is None and config.bos_token_id is None:
+        begin = own_tokenizer.eos_id if own_tokenizer.bos_id is None else own_tokenizer.bos_id
+        config = dataclasses.replace(config, bos_token_id=begin)
+    if own_tokenizer:  # which may know more of them, by a generation_config.json
+        config = config.with_ends(own_tokenizer.eos_ids)
 
     with atomic_folder(out) as folder:
         order = config.parameter_shapes()
