@@ -4,6 +4,7 @@ import dataclasses
 import math
 import os
 import reprlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
@@ -63,8 +64,8 @@ class GPT2Config:
 
     def __post_init__(self):
         for check, names in CHECKS.items():
-            for name in names:  # NumPy's numbers become Python's, which JSON can hold
-                object.__setattr__(self, name, check(name, getattr(self, name)))
+            for name in names:
+                object.__setattr__(self, name, check(name, python_value(getattr(self, name))))
         if self.n_embd % self.n_head:
             raise ValueError(
                 f"GPT2Config: n_embd={self.n_embd} must be a multiple of n_head={self.n_head}, "
@@ -106,6 +107,12 @@ class GPT2Config:
             return cls.from_dict(values)
         except ValueError as error:
             raise ValueError(f"{Path(folder) / checkpoint.CONFIG}: {error}") from None
+
+    def with_ends(self, ids: Iterable[int]) -> "GPT2Config":
+        """The same configuration, whose texts end at these tokens of the vocabulary too."""
+        own = self.eos_token_id if isinstance(self.eos_token_id, tuple) else (self.eos_token_id,)
+        ends = tuple(dict.fromkeys(i for i in (*own, *ids) if i is not None and i < self.vocab_size))
+        return dataclasses.replace(self, eos_token_id=ends if len(ends) > 1 else next(iter(ends), self.eos_token_id))
 
     def to_dict(self) -> dict:
         """The contents of a config.json that Hugging Face's transformers understands.
@@ -150,6 +157,11 @@ class GPT2Config:
             yield "lm_head.weight", (V, C)
 
 
+def python_value(value):
+    """A number or a list of numbers of NumPy's as Python's own, which JSON can hold; anything else as it is."""
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+
+
 def _usual_names(values):
     """The contents of a config.json with each number under the name that GPT2Config gives it."""
     usual = {name: value for name, value in values.items() if name not in OTHER_NAMES}
@@ -182,9 +194,9 @@ def _size_or_none(name, value):
 
 
 def _integer(name, value, wanted="an integer"):
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+    if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"GPT2Config: {name} must be {wanted}, got {reprlib.repr(value)}")
-    return int(value)
+    return value
 
 
 def _token_or_none(name, value):
@@ -193,7 +205,7 @@ def _token_or_none(name, value):
 
 def _tokens_or_none(name, value):
     if isinstance(value, list | tuple) and all(isinstance(token, int | np.integer) for token in value):
-        return tuple(_integer(name, token) for token in value)
+        return tuple(_integer(name, python_value(token)) for token in value)
     return _token_or_none(name, value)
 
 
@@ -222,9 +234,9 @@ def _positive(name, value):
 
 
 def _flag(name, value):
-    if not isinstance(value, bool | np.bool_):
+    if not isinstance(value, bool):
         raise TypeError(f"GPT2Config: {name} must be true or false, got {reprlib.repr(value)}")
-    return bool(value)
+    return value
 
 
 CHECKS = {  # and the fields each applies to

@@ -67,6 +67,9 @@ class TrainingSettings:
 
     def __post_init__(self):
         for setting in dataclasses.fields(self):
+            value = getattr(self, setting.name)
+            if hasattr(value, "tolist"):  # NumPy's number becomes Python's, which JSON can hold
+                object.__setattr__(self, setting.name, value.tolist())
             _check_type(setting.name, getattr(self, setting.name), setting.default)
             choices, value = setting.metadata["choices"], getattr(self, setting.name)
             if choices and value not in choices:

@@ -81,7 +81,7 @@ class Tokenizer:
         self.special_tokens, self.added_tokens = tuple(special_tokens), tuple(added_tokens)
         self.late_tokens = self.added_tokens if late_tokens is None else tuple(late_tokens)
         self.roles = dict(roles if roles is not None else DEFAULT_ROLES if END_OF_TEXT in self.special_tokens else {})
-        self.add_prefix_space, self.add_bos_token = add_prefix_space, add_bos_token
+        self.add_prefix_space, self.add_bos_token = bool(add_prefix_space), bool(add_bos_token)
         self._bytes = bytes_of_ids(vocab, self.special_tokens, self.added_tokens)  # id -> bytes
         self.vocab = {token: int(i) for token, i in vocab.items()}  # NumPy's integers too
         self._size = max(self._bytes) + 1

@@ -28,6 +28,8 @@ MAP_FILE, ADDED_FILE = "special_tokens_map.json", "added_tokens.json"  # older
 
 GPT2_CLASSES = "GPT2Tokenizer", "GPT2TokenizerFast"
 OTHER_CLASSES = "TokenizersBackend", "PreTrainedTokenizerFast"  # which do what tokenizer.json says, and no more
+# The kinds of model in config.json for which transformers takes GPT2Tokenizer where no class is named; one is ours.
+GPT2_TYPES = "gpt2", "minigpt2", "gpt_neo", "gptj", "codegen", "opt"
 ROLES = "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"
 DEFAULT_ROLES = dict.fromkeys(ROLES[:3], END_OF_TEXT)  # of GPT2Tokenizer
 
@@ -127,6 +129,11 @@ def _class_is_gpt2(folder, config):
         if (name := values.get("tokenizer_class")) is not None:
             _expect(path, "tokenizer_class", name, (*GPT2_CLASSES, *OTHER_CLASSES))
             return name in GPT2_CLASSES
+    kind = model_config.get("model_type", GPT2_TYPES[0])
+    if kind not in GPT2_TYPES:
+        raise ValueError(f'{folder / "config.json"}: "model_type" is {reprlib.repr(kind)}, whose tokenizer may have '
+                         f'other rules; where it is GPT-2\'s, name it in {CONFIG_FILE}: "tokenizer_class": '
+                         f'"{GPT2_CLASSES[0]}"')
     return "model_type" in model_config
 
 
@@ -146,13 +153,16 @@ def _starts_by_config(folder, config, roles):
 def _starts(folder, config, found, is_gpt2, roles):
     """What is put before a text, as tokenizer.json says; ValueError where tokenizer_config.json contradicts it."""
     flags = {"add_prefix_space": found.add_prefix_space, "add_bos_token": found.bos_token is not None}
-    said = config if not is_gpt2 else {"add_prefix_space": False} | config  # GPT2Tokenizer's default
     for field, flag in flags.items():
-        if (other := said.get(field)) is not None and other != flag:
+        if (other := config.get(field)) is not None and other != flag:
             raise ValueError(
                 f'{folder / CONFIG_FILE}: "{field}" is {reprlib.repr(other)}, but {WHOLE_FILE} says {flag}; make them '
                 f"agree"
             )
+    if found.add_prefix_space and is_gpt2 and config.get("add_prefix_space") is None:
+        raise ValueError(f'{found.path}: "pre_tokenizer.add_prefix_space" is true, which GPT2Tokenizer heeds only '
+                         f'where {CONFIG_FILE} says so too; set "add_prefix_space" there, to true if the model was '
+                         f"trained so")
     if found.bos_token not in (None, roles.get("bos_token")):
         raise ValueError(f'{found.path}: "post_processor" begins a text with {reprlib.repr(found.bos_token)}, but the '
                          f'"bos_token" is {reprlib.repr(roles.get("bos_token"))}; make them agree')
@@ -410,14 +420,16 @@ def _id(path, field, entry):
 
 
 def number(tokens, vocab, path):
-    """{token: id} of added tokens: the id in the vocabulary, else the next one after all others.
+    """{token: id} of added tokens: the id in the vocabulary, else the next, counted on from the vocabulary's size.
 
-    <|endoftext|>, where the files neither hold nor name it, gets none: a model has no row for it.
+    <|endoftext|>, where the files neither hold nor name it, gets none: a model has no row for it. Where the ids have
+    holes, so that tokens of the vocabulary lie beyond its size, the tokens that a tokenizer.json adds are refused: it
+    depends on the order of all others, and on transformers' version, how they are numbered.
 
     path: of the vocabulary, for messages
     raises: ValueError, naming file and field, where the files say something else.
     """
-    ids, last, unsaid = {}, len(vocab) - 1, False
+    ids, last, highest, unsaid = {}, len(vocab) - 1, 0, False
     for token in tokens:
         text, known = reprlib.repr(token.text), token.text in vocab
         i = vocab.get(token.text, last + 1)
@@ -430,11 +442,15 @@ def number(tokens, vocab, path):
             raise ValueError(f"{token.where}: {text} is not in the vocabulary, and neither is {END_OF_TEXT}, the "
                              f"default of bos_token, eos_token and unk_token, so that it is not certain which id is "
                              f"whose; name all three in {CONFIG_FILE}, or set them to null")
+        if not known and highest > last and path.name == WHOLE_FILE:
+            raise ValueError(f"{token.where}: {text} is not in the vocabulary, whose ids have holes (there are "
+                             f"{len(vocab):,}, up to {highest:,}), so that it is not certain which id it has; add it "
+                             f'to "model.vocab", with its id')
         if token.id not in (None, i):
-            why = "as in the vocabulary" if known else "the next after all others"
+            why = "as in the vocabulary" if known else "the next, counted on from the size of the vocabulary"
             raise ValueError(f"{token.where}: {text} has the id {reprlib.repr(token.id)}, expected {i}, {why}")
         ids[token.text] = i
-        last = max(last, i)
+        last, highest = (last, max(highest, i)) if known else (i, highest)
     return ids
 
 

@@ -392,7 +392,7 @@ def _first_config(settings, tokenizer, origin):
     if origin:
         config = dataclasses.replace(GPT2Config.from_pretrained(origin), **dropout)
         head = {"head_layers": settings.head_layers, "tie_word_embeddings": False} if settings.head_layers else {}
-        return dataclasses.replace(config, **head)
+        return dataclasses.replace(config, **head).with_ends(tokenizer.eos_ids if tokenizer else ())
     eos = None if tokenizer is None else tokenizer.eos_id
     return GPT2Config(
         vocab_size=settings.vocab_size if tokenizer is None else len(tokenizer), n_positions=settings.block_size,

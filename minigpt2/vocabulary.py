@@ -107,8 +107,10 @@ def look_up(ids, table):
         if isinstance(i, bool) or not isinstance(i, Integral):
             raise TypeError(f"ids must be integers, got {i!r} ({type(i).__name__}) at position {position}")
         if i not in table:
-            raise ValueError(f"id {i} at position {position} is not in the vocabulary, whose ids are "
-                             f"0 to {max(table)}")
+            ids_there = f"ids are 0 to {max(table)}"
+            if i <= max(table):
+                ids_there = f"{len(table):,} ids lie between {min(table)} and {max(table)}, with holes"
+            raise ValueError(f"id {i} at position {position} is not in the vocabulary, whose {ids_there}")
         entries.append(table[i])
     return entries
 

@@ -386,6 +386,32 @@ def test_a_folder_without_weights(tmp_path):
         checkpoint.read_parameters(tmp_path, empty())
 
 
+@pytest.mark.parametrize("there, hint", [
+    (["tf_model.h5"], r"; what is there is tf_model\.h5$"),
+    (list("abcdefg"), r"; what is there is a, b, c, d, e and 2 more$"),
+    (["adapter_config.json", "adapter_model.safetensors"], "; there is an adapter of PEFT, .*merge the two"),
+    (["step-900/pytorch_model.bin", "step-1000/model.safetensors", "x/y"], r"; give a folder in it, such as .*p-1000$"),
+])  # fmt: skip
+def test_what_lies_in_a_folder_without_weights_is_told(tmp_path, there, hint):
+    for name in there:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match=rf"no config\.json in .*{hint}"):
+        checkpoint.read_config(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match=rf"no weights in .*{hint}"):
+        checkpoint.read_parameters(tmp_path, empty())
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_pointer_of_git_lfs_is_told(tmp_path, weights, name):
+    checkpoint.write_checkpoint(tmp_path, {}, weights)
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 548105171\n")
+    with pytest.raises(ValueError, match=rf"{name} is only a pointer of Git LFS to the file: fetch it with git lfs"):
+        checkpoint.read_config(tmp_path)
+        checkpoint.read_parameters(tmp_path, empty())
+
+
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model.bin.index.json"])
 def test_a_pickle_is_never_read(tmp_path, name):
     (tmp_path / name).write_bytes(b"cos\nsystem\n(S'false'\ntR.")
@@ -400,7 +426,6 @@ def test_a_pickle_is_never_read(tmp_path, name):
         b"",
         b"\x00\x01\x02",
         b"<html>Sorry</html>" * 10,
-        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 548105171\n",
         (2).to_bytes(8, "little") + b"{",
         (2**62).to_bytes(8, "little") + b"{}",
         (2).to_bytes(8, "little") + b"[]",

@@ -379,6 +379,39 @@ def refused(tmp_path, tensors, message, **options):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_all_end_tokens_are_kept(tmp_path):
+    """Those of generation_config.json too, and the token that begins a text."""
+    model, tokenizer = random_model(vocab_size=259), Tokenizer.train("aab aab", 259, ("</s>", "<s>"))
+    save(tensors_of(flatten(model.params)), tmp_path / "model.pt")
+    roles = {"bos_token": "<s>", "eos_token": "</s>"}
+    Tokenizer(tokenizer.vocab, tokenizer.merges, roles.values(), roles=roles).save_pretrained(tmp_path)
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [7, 5]}')
+    convert(tmp_path / "model.pt", tmp_path / "new", 3)
+    config, end = GPT2Config.from_pretrained(tmp_path / "new"), tokenizer.vocab["</s>"]
+    assert config.eos_token_id == (end, 7, 5) and config.bos_token_id == tokenizer.vocab["<s>"]
+    assert Tokenizer.from_pretrained(tmp_path / "new").eos_ids == (end, 7, 5)
+
+
+def test_files_under_other_names_and_beside_others(tmp_path):
+    model = random_model()
+    state = tensors_of(flatten(model.params))
+    (tmp_path / "deepspeed").mkdir()
+    save({"module": state}, tmp_path / "deepspeed/mp_rank_00_model_states.pt")
+    save({"x": state}, tmp_path / "deepspeed/zero_pp_rank_0_mp_rank_00_optim_states.pt")
+    (tmp_path / "llm.c").mkdir()
+    write_llm_c(tmp_path / "llm.c/model_00000010.bin", model)
+    (tmp_path / "llm.c/state_00000010_00000.bin").write_bytes(b"")
+    sources = [
+        save({"model_state_dict": state}, tmp_path / "checkpoint.tar"),  # as in PyTorch's tutorial
+        save(state, tmp_path / "weights"),
+        save(state | {"epoch": 3}, tmp_path / "numbers.pt"),
+        tmp_path / "deepspeed", tmp_path / "llm.c",
+    ]  # fmt: skip
+    for number, source in enumerate(sources):
+        convert(source, tmp_path / f"new{number}", np.int64(3))
+        np.testing.assert_allclose(logits(tmp_path / f"new{number}"), logits_of(model), rtol=0, atol=1e-10)
+
+
 def test_tensors_that_are_not_a_gpt2(tmp_path):
     good = flatten(random_model().params)
     less = {name: array for name, array in good.items() if name != "h.1.attn.c_attn.bias"}
@@ -477,8 +510,12 @@ def test_a_source_that_is_not_there_or_not_one(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no checkpoint"):
         convert(tmp_path, tmp_path / "new")
     (tmp_path / "a.txt").write_text("x")
-    with pytest.raises(ValueError, match=r"a\.txt: expected a folder or a file that ends in \.safetensors, \.bin"):
+    with pytest.raises(ValueError, match=r"a\.txt is in a format that cannot be read: expected a folder, or a file"):
         convert(tmp_path / "a.txt", tmp_path / "new")
+    (tmp_path / "adapter_config.json").write_text("{}")
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match="there is an adapter of PEFT"):
+        convert(tmp_path, tmp_path / "new")
     for name in "optimizer.pt", "meta.pkl", "a.pt", "b.pt":
         (tmp_path / name).write_bytes(b"")
     with pytest.raises(ValueError, match=r"holds a\.pt, b\.pt: give the path of one of them"):

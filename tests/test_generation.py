@@ -635,8 +635,8 @@ def test_a_text_ends_with_the_end_tokens_of_tokenizer_and_configuration(tokenize
     assert end_ids(with_ids(model, eos=7), tokenizer) == [end, 7]
     assert end_ids(with_ids(model, eos=[7, end, 5]), tokenizer) == [end, 7, 5]
     assert end_ids(with_ids(model, eos=50256), CharTokenizer("ab")) == []
-    several = Tokenizer(tokenizer.vocab, tokenizer.merges, eos_ids=[5])  # as a generation_config.json may say
-    assert end_ids(with_ids(model, eos=7), several) == [end, 5, 7]
+    several = Tokenizer(tokenizer.vocab, tokenizer.merges, eos_ids=[9, 5])  # as a generation_config.json names them
+    assert end_ids(with_ids(model, eos=5), several) == [end, 9, 5]
 
 
 @pytest.mark.parametrize("options", [{}, {"stop": range(40)}, {"temperature": 1.0}, {"beams": 2}], ids=str)

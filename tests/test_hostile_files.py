@@ -343,7 +343,7 @@ def test_a_hostile_tokenizer_in_one_file_is_refused(sandbox, content, words):
 @pytest.mark.parametrize("file, content, words", [
     ("added_tokens.json", {"<user>": -1}, "expected an id"),
     ("added_tokens.json", {"<user>": "x"}, "expected an id"),
-    ("added_tokens.json", {"<user>": 10**30}, "expected 270, the next after all others"),
+    ("added_tokens.json", {"<user>": 10**30}, "expected 270, the next"),
     ("added_tokens.json", {"": 271}, "expected a text"),
     ("special_tokens_map.json", {"eos_token": 5}, '"eos_token" is 5'),
     ("special_tokens_map.json", {"eos_token": {"content": []}}, '"eos_token" is {'),

@@ -406,6 +406,25 @@ def test_every_name_of_the_tanh_form_of_gelu_is_read(name):
     np.testing.assert_allclose(activations[name](x).numpy(), ours, rtol=0, atol=1e-12)
 
 
+def test_config_takes_the_numbers_of_numpy():
+    """Arrays too: what np.savez has stored is read as an array () or (N,)."""
+    ours = GPT2Config(n_layer=np.array(2), n_embd=np.uint8(12), n_head=np.int16(3), attn_pdrop=np.array(0.5),
+                      tie_word_embeddings=np.array(True), eos_token_id=np.array([3, 4]))  # fmt: skip
+    same = GPT2Config(n_layer=2, n_embd=12, n_head=3, attn_pdrop=0.5, tie_word_embeddings=True, eos_token_id=(3, 4))
+    assert ours == same and json.dumps(ours.to_dict()) == json.dumps(same.to_dict())
+    assert GPT2Config(eos_token_id=np.array(3)).eos_token_id == 3
+    with pytest.raises(TypeError, match=r"n_layer must be an integer, got \[2\]"):
+        GPT2Config(n_layer=np.array([2]))
+
+
+@pytest.mark.parametrize("own, ids, ends", [
+    (None, [], None), (None, [5], 5), (5, [5], 5), (5, [7, 5], (5, 7)), ((5, 6), [7], (5, 6, 7)), (50, [5, 60], 5),
+    (50, [60], 50),
+])  # fmt: skip
+def test_config_takes_more_ends(own, ids, ends):
+    assert GPT2Config(vocab_size=9, eos_token_id=own).with_ends(ids).eos_token_id == ends
+
+
 def test_config_reads_the_other_names_of_its_numbers():
     """As transformers does; n_ctx is OpenAI's name, and stands beside n_positions in early files."""
     values = {"hidden_size": 12, "num_attention_heads": 3, "num_hidden_layers": 2, "max_position_embeddings": 7}

@@ -154,11 +154,13 @@ def test_top_k_of_one_is_greedy(models):
     assert found["texts"][1]["continuations"] == found["texts"][2]["continuations"]
 
 
-def test_a_model_that_says_nothing(bpe, tmp_path):
+@pytest.mark.parametrize("end", ["<|endoftext|>", "e"])
+def test_a_model_that_says_nothing(bpe, tmp_path, end):
     model, _ = tiny(bpe)
+    bpe = Tokenizer(bpe.vocab, bpe.merges, eos_ids=[bpe.vocab[end]])  # its own end token, or another one besides
     wte, ln_f = model.params["wte"]["weight"], model.params["ln_f"]
-    wte[bpe.eos_id] *= 10
-    ln_f["weight"][...], ln_f["bias"][...] = 0, wte[bpe.eos_id]  # always <|endoftext|>
+    wte[bpe.vocab[end]] *= 10
+    ln_f["weight"][...], ln_f["bias"][...] = 0, wte[bpe.vocab[end]]  # always that
     found = evaluation_report({"silent": (model, bpe)}, {"verse": VERSE}, **SETTINGS)
     row = found["texts"][1]
     assert row["continuations"] == ["", "", ""] and row["words"] == 0

@@ -167,6 +167,16 @@ def test_answers_hold_no_id_that_the_tokenizer_does_not_know(tokenizer):
     assert len(sampled_texts(model, tokenizer, prompts, 12, top_k=50)) == 3
 
 
+def test_an_answer_ends_at_any_end_token(model, tokenizer):
+    """As a generation_config.json may name several."""
+    prompt = tokenizer.encode("KING")
+    new = model.generate(prompt, 12)[len(prompt) :].tolist()
+    several = Tokenizer(tokenizer.vocab, tokenizer.merges, eos_ids=[new[4]])
+    expected = tokenizer.decode(new[: new.index(new[4])])
+    assert greedy_lines(model, several, [prompt], 12) == [expected.split("\n")[0].strip()]
+    assert sampled_texts(model, several, [prompt], 12, top_k=1) == [expected]
+
+
 def test_an_answer_ends_at_the_end_of_line_or_of_the_document(model, tokenizer, monkeypatch):
     for text, eos, line in [
         (" yes \nQ: no", None, "yes"), (" yes", 1023, "yes"), ("\nyes", None, ""), ("", 1023, ""),

@@ -168,6 +168,17 @@ FOLDERS = {
     "bos_token null": (
         lambda f: pair(f, tokenizer_config={"add_bos_token": True, "bos_token": None}), " the", [THE],
     ),
+    "ids with holes": (lambda f: pair(f, vocab() | {END: 500}), f" the{END} cat", [THE, 500, CAT]),
+    "ids with holes, and tokens without an id": (
+        lambda f: pair(f, vocab() | {END: 500}, special_tokens_map={"pad_token": "[PAD]"}),
+        f"[PAD]{END} the", [264, 500, THE],
+    ),
+    "ids with holes, and tokens with an id": (
+        lambda f: pair(f, vocab() | {END: 500}, added_tokens={"<user>": 264}), f"<user>{END} the", [264, 500, THE],
+    ),
+    "another model with GPT-2's tokenizer": (
+        lambda f: pair(f, config={"model_type": "gpt_neo", "eos_token_id": 263}), " the cat", [THE, CAT],
+    ),
     "tokenizer.json": (one_file, f" the{END} cat", [THE, 263, CAT]),
     "tokenizer.json, merges as texts": (
         lambda f: one_file(f, ("model.merges", [" ".join(merge) for merge in MERGES])), " the cat", [THE, CAT],
@@ -279,7 +290,12 @@ REFUSED = {
     "another decoder": (lambda f: one_file(f, ("decoder", {"type": "WordPiece"})), '"decoder.type" is'),
     "a space that only tokenizer.json wants": (
         lambda f: one_file(f, ("pre_tokenizer.add_prefix_space", True)),
-        '"add_prefix_space" is False, but tokenizer.json',
+        'tokenizer.json: "pre_tokenizer.add_prefix_space" is true, which GPT2Tokenizer heeds only where',
+    ),
+    "a space that tokenizer_config.json does not want": (
+        lambda f: one_file(
+            f, ("pre_tokenizer.add_prefix_space", True), tokenizer_config=CONFIG | {"add_prefix_space": False}
+        ), '"add_prefix_space" is False, but tokenizer.json says True',
     ),
     "a space that only tokenizer_config.json wants": (
         lambda f: one_file(f, tokenizer_config=CONFIG | {"add_prefix_space": True}), '"add_prefix_space" is True, but'
@@ -312,6 +328,15 @@ REFUSED = {
     ),
     "another class in config.json": (
         lambda f: pair(f, config={"tokenizer_class": "LlamaTokenizer"}), "config.json: \"tokenizer_class\" is 'LlamaTok"
+    ),
+    "another model in config.json": (
+        lambda f: pair(f, config={"model_type": "gpt_neox"}), "config.json: \"model_type\" is 'gpt_neox', whose"
+    ),
+    "a token added to a vocabulary with holes": (
+        lambda f: one_file(f, ("added_tokens", [
+            {"id": i, "content": token, "special": True} for token, i in ((END, 500), ("[PAD]", 501))
+        ]), vocabulary=vocab() | {END: 500}),
+        "'[PAD]' is not in the vocabulary, whose ids have holes (there are 264, up to 500)",
     ),
     "add_eos_token": (lambda f: pair(f, tokenizer_config={"add_eos_token": True}), '"add_eos_token" is True'),
     "split_special_tokens": (
@@ -354,7 +379,7 @@ def test_what_is_not_gpt2s_is_refused_by_file_and_field(tmp_path, make, words):
     ({"config": {"eos_token_id": 5}}, [263, 5]),
     ({"config": {"eos_token_id": [5, 263, 9, 50256]}}, [263, 5, 9]),
     ({"config": {"eos_token_id": None}}, [263]),
-    ({"config": {"eos_token_id": 5}, "generation_config": {"eos_token_id": [7, 8]}}, [263, 7, 8]),
+    ({"config": {"model_type": "gpt2", "eos_token_id": 5}, "generation_config": {"eos_token_id": [7, 8]}}, [263, 7, 8]),
     ({"tokenizer_config": {"eos_token": "cat"}}, [TOKENS.index("cat")]),
     ({"tokenizer_config": {"eos_token": None}, "config": {"eos_token_id": [9, 5]}}, [9, 5]),
     ({"tokenizer_config": {"eos_token": None}}, [263]),
@@ -481,6 +506,21 @@ def test_a_merge_of_a_missing_byte_is_refused(tmp_path):
 
 
 # ------------------------------------------------------------------------------------------------- saving
+
+
+def test_flags_of_numpy_are_saved(tmp_path):
+    options = {"add_prefix_space": np.bool_(True), "add_bos_token": np.bool_(False)}
+    make(special_tokens=(END,), **options).save_pretrained(tmp_path)
+    again = Tokenizer.from_pretrained(tmp_path)
+    assert again.add_prefix_space is True and again.add_bos_token is False
+
+
+def test_an_id_in_a_hole_is_told():
+    tokenizer = Tokenizer(vocab() | {END: 500}, MERGES)
+    with pytest.raises(ValueError, match=r"id 300 at position 1 .* whose 264 ids lie between 0 and 500, with holes"):
+        tokenizer.decode([0, 300])
+    with pytest.raises(ValueError, match=r"id 501 at position 0 .* whose ids are 0 to 500"):
+        tokenizer.decode([501])
 
 
 def test_numbers_of_numpy_are_saved(tmp_path):

@@ -147,6 +147,12 @@ WHOLE = [field.name for field in dataclasses.fields(TrainingSettings) if type(fi
 REAL = [field.name for field in dataclasses.fields(TrainingSettings) if type(field.default) is float]
 
 
+def test_settings_take_the_numbers_of_numpy():
+    ours = TrainingSettings(steps=np.int64(10), lr=np.float64(0.5), seed=np.array(3))
+    assert ours == TrainingSettings(steps=10, lr=0.5, seed=3)
+    json.dumps(dataclasses.asdict(ours))
+
+
 def test_bad_settings(settings, tmp_path):
     for change, message in (
         ({"objective": "next"}, "'causal' or 'mlm'"),

@@ -31,7 +31,10 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"  # large models: names the file ("shard") that holds each tensor
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-BESIDE_WEIGHTS = re.compile(r"optimizer|scheduler|scaler|training_args|rng_state|meta\.pkl")  # a trainer's pickles
+# What lies beside weights: from transformers, DeepSpeed, llm.c, nanoGPT and PEFT.
+BESIDE_WEIGHTS = re.compile(
+    r"optimizer|scheduler|scaler|training_args|rng_state|.*optim_states|state_\d+_|meta\.pkl|adapter_model\."
+)
 OF_TENSORFLOW = re.compile(r"(.+)\.(index|meta|data-\d+-of-\d+)")  # the files of the checkpoint \1
 LLM_C = 20240326  # the number with which a model of llm.c begins
 
@@ -81,6 +84,7 @@ def read_config(folder):
         _refuse_other_formats(folder)
         raise FileNotFoundError(
             f"no {CONFIG} in {folder}: expected a folder in Hugging Face layout, with {CONFIG} and {WEIGHTS}"
+            f"{instead(folder)}"
         ) from None
 
 
@@ -237,7 +241,7 @@ def weight_files(folder):
         return [folder / WEIGHTS]
     if not os.path.lexists(folder / INDEX):
         _refuse_other_formats(folder)
-        raise FileNotFoundError(f"no weights in {folder}: expected {WEIGHTS}, or shards and {INDEX}")
+        raise FileNotFoundError(f"no weights in {folder}: expected {WEIGHTS}, or shards and {INDEX}{instead(folder)}")
     names = shard_names(folder)
     for shard in names:
         if not os.path.lexists(folder / shard):
@@ -299,6 +303,22 @@ def other_formats(folder):
         return not file.name.startswith("pytorch_model"), bool(BESIDE_WEIGHTS.match(file.name)), file.name
 
     return sorted(Path(folder).glob("*"), key=order)
+
+
+def instead(folder):
+    """The end of a message about a folder without a model: the folders in it that have one, or what lies there."""
+    folder = Path(folder)
+    if (folder / "adapter_config.json").is_file():
+        return (
+            "; there is an adapter of PEFT, which needs the model that it was trained for: merge the two there "
+            "(merge_and_unload, then save_pretrained), and give the folder that this writes"
+        )
+    names = (WEIGHTS, INDEX, "pytorch_model.bin", "pytorch_model.bin.index.json", "ckpt.pt")
+    if inside := {path.parent for name in names for path in folder.glob(f"*/{name}")}:
+        return f"; give a folder in it, such as {max(inside, key=lambda path: (len(path.name), path.name))}"
+    files = sorted(path.name for path in folder.glob("*") if path.is_file() and path.name != CONFIG)
+    more = f" and {len(files) - SHOWN_NAMES:,} more" if len(files) > SHOWN_NAMES else ""
+    return f"; what is there is {', '.join(map(printable, files[:SHOWN_NAMES]))}{more}" if files else ""
 
 
 def _refuse_other_formats(folder):

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from minigpt2.char_tokenizer import CharTokenizer
-from minigpt2.config import OTHER_NAMES, GPT2Config
+from minigpt2.config import OTHER_NAMES, GPT2Config, python_value
 from minigpt2.shell import option, shell_line
 from minigpt2.storage import checkpoint
 from minigpt2.storage.files import atomic_folder
@@ -52,9 +52,11 @@ def convert(
     if faults := checkpoint.misfits(parameters, config.iter_shapes())[0]:
         _refuse(source, found, faults)
     own_tokenizer, words = _tokenizer(found.folder, tokenizer, config)
-    if own_tokenizer and config.eos_token_id is None:
-        end = own_tokenizer.eos_id
-        config = dataclasses.replace(config, bos_token_id=end, eos_token_id=end)
+    if own_tokenizer and config.eos_token_id is None and config.bos_token_id is None:
+        begin = own_tokenizer.eos_id if own_tokenizer.bos_id is None else own_tokenizer.bos_id
+        config = dataclasses.replace(config, bos_token_id=begin)
+    if own_tokenizer:  # which may know more of them, by a generation_config.json
+        config = config.with_ends(own_tokenizer.eos_ids)
 
     with atomic_folder(out) as folder:
         order = config.parameter_shapes()
@@ -111,7 +113,7 @@ def _config(found: Foreign, parameters, n_head, source):
     values.pop("model_type", None)
     sizes = _sizes(parameters)
     for name in ("n_head", *SIZES):
-        said = {"--n-head": n_head} if name == "n_head" else {"the weights": sizes[name]}
+        said = {"--n-head": python_value(n_head)} if name == "n_head" else {"the weights": sizes[name]}
         said |= {"the checkpoint": values.get(name), "the file beside it": beside.get(name)}
         said = {who: number for who, number in said.items() if number is not None}
         if len(set(map(repr, said.values()))) > 1:

@@ -30,6 +30,9 @@ except ImportError:  # Windows
 MAX_TEXT = 100_000_000  # bytes in a vocabulary, a merge list or a data set in JSON
 MAX_CONFIG = 10_000_000  # bytes in a configuration or an index; the index of GPT-2 xl has 50,000
 
+# A repository that was cloned without Git LFS has a few lines that begin like this in place of each large file.
+POINTER = b"version https://git-lfs.github.com/spec/"
+
 # Seconds between tries: on Windows a virus scanner, an indexer or a synchronised folder may hold a file for a moment.
 PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 HELD = 1.0  # seconds between looks at a lock that is held elsewhere, where the system cannot wait for it
@@ -187,7 +190,7 @@ def check_file(path, limit=math.inf):
 
     limit: the most bytes that it may have
     raises: FileNotFoundError, or another OSError when it cannot be examined (no permission, circular links);
-        ValueError, naming it, when it is a folder, a pipe, a device, or larger.
+        ValueError, naming it, when it is a folder, a pipe, a device, larger, or only a pointer of Git LFS to the file.
     """
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
@@ -195,6 +198,10 @@ def check_file(path, limit=math.inf):
         raise ValueError(f"{path} is {kind}, expected a file")
     if status.st_size > limit:
         raise ValueError(f"{path} has {status.st_size:,} bytes, more than {limit:,}: that is not a file of this kind")
+    if len(POINTER) < status.st_size < 1000:
+        with open(path, "rb") as file:
+            if file.read(len(POINTER)) == POINTER:
+                raise ValueError(f"{path} is only a pointer of Git LFS to the file: fetch it with git lfs pull")
     return status.st_size
 
 

@@ -68,9 +68,12 @@ def read_foreign(source):
         return _read_tensorflow(path.with_name(match[1]))
     if checkpoint.is_llm_c(path):
         return _read_llm_c(path)
-    if path.suffix in checkpoint.PICKLES or path.name.endswith(".bin.index.json"):
+    if path.suffix in checkpoint.PICKLES or path.name.endswith(".bin.index.json") or _is_of_torch(path):
         return _read_torch(path)
-    raise ValueError(f"{path}: expected a folder or a file that ends in .safetensors, {', '.join(checkpoint.PICKLES)}")
+    raise ValueError(
+        f"{path} is in a format that cannot be read: expected a folder, or a file that ends in .safetensors, "
+        f"{', '.join(checkpoint.PICKLES)}; save the model as one of these with the program that wrote it"
+    )
 
 
 def _checkpoint_in(folder):
@@ -88,7 +91,8 @@ def _checkpoint_in(folder):
     if len(found) > 1:
         raise ValueError(f"{folder} holds {', '.join(path.name for path in found[:9])}: give the path of one of them")
     if not found:
-        raise FileNotFoundError(f"{folder} holds no checkpoint: give the folder or the file that has the weights")
+        hint = checkpoint.instead(folder) or "; give the folder or the file that has the weights"
+        raise FileNotFoundError(f"{folder} holds no checkpoint of a kind that can be read{hint}")
     return found[0]
 
 
@@ -133,6 +137,15 @@ def _read_torch(path):
     )  # fmt: skip
 
 
+def _is_of_torch(path):
+    """Whether a file, whatever its name (PyTorch's own tutorial has .tar), begins as torch.save begins it."""
+    if files.check_file(path) < 4:
+        return False
+    with open(path, "rb") as file:
+        begin = file.read(4)
+    return begin == b"PK\x03\x04" or begin[:2] == b"\x80\x02"  # an archive, or a pickle as before PyTorch 1.6
+
+
 def _torch(path):
     try:
         import torch
@@ -162,9 +175,9 @@ def _load(torch, path):
                 "torch.load(weights_only=True) refuses as it could execute code: where the checkpoint comes from, save "
                 "the tensors alone, torch.save(model.state_dict(), 'weights.pt'), and convert those"
             ) from None
-        reason = re.sub(".*WeightsUnpickler error: |Check the documentation.*", "", message)[:200]
+        reason = re.sub(".*WeightsUnpickler error: |Check the documentation.*", "", message)[:200].strip()
         raise ValueError(
-            f"{path} is damaged or no checkpoint of PyTorch ({type(error).__name__}: {reason.strip()})"
+            f"{path} is damaged or no checkpoint of PyTorch ({type(error).__name__}: {reason or 'it ends there'})"
         ) from None
 
 
@@ -176,6 +189,9 @@ def _state_dict(torch, content, path):
 
     if tensors(content):
         return content
+    own = {name: value for name, value in content.items() if torch.is_tensor(value)}
+    if any(str(name).endswith("wpe.weight") for name in own):  # a state dict to which numbers were added
+        return own
     found = {key: value for key, value in content.items() if tensors(value)}
     for key in (*STATE_DICTS, *(found if len(found) == 1 else ())):
         if key in found:

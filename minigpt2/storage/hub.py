@@ -25,7 +25,7 @@ FILES = {"model": (CONFIG, *TOKENIZER_FILES, WEIGHTS), "tokenizer": TOKENIZER_FI
 # make it whole, see ``_is_whole``.
 OTHER_TOKENIZER_FILES = (
     "added_tokens.json", "special_tokens_map.json", "tokenizer_config.json", "vocab.json", "tokenizer.json",
-    "merges.txt",
+    "merges.txt", "generation_config.json",
 )  # fmt: skip
 
 # Texts that have one public address. The sums of ptb, natural_questions and coqa are published in the library
