@@ -33,6 +33,7 @@ from minigpt2.progress import progress_bar, write_line
 from minigpt2.run_folder import RunFolder, read_metrics
 from minigpt2.shell import option, shell_line
 from minigpt2.storage import hub
+from minigpt2.storage.files import naming
 from minigpt2.storage.run_checkpoints import newest_whole, step_of
 from minigpt2.tokenizer import Tokenizer
 from minigpt2.vocabulary import END_OF_TEXT
@@ -156,13 +157,15 @@ class Trainer:
         self.run_folder.save(self)
 
     def _draw(self):
-        """Draw loss.png. A run does not end for a picture that cannot be replaced, unless the disk is full."""
+        """Draw loss.png. A run does not end for a picture that cannot be drawn or replaced, unless the disk is full."""
         try:
             plot_metrics(self.folder)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
             warnings.warn(f"{self.folder / 'loss.png'} is not up to date: {error}; is it open elsewhere?", stacklevel=2)
+        except Exception as error:  # matplotlib's own, such as of a notebook's MPLBACKEND that is not installed here
+            warnings.warn(f"{self.folder / 'loss.png'} cannot be drawn: {error}", stacklevel=2)
 
     @property
     def out_of_patience(self):
@@ -198,7 +201,8 @@ class Trainer:
             Whatever can be known to fail before a vocabulary is learned is found before.
         """
         module_of(settings.device)  # it may be missing: say so before any long work
-        self.run_folder, self.started_in = RunFolder(folder), os.getcwd()
+        with naming("the current folder"):  # it may have been removed
+            self.run_folder, self.started_in = RunFolder(folder), os.getcwd()
         self.run_folder.refuse_a_second_run()
         self.run_folder.check_writable()
         sources = read_corpora(settings.data)

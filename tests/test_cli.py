@@ -638,10 +638,12 @@ def test_eval_of_translation(tmp_path, capsys):
 def test_data_removes_what_an_earlier_file_has(folder, tmp_path, capsys):
     (tmp_path / "again.txt").write_bytes(TEXT.encode())
     call = ["data", folder / "text.txt", tmp_path / "again.txt", "--model", folder, "--deduplicate"]
-    assert "no document to write" in fails(capsys, *call, "--out", tmp_path / "out")
+    assert "again.txt: there is no document to write" in fails(capsys, *call, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert "--deduplicate needs --out" in fails(capsys, *call)
     (tmp_path / "again.txt").write_bytes(f"{TEXT}<|endoftext|>a new day, and no other".encode())
     out = run(capsys, *call, "--out", tmp_path / "out")[1]
-    assert re.search(r"again.txt .* 0 +1\n", out) and "again.tokens: 1 documents" in out
+    assert re.search(r"again.txt .* 0 +1\n", out) and "again.tokens: 1 document," in out
     tokenizer = Tokenizer.from_pretrained(folder)
     assert tokenizer.decode(open_tokens(tmp_path / "out/again.tokens").ids) == "a new day, and no other"
     out = run(capsys, *call[:-1], "--no-duplicates", "--out", tmp_path / "all")[1]
@@ -766,6 +768,19 @@ def test_a_task_brings_its_data_along(folder, tmp_path, capsys, monkeypatch):
         (["generate", "--xyzzy"], "unknown option --xyzzy (see `minigpt2 generate --help`)"),
         (["report", "--dat", "x"], "unknown option --dat; did you mean --data?"),  # before: --data is missing
         (["train", "a.txt"], "unexpected argument 'a.txt' (see `minigpt2 train --help`)"),
+        (["eval", __file__], f"unexpected argument {__file__!r}; did you mean --data {__file__}? (see `minigpt2 eval"),
+        (["generate", "To", "be"], "unexpected argument 'be'; a text of several words stands in quotes (see `minigpt2"),
+        (["train", "--learning_rate", "1"], "unknown option --learning_rate; did you mean --lr?"),
+        (["train", "--max-iters=9"], "unknown option --max-iters; did you mean --steps?"),
+        (["eval", "--max-iters=9"], "unknown option --max-iters (see"),
+        (["generate", "--prompt", "-x"], "a value that begins with - is written after an equals sign: --prompt=-x"),
+        (["trace", "--targets", "-100,7"], "is written after an equals sign: --targets=-100,7 (see `minigpt2 trace"),
+        (["generate", "--model", ""], "argument --model: MODEL must not be empty (see `minigpt2 generate --help`)"),
+        (["train", "--resume", ""], "argument --resume: RUN must not be empty"),
+        (["train", "--out="], "argument --out: RUN must not be empty"),
+        (["data", "a.txt", "--out", ""], "argument --out: FOLDER must not be empty"),
+        (["eval", "--data", "a", ""], "argument --data: FILE must not be empty"),
+        (["trace", "--text", "a", "-o", ""], "argument -o/--out: FILE must not be empty"),
         (["generate", "--max-new-tokens", "ten"], "invalid int"),
         (["generate", "--prompt"], "argument --prompt: expected one argument (see `minigpt2 generate --help`)"),
         (["eval", "--data", "x", "--task", "winograd"], "invalid choice"),
@@ -1037,12 +1052,20 @@ def test_settings_that_follow_others(flags, expected, notes, capsys, monkeypatch
 
 
 def test_a_lowest_rate_above_the_highest_is_refused(capsys):
-    assert "min_lr must be at most lr, which is 1e-05, got 0.0001" in fails(
+    assert "--min-lr must be at most lr, which is 1e-05, got 0.0001" in fails(
         capsys, "train", "--lr", 1e-5, "--min-lr", 1e-4
     )
-    assert "min_lr must be at most lr, which is 0.001, got 0.01" in fails(capsys, "train", "--min-lr", 0.01)
-    assert "--resume takes a folder, got ''" in fails(capsys, "train", "--resume", "")
-    assert "--out takes a folder, got ''" in fails(capsys, "train", "--out", "")
+    assert "--min-lr must be at most lr, which is 0.001, got 0.01" in fails(capsys, "train", "--min-lr", 0.01)
+
+
+def test_a_setting_that_is_wrong_is_called_by_its_flag(capsys):
+    for call, message in (
+        (["--warmup-steps", -1], "--warmup-steps must be at least 0, got -1"),
+        (["--seed", -1], "--seed must be at least 0, got -1"),
+        (["--beta2", 1], "--beta2 must be in [0, 1), got 1.0"),
+        (["--head-layers", 2], "--head-layers replaces the output layer of a trained model; give --init-from"),
+    ):
+        assert fails(capsys, "train", *call) == f"minigpt2: error: {message}\n"
 
 
 def test_what_the_preset_sets_is_printed_at_the_start(folder, tmp_path, capsys):

@@ -27,7 +27,7 @@ def main(arguments=None):
         return code or 0
     except BrokenPipeError:  # the reader, e.g. `head`, has seen enough
         return 0
-    except (ValueError, OSError, MemoryError) as error:
+    except (ValueError, OSError, MemoryError, Warning) as error:  # a warning if PYTHONWARNINGS makes it an error
         complain(f"error: {error}")
         return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:

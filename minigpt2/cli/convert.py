@@ -17,7 +17,7 @@ def add_parser(commands):
         "llm.c, .safetensors, or a folder with one of these or with TensorFlow's files (needs tensorflow)")  # fmt: skip
     add("--out", required=True, metavar="FOLDER", help="the new folder of config.json, model.safetensors, tokenizer")
     add("--n-head", type=int, metavar="N", help="attention heads, where neither checkpoint nor config.json tells")
-    add("--tokenizer", metavar="M",
+    add("--tokenizer", metavar="MODEL",
         help="its tokenizer, a folder or a name such as gpt2 (default: that in the checkpoint's folder)")  # fmt: skip
 
 

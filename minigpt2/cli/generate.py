@@ -6,6 +6,7 @@ import numpy as np
 
 from minigpt2.cli.common import add_command, add_device, add_model, load
 from minigpt2.data import documents
+from minigpt2.data.pipe import STANDARD_INPUT, announce
 from minigpt2.generation import end_ids, generate_texts, stream_text
 from minigpt2.sampling import COUNT, REQUIREMENTS, check_option
 
@@ -87,8 +88,8 @@ def _prompts(options):
     raises: FileNotFoundError or ValueError, naming the file, for one that cannot be read.
     """
     given = [*([] if options.text is None else [options.text]), *options.prompt]
-    if given.count("-") > 1:
-        raise ValueError("--prompt -: standard input can be read once, but - is given several times")
+    if given.count("-") + sum(file in STANDARD_INPUT for file in options.prompt_file) > 1:
+        raise ValueError("--prompt -: standard input can be read once, but it is given several times")
     prompts = [_standard_input() if prompt == "-" else prompt for prompt in given]
     for file in options.prompt_file:
         prompts += [_without_line_end(text) for text in documents(file)]
@@ -96,6 +97,7 @@ def _prompts(options):
 
 
 def _standard_input():
+    announce("-")
     try:
         return _without_line_end(sys.stdin.buffer.read().decode("utf-8-sig"))
     except UnicodeDecodeError as error:

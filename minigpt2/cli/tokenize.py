@@ -31,6 +31,10 @@ def add_parser(commands):
 
 def run(options):
     """Print the token ids of a text, the text of token ids, or each step between them; or learn a vocabulary."""
+    encodes = options.text is not None or options.file is not None
+    for name, given in (("--explain", options.explain), ("--allow-special", options.allow_special)):
+        if given and not encodes:
+            raise ValueError(f"{name} belongs to --text and --file, which turn text into ids")
     if options.train:
         return _learn(options)
     for name, value in (("--vocab-size", options.vocab_size), ("--out", options.out)):

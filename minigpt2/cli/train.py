@@ -95,24 +95,35 @@ def _begin(options):
 
     given = {name: value for name, value in vars(options).items() if name in SETTINGS}
     given = {name: tuple(value) if name in LISTS else value for name, value in given.items()}
-    for name in ("out", "resume"):
-        if getattr(options, name) == "":
-            raise ValueError(f"--{name} takes a folder, got ''")
     if options.resume:
         if given.keys() - set(CHANGEABLE) or options.preset or options.out:
             raise ValueError("--resume keeps the run's own settings; give no others but --device, --data and --steps")
         return Trainer.resume(options.resume, **given), []
     preset = options.preset or DEFAULT
     scaled = _scaled(given, RUNS[preset])
-    settings = dataclasses.replace(RUNS[preset], **given | scaled)
+    try:
+        settings = dataclasses.replace(RUNS[preset], **given | scaled)
+    except ValueError as error:
+        raise ValueError(_with_flags(str(error))) from None
     sizes = [name for name in SIZES if name in given]
     if settings.init_from and sizes:
-        raise ValueError(f"--init-from brings its own sizes and tokenizer; omit --{sizes[0].replace('_', '-')}")
+        raise ValueError(f"--init-from brings its own sizes and tokenizer; omit {_flag(sizes[0])}")
     notes = [
-        f"--{name.replace('_', '-')} is {value:g}, in proportion to --{FOLLOWS[name]}; give it for another value"
+        f"{_flag(name)} is {value:g}, in proportion to --{FOLLOWS[name]}; give it for another value"
         for name, value in scaled.items()
     ]
     return Trainer(settings, options.out or f"runs/{preset}"), notes
+
+
+def _with_flags(message):
+    """A message of ``TrainingSettings`` with the flags in place of the settings of the same names."""
+    found = re.sub(r"\b([a-z]+_[a-z_]+|beta\d)\b", lambda name: _flag(name[0]), message.removeprefix("training: "))
+    name = found.partition(" ")[0]
+    return found.replace(name, _flag(name), 1)
+
+
+def _flag(name):
+    return f"--{name.replace('_', '-')}" if name in SETTINGS else name
 
 
 def _scaled(given, preset):

@@ -53,11 +53,16 @@ def _keep(key, name, read):
     return _kept[key]
 
 
+def announce(name):
+    """Say on standard error that standard input, called ``name``, is waited for, if someone has to type it."""
+    if sys.stdin.isatty():
+        print(f"reading {name} from the terminal, up to Ctrl-D (on Windows Ctrl-Z and Enter)", file=sys.stderr)
+
+
 def _read_standard_input(name, file):
     if sys.stdin is None:
         raise ValueError(f"{name}: standard input is closed; pipe a text into this command")
-    if sys.stdin.isatty():
-        print(f"reading {name} from the terminal, up to Ctrl-D (on Windows Ctrl-Z and Enter)", file=sys.stderr)
+    announce(name)
     shutil.copyfileobj(sys.stdin.buffer, file, CHUNK)
 
 

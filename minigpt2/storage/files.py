@@ -48,9 +48,11 @@ def atomic_write(path, mode="wb"):
     file is removed and ``path`` is left unchanged.
 
     mode: "wb", or "w" for UTF-8 text with newlines written as given.
-    raises: OSError (disk full, read-only folder, ...) as the system reports it, naming a file.
+    raises: OSError (disk full, read-only folder, ...) as the system reports it, naming a file; also as
+        ``check_replaceable``.
     """
     path = Path(path)
+    check_replaceable(path)
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
@@ -64,6 +66,21 @@ def atomic_write(path, mode="wb"):
         Path(temporary).unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def check_replaceable(path):
+    """Raise OSError where a file may not take the place of ``path``: it is a folder, a pipe or a device.
+
+    The rename of root's process would put a file in the place of /dev/null, for every program.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return
+    stream = os.path.islink(path) and os.readlink(path).startswith("/proc/")  # /dev/stdout, also into a file
+    if stream or not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise OSError(f"{path} is {kind}, and nothing takes its place: give the name of a file")
 
 
 @contextmanager
