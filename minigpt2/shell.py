@@ -5,10 +5,12 @@ import re
 import shlex
 import subprocess
 
+WINDOWS = os.name == "nt"
+
 PLAIN = re.compile(r"[\w@+=:,./-]+", re.ASCII)  # what no shell takes for anything but text
 
 
-def shell_line(*words, windows=os.name == "nt"):
+def shell_line(*words, windows=WINDOWS):
     """The words of a command as one line, quoted for the shell: cmd on Windows, bash and its like elsewhere."""
     words = [str(word) for word in words]
     return " ".join(map(_quoted_for_cmd, words)) if windows else shlex.join(words)

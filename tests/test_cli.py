@@ -1045,7 +1045,7 @@ def test_settings_that_follow_others(flags, expected, notes, capsys, monkeypatch
     """A lower rate is not undone by the preset's lowest one, nor a short run by the preset's warm-up."""
     begun = []
     monkeypatch.setattr("minigpt2.training.Trainer", lambda settings, out: begun.append(settings))
-    _, lines = _begin(make_parser().parse_args(["train", "--preset", "shakespeare", *flags]))
+    _, lines = _begin(make_parser().parse_args(["train", *flags]))
     (settings,) = begun
     assert {name: getattr(settings, name) for name in expected} == expected
     assert len(lines) == len(notes) and all(line.startswith(note) for line, note in zip(lines, notes, strict=True))
