@@ -21,6 +21,7 @@ from minigpt2.char_tokenizer import CharTokenizer
 from minigpt2.components.loss import IGNORED
 from minigpt2.components.optimizer import AdamW, learning_rate
 from minigpt2.config import GPT2Config
+from minigpt2.data import pipe
 from minigpt2.data.batches import MASK, mask_tokens
 from minigpt2.data.mixture import Mixture, in_place_of, read_corpora
 from minigpt2.data.token_file import vocabulary_hash
@@ -268,7 +269,7 @@ class Trainer:
         """The run's corpora; unless ``data`` names their place, FileNotFoundError says how to do so."""
         try:
             return read_corpora(self.settings.data, self.started_in)
-        except FileNotFoundError as error:
+        except (FileNotFoundError, pipe.Empty) as error:
             if data is not None:
                 raise
             again = shell_line("minigpt2", "train", *option("--resume", self.folder))

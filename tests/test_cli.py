@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from types import SimpleNamespace
 
 import pytest
 
@@ -124,6 +125,14 @@ def test_generate_takes_its_prompt_from_anywhere(folder, tmp_path, capsys, monke
 def test_a_prompt_that_is_not_utf8_is_refused(data, folder, capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
     assert "standard input is not UTF-8 text" in fails(capsys, "generate", "--model", folder, "--prompt", "-")
+
+
+def test_standard_input_is_one_prompt_and_waited_for_with_a_line(folder, capsys, monkeypatch):
+    for words in (["-", "--prompt", "-"], ["--prompt", "-", "--prompt-file", "-"], ["-", "--prompt-file", "/dev/stdin"]):
+        assert "standard input can be read once" in fails(capsys, "generate", "--model", folder, *words)
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"To be\n"), isatty=lambda: True))
+    code, out, err = run(capsys, "generate", "--model", folder, "--max-new-tokens", 2, "--prompt", "-")
+    assert code == 0 and out.startswith("To be") and err.startswith("reading - from the terminal, up to Ctrl-D")
 
 
 def test_generate_without_a_prompt_begins_with_the_end_token(folder, capsys):
@@ -922,6 +931,13 @@ def test_a_warning_is_one_line_without_its_source(folder, tmp_path):
     assert code == 0 and re.fullmatch(r"minigpt2: warning: the text is too small for 300 tokens: .*\n", err)
 
 
+def test_a_warning_that_is_made_an_error_is_one_line(tmp_path, capsys):
+    (tmp_path / "short.txt").write_bytes(b"ab ab ab")
+    with warnings.catch_warnings(action="error"):  # as PYTHONWARNINGS=error
+        line = fails(capsys, "tokenize", "--train", tmp_path / "short.txt", "--out", tmp_path / "bpe")
+    assert line.startswith("minigpt2: error: the text is too small for 1024 tokens")
+
+
 def test_a_warning_in_the_library_is_as_before(tmp_path):
     before = warnings.showwarning
     with pytest.warns(UserWarning, match="too small"):
@@ -1148,3 +1164,22 @@ def test_a_run_without_a_finite_loss_says_so(folder, tmp_path, capsys, monkeypat
     code, out, err = run(capsys, "train", "--data", folder / "text.txt", *TINY, "--out", tmp_path / "run")
     assert code == 1 and out.startswith("reproduce: ") and "no evaluation gave a finite loss" in err
     assert "Traceback" not in err
+
+
+def test_options_that_would_do_nothing_are_refused(folder, tmp_path, capsys):
+    text = folder / "text.txt"
+    for flag in "--explain", "--allow-special":
+        for what in ["--ids", "1"], ["--train", text, "--out", tmp_path / "bpe"]:
+            assert f"{flag} belongs to --text and --file" in fails(capsys, "tokenize", *what, flag)
+    assert not (tmp_path / "bpe").exists()
+
+
+def test_trace_is_told_what_is_wrong_before_the_pass(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("minigpt2.cli.trace.trace", lambda *_, **__: pytest.fail("the pass has begun"))
+    call = ["trace", "--model", folder, "--out"]
+    assert "is a folder, and nothing takes its place" in fails(capsys, *call, tmp_path, "--ids", "1,2")
+    assert "--text is empty: a pass needs at least one token" in fails(capsys, *call, tmp_path / "x", "--text", "")
+    assert "--ids is empty: a pass needs at least one token" in fails(capsys, *call, tmp_path / "x", "--ids", "")
+    assert "--map: nonogpt is no file; give transformers, nanogpt" in fails(
+        capsys, "compare", tmp_path / "x", tmp_path / "x", "--map", "nonogpt"
+    )

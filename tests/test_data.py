@@ -76,7 +76,7 @@ def test_load_text_joins_sources_and_keeps_line_ends(tmp_path):
         (bz2.compress(b"text"), r"packed \(bzip2\), expected UTF-8 text: unpack it first"),
         (tar_of(b"text"), r"packed \(tar\), expected UTF-8 text: unpack it first"),  # half of it zeros
         (zip_of(b"text"), r"packed \(zip\), expected UTF-8 text: unpack it first"),
-        (struct.pack("<6H", 1, 39, 0, 1, 50, 43), r"numbers and no text \(of its first 12 bytes 7 are 0\)"),  # nanoGPT's
+        (struct.pack("<6H", 1, 39, 0, 1, 50, 43), r"numbers and no text \(of its first 12 bytes 7 are 0\)"),
         (b"minigpt2 tokens\n\1\0\0\0", "is a token file, which only train reads, expected text"),
         ("caf\xe9".encode("latin-1"), "not UTF-8 text .*; if it is text, save it as UTF-8"),
         (None, "no such text file"),

@@ -174,7 +174,7 @@ def test_nothing_takes_the_place_of_what_is_no_file(kind, tmp_path):
     os.mkfifo(path) if "pipe" in kind else path.mkdir()
     linked.symlink_to(path)
     for target in path, linked:
-        with pytest.raises(OSError, match=f"{target} is {kind}, .* give the name of a file"), files.atomic_write(target):
+        with pytest.raises(OSError, match=f"{target} is {kind}, .* name of a file"), files.atomic_write(target):
             pytest.fail("the file is written")
     assert sorted(place.name for place in tmp_path.iterdir()) == ["linked", "x"]
     assert path.is_dir() if kind == "a folder" else path.is_fifo()

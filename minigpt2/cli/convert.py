@@ -1,6 +1,6 @@
 """``minigpt2 convert``: make a model that another program has saved one of ours."""
 
-from minigpt2.cli.common import add_command
+from minigpt2.cli.common import add_command, check_folder
 
 
 def add_parser(commands):
@@ -26,6 +26,7 @@ def run(options):
     from minigpt2 import Tokenizer
     from minigpt2.storage.conversion import convert
 
+    check_folder(options.out, "model")
     tokenizer = Tokenizer.from_pretrained(options.tokenizer) if options.tokenizer else None
     for heading, sentence in convert(options.source, options.out, options.n_head, tokenizer):
         print(f"{heading:10}{sentence}")

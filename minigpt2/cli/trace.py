@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from minigpt2 import GPT2, Tokenizer, trace
-from minigpt2.cli.common import add_command, add_device, add_model, numbers
+from minigpt2.cli.common import add_command, add_device, add_model, check_folder, numbers
 from minigpt2.storage.files import check_replaceable
 from minigpt2.verification.trace import write_trace
 
@@ -35,6 +35,7 @@ def run(options):
     path = Path(options.out)
     if not path.absolute().parent.is_dir():
         raise ValueError(f"--out: there is no folder {path.parent} to write {path.name} to")
+    check_folder(path.parent, "trace")
     check_replaceable(path)
     if options.ids is not None:
         ids = numbers(options.ids)

@@ -8,13 +8,13 @@ found once, with its shape, and nothing may be left over; then the new model com
 import dataclasses
 import os
 import re
-import shlex
 from pathlib import Path
 
 import numpy as np
 
 from minigpt2.char_tokenizer import CharTokenizer
 from minigpt2.config import GPT2Config
+from minigpt2.shell import option, shell_line
 from minigpt2.storage import checkpoint
 from minigpt2.storage.files import atomic_folder
 from minigpt2.storage.foreign import Foreign, read_foreign
@@ -67,7 +67,7 @@ def convert(
         if own_tokenizer:
             own_tokenizer.save_pretrained(folder)
     count = sum(parameters[name].size for name in order)
-    try_it = f"; try it: minigpt2 generate --model {shlex.quote(str(out))}"
+    try_it = f"; try it: {shell_line('minigpt2', 'generate', *option('--model', out))}"
     head = "the token embedding" if config.tie_word_embeddings else "a matrix of its own"
     return [
         ("read", f"{source}: {found.kind}, by {found.reader}"),

@@ -54,7 +54,7 @@ def atomic_write(path, mode="wb"):
     path = Path(path)
     check_replaceable(path)
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    descriptor, temporary = _make(tempfile.mkstemp, path)
     try:
         with naming(path), open(descriptor, mode, **text) as file:
             yield file
@@ -66,6 +66,15 @@ def atomic_write(path, mode="wb"):
         Path(temporary).unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def _make(make, path):
+    """Make a temporary file or folder beside ``path``, which an OSError names."""
+    try:
+        return make(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 def check_replaceable(path):
@@ -92,7 +101,7 @@ def atomic_folder(path):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    temporary = _make(tempfile.mkdtemp, path)
     try:
         yield Path(temporary)
         os.chmod(temporary, 0o777 & ~_umask())
