@@ -128,7 +128,7 @@ def test_a_prompt_that_is_not_utf8_is_refused(data, folder, capsys, monkeypatch)
 
 
 def test_standard_input_is_one_prompt_and_waited_for_with_a_line(folder, capsys, monkeypatch):
-    for words in (["-", "--prompt", "-"], ["--prompt", "-", "--prompt-file", "-"], ["-", "--prompt-file", "/dev/stdin"]):
+    for words in (["-", "--prompt", "-"], ["--prompt", "-", "--prompt-file", "-"], ["-", "--prompt-file=/dev/stdin"]):
         assert "standard input can be read once" in fails(capsys, "generate", "--model", folder, *words)
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"To be\n"), isatty=lambda: True))
     code, out, err = run(capsys, "generate", "--model", folder, "--max-new-tokens", 2, "--prompt", "-")
@@ -1183,3 +1183,27 @@ def test_trace_is_told_what_is_wrong_before_the_pass(folder, tmp_path, capsys, m
     assert "--map: nonogpt is no file; give transformers, nanogpt" in fails(
         capsys, "compare", tmp_path / "x", tmp_path / "x", "--map", "nonogpt"
     )
+
+
+def test_settings_that_would_do_nothing_are_refused(capsys):
+    for call, message in (
+        (["--tokenizer", "char", "--vocab-size", 300], "--vocab-size belongs to --tokenizer bpe; that of char has"),
+        (["--preset", "nanogpt-cpu", "--vocab-size", 300], "--vocab-size belongs to --tokenizer bpe"),
+        (["--lora-rank", 4], "--lora-rank adapts a trained model: give --init-from"),
+    ):
+        assert message in fails(capsys, "train", *call)
+
+
+def test_the_examples_of_train_can_be_pasted_one_after_another():
+    """No run goes to the folder of another one, and what is resumed or started from was made before."""
+    train = make_parser()._subparsers._group_actions[0].choices["train"]
+    folders = {"shakespeare"}
+    for example in train.epilog.splitlines()[1:]:
+        options = make_parser().parse_args(shlex.split(example)[1:])
+        if options.resume:
+            assert options.resume in folders
+        else:
+            assert getattr(options, "init_from", "shakespeare") in folders
+            folder = options.out or f"runs/{options.preset or 'alice'}"
+            assert folder not in folders
+            folders.add(folder)

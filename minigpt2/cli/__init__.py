@@ -42,7 +42,7 @@ def make_parser():
     parser = Parser(
         prog="minigpt2",
         description="GPT-2 in plain NumPy: generate text, train, evaluate, look at tokens, verify.",
-        epilog='example:\n  minigpt2 generate --prompt "ROMEO:"',
+        epilog='example:\n  minigpt2 generate --prompt "ROMEO:"\n\nthe options of a command: minigpt2 COMMAND --help',
     )
     parser.add_argument("--version", action="version", version=f"minigpt2 {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)

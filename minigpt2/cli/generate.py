@@ -23,11 +23,11 @@ def add_parser(commands):
     add = parser.add_argument
     add("text", nargs="?", metavar="PROMPT", help="a text to continue, like --prompt")
     add("--prompt", action="append", default=[], metavar="TEXT",
-        help="a text to continue, several times for several; - reads one from standard input (default: none, the text "
+        help="a text to continue, given again for several; - reads one from standard input (default: none, the text "
         "begins as after <|endoftext|>)")  # fmt: skip
     add("--prompt-file", action="append", default=[], metavar="FILE",
-        help="a file whose text is a prompt; if it has several documents, in a .jsonl file or between <|endoftext|>, "
-        "each of them. The line end at the end does not count, as in what standard input gives")  # fmt: skip
+        help="a file whose text is a prompt, or each of its documents: one a line in JSON lines, or between "
+        "<|endoftext|>; a line end at the end of a prompt is left out, as from standard input")  # fmt: skip
     add("--allow-special", action="store_true", help="read <|endoftext|> in a prompt as a token, not as text")
     add("--max-new-tokens", type=int, default=200, metavar="N", help="tokens to add (default 200)")
     add("--temperature", type=float, metavar="X",

@@ -11,8 +11,9 @@ from minigpt2.data.token_file import in_parts
 def add_parser(commands):
     """Add the command and its flags."""
     parser = add_command(
-        commands, "tokenize", run, "turn text into token ids and back",
+        commands, "tokenize", run, "turn text into token ids and back, or learn a vocabulary",
         'minigpt2 tokenize --text "Hello, world" --explain',
+        "minigpt2 tokenize --train my.txt --vocab-size 8192 --out vocabularies/mine",
     )  # fmt: skip
     add_model(parser)
     what = parser.add_mutually_exclusive_group(required=True)
