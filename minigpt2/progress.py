@@ -53,7 +53,7 @@ class Lines(tqdm):
     """
 
     def __init__(self, *arguments, delay=FIRST, **options):
-        self._due, self._pause, self._written = delay, FIRST, False
+        self._due, self._pause, self._written = delay, FIRST, None
         super().__init__(*arguments, ncols=0, miniters=0, delay=delay, **options)
         self._first = threading.Timer(delay, self.refresh)
         self._first.daemon = True
@@ -71,17 +71,17 @@ class Lines(tqdm):
         """A line stays, also when another one is written."""
 
     def close(self):
-        """Write a last line, if it shall stay and is not the first."""
+        """Write a last line, if it shall stay, is not the first, and says more than the one before."""
         if getattr(self, "disable", True):  # closed already
             return
         self._first.cancel()
         self.disable = True
         self._decr_instances(self)
-        if self.leave and self._written:
+        if self.leave and self._written not in (None, self.n):
             self._write()
 
     def _write(self):
-        self._written = True
+        self._written = self.n
         self.fp.write(f"{str(self).strip()}\n")
         self.fp.flush()
 

@@ -20,6 +20,7 @@ from minigpt2.evaluation import evaluate, total_nats
 from minigpt2.generation import before_stop, end_ids, generate
 from minigpt2.measures import distinct_n, repeated_n_grams, self_bleu
 from minigpt2.progress import progress_bar
+from minigpt2.sampling import Sampling
 from minigpt2.storage.files import atomic_write, write_json
 
 PROMPT_TOKENS = 16
@@ -60,6 +61,8 @@ def evaluation_report(
     """
     temperatures = list(temperatures)
     _check(models, domains, temperatures, samples, length)
+    for temperature in temperatures:
+        Sampling(temperature, top_k, seed=seed)
     passages = {
         (domain, name): _passages(domain, text, name, tokenizer, samples, length)
         for domain, text in domains.items()
@@ -110,6 +113,9 @@ def write_report(folder, report, command=None):
         picture = plot_report(folder / "report.png", report)
     except OSError as error:  # on Windows a program that shows the old one keeps it from being replaced
         warnings.warn(f"{folder / 'report.png'} is not of this report: {error}; is it open elsewhere?", stacklevel=2)
+        picture = None
+    except Exception as error:  # matplotlib's own: the measurements are worth more than their picture
+        warnings.warn(f"{folder / 'report.png'} cannot be drawn: {error}", stacklevel=2)
         picture = None
     with atomic_write(folder / "report.md", "w") as file:
         file.write(_markdown(report, picture, command))

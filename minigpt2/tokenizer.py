@@ -250,7 +250,7 @@ class Tokenizer:
             raise TypeError(f"vocab_size must be an integer, got {vocab_size!r}")
         if vocab_size < smallest:
             raise ValueError(f"vocab_size must be at least {smallest} (256 bytes and {len(special_tokens)} "
-                             f"special tokens), got {vocab_size}")
+                             f"special token{'s' * (len(special_tokens) > 1)}), got {vocab_size}")
         bar = {"show": progress is not False, "delay": 2 if progress is None else 0, "leave": True}
 
         tokens = list(PRINTABLE.values())  # id -> printable token

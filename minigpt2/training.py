@@ -21,6 +21,7 @@ from minigpt2.char_tokenizer import CharTokenizer
 from minigpt2.components.loss import IGNORED
 from minigpt2.components.optimizer import AdamW, learning_rate
 from minigpt2.config import GPT2Config
+from minigpt2.data import pipe
 from minigpt2.data.batches import MASK, mask_tokens
 from minigpt2.data.mixture import Mixture, in_place_of, read_corpora, too_short
 from minigpt2.data.token_file import vocabulary_hash
@@ -33,6 +34,7 @@ from minigpt2.progress import progress_bar, write_line
 from minigpt2.run_folder import RunFolder, read_metrics
 from minigpt2.shell import option, shell_line
 from minigpt2.storage import hub
+from minigpt2.storage.files import naming
 from minigpt2.storage.run_checkpoints import newest_whole, step_of
 from minigpt2.tokenizer import Tokenizer
 from minigpt2.vocabulary import END_OF_TEXT
@@ -156,13 +158,15 @@ class Trainer:
         self.run_folder.save(self)
 
     def _draw(self):
-        """Draw loss.png. A run does not end for a picture that cannot be replaced, unless the disk is full."""
+        """Draw loss.png. A run does not end for a picture that cannot be drawn or replaced, unless the disk is full."""
         try:
             plot_metrics(self.folder)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
             warnings.warn(f"{self.folder / 'loss.png'} is not up to date: {error}; is it open elsewhere?", stacklevel=2)
+        except Exception as error:  # matplotlib's own, such as of a notebook's MPLBACKEND that is not installed here
+            warnings.warn(f"{self.folder / 'loss.png'} cannot be drawn: {error}", stacklevel=2)
 
     @property
     def out_of_patience(self):
@@ -198,7 +202,8 @@ class Trainer:
             Whatever can be known to fail before a vocabulary is learned is found before.
         """
         module_of(settings.device)  # it may be missing: say so before any long work
-        self.run_folder, self.started_in = RunFolder(folder), os.getcwd()
+        with naming("the current folder"):  # it may have been removed
+            self.run_folder, self.started_in = RunFolder(folder), os.getcwd()
         self.run_folder.refuse_a_second_run()
         self.run_folder.check_writable()
         sources = read_corpora(settings.data)
@@ -264,7 +269,7 @@ class Trainer:
         """The run's corpora; unless ``data`` names their place, FileNotFoundError says how to do so."""
         try:
             return read_corpora(self.settings.data, self.started_in)
-        except FileNotFoundError as error:
+        except (FileNotFoundError, pipe.Empty) as error:
             if data is not None:
                 raise
             again = shell_line("minigpt2", "train", *option("--resume", self.folder))

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from types import SimpleNamespace
 
 import pytest
 
@@ -124,6 +125,14 @@ def test_generate_takes_its_prompt_from_anywhere(folder, tmp_path, capsys, monke
 def test_a_prompt_that_is_not_utf8_is_refused(data, folder, capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
     assert "standard input is not UTF-8 text" in fails(capsys, "generate", "--model", folder, "--prompt", "-")
+
+
+def test_standard_input_is_one_prompt_and_waited_for_with_a_line(folder, capsys, monkeypatch):
+    for words in (["-", "--prompt", "-"], ["--prompt", "-", "--prompt-file", "-"], ["-", "--prompt-file=/dev/stdin"]):
+        assert "standard input can be read once" in fails(capsys, "generate", "--model", folder, *words)
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"To be\n"), isatty=lambda: True))
+    code, out, err = run(capsys, "generate", "--model", folder, "--max-new-tokens", 2, "--prompt", "-")
+    assert code == 0 and out.startswith("To be") and err.startswith("reading - from the terminal, up to Ctrl-D")
 
 
 def test_generate_without_a_prompt_begins_with_the_end_token(folder, capsys):
@@ -638,10 +647,12 @@ def test_eval_of_translation(tmp_path, capsys):
 def test_data_removes_what_an_earlier_file_has(folder, tmp_path, capsys):
     (tmp_path / "again.txt").write_bytes(TEXT.encode())
     call = ["data", folder / "text.txt", tmp_path / "again.txt", "--model", folder, "--deduplicate"]
-    assert "no document to write" in fails(capsys, *call, "--out", tmp_path / "out")
+    assert "again.txt: there is no document to write" in fails(capsys, *call, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert "--deduplicate needs --out" in fails(capsys, *call)
     (tmp_path / "again.txt").write_bytes(f"{TEXT}<|endoftext|>a new day, and no other".encode())
     out = run(capsys, *call, "--out", tmp_path / "out")[1]
-    assert re.search(r"again.txt .* 0 +1\n", out) and "again.tokens: 1 documents" in out
+    assert re.search(r"again.txt .* 0 +1\n", out) and "again.tokens: 1 document," in out
     tokenizer = Tokenizer.from_pretrained(folder)
     assert tokenizer.decode(open_tokens(tmp_path / "out/again.tokens").ids) == "a new day, and no other"
     out = run(capsys, *call[:-1], "--no-duplicates", "--out", tmp_path / "all")[1]
@@ -770,6 +781,19 @@ def test_a_task_brings_its_data_along(folder, tmp_path, capsys, monkeypatch):
         (["generate", "--xyzzy"], "unknown option --xyzzy (see `minigpt2 generate --help`)"),
         (["report", "--dat", "x"], "unknown option --dat; did you mean --data?"),  # before: --data is missing
         (["train", "a.txt"], "unexpected argument 'a.txt' (see `minigpt2 train --help`)"),
+        (["eval", __file__], f"unexpected argument {__file__!r}; did you mean --data {__file__}? (see `minigpt2 eval"),
+        (["generate", "To", "be"], "unexpected argument 'be'; a text of several words stands in quotes (see `minigpt2"),
+        (["train", "--learning_rate", "1"], "unknown option --learning_rate; did you mean --lr?"),
+        (["train", "--max-iters=9"], "unknown option --max-iters; did you mean --steps?"),
+        (["eval", "--max-iters=9"], "unknown option --max-iters (see"),
+        (["generate", "--prompt", "-x"], "a value that begins with - is written after an equals sign: --prompt=-x"),
+        (["trace", "--targets", "-100,7"], "is written after an equals sign: --targets=-100,7 (see `minigpt2 trace"),
+        (["generate", "--model", ""], "argument --model: MODEL must not be empty (see `minigpt2 generate --help`)"),
+        (["train", "--resume", ""], "argument --resume: RUN must not be empty"),
+        (["train", "--out="], "argument --out: RUN must not be empty"),
+        (["data", "a.txt", "--out", ""], "argument --out: FOLDER must not be empty"),
+        (["eval", "--data", "a", ""], "argument --data: FILE must not be empty"),
+        (["trace", "--text", "a", "-o", ""], "argument -o/--out: FILE must not be empty"),
         (["generate", "--max-new-tokens", "ten"], "invalid int"),
         (["generate", "--prompt"], "argument --prompt: expected one argument (see `minigpt2 generate --help`)"),
         (["eval", "--data", "x", "--task", "winograd"], "invalid choice"),
@@ -911,6 +935,13 @@ def test_a_warning_is_one_line_without_its_source(folder, tmp_path):
     assert code == 0 and re.fullmatch(r"minigpt2: warning: the text is too small for 300 tokens: .*\n", err)
 
 
+def test_a_warning_that_is_made_an_error_is_one_line(tmp_path, capsys):
+    (tmp_path / "short.txt").write_bytes(b"ab ab ab")
+    with warnings.catch_warnings(action="error"):  # as PYTHONWARNINGS=error
+        line = fails(capsys, "tokenize", "--train", tmp_path / "short.txt", "--out", tmp_path / "bpe")
+    assert line.startswith("minigpt2: error: the text is too small for 1024 tokens")
+
+
 def test_a_warning_in_the_library_is_as_before(tmp_path):
     before = warnings.showwarning
     with pytest.warns(UserWarning, match="too small"):
@@ -1041,12 +1072,20 @@ def test_settings_that_follow_others(flags, expected, notes, capsys, monkeypatch
 
 
 def test_a_lowest_rate_above_the_highest_is_refused(capsys):
-    assert "min_lr must be at most lr, which is 1e-05, got 0.0001" in fails(
+    assert "--min-lr must be at most lr, which is 1e-05, got 0.0001" in fails(
         capsys, "train", "--lr", 1e-5, "--min-lr", 1e-4
     )
-    assert "min_lr must be at most lr, which is 0.001, got 0.01" in fails(capsys, "train", "--min-lr", 0.01)
-    assert "--resume takes a folder, got ''" in fails(capsys, "train", "--resume", "")
-    assert "--out takes a folder, got ''" in fails(capsys, "train", "--out", "")
+    assert "--min-lr must be at most lr, which is 0.001, got 0.01" in fails(capsys, "train", "--min-lr", 0.01)
+
+
+def test_a_setting_that_is_wrong_is_called_by_its_flag(capsys):
+    for call, message in (
+        (["--warmup-steps", -1], "--warmup-steps must be at least 0, got -1"),
+        (["--seed", -1], "--seed must be at least 0, got -1"),
+        (["--beta2", 1], "--beta2 must be in [0, 1), got 1.0"),
+        (["--head-layers", 2], "--head-layers replaces the output layer of a trained model; give --init-from"),
+    ):
+        assert fails(capsys, "train", *call) == f"minigpt2: error: {message}\n"
 
 
 def test_what_the_preset_sets_is_printed_at_the_start(folder, tmp_path, capsys):
@@ -1129,3 +1168,46 @@ def test_a_run_without_a_finite_loss_says_so(folder, tmp_path, capsys, monkeypat
     code, out, err = run(capsys, "train", "--data", folder / "text.txt", *TINY, "--out", tmp_path / "run")
     assert code == 1 and out.startswith("reproduce: ") and "no evaluation gave a finite loss" in err
     assert "Traceback" not in err
+
+
+def test_options_that_would_do_nothing_are_refused(folder, tmp_path, capsys):
+    text = folder / "text.txt"
+    for flag in "--explain", "--allow-special":
+        for what in ["--ids", "1"], ["--train", text, "--out", tmp_path / "bpe"]:
+            assert f"{flag} belongs to --text and --file" in fails(capsys, "tokenize", *what, flag)
+    assert not (tmp_path / "bpe").exists()
+
+
+def test_trace_is_told_what_is_wrong_before_the_pass(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("minigpt2.cli.trace.trace", lambda *_, **__: pytest.fail("the pass has begun"))
+    call = ["trace", "--model", folder, "--out"]
+    assert "is a folder, and nothing takes its place" in fails(capsys, *call, tmp_path, "--ids", "1,2")
+    assert "--text is empty: a pass needs at least one token" in fails(capsys, *call, tmp_path / "x", "--text", "")
+    assert "--ids is empty: a pass needs at least one token" in fails(capsys, *call, tmp_path / "x", "--ids", "")
+    assert "--map: nonogpt is no file; give transformers, nanogpt" in fails(
+        capsys, "compare", tmp_path / "x", tmp_path / "x", "--map", "nonogpt"
+    )
+
+
+def test_settings_that_would_do_nothing_are_refused(capsys):
+    for call, message in (
+        (["--tokenizer", "char", "--vocab-size", 300], "--vocab-size belongs to --tokenizer bpe; that of char has"),
+        (["--preset", "nanogpt-cpu", "--vocab-size", 300], "--vocab-size belongs to --tokenizer bpe"),
+        (["--lora-rank", 4], "--lora-rank adapts a trained model: give --init-from"),
+    ):
+        assert message in fails(capsys, "train", *call)
+
+
+def test_the_examples_of_train_can_be_pasted_one_after_another():
+    """No run goes to the folder of another one, and what is resumed or started from was made before."""
+    train = make_parser()._subparsers._group_actions[0].choices["train"]
+    folders = {"shakespeare"}
+    for example in train.epilog.splitlines()[1:]:
+        options = make_parser().parse_args(shlex.split(example)[1:])
+        if options.resume:
+            assert options.resume in folders
+        else:
+            assert getattr(options, "init_from", "shakespeare") in folders
+            folder = options.out or f"runs/{options.preset or 'alice'}"
+            assert folder not in folders
+            folders.add(folder)

@@ -1,16 +1,20 @@
 """Reading, splitting and cutting text."""
 
+import bz2
 import contextlib
 import gzip
 import io
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import warnings
+import zipfile
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,6 +39,22 @@ from minigpt2.data import (
 )
 
 
+def tar_of(content):
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        member = tarfile.TarInfo("text.txt")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def zip_of(content):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("text.txt", content)
+    return packed.getvalue()
+
+
 def test_load_text_joins_sources_and_keeps_line_ends(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"one\r\n")
     (tmp_path / "b.txt").write_bytes("二\n".encode())
@@ -53,6 +73,12 @@ def test_load_text_joins_sources_and_keeps_line_ends(tmp_path):
         ("text".encode("utf-16-le"), "UTF-16LE text, expected UTF-8"),
         ("text".encode("utf-16-be"), "UTF-16BE text, expected UTF-8"),
         (gzip.compress(b"text"), r"packed \(gzip\), expected UTF-8 text: unpack it first"),
+        (bz2.compress(b"text"), r"packed \(bzip2\), expected UTF-8 text: unpack it first"),
+        (tar_of(b"text"), r"packed \(tar\), expected UTF-8 text: unpack it first"),  # half of it zeros
+        (zip_of(b"text"), r"packed \(zip\), expected UTF-8 text: unpack it first"),
+        (struct.pack("<6H", 1, 39, 0, 1, 50, 43), r"numbers and no text \(of its first 12 bytes 7 are 0\)"),
+        (b"minigpt2 tokens\n\1\0\0\0", "is a token file, which only train reads, expected text"),
+        ("caf\xe9".encode("latin-1"), "not UTF-8 text .*; if it is text, save it as UTF-8"),
         (None, "no such text file"),
     ],
 )
@@ -151,7 +177,7 @@ def test_json_that_does_not_stand_on_lines_is_told_what_is_expected(tmp_path, co
 
 
 @pytest.mark.parametrize(
-    "content", ["{ a brace }\nend", '{"text": "cut', '{"text"}', "{", "[1, 2]", '"text"', '\n  {"a": 1\n}', "{}x"]
+    "content", ["{ a brace }\nend", '{"text"}', "{", "[1, 2]", '"text"', "{}x", "[Exit]\n{sings}", "{{ a.b }}: c"]
 )
 def test_a_text_that_begins_like_json_stays_a_text(tmp_path, content):
     path = tmp_path / "a.txt"
@@ -159,6 +185,17 @@ def test_a_text_that_begins_like_json_stays_a_text(tmp_path, content):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert not has_json_lines(path) and list(documents(path)) == [content]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['{"text": "cut', '\n  {"a": 1\n}', '[\n  {"text": "a"},\n]', '[{"text": "a"}]', "{'text': 'as Python writes it'}"],
+)
+def test_other_json_is_read_as_text_with_a_warning(tmp_path, content):
+    path = tmp_path / "a.txt"
+    path.write_text(content)
+    with pytest.warns(UserWarning, match="a.txt is read as text, since it begins like JSON, but not every line"):
+        assert list(documents(path)) == [content]
 
 
 def test_objects_without_text_are_read_as_text_with_a_warning(tmp_path):

@@ -161,3 +161,29 @@ def test_windows_waits_as_long_as_a_download_takes(tmp_path):
     done = subprocess.run([sys.executable, "-c", WINDOWS, str(tmp_path)], capture_output=True, text=True, timeout=60)
     assert done.stdout == "alone after 30 seconds\n", done.stderr
     assert done.stderr == f"waiting for another download into {tmp_path}\n"
+
+
+# ------------------------------------------------------------------------------------ what is no file
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such pipes")
+@pytest.mark.parametrize("kind", ["a pipe or a device", "a folder"])
+def test_nothing_takes_the_place_of_what_is_no_file(kind, tmp_path):
+    """Not even if the system would let it: root can rename a file to /dev/null."""
+    path, linked = tmp_path / "x", tmp_path / "linked"
+    os.mkfifo(path) if "pipe" in kind else path.mkdir()
+    linked.symlink_to(path)
+    for target in path, linked:
+        with pytest.raises(OSError, match=f"{target} is {kind}, .* name of a file"), files.atomic_write(target):
+            pytest.fail("the file is written")
+    assert sorted(place.name for place in tmp_path.iterdir()) == ["linked", "x"]
+    assert path.is_dir() if kind == "a folder" else path.is_fifo()
+
+
+def test_a_link_to_a_stream_of_the_process_is_no_file(tmp_path):
+    """What /dev/stdout is, also when it goes to a file."""
+    (tmp_path / "x").symlink_to("/proc/self/exe")
+    if not (tmp_path / "x").is_file():
+        pytest.skip("this system has no /proc")
+    with pytest.raises(OSError, match="x is a pipe or a device"), files.atomic_write(tmp_path / "x"):
+        pytest.fail("the file is written")

@@ -114,6 +114,8 @@ def test_bad_mixtures(files, tmp_path):
         ((f"{a}:0", f"{b}:0"), "weights sum to 0"),
         ((f"{a}:-1", f"{b}:2"), "weight of .*a.txt must be 0 or more"),
         ((f"{a}:nan",), "must be 0 or more"),
+        ((f"{a}:0,7", f"{b}:0,3"), "weight of .*a.txt must be a number such as 0.7, got '0,7'"),
+        ((f"{a}:",), "weight of .*a.txt must be a number such as 0.7, got ''"),
         ((f"{a}:0.5", b), "give every corpus a weight"),
         ((a, a), "given twice"),
         ((a, f"{a}/../a.txt"), "given twice"),

@@ -76,6 +76,14 @@ def test_a_last_line_stays_with_what_came_last(clock, screen):
     assert last.startswith("fetching: 100% 4.00k/4.00k [00:03<00:00, ") and last.endswith(", so far]")
 
 
+def test_a_last_line_says_more_than_the_one_before(clock, screen):
+    stderr = screen()
+    for _ in progress_bar(range(2), "quick", leave=True):
+        clock.now += 3
+    lines = stderr.getvalue().splitlines()
+    assert [line[:16] for line in lines] == ["quick:  50% 1/2 ", "quick: 100% 2/2 "]
+
+
 def test_a_line_comes_before_a_slow_first_update(screen, monkeypatch):
     monkeypatch.delenv("TQDM_DISABLE")
     monkeypatch.setattr(progress, "FIRST", 0.1)

@@ -254,3 +254,20 @@ def test_a_picture_that_cannot_be_replaced_is_a_warning(report, tmp_path):
         text = write_report(tmp_path, report).read_text(encoding="utf-8")
     assert "report.png" not in text and text.startswith("# Evaluation report")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "report.md", "report.png"]
+
+
+def test_a_picture_that_cannot_be_drawn_is_a_warning(report, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise ValueError("'module://ipykernel.pylab' is not a valid value for backend")
+
+    monkeypatch.setattr("minigpt2.report.plot_report", refuse)
+    with pytest.warns(UserWarning, match=r"report\.png cannot be drawn: 'module.* is not a valid value for backend"):
+        text = write_report(tmp_path, report).read_text(encoding="utf-8")
+    assert "report.png" not in text and text.startswith("# Evaluation report")
+
+
+def test_sampling_that_is_wrong_is_found_before_the_work(models, monkeypatch):
+    monkeypatch.setattr("minigpt2.report.evaluate", lambda *_: pytest.fail("the work has begun"))
+    for wrong, message in (({"temperatures": [1, -1]}, "temperature must be .*, got -1"), ({"top_k": 0}, "top_k must")):
+        with pytest.raises(ValueError, match=message):
+            evaluation_report({"words": models["words"]}, {"verse": VERSE}, **SETTINGS | wrong)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import io
 import json
 import os
 import random
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,6 +23,7 @@ from kills import Reference, beside, files_of, kill_and_compare, settings_of
 from test_training import interrupt
 
 from minigpt2.cli import main
+from minigpt2.data import pipe
 from minigpt2.parameters import flatten
 from minigpt2.run_folder import STATE, read_metrics
 from minigpt2.storage.checkpoint import read_tensors, write_tensors
@@ -434,6 +437,22 @@ def test_a_run_and_its_data_move_together(moved, tmp_path, elsewhere):
     assert Trainer.resume("run").step == 4
 
 
+def test_a_run_on_standard_input_asks_for_its_data(tmp_path, monkeypatch):
+    def standard_input(content):
+        monkeypatch.setattr(pipe, "_kept", {})  # as in another process
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content), isatty=lambda: False))
+
+    settings, folder = dataclasses.replace(settings_of(tmp_path), data=("-",)), tmp_path / "run"
+    text = (tmp_path / "bottles.txt").read_bytes()
+    standard_input(text)
+    interrupt(Trainer(settings, folder), 5)
+    standard_input(b"")
+    with pytest.raises(FileNotFoundError, match=r"-: nothing came through .* say where: .* --resume .* --data"):
+        Trainer.resume(folder)
+    standard_input(text)
+    assert Trainer.resume(folder).step == 4
+
+
 @pytest.mark.slow
 def test_data_that_moved_are_named_and_must_be_the_same(moved, tmp_path, elsewhere):
     shutil.copytree("run", "whole")
@@ -444,7 +463,7 @@ def test_data_that_moved_are_named_and_must_be_the_same(moved, tmp_path, elsewhe
     folder, before = tmp_path / "home/run", files_of(tmp_path / "home/run")
     for data, message in (
         (None, r"bottles\.txt: no such .*; the run was started in .*home: .* say where: .* --resume .* --data"),
-        (["b.txt"], r"the run has 2 corpora \(bottles\.txt:0\.7, verses\.txt:0\.3\), got 1"),
+        (["b.txt"], r"as many as the run has, 2 \(bottles\.txt:0\.7, verses\.txt:0\.3\), .*; got 1"),
         (["b.txt:0.6", "v:0.5.txt:0.4"], r"the weights stay as they are .*; give b\.txt without one"),
         (["v:0.5.txt", "b.txt"], r"order of the run's data is bottles\.txt, verses\.txt; give --data in this order"),
     ):

@@ -323,6 +323,19 @@ def test_a_picture_that_cannot_be_replaced_is_a_warning(settings, tmp_path):
     assert not list((tmp_path / "run").glob("*.tmp"))
 
 
+def test_a_picture_that_cannot_be_drawn_is_a_warning(settings, tmp_path, monkeypatch):
+    """Such as where a notebook's MPLBACKEND is inherited, and this environment has no such backend."""
+
+    def refuse(_):
+        raise ValueError("'module://matplotlib_inline.backend_inline' is not a valid value for backend")
+
+    monkeypatch.setattr("minigpt2.training.plot_metrics", refuse)
+    run = Trainer(settings, tmp_path / "run")
+    with pytest.warns(UserWarning, match=r"loss\.png cannot be drawn: 'module.* is not a valid value for backend"):
+        run.run()
+    assert run.step == 12 and (tmp_path / "run/model.safetensors").exists()
+
+
 def test_a_run_stopped_before_its_first_evaluation_is_a_model(settings, tmp_path):
     folder = tmp_path / "run"
     settings = dataclasses.replace(settings, eval_every=100)

@@ -27,7 +27,7 @@ def main(arguments=None):
         return code or 0
     except BrokenPipeError:  # the reader, e.g. `head`, has seen enough
         return 0
-    except (ValueError, OSError, MemoryError) as error:
+    except (ValueError, OSError, MemoryError, Warning) as error:  # a warning if PYTHONWARNINGS makes it an error
         complain(f"error: {error}")
         return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
@@ -42,7 +42,7 @@ def make_parser():
     parser = Parser(
         prog="minigpt2",
         description="GPT-2 in plain NumPy: generate text, train, evaluate, look at tokens, verify.",
-        epilog='example:\n  minigpt2 generate --prompt "ROMEO:"',
+        epilog='example:\n  minigpt2 generate --prompt "ROMEO:"\n\nthe options of a command: minigpt2 COMMAND --help',
     )
     parser.add_argument("--version", action="version", version=f"minigpt2 {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)

@@ -14,6 +14,15 @@ from minigpt2.shell import option, shell_line
 from minigpt2.storage.files import read_json, why_unwritable
 
 NOT_TEXT = re.compile("[\ud800-\udfff]")  # what Python makes of a byte on the command line that is not text
+# Metavars of options that name a file, a folder or a model, none of which is called "": a shell variable was empty.
+NAMES = "FILE", "FOLDER", "RUN", "MODEL", "[NAME=]MODEL", "NAME", "FOLDER|FILE"
+SYNONYMS = {  # what nanoGPT and transformers call them
+    "--learning-rate": "--lr", "--max-iters": "--steps", "--max-steps": "--steps", "--eval-interval": "--eval-every",
+    "--gradient-accumulation-steps": "--grad-accumulation", "--grad-clip": "--max-norm", "--dataset": "--data",
+    "--out-dir": "--out", "--output-dir": "--out", "--n-positions": "--block-size", "--start": "--prompt",
+    "--max-length": "--max-new-tokens", "--length": "--max-new-tokens", "--num-beams": "--beams",
+    "--num-return-sequences": "--num-samples", "--model-name-or-path": "--model",
+}  # fmt: skip
 
 
 class UsageError(ValueError):
@@ -37,27 +46,44 @@ class Parser(argparse.ArgumentParser):
         for word in filter(NOT_TEXT.search, args):
             encoding = sys.getfilesystemencoding()
             self.error(f"{word!r} is not {encoding}: terminal and locale must agree on UTF-8; rename such a file")
-        for word in args:
+        for before, word in zip(["", *args], args, strict=False):
             if word == "--" or word in commands:  # what follows is not an option, or the command's own
                 break
             if commands and not word.startswith("-"):
                 self.error(f"unknown command {word!r}{_nearest(word, commands)}")
-            if self._is_unknown_option(word):
-                flag = word.partition("=")[0]
-                known = [name for name in self._option_string_actions if name.startswith("--")]
-                self.error(f"unknown option {flag}{_nearest('--' + flag.lstrip('-').replace('_', '-'), known)}")
+            self._check_option(word, before)
         namespace, left_over = super().parse_known_args(args, namespace)
         if left_over := [word for word in left_over if word != "--"]:
-            self.error(f"unexpected argument {left_over[0]!r}")
+            self.error(f"unexpected argument {left_over[0]!r}{self._place_of(left_over[0])}")
+        for action in self._actions:
+            value = getattr(namespace, action.dest, None)
+            if action.metavar in NAMES and "" in (value if isinstance(value, list) else [value]):
+                flag = "/".join(action.option_strings) or action.metavar
+                self.error(f"argument {flag}: {action.metavar} must not be empty")
         return namespace, left_over
 
-    def _is_unknown_option(self, word):
-        """Whether argparse takes a word for an option, and knows none of that name; -oFILE is the option -o."""
-        known = self._option_string_actions
-        return (
-            re.match("-[^0-9.]", word) is not None and " " not in word and word.partition("=")[0] not in known
-            and (word.startswith("--") or word[:2] not in known)
-        )  # fmt: skip
+    def _check_option(self, word, before):
+        """Report a word that argparse takes for an option which there is not; ``before``: the word in front of it."""
+        known, name = self._option_string_actions, word.partition("=")[0]
+        if not re.match("-.", word) or " " in word or name in known or self._negative_number_matcher.match(word):
+            return
+        if not word.startswith("--"):
+            if word[:2] in known:  # -oFILE is the option -o
+                return
+            if before in known and known[before].nargs != 0:
+                self.error(f"a value that begins with - is written after an equals sign: {before}={word}")
+        if not re.match("-[0-9.]", word):
+            wanted = "--" + name.lstrip("-").replace("_", "-")
+            options = [each for each in known if each.startswith("--")]
+            synonym = SYNONYMS.get(wanted)
+            self.error(f"unknown option {name}{_nearest(synonym if synonym in options else wanted, options)}")
+
+    def _place_of(self, word):
+        """"; ..." that says where a word belongs that is no option's value, "" if nobody can know."""
+        if "--data" in self._option_string_actions and Path(word).is_file():
+            return f"; did you mean --data {word}?"
+        takes_one = any(action.option_strings == [] and action.nargs == "?" for action in self._actions)
+        return "; a text of several words stands in quotes" if takes_one else ""
 
 
 def _nearest(word, known):

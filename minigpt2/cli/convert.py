@@ -1,7 +1,7 @@
 """``minigpt2 convert``: turn a model that another program has saved into one of ours."""
 
 from minigpt2 import Tokenizer
-from minigpt2.cli.common import add_command
+from minigpt2.cli.common import add_command, check_folder
 from minigpt2.storage.conversion import convert
 
 
@@ -19,12 +19,13 @@ def add_parser(commands):
         "llm.c, .safetensors, or a folder with one of these or with TensorFlow's files (needs tensorflow)")  # fmt: skip
     add("--out", required=True, metavar="FOLDER", help="the new folder of config.json, model.safetensors, tokenizer")
     add("--n-head", type=int, metavar="N", help="attention heads, where neither checkpoint nor config.json tells")
-    add("--tokenizer", metavar="M",
+    add("--tokenizer", metavar="MODEL",
         help="its tokenizer, a folder or a name such as gpt2 (default: that in the checkpoint's folder)")  # fmt: skip
 
 
 def run(options):
     """Convert, and print what was done."""
+    check_folder(options.out, "model")
     tokenizer = Tokenizer.from_pretrained(options.tokenizer) if options.tokenizer else None
     for heading, sentence in convert(options.source, options.out, options.n_head, tokenizer):
         print(f"{heading:10}{sentence}")

@@ -58,6 +58,11 @@ def run(options):
     for text in options.against:
         corpora = chain.from_iterable(map(documents, options.sources))
         shares[text] = overlap(corpora, documents(text), options.ngram, progress=True)
+    for report in reports if options.deduplicate else ():
+        if report.documents == report.exact_duplicates + report.near_duplicates:
+            raise ValueError(
+                f"{report.name}: there is no document to write, since each repeats an earlier one; leave this file out"
+            )
     written = _write(options, tokenizer, named) if options.out else {}
     if options.no_duplicates:
         reports = list(map(_report_of, options.sources, written.values()))
@@ -70,16 +75,16 @@ def run(options):
     if learn:
         print(f"{options.out}: a vocabulary of {len(tokenizer):,} tokens")
     for path, file in written.items():
-        print(f"{path}: {file.documents:,} documents, {file.ids.size:,} tokens")
+        print(f"{path}: {file.documents:,} document{'s' * (file.documents > 1)}, {file.ids.size:,} tokens")
     print("reproduce:", command_line(options, vars(options) | ({"model": None} if learn else {})))
 
 
 def _sources_by_name(options):
     """Dict from the name of a token file to its source, {} without --out; ValueError if that does not fit."""
     if not options.out:
-        if options.vocab_size is not None or options.no_duplicates:
-            flag = "--no-duplicates" if options.vocab_size is None else "--vocab-size"
-            raise ValueError(f"{flag} needs --out, the folder for the token files")
+        for name in ("vocab_size", "no_duplicates", "deduplicate"):
+            if getattr(options, name) not in (None, False):
+                raise ValueError(f"--{name.replace('_', '-')} needs --out, the folder for the token files")
         return {}
     named = by_name(((_stem(source), source) for source in options.sources), "--out", "rename a file")
     check_folder(options.out, "token files")

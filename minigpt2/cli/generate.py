@@ -6,6 +6,7 @@ import numpy as np
 
 from minigpt2.cli.common import add_command, add_device, add_model, flag_of, load
 from minigpt2.data import documents
+from minigpt2.data.pipe import STANDARD_INPUT, announce
 from minigpt2.generation import end_ids, generate_texts, stream_text
 from minigpt2.sampling import COUNT, REQUIREMENTS, check_option
 
@@ -22,11 +23,11 @@ def add_parser(commands):
     add = parser.add_argument
     add("text", nargs="?", metavar="PROMPT", help="a text to continue, like --prompt")
     add("--prompt", action="append", default=[], metavar="TEXT",
-        help="a text to continue, several times for several; - reads one from standard input (default: none, the text "
+        help="a text to continue, given again for several; - reads one from standard input (default: none, the text "
         "begins as after <|endoftext|>)")  # fmt: skip
     add("--prompt-file", action="append", default=[], metavar="FILE",
-        help="a file whose text is a prompt; if it has several documents, in a .jsonl file or between <|endoftext|>, "
-        "each of them. The line end at the end does not count, as in what standard input gives")  # fmt: skip
+        help="a file whose text is a prompt, or each of its documents: one a line in JSON lines, or between "
+        "<|endoftext|>; a line end at the end of a prompt is left out, as from standard input")  # fmt: skip
     add("--allow-special", action="store_true", help="read <|endoftext|> in a prompt as a token, not as text")
     add("--max-new-tokens", type=int, default=200, metavar="N", help="tokens to add (default 200)")
     add("--temperature", type=float, metavar="X",
@@ -87,8 +88,8 @@ def _prompts(options):
     raises: FileNotFoundError or ValueError, naming the file, for one that cannot be read.
     """
     given = [*([] if options.text is None else [options.text]), *options.prompt]
-    if given.count("-") > 1:
-        raise ValueError("--prompt -: standard input can be read once, but - is given several times")
+    if given.count("-") + sum(file in STANDARD_INPUT for file in options.prompt_file) > 1:
+        raise ValueError("--prompt -: standard input can be read once, but it is given several times")
     prompts = [_standard_input() if prompt == "-" else prompt for prompt in given]
     for file in options.prompt_file:
         prompts += [_without_line_end(text) for text in documents(file)]
@@ -96,6 +97,7 @@ def _prompts(options):
 
 
 def _standard_input():
+    announce("-")
     try:
         return _without_line_end(sys.stdin.buffer.read().decode("utf-8-sig"))
     except UnicodeDecodeError as error:

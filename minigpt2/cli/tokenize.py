@@ -11,8 +11,9 @@ from minigpt2.data.token_file import in_parts
 def add_parser(commands):
     """Add the command and its flags."""
     parser = add_command(
-        commands, "tokenize", run, "turn text into token ids and back",
+        commands, "tokenize", run, "turn text into token ids and back, or learn a vocabulary",
         'minigpt2 tokenize --text "Hello, world" --explain',
+        "minigpt2 tokenize --train my.txt --vocab-size 8192 --out vocabularies/mine",
     )  # fmt: skip
     add_model(parser)
     what = parser.add_mutually_exclusive_group(required=True)
@@ -31,6 +32,10 @@ def add_parser(commands):
 
 def run(options):
     """Print the token ids of a text, the text of token ids, or each step between them; or learn a vocabulary."""
+    encodes = options.text is not None or options.file is not None
+    for name, given in (("--explain", options.explain), ("--allow-special", options.allow_special)):
+        if given and not encodes:
+            raise ValueError(f"{name} belongs to --text and --file, which turn text into ids")
     if options.train:
         return _learn(options)
     for name, value in (("--vocab-size", options.vocab_size), ("--out", options.out)):

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from minigpt2 import GPT2, Tokenizer, trace
-from minigpt2.cli.common import add_command, add_device, add_model, numbers
+from minigpt2.cli.common import add_command, add_device, add_model, check_folder, numbers
+from minigpt2.storage.files import check_replaceable
 from minigpt2.verification.trace import write_trace
 
 
@@ -15,8 +16,8 @@ def add_parser(commands):
     )  # fmt: skip
     add_model(parser)
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--text", help="text to run the model on")
-    what.add_argument("--ids", help="token ids to run the model on, e.g. 15496,11,616")
+    what.add_argument("--text", metavar="TEXT", help="text to run the model on")
+    what.add_argument("--ids", metavar="IDS", help="token ids to run the model on, e.g. 15496,11,616")
     add = parser.add_argument
     add("--targets", metavar="IDS",
         help="ids of the tokens to predict, -100 where none counts: --targets=-100,7,8 "
@@ -34,10 +35,14 @@ def run(options):
     path = Path(options.out)
     if not path.absolute().parent.is_dir():
         raise ValueError(f"--out: there is no folder {path.parent} to write {path.name} to")
+    check_folder(path.parent, "trace")
+    check_replaceable(path)
     if options.ids is not None:
         ids = numbers(options.ids)
     else:
         ids = Tokenizer.from_pretrained(options.model).encode(options.text)
+    if not ids:
+        raise ValueError(f"--{'text' if options.ids is None else 'ids'} is empty: a pass needs at least one token")
     targets = None if options.targets is None else numbers(options.targets, "--targets")
     model = GPT2.from_pretrained(options.model, options.dtype).to(options.device)
     tensors = trace(model, ids, targets, options.backward, options.label_smoothing)

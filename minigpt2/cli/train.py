@@ -30,11 +30,11 @@ def add_parser(commands):
         commands, "train", run, "train a model on a text",
         "minigpt2 train",
         "minigpt2 train --preset nanogpt-cpu --out runs/nano",
-        "minigpt2 train --data my.txt --steps 500",
+        "minigpt2 train --data my.txt --steps 500 --out runs/mine",
         "minigpt2 train --resume runs/nano",
         "minigpt2 train --resume runs/nano --steps 3000",
         "minigpt2 train --data a.txt:0.7 b.txt:0.3 --out runs/mixed",
-        "minigpt2 train --init-from runs/mixed --data a.txt:1 b.txt:0 --freeze wte h.0 --patience 3",
+        "minigpt2 train --init-from runs/mixed --data a.txt:1 b.txt:0 --freeze wte h.0 --patience 3 --out runs/a",
         "minigpt2 train --init-from shakespeare --data my.txt --lora-rank 8 --out runs/lora",
         "minigpt2 train --objective mlm --out runs/mlm",
         "minigpt2 train --init-from runs/mlm --head-layers 4 --out runs/converted",
@@ -51,8 +51,8 @@ def add_parser(commands):
     )  # fmt: skip
     group = parser.add_argument_group(
         "settings",
-        f"each replaces the preset's; the values in parentheses are those of {DEFAULT!r}. --lr alone changes --min-lr "
-        "in proportion, and --steps alone --warmup-steps",
+        f"each replaces the preset's; the values in parentheses are those of {DEFAULT!r}.\n"
+        "--lr alone changes --min-lr in proportion, and --steps alone --warmup-steps",
     )
     for name, field in SETTINGS.items():
         value = getattr(RUNS[DEFAULT], name)
@@ -60,7 +60,7 @@ def add_parser(commands):
         kind = {"nargs": "+", "action": LISTS[name]} if name in LISTS else {"type": field.type}
         group.add_argument(
             flag_of(name), default=argparse.SUPPRESS, metavar=field.metadata["metavar"],
-            choices=field.metadata["choices"], help=f"{field.metadata['help']} ({shown})", **kind,
+            choices=field.metadata["choices"], help=f"{_with_flags(field.metadata['help'])} ({shown})", **kind,
         )  # fmt: skip
 
 
@@ -95,16 +95,20 @@ def _begin(options):
 
     given = {name: value for name, value in vars(options).items() if name in SETTINGS}
     given = {name: tuple(value) if name in LISTS else value for name, value in given.items()}
-    for name in ("out", "resume"):
-        if getattr(options, name) == "":
-            raise ValueError(f"--{name} takes a folder, got ''")
     if options.resume:
         if given.keys() - set(CHANGEABLE) or options.preset or options.out:
             raise ValueError("--resume keeps the run's own settings; give no others but --device, --data and --steps")
         return Trainer.resume(options.resume, **given), []
     preset = options.preset or DEFAULT
     scaled = _scaled(given, RUNS[preset])
-    settings = dataclasses.replace(RUNS[preset], **given | scaled)
+    try:
+        settings = dataclasses.replace(RUNS[preset], **given | scaled)
+    except ValueError as error:
+        raise ValueError(_with_flags(str(error))) from None
+    if settings.lora_rank and not settings.init_from:
+        raise ValueError("--lora-rank adapts a trained model: give --init-from")
+    if settings.tokenizer != "bpe" and "vocab_size" in given:
+        raise ValueError(f"--vocab-size belongs to --tokenizer bpe; that of {settings.tokenizer} has a size of its own")
     sizes = [name for name in SIZES if name in given]
     if settings.init_from and sizes:
         raise ValueError(f"--init-from brings its own sizes and tokenizer; omit {flag_of(sizes[0])}")
@@ -113,6 +117,15 @@ def _begin(options):
         for name, value in scaled.items()
     ]
     return Trainer(settings, options.out or f"runs/{preset}"), notes
+
+
+def _with_flags(message):
+    """A message or a help of ``TrainingSettings`` with the flags in place of the settings of the same names."""
+
+    def flag(word):
+        return flag_of(word[0]) if word[0] in SETTINGS else word[0]
+
+    return re.sub(r"^\w+(?= must )|\b([a-z]+_[a-z_]+|beta\d)\b", flag, message.removeprefix("training: "))
 
 
 def _scaled(given, preset):

@@ -109,7 +109,10 @@ def in_place_of(sources, others, folder):
     raises: ValueError when there are more or fewer, or one has another weight.
     """
     if len(others) != len(sources):
-        raise ValueError(f"data: the run has {len(sources)} corpora ({', '.join(sources)}), got {len(others)}")
+        raise ValueError(
+            f"data: give as many as the run has, {len(sources)} ({', '.join(sources)}), in the same order; "
+            f"got {len(others)}"
+        )
     moved = []
     for source, other in zip(sources, others, strict=True):
         (name, weight), (new, new_weight) = name_and_weight(source, folder), name_and_weight(other)
@@ -220,6 +223,8 @@ def name_and_weight(source, folder=""):
     try:
         weight = float(number)
     except ValueError:
+        if Path(_path(name, folder)).is_file():
+            raise ValueError(f"data: the weight of {name} must be a number such as 0.7, got {number!r}") from None
         return str(source), None
     if not 0 <= weight < math.inf:
         raise ValueError(f"data: the weight of {name} must be 0 or more, got {number}")

@@ -21,11 +21,15 @@ _kept = {}  # what identifies a pipe -> the path of the file with its content
 _folder = None  # holds these files; removed when the process ends
 
 
+class Empty(ValueError):
+    """Nothing comes through a pipe."""
+
+
 def kept(source):
     """The path of a file with all that comes through a pipe, or None if ``source`` is none.
 
     source: path, or "-" for standard input
-    raises: ValueError, naming it, when nothing comes through.
+    raises: Empty, naming it, when nothing comes through.
     """
     name = str(source)
     if name == "-" or (name in STANDARD_INPUT and not Path(name).is_file()):
@@ -48,16 +52,21 @@ def _keep(key, name, read):
         with naming(path), open(path, "wb") as file:
             read(name, file)
             if not file.tell():
-                raise ValueError(f"{name}: nothing came through this pipe; start the command that writes to it first")
+                raise Empty(f"{name}: nothing came through this pipe; start the command that writes to it first")
         _kept[key] = path
     return _kept[key]
 
 
-def _read_standard_input(name, file):
-    if sys.stdin is None:
-        raise ValueError(f"{name}: standard input is closed; pipe a text into this command")
+def announce(name):
+    """Say on standard error that standard input, called ``name``, is waited for, if someone has to type it."""
     if sys.stdin.isatty():
         print(f"reading {name} from the terminal, up to Ctrl-D (on Windows Ctrl-Z and Enter)", file=sys.stderr)
+
+
+def _read_standard_input(name, file):
+    if sys.stdin is None:
+        raise Empty(f"{name}: standard input is closed; pipe a text into this command")
+    announce(name)
     shutil.copyfileobj(sys.stdin.buffer, file, CHUNK)
 
 

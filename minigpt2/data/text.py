@@ -5,12 +5,13 @@ import glob
 import json
 import re
 import warnings
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 
 import regex
 
 from minigpt2.data import pipe
+from minigpt2.shell import shell_line
 from minigpt2.storage.files import marked_encoding, parse_json
 from minigpt2.vocabulary import END_OF_TEXT
 
@@ -31,7 +32,13 @@ BEGUN = re.compile(
 )  # fmt: skip
 LONGEST_BEGUN = len(END_OF_TEXT) + 1  # bytes
 
-PACKED = {b"\x1f\x8b": "gzip", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip"}
+PACKED = {
+    b"\x1f\x8b": "gzip", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip", b"7z\xbc\xaf": "7z",
+    b"Rar!\x1a\x07": "rar", **{b"BZh%d1AY&SY" % level: "bzip2" for level in range(1, 10)},
+}  # fmt: skip
+TOKENS = b"minigpt2 tokens\n"  # with which a token file begins
+CONTROL = re.compile(r"[\0-\x08\x0e-\x1a\x1c-\x1f]")  # characters that no text has, but numbers read as text
+LIKE_JSON = re.compile(r"""\s*\[?\s*\{\s*["'][^"'\n]*["']\s*:""")  # an object, alone or the first of an array
 
 
 def load_text(sources):
@@ -61,7 +68,8 @@ def read_pieces(source):
                 yield piece.decode("utf-8")
             except UnicodeDecodeError as error:
                 raise ValueError(
-                    f"{source}, line {number}: not UTF-8 text (byte {start + error.start}: {error.reason})"
+                    f"{source}, line {number}: not UTF-8 text (byte {start + error.start}: {error.reason}); if it is "
+                    "text, save it as UTF-8"
                 ) from None
             number, start = (number + 1, 0) if piece.endswith(b"\n") else (number, start + len(piece))
         if (number, start) == (1, 0):
@@ -71,18 +79,34 @@ def read_pieces(source):
 def _check_beginning(file, source):
     """Skip a byte order mark; ValueError where the first bytes say that a file is something other than UTF-8 text."""
     head = file.read(1024)
-    encoding = marked_encoding(head)
-    for name, zeros in (("UTF-16LE", head[1::2]), ("UTF-16BE", head[::2])):  # of Latin letters every other byte is 0
-        if 2 * zeros.count(0) > len(zeros):
-            encoding = encoding or name
-    if encoding:
+    if head.startswith(TOKENS):
+        raise ValueError(
+            f"{source} is a token file, which only train reads, expected text: give the text that it was made from"
+        )
+    packing = next((name for mark, name in PACKED.items() if head.startswith(mark)), None)
+    if packing or head[257:262] == b"ustar":
+        raise ValueError(f"{source} is packed ({packing or 'tar'}), expected UTF-8 text: unpack it first")
+    if encoding := _other_encoding(head):
         raise ValueError(
             f"{source} seems to be {encoding} text, expected UTF-8: save it as UTF-8, or convert it with: "
-            f"iconv -f {encoding} -t UTF-8 {source} > NEW"
+            f"{shell_line('iconv', '-f', encoding, '-t', 'UTF-8', source)} > NEW"
         )
-    if packing := next((name for mark, name in PACKED.items() if head.startswith(mark)), None):
-        raise ValueError(f"{source} is packed ({packing}), expected UTF-8 text: unpack it first")
+    if 4 * head.count(0) > len(head):
+        raise ValueError(
+            f"{source} holds numbers and no text (of its first {len(head)} bytes {head.count(0)} are 0): give the "
+            "text, not the tokens that a program has made of it"
+        )
     file.seek(len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0)
+
+
+def _other_encoding(head):
+    """UTF-16 or UTF-32 where the first bytes of a file look like it, else None."""
+    if marked := marked_encoding(head):
+        return marked
+    for name, zeros in (("UTF-16LE", head[1::2]), ("UTF-16BE", head[::2])):  # of Latin letters every other byte is 0
+        if 2 * zeros.count(0) > len(zeros) and not CONTROL.search(head.decode(name, "ignore")):
+            return name
+    return None
 
 
 def _cut(file):
@@ -148,24 +172,31 @@ def read_jsonl(source, fields):
 def has_json_lines(source):
     """Whether a file holds a JSON object per line: by its ending (JSON_LINES), or by a first line with a "text".
 
-    A file that begins with an object without "text" is taken for text, with a warning.
+    A file that begins like any other JSON is taken for text, with a warning.
     """
     if locate(source).suffix.lower() in JSON_LINES:
         return True
     first = next((piece for piece in read_pieces(source) if piece.strip()), "")
-    if not first.lstrip().startswith("{"):
+    value = _first_value(source) if first.lstrip().startswith("{") else None
+    if isinstance(value, dict):
+        if "text" in value:
+            return True
+        names = ", ".join(map(repr, value)) or "nothing"
+        reason = f'its first line is a JSON object without "text", but with {names}'
+    elif LIKE_JSON.match("".join(islice(read_pieces(source), 3))):  # an array, over several lines, as Python writes it
+        reason = 'it begins like JSON, but not every line is an object with "text"'
+    else:
         return False
+    warnings.warn(f"{source} is read as text, since {reason}", stacklevel=2)
+    return False
+
+
+def _first_value(source):
+    """What the first line of a file that is not blank means as JSON; None if it is something else."""
     try:
-        value = json.loads(next(line for line in read_lines(source) if line.strip()))
+        return json.loads(next(line for line in read_lines(source) if line.strip()))
     except (ValueError, RecursionError):
-        return False
-    if "text" not in value:
-        warnings.warn(
-            f'{source} is read as text, since its first line is a JSON object without "text", but with '
-            f"{', '.join(map(repr, value)) or 'nothing'}",
-            stacklevel=2,
-        )
-    return "text" in value
+        return None
 
 
 def documents(source):

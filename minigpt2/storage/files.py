@@ -55,11 +55,13 @@ def atomic_write(path, mode="wb"):
     file is removed and ``path`` is left unchanged.
 
     mode: "wb", or "w" for UTF-8 text with newlines written as given.
-    raises: OSError (disk full, read-only folder, ...) as the system reports it, naming a file.
+    raises: OSError (disk full, read-only folder, ...) as the system reports it, naming a file; also as
+        ``check_replaceable``.
     """
     path = Path(path)
+    check_replaceable(path)
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    descriptor, temporary = _make(tempfile.mkstemp, path)
     try:
         with naming(path), open(descriptor, mode, **text) as file:
             yield file
@@ -73,6 +75,30 @@ def atomic_write(path, mode="wb"):
     sync_folder(path.parent)
 
 
+def _make(make, path):
+    """Make a temporary file or folder beside ``path``, which an OSError names."""
+    try:
+        return make(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
+def check_replaceable(path):
+    """Raise OSError where a file may not take the place of ``path``: it is a folder, a pipe or a device.
+
+    The rename of root's process would put a file in the place of /dev/null, for every program.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return
+    stream = os.path.islink(path) and os.readlink(path).startswith("/proc/")  # /dev/stdout, also into a file
+    if stream or not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise OSError(f"{path} is {kind}, and nothing takes its place: give the name of a file")
+
+
 @contextmanager
 def atomic_folder(path):
     """Make a temporary folder beside ``path`` that takes its place only if the block ends without an error.
@@ -82,7 +108,7 @@ def atomic_folder(path):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    temporary = _make(tempfile.mkdtemp, path)
     try:
         yield Path(temporary)
         os.chmod(temporary, 0o777 & ~_umask())
