@@ -79,6 +79,10 @@ def locate(name_or_path, files="model"):
     raises: ValueError for a folder or a name that does not exist, a model that is no GPT-2, or an HF_ENDPOINT that is
         not https (or http on this machine); DownloadError; OSError when the cache cannot be written.
     """
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise TypeError(f"expected the name of a model or a folder's path, got {reprlib.repr(name_or_path)}")
+    if not os.fspath(name_or_path):
+        raise ValueError(f"the name of the model is empty: give one of {', '.join([*BUILT_IN, *MODELS])}, or a folder")
     if name_or_path in BUILT_IN:  # even if the current folder has one of that name: ./shakespeare
         return BUILT_IN[name_or_path]
     folder = Path(name_or_path)
@@ -151,9 +155,13 @@ def _fetch(name, repository, files):
         if isinstance(error.__cause__, Prevented):
             raise
         if repository not in MODELS.values() and error.status in (401, 403, 404):
+            other = "" if error.status == 404 else (
+                ". If it exists and you may see it, fetch it with Hugging Face's own program, `hf download "
+                f"{repository}`: what that keeps is found here, and nobody's password or token is sent from here"
+            )  # fmt: skip
             raise DownloadError(
                 f"there is no folder {name}, and {endpoint} has no public model {name} that can be loaded"
-                f"{did_you_mean(name)}: {error}"
+                f"{did_you_mean(name)}: {error}{other}"
             ) from error
         raise DownloadError(
             f"{error}. If {endpoint} cannot be reached from here, set HF_ENDPOINT to the address of a "
