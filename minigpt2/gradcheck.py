@@ -103,7 +103,7 @@ def gradient_check(
 
     def run():
         result = forward(**inputs) if isinstance(inputs, dict) else forward(*inputs)
-        if not isinstance(result, tuple) or len(result) != 2:
+        if not isinstance(result, tuple | list) or len(result) != 2:
             raise TypeError(f"gradient_check: forward must return (y, cache), got {type(result).__name__}")
         return result
 

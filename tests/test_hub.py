@@ -1159,3 +1159,36 @@ def test_the_real_hub_gives_checksums(monkeypatch, tmp_path):
     for file, digits in {"merges.txt": 40, "model.safetensors": 64}.items():
         with requests.get(url + file, stream=True, timeout=30) as response:
             assert len(download._linked(response)[1]) == digits
+
+
+@pytest.mark.parametrize(
+    "typed, meant",
+    [
+        ("gpt2-m", "gpt2-medium"), ("gpt2l", "gpt2-large"), ("gpt2-xlarge", "gpt2-xl"), ("gpt2-med", "gpt2-medium"),
+        ("gtp2", "gpt2"), ("124M", "gpt2"), ("models/355M", "gpt2-medium"), ("gpt2-lrage", "gpt2-large"),
+        ("distilgpt", "distilgpt2"), ("Shakespere", "shakespeare"),
+    ],
+)  # fmt: skip
+def test_guesses_at_mistyped_names(typed, meant):
+    with pytest.raises(ValueError, match=rf"\(did you mean '{meant}'\?\)"):
+        hub.locate(typed)
+
+
+@pytest.mark.parametrize("typed", ["gpt3", "gpt-4", "gpt-j", "openai-gpt", "bert", "llama2", "gpt2-tiny", "runs/small"])
+def test_no_guess_where_another_model_is_meant(typed):
+    with pytest.raises(ValueError, match=r"^(?!.*did you mean)"):
+        hub.locate(typed)
+
+
+@pytest.mark.parametrize(
+    "address, name",
+    [
+        ("https://huggingface.co/gpt2", "gpt2"),
+        ("hf.co/gpt2-xl", "gpt2-xl"),
+        ("huggingface.co/openai-community/gpt2/tree/main", "openai-community/gpt2"),
+        ("https://hub.example/some/gpt", "some/gpt"),
+    ],
+)
+def test_an_address_is_answered_with_the_name_in_it(address, name):
+    with pytest.raises(ValueError, match=rf"got an address: give {name}$"):
+        hub.locate(address)

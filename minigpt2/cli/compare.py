@@ -1,5 +1,7 @@
 """``minigpt2 compare``: find the first tensor in which another implementation differs, and why."""
 
+from pathlib import Path
+
 from minigpt2.cli.common import add_command
 from minigpt2.verification.compare import compare
 from minigpt2.verification.names import MAPS, read_map
@@ -28,7 +30,11 @@ def run(options):
 
     returns exit code 1 if there is a difference.
     """
-    names = options.map if options.map is None or options.map in MAPS else read_map(options.map)
+    names = options.map
+    if names is not None and names not in MAPS:
+        if not Path(names).exists():
+            raise ValueError(f"--map: {names!r} is neither {', '.join(MAPS)} nor a JSON file of names")
+        names = read_map(names)
     ours, metadata = read_trace(options.ours)
     theirs, _ = read_trace(options.theirs)
     report = compare(ours, theirs, options.rtol, options.atol, names, layer_norm_epsilon(metadata))
