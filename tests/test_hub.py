@@ -314,8 +314,9 @@ def test_a_model_that_is_not_there(server, status, monkeypatch):
     """The hub answers 401 for a model that does not exist, as for one that is not public."""
     monkeypatch.setattr(Handler, "do_GET", lambda handler: handler.answer(status, b""))
     message = rf"no folder openai/gpt-2, and {server.url} has no public model openai/gpt-2 .*\(did you mean 'gpt2'\?\)"
-    with pytest.raises(hub.DownloadError, match=message + f".*HTTP status {status}"):
+    with pytest.raises(hub.DownloadError, match=message + f".*HTTP status {status}") as error:
         hub.locate("openai/gpt-2")
+    assert ("fetch it with Hugging Face's own program, `hf download openai/gpt-2`" in str(error.value)) == (status != 404)
     assert files_in(hub.cache_folder()) == []
 
 
@@ -1192,3 +1193,14 @@ def test_no_guess_where_another_model_is_meant(typed):
 def test_an_address_is_answered_with_the_name_in_it(address, name):
     with pytest.raises(ValueError, match=rf"got an address: give {name}$"):
         hub.locate(address)
+
+
+def test_a_link_to_a_file_that_is_gone_is_named(tmp_path, monkeypatch):
+    shutil.copytree(hub.locate("shakespeare"), tmp_path / "model", ignore=shutil.ignore_patterns("*.safetensors"))
+    weights = tmp_path / "model" / "model.safetensors"
+    try:
+        weights.symlink_to("../../blobs/1234")  # as in Hugging Face's cache, where files that nobody needs are removed
+    except OSError:
+        pytest.skip("needs a system that allows links")
+    with pytest.raises(FileNotFoundError, match=r"model.safetensors is a link to .*1234, which is missing: fetch it"):
+        GPT2.from_pretrained(tmp_path / "model")

@@ -40,6 +40,8 @@ def run(options):
         ids = numbers(options.ids)
     else:
         ids = Tokenizer.from_pretrained(options.model).encode(options.text)
+    if not ids:
+        raise ValueError(f"{'--ids' if options.text is None else '--text'}: there is no token in it; give one or more")
     targets = None if options.targets is None else numbers(options.targets, "--targets")
     model = GPT2.from_pretrained(options.model, options.dtype).to(options.device)
     tensors = trace(model, ids, targets, options.backward, options.label_smoothing)
