@@ -316,7 +316,8 @@ def test_a_model_that_is_not_there(server, status, monkeypatch):
     message = rf"no folder openai/gpt-2, and {server.url} has no public model openai/gpt-2 .*\(did you mean 'gpt2'\?\)"
     with pytest.raises(hub.DownloadError, match=message + f".*HTTP status {status}") as error:
         hub.locate("openai/gpt-2")
-    assert ("fetch it with Hugging Face's own program, `hf download openai/gpt-2`" in str(error.value)) == (status != 404)
+    fetch_it = "fetch it with Hugging Face's own program, `hf download openai/gpt-2`"
+    assert (fetch_it in str(error.value)) == (status != 404)
     assert files_in(hub.cache_folder()) == []
 
 
@@ -500,6 +501,17 @@ def test_a_corpus_that_cannot_be_fetched_can_be_given(server, monkeypatch):
     monkeypatch.setitem(hub.CORPORA, "lambada", {"url": f"{server.url}/gone", "size": 1, "sha256": "0" * 64})
     with pytest.raises(hub.DownloadError, match=r"status 404\)\. Or fetch it .*, and give its path for 'lambada'$"):
         hub.corpus("lambada")
+
+
+def test_another_file_in_the_place_of_a_corpus_is_not_taken_for_it(server, monkeypatch):
+    monkeypatch.setitem(hub.CORPORA, "lambada", {"url": f"{server.url}/x", "size": 4, "sha256": sha256(b"true")})
+    path = hub.corpus_path("lambada")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"fake")
+    with pytest.raises(ValueError, match=rf"{re.escape(str(path))} is not the text 'lambada': .*remove it .*or give"):
+        hub.corpus("lambada")
+    path.write_bytes(b"true")
+    assert hub.corpus("lambada") == path and not server.requests
 
 
 def test_every_corpus_has_an_address_a_length_and_a_checksum(server):

@@ -7,6 +7,7 @@ The addresses can be changed from outside: ``HF_ENDPOINT`` names a mirror of htt
 ``MINIGPT2_CACHE`` the folder in which files are kept. ``HF_HUB_OFFLINE=1`` says to ask nobody.
 """
 
+import hashlib
 import os
 import reprlib
 import sys
@@ -209,16 +210,24 @@ def corpus(name):
     """The path of a text to train on, downloaded at first use.
 
     name: a key of ``CORPORA``; "shakespeare" is tiny Shakespeare (1.1 MB, ASCII), others are the data of a task.
-    raises: ValueError for any other name; DownloadError; OSError when the cache cannot be written.
+    raises: ValueError for any other name, and for another file in its place; DownloadError; OSError when the cache
+        cannot be written.
     """
     if name not in CORPORA:
         raise ValueError(f"unknown corpus {name!r}: expected one of {', '.join(CORPORA)}")
     try:
-        return download(path=corpus_path(name), description=name, **CORPORA[name])
+        path = download(path=corpus_path(name), description=name, **CORPORA[name])
     except DownloadError as error:
         if isinstance(error, Prevented) or isinstance(error.__cause__, Prevented):
             raise
         raise DownloadError(f"{error}. Or fetch it in some other way, and give its path for {name!r}") from error
+    with open(path, "rb") as file:  # somebody may have put it there
+        if hashlib.file_digest(file, "sha256").hexdigest() != CORPORA[name]["sha256"]:
+            raise ValueError(
+                f"{path} is not the text {name!r}: its sha256 is another; remove it to have that downloaded, or give "
+                "the path instead of the name if this is the text that you mean"
+            )
+    return path
 
 
 def corpus_path(name):
