@@ -52,6 +52,21 @@ def to_host(x):
     return x if on_host(x) else x.get()
 
 
+def generator(seed):
+    """A numpy.random.Generator from a seed: an integer, 0 or more, or whatever else NumPy takes for one.
+
+    raises: TypeError or ValueError for what is no seed, truth values among it.
+    """
+    try:
+        if isinstance(seed, bool):
+            raise TypeError
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"seed must be an integer, 0 or more, or a numpy.random.Generator, got {seed!r}"
+        ) from None
+
+
 def device_generator(rng, xp):
     """A random generator that draws where the arrays of ``xp`` live.
 

@@ -108,7 +108,6 @@ class CharTokenizer:
 
         folder: made if it is not there
         """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = files.made_folder(folder)
         files.write_json(folder / "vocab.json", self.vocab)
         files.write_json(folder / "tokenizer_config.json", {"tokenizer_class": "CharTokenizer"})

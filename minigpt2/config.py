@@ -85,6 +85,8 @@ class GPT2Config:
 
         raises: ValueError when a value is of the wrong kind or out of range, or asks for something GPT-2 does not have.
         """
+        if not isinstance(values, dict):
+            raise ValueError(f"config: expected a dict, got {reprlib.repr(values)}; from_pretrained reads a folder")
         for name, wanted in FIXED_BY_GPT2.items():
             if name in values and values[name] not in wanted:
                 raise ValueError(

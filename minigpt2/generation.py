@@ -107,7 +107,11 @@ def generate_texts(
     returns list of str, the continuations, num_samples of each prompt side by side, without their stop tokens.
     raises: as ``stream``.
     """
+    if isinstance(prompts, str) or not isinstance(prompts, Iterable):
+        raise TypeError(f"prompts must be a list of str, got {prompts!r}; a single one is [prompt]")
     stop, ids = _as_list(stop), [prompt_ids(model, tokenizer, prompt, allow_special) for prompt in prompts]
+    if not ids:
+        return []
     options = {"allowed": [*tokenizer.known_ids, *stop]} | options
     prompts, _, columns = _begin(model, ids, max_new_tokens, stop, use_cache, options, in_turn=False)
     columns = progress_bar(columns, "generating", max_new_tokens, unit="token", delay=2)
@@ -123,6 +127,12 @@ def prompt_ids(model, tokenizer, prompt, allow_special=False):
     model, tokenizer, prompt, allow_special: as in ``stream_text``
     returns list of int, one or more.
     """
+    _check_model(model)
+    if not hasattr(tokenizer, "known_ids"):
+        raise TypeError(
+            f"tokenizer must be a Tokenizer or a CharTokenizer, got {type(tokenizer).__name__}; "
+            "Tokenizer.from_pretrained reads the folder of any other"
+        )
     if ids := tokenizer.encode(prompt, allow_special=allow_special):
         return ids
     bos = model.config.bos_token_id
@@ -153,6 +163,7 @@ def _begin(model, ids, max_new_tokens, stop, use_cache, options, in_turn=True):
     names = [field.name for field in dataclasses.fields(Sampling)]
     if unknown := [name for name in options if name not in names]:
         raise TypeError(f"unknown option {unknown[0]!r}; the options are {', '.join(names)}, stop and use_cache")
+    _check_model(model)
     V = model.config.vocab_size
     prompts, one = _prompts(ids, V)
     check_option("max_new_tokens", max_new_tokens, *COUNT)
@@ -170,6 +181,11 @@ def _begin(model, ids, max_new_tokens, stop, use_cache, options, in_turn=True):
             model, ids, max_new_tokens, sampling, rng, stop, use_cache, lengths=lengths, allowed=allowed
         )
     return [prompt for prompt in prompts for _ in range(n)], one and n == 1, columns
+
+
+def _check_model(model):
+    if not hasattr(model, "key_value_cache"):
+        raise TypeError(f"model must be a GPT2, got {type(model).__name__}; GPT2.from_pretrained loads one")
 
 
 def _rows(columns, prompts):

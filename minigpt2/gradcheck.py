@@ -85,18 +85,33 @@ def gradient_check(
     raises: TypeError when a float input is not float64; ValueError when there is nothing to check or the
         number or shape of the gradients is wrong.
     """
+    if not isinstance(inputs, dict | tuple | list):
+        raise TypeError(
+            "gradient_check: inputs must be a tuple of the arguments of forward, or a dict of keywords, got "
+            f"{type(inputs).__name__}; a single one is (x,)"
+        )
+    if not (step > 0 and tolerance > 0):
+        raise ValueError(f"gradient_check: step and tolerance must be above 0, got {step} and {tolerance}")
     named = inputs if isinstance(inputs, dict) else {f"input {i}": value for i, value in enumerate(inputs)}
     leaves = {name: _float_arrays(name, value) for name, value in named.items()}
     leaves = {name: arrays for name, arrays in leaves.items() if arrays}
     if not leaves:
-        raise ValueError("gradient_check: none of the inputs is a float array, so there is no gradient")
+        raise ValueError(
+            "gradient_check: none of the inputs is a float array, so there is no gradient; write "
+            "numpy.array(x, dtype=float) for a list or a number"
+        )
 
     def run():
-        return forward(**inputs) if isinstance(inputs, dict) else forward(*inputs)
+        result = forward(**inputs) if isinstance(inputs, dict) else forward(*inputs)
+        if not isinstance(result, tuple | list) or len(result) != 2:
+            raise TypeError(f"gradient_check: forward must return (y, cache), got {type(result).__name__}")
+        return result
 
     y, cache = run()
     dy = np.random.default_rng(seed).standard_normal(np.shape(y))
     gradients = backward(dy if np.ndim(y) else float(dy), cache)
+    if gradients is None:
+        raise TypeError("gradient_check: backward returned None; it must return the gradients of the float inputs")
     gradients = gradients if isinstance(gradients, tuple | list) else (gradients,)
     if len(gradients) != len(leaves):
         raise ValueError(
@@ -124,6 +139,9 @@ def _float_arrays(name, value):
     for key, leaf in arrays.items():
         if leaf.dtype != np.float64:
             raise TypeError(f"gradient_check: {key} is {leaf.dtype}; differences need float64")
+        if not leaf.size or not leaf.flags.writeable:  # its elements are changed one by one, and back
+            kind = "read-only; give a copy" if leaf.size else "empty"
+            raise ValueError(f"gradient_check: {key} is {kind}")
     return arrays
 
 

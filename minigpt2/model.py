@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from minigpt2 import generation
-from minigpt2.backend import array_module, device_generator, module_of, on_host
+from minigpt2.backend import array_module, device_generator, generator, module_of, on_host
 from minigpt2.components.attention import attention_backward, attention_forward
 from minigpt2.components.dropout import dropout_backward, dropout_forward
 from minigpt2.components.embedding import (
@@ -124,7 +124,8 @@ def gpt2_forward(
     without them.
     """
     if ids.ndim != 2 or 0 in ids.shape:
-        raise ValueError(f"ids must be (B, T), at least one token each, got shape {ids.shape}")
+        advice = "; one sequence is [ids]" if ids.ndim == 1 and ids.size else ""
+        raise ValueError(f"ids must be (B, T), at least one token each, got shape {ids.shape}{advice}")
     x, wte = embedding_forward(ids, params["wte"]["weight"])  # (B, T) -> (B, T, C)
     x, wpe = position_forward(x, params["wpe"]["weight"], start=past.length if past else 0, padding=padding)
     x, embd_dropout = dropout_forward(x, config.embd_pdrop, rng)
@@ -186,9 +187,11 @@ class GPT2:
         Sources: Radford et al. 2019, section 2.3, for the scaling of residual layers; He et al. 2015, "Delving
             Deep into Rectifiers", eq. 10, for the head.
         """
+        if not isinstance(config, GPT2Config):
+            raise TypeError(f"config must be a GPT2Config, got {config!r}; GPT2.from_pretrained loads a trained model")
         self.config = config
+        rng = generator(seed)
         self.params = allocate(config.parameter_shapes(), _float_dtype(dtype), np)
-        rng = np.random.default_rng(seed)
         for name, parameter in flatten(self.params).items():
             if parameter.ndim == 1:
                 parameter[...] = 1.0 if ".ln_" in f".{name}" and name.endswith(".weight") else 0.0
@@ -291,6 +294,10 @@ class GPT2:
 
         Not for a first reading: past, positions, keep and padding are those of ``gpt2_forward``.
         """
+        if not isinstance(rng, np.random.Generator | None):
+            raise TypeError(
+                f"rng must be a numpy.random.Generator such as numpy.random.default_rng(0), or None, got {rng!r}"
+            )
         config = self.config
         drops = config.embd_pdrop or config.attn_pdrop or config.resid_pdrop
         rng = device_generator(rng, array_module(self.params["wte"]["weight"])) if drops else None
@@ -381,6 +388,10 @@ class GPT2:
 
 
 def _float_dtype(dtype):
-    if np.dtype(dtype) not in (np.float32, np.float64):
+    try:
+        right = dtype is not None and np.dtype(dtype) in (np.float32, np.float64)  # NumPy takes None for float64
+    except TypeError:
+        right = False
+    if not right:
         raise ValueError(f"dtype must be float32 or float64, got {dtype}")
     return np.dtype(dtype)

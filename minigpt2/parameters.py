@@ -30,7 +30,10 @@ def flatten(tree: dict | list, prefix: str = "") -> dict:
 
 
 def unflatten(leaves: dict) -> dict:
-    """The inverse of ``flatten``: a level whose keys are all numbers becomes a list."""
+    """The inverse of ``flatten``: a level whose keys are all numbers becomes a list, in the order of the numbers.
+
+    raises: ValueError where a number is missing.
+    """
     tree = {}
     for name, leaf in leaves.items():
         *path, last = name.split(".")
@@ -43,9 +46,37 @@ def unflatten(leaves: dict) -> dict:
         if not isinstance(node, dict):
             return node
         node = {key: lists(value) for key, value in node.items()}
-        return list(node.values()) if node and all(key.isdigit() for key in node) else node
+        if not node or not all(key.isdigit() for key in node):
+            return node
+        ordered = sorted(node, key=int)  # names in alphabetical order, as in many files, have 10 before 2
+        if list(map(int, ordered)) != list(range(len(ordered))):
+            raise ValueError(f"unflatten: a list must have the items 0 ... {len(ordered) - 1}, got {', '.join(node)}")
+        return [node[key] for key in ordered]
 
     return lists(tree)
+
+
+def arrays_of(tree, name, kinds="fiu"):
+    """The arrays of a nested tree by their dotted names, as from ``flatten``.
+
+    name: what the tree is, for the message; kinds: NumPy's letters for the numbers that are welcome
+    raises: TypeError for what is no tree, and for a leaf that is no array of such numbers; ValueError for an empty one.
+    """
+    if not isinstance(tree, dict | list):
+        raise TypeError(
+            f"{name} must be a nested dict of arrays, such as model.params or the second result of loss_and_grads, got "
+            f"{type(tree).__name__}"
+        )
+    leaves = flatten(tree)
+    for leaf_name, leaf in leaves.items():
+        is_array = isinstance(leaf, array_module(leaf).ndarray)
+        if not is_array or leaf.dtype.kind not in kinds:
+            wanted = "float32 or float64" if kinds == "f" else "real numbers"
+            kind = leaf.dtype if is_array else type(leaf).__name__
+            raise TypeError(f"{name}: {leaf_name} must be an array of {wanted}, got {kind}")
+    if not leaves:
+        raise ValueError(f"{name} is empty: there is no array in it")
+    return leaves
 
 
 def layout(shapes):

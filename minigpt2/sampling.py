@@ -10,7 +10,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from minigpt2.backend import array_module
+from minigpt2.backend import array_module, generator
 from minigpt2.components.softmax import softmax_forward
 
 REQUIREMENTS = {  # of each option: its kind, which values are valid, and both in words
@@ -22,7 +22,6 @@ REQUIREMENTS = {  # of each option: its kind, which values are valid, and both i
     "beams": (Integral, lambda n: n >= 1, "an integer, 1 or more"),
 }
 COUNT = Integral, lambda n: n >= 0, "an integer, 0 or more"  # kind, validity and words of any number of things
-SEED = "an integer, 0 or more, or a numpy.random.Generator"
 OPTIONAL = "top_k", "top_p"  # these may be None, which keeps all tokens
 
 
@@ -66,7 +65,10 @@ class Sampling:
                 "num_samples are for drawing; leave them out, or use beams=1"
             )
         if isinstance(self.seed, list) and not all(isinstance(each, np.random.Generator) for each in self.seed):
-            raise TypeError(f"seed must be {SEED}, or a list of generators, one for each row, got {self.seed!r}")
+            raise TypeError(
+                "seed must be an integer, 0 or more, or a numpy.random.Generator, or a list of generators, one for "
+                f"each row, got {self.seed!r}"
+            )
 
     def generator(self, prompts=None):
         """A new source of the random numbers with which ``choose`` draws.
@@ -76,12 +78,9 @@ class Sampling:
         """
         if isinstance(self.seed, list):
             return RowGenerators(self.seed)
-        try:
-            if prompts is None or not isinstance(self.seed, Integral):
-                return np.random.default_rng(self.seed)
-            return RowGenerators([np.random.default_rng(self.seed) for _ in range(prompts)], self.num_samples)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"seed must be {SEED}, got {self.seed!r}") from None
+        if prompts is None or not isinstance(self.seed, Integral):
+            return generator(self.seed)
+        return RowGenerators([generator(self.seed) for _ in range(prompts)], self.num_samples)
 
     def choose(self, scores, rng):
         """Choose a token for each row.

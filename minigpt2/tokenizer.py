@@ -77,6 +77,10 @@ class Tokenizer:
         roles: dict[str, str] | None = None, eos_ids: Iterable[int] = (), add_prefix_space: bool = False,
         add_bos_token: bool = False,
     ):  # fmt: skip
+        if not isinstance(vocab, dict):
+            raise TypeError(
+                f"vocab must be a dict {{token: id}}, got {reprlib.repr(vocab)}; Tokenizer.from_pretrained reads files"
+            )
         self.merges = [tuple(pair) for pair in merges]
         self.special_tokens, self.added_tokens = tuple(special_tokens), tuple(added_tokens)
         self.late_tokens = self.added_tokens if late_tokens is None else tuple(late_tokens)
@@ -145,6 +149,8 @@ class Tokenizer:
             the vocabulary lacks.
         """
         check_text(text)
+        if allow_special not in (True, False):
+            raise TypeError(f"allow_special must be True or False, got {allow_special!r}")
         if self._plain and not (allow_special and self.special_tokens):
             return self._fast.encode(text)
         ids = [self.bos_id] if self.add_bos_token and not continues else []
@@ -244,6 +250,10 @@ class Tokenizer:
         progress: True or False shows or hides a progress bar; None shows it when it takes long
         raises: TypeError for what is not text; ValueError when ``vocab_size`` is too small.
         """
+        if isinstance(special_tokens, str):
+            raise TypeError(f"special_tokens must be a list of str, got {special_tokens!r}; a single one is [token]")
+        if isinstance(text, bytes | dict) or not isinstance(text, Iterable):
+            raise TypeError(f"expected a str as the text, or several, got {reprlib.repr(text)}; read a file first")
         special_tokens = tuple(special_tokens)
         smallest = 256 + len(special_tokens)
         if isinstance(vocab_size, bool) or not isinstance(vocab_size, Integral):

@@ -462,7 +462,6 @@ def write_tokenizer(folder, tokenizer):
 
     folder: made if it is not there; an older tokenizer.json in it is removed, as it would be read instead
     """
-    folder = Path(folder)
     vocab, special = tokenizer.vocab, set(tokenizer.special_tokens)
     tokens = sorted((*tokenizer.special_tokens, *tokenizer.added_tokens), key=vocab.get)
     late = set(tokenizer.late_tokens)
@@ -478,7 +477,7 @@ def write_tokenizer(folder, tokenizer):
         **dict.fromkeys(DEFAULT_ROLES),  # None, as without them transformers adds <|endoftext|>
         **tokenizer.roles,
     }
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = files.made_folder(folder)
     files.write_json(folder / "vocab.json", vocab)
     with files.atomic_write(folder / "merges.txt", "w") as file:
         file.write("#version: 0.2\n")

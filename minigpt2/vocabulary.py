@@ -2,7 +2,10 @@
 
 import re
 import reprlib
+from collections.abc import Iterable
 from numbers import Integral
+
+import numpy as np
 
 from minigpt2.storage.files import line_and_column
 
@@ -102,10 +105,18 @@ def merge_tables(vocab, merges, whole_tokens):
 
 def look_up(ids, table):
     """The entry of ``table`` (a dict) for each id; TypeError or ValueError for an id that has none."""
+    if hasattr(ids, "tolist") and not (isinstance(ids, np.ndarray) and ids.ndim == 1):
+        ids = ids.tolist()  # a tensor, whose elements are no integers to Python
+    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+        advice = "; a single one is [id]" if isinstance(ids, Integral) else ""
+        raise TypeError(f"ids must be integers in a list or an array, got {reprlib.repr(ids)}{advice}")
     entries = []
     for position, i in enumerate(ids):
         if isinstance(i, bool) or not isinstance(i, Integral):
-            raise TypeError(f"ids must be integers, got {i!r} ({type(i).__name__}) at position {position}")
+            advice = "; decode one sequence at a time" if isinstance(i, list | tuple | np.ndarray) else ""
+            raise TypeError(
+                f"ids must be integers, got {reprlib.repr(i)} ({type(i).__name__}) at position {position}{advice}"
+            )
         if i not in table:
             ids_there = f"ids are 0 to {max(table)}"
             if i <= max(table):
@@ -118,7 +129,8 @@ def look_up(ids, table):
 def check_text(text):
     """Raise TypeError unless ``text`` is a str, ValueError where it cannot be written in UTF-8."""
     if not isinstance(text, str):
-        raise TypeError(f"expected a str, got {type(text).__name__}")
+        advice = {list: "; give one text at a time", bytes: "; decode it first: text.decode()"}.get(type(text), "")
+        raise TypeError(f"expected a str as the text, got {reprlib.repr(text)} ({type(text).__name__}){advice}")
     try:
         text.encode()
     except UnicodeEncodeError as error:

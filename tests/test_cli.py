@@ -549,6 +549,12 @@ def test_train_and_resume(folder, tmp_path, capsys):
     [
         (["generate", "--model", "gpt-2"], "did you mean 'gpt2'"),
         (["generate", "--model", "./nowhere"], "no folder"),
+        (["generate", "--model", ""], "the name of the model is empty: give one of shakespeare"),
+        (["trace", "--text", "", "-o", "x"], "--text: there is no token in it"),
+        (["trace", "--ids=", "-o", "x"], "--ids: there is no token in it"),
+        (["trace", "--text", "a", "-o", "."], "--out: . is a folder; give the name of a file"),
+        (["compare", "nowhere.npz", "b.npz"], "error: nowhere.npz: No such file or directory\n"),  # without [Errno 2]
+        (["compare", "a", "b", "--map", "nope"], "--map: 'nope' is neither transformers, nanogpt, llm.c nor a JSON"),
         (["generate", "--temperature", "-1"], r"--temperature must be a number, 0 \(greedy\) or above, got -1"),
         (["generate", "--top-k", "0"], "--top-k must be an integer, 1 or more, got 0"),
         (["generate", "--top-p", "1.5"], "--top-p must be"),

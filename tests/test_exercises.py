@@ -4,6 +4,7 @@ import functools
 import importlib
 import re
 import time
+from bdb import BdbQuit
 from collections import Counter
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from minigpt2.components.layer_norm import layer_norm_backward, layer_norm_forward
-from minigpt2.exercises import EXERCISES, check, names
+from minigpt2.exercises import EXERCISES, check, general_hints, names
 from minigpt2.exercises.guard import call
 
 SOLUTIONS = [importlib.import_module(f"student_solutions.{each.__name__.rpartition('.')[2]}") for each in EXERCISES]
@@ -233,6 +234,7 @@ class StdinError(NotImplementedError):
         (StdinError("getpass was called, but this frontend does not support input requests."), "to be typed"),
         (EOFError("EOF when reading a line"), "to be typed"),
         (EOFError(), "to be typed"),
+        (BdbQuit(), "to be typed"),  # breakpoint()
         (FileNotFoundError(2, "No such file or directory", "weights.txt"), "looks for a file"),
     ],
 )
@@ -242,3 +244,9 @@ def test_an_answer_that_asks_is_told_so(error, hint):
 
     report = str(check("layer_norm_forward", layer_norm_forward))
     assert hint in report and type(error).__name__ in report and "not written yet" not in report
+
+
+def test_an_answer_that_waits_for_input_on_a_terminal_is_told_so():
+    assert "to be typed" in general_hints.of_lateness('answer.py, line 3, in layer_norm_forward: n = int(input("n? "))')
+    assert "to be typed" in general_hints.of_lateness("line 2: text = sys.stdin.read()")
+    assert "may never end" in general_hints.of_lateness("line 2: while inputs: pass")

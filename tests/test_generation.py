@@ -932,3 +932,35 @@ def test_rows_with_generators_of_their_own_do_not_depend_on_each_other():
     assert (together == alone).all() and (together[0] != together[2]).any()
     with pytest.raises(ValueError, match="2 generators, but 3 rows"):
         generate(model, prompts, 5, temperature=1.0, seed=[rng(0), rng(1)])
+
+
+@pytest.fixture(scope="module")
+def shakespeare():
+    return GPT2.from_pretrained("shakespeare"), Tokenizer.from_pretrained("shakespeare")
+
+
+def test_texts_need_a_list_of_prompts(shakespeare):
+    model, tokenizer = shakespeare
+    for prompts in ("ROMEO:", None, 5):  # a str is a list of its characters, too
+        with pytest.raises(TypeError, match=r"prompts must be a list of str, got .*; a single one is \[prompt\]"):
+            generate_texts(model, tokenizer, prompts, 2)
+    assert generate_texts(model, tokenizer, [], 2) == []
+
+
+def test_what_is_no_model_or_tokenizer_is_named(shakespeare):
+    model, tokenizer = shakespeare
+    with pytest.raises(TypeError, match=r"model must be a GPT2, got str; GPT2.from_pretrained loads one"):
+        generate("gpt2", [1, 2], 2)
+    with pytest.raises(TypeError, match=r"model must be a GPT2, got Tokenizer"):
+        stream_text(tokenizer, model, "a", 2)
+    with pytest.raises(TypeError, match=r"tokenizer must be a Tokenizer or a CharTokenizer, got object"):
+        stream_text(model, object(), "a", 2)
+
+
+def test_a_truth_value_is_neither_seed_nor_id(shakespeare):
+    model, _ = shakespeare
+    with pytest.raises(TypeError, match=r"seed must be an integer, 0 or more, .*, got True"):
+        model.generate([1, 2], 2, temperature=1.0, seed=True)
+    for ids in ([1, True], [[1, 2], [True]]):
+        with pytest.raises(TypeError, match="must be integers"):
+            model.generate(ids, 2)

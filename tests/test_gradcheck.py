@@ -108,3 +108,22 @@ def test_inputs_that_cannot_be_checked_are_refused(x):
         gradient_check(softmax_forward, softmax_backward, [x.astype(np.float32)])
     with pytest.raises(ValueError, match="none of the inputs is a float array"):
         gradient_check(softmax_forward, softmax_backward, [np.arange(3)])
+
+
+@pytest.mark.parametrize(
+    "arguments, error, message",
+    [
+        ({"inputs": np.ones(2)}, TypeError, r"inputs must be a tuple .*, got ndarray; a single one is \(x,\)"),
+        ({"inputs": ([1.0, 2.0],)}, ValueError, r"none of the inputs is a float array.*numpy.array\(x, dtype=float\)"),
+        ({"inputs": (np.ones(0),)}, ValueError, "input 0 is empty"),
+        ({"inputs": (np.broadcast_to(1.0, 3),)}, ValueError, "input 0 is read-only; give a copy"),
+        ({"forward": lambda x: x * x}, TypeError, r"forward must return \(y, cache\), got ndarray"),
+        ({"backward": lambda dy, cache: None}, TypeError, "backward returned None"),
+        ({"step": 0}, ValueError, "step and tolerance must be above 0, got 0"),
+    ],
+)
+def test_a_beginners_mistake_is_named(arguments, error, message):
+    right = {"forward": lambda x: (x * x, x), "backward": lambda dy, x: 2 * dy * x, "inputs": (np.ones(2),)}
+    assert gradient_check(**right)
+    with pytest.raises(error, match=message):
+        gradient_check(**right | arguments)

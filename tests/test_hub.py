@@ -314,8 +314,10 @@ def test_a_model_that_is_not_there(server, status, monkeypatch):
     """The hub answers 401 for a model that does not exist, as for one that is not public."""
     monkeypatch.setattr(Handler, "do_GET", lambda handler: handler.answer(status, b""))
     message = rf"no folder openai/gpt-2, and {server.url} has no public model openai/gpt-2 .*\(did you mean 'gpt2'\?\)"
-    with pytest.raises(hub.DownloadError, match=message + f".*HTTP status {status}"):
+    with pytest.raises(hub.DownloadError, match=message + f".*HTTP status {status}") as error:
         hub.locate("openai/gpt-2")
+    fetch_it = "fetch it with Hugging Face's own program, `hf download openai/gpt-2`"
+    assert (fetch_it in str(error.value)) == (status != 404)
     assert files_in(hub.cache_folder()) == []
 
 
@@ -499,6 +501,17 @@ def test_a_corpus_that_cannot_be_fetched_can_be_given(server, monkeypatch):
     monkeypatch.setitem(hub.CORPORA, "lambada", {"url": f"{server.url}/gone", "size": 1, "sha256": "0" * 64})
     with pytest.raises(hub.DownloadError, match=r"status 404\)\. Or fetch it .*, and give its path for 'lambada'$"):
         hub.corpus("lambada")
+
+
+def test_another_file_in_the_place_of_a_corpus_is_not_taken_for_it(server, monkeypatch):
+    monkeypatch.setitem(hub.CORPORA, "lambada", {"url": f"{server.url}/x", "size": 4, "sha256": sha256(b"true")})
+    path = hub.corpus_path("lambada")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"fake")
+    with pytest.raises(ValueError, match=rf"{re.escape(str(path))} is not the text 'lambada': .*remove it .*or give"):
+        hub.corpus("lambada")
+    path.write_bytes(b"true")
+    assert hub.corpus("lambada") == path and not server.requests
 
 
 def test_every_corpus_has_an_address_a_length_and_a_checksum(server):
@@ -1159,3 +1172,47 @@ def test_the_real_hub_gives_checksums(monkeypatch, tmp_path):
     for file, digits in {"merges.txt": 40, "model.safetensors": 64}.items():
         with requests.get(url + file, stream=True, timeout=30) as response:
             assert len(download._linked(response)[1]) == digits
+
+
+@pytest.mark.parametrize(
+    "typed, meant",
+    [
+        ("gpt2-m", "gpt2-medium"), ("gpt2l", "gpt2-large"), ("gpt2-xlarge", "gpt2-xl"), ("gpt2-med", "gpt2-medium"),
+        ("gtp2", "gpt2"), ("124M", "gpt2"), ("models/355M", "gpt2-medium"), ("gpt2-lrage", "gpt2-large"),
+        ("distilgpt", "distilgpt2"), ("Shakespere", "shakespeare"),
+    ],
+)  # fmt: skip
+def test_guesses_at_mistyped_names(typed, meant):
+    with pytest.raises(ValueError, match=rf"\(did you mean '{meant}'\?\)"):
+        hub.locate(typed)
+
+
+@pytest.mark.parametrize("typed", ["gpt3", "gpt-4", "gpt-j", "openai-gpt", "bert", "llama2", "gpt2-tiny", "runs/small"])
+def test_no_guess_where_another_model_is_meant(typed):
+    with pytest.raises(ValueError, match=r"^(?!.*did you mean)"):
+        hub.locate(typed)
+
+
+@pytest.mark.parametrize(
+    "address, name",
+    [
+        ("https://huggingface.co/gpt2", "gpt2"),
+        ("hf.co/gpt2-xl", "gpt2-xl"),
+        ("huggingface.co/openai-community/gpt2/tree/main", "openai-community/gpt2"),
+        ("https://hub.example/some/gpt", "some/gpt"),
+    ],
+)
+def test_an_address_is_answered_with_the_name_in_it(address, name):
+    with pytest.raises(ValueError, match=rf"got an address: give {name}$"):
+        hub.locate(address)
+
+
+def test_a_link_to_a_file_that_is_gone_is_named(tmp_path, monkeypatch):
+    shutil.copytree(hub.locate("shakespeare"), tmp_path / "model", ignore=shutil.ignore_patterns("*.safetensors"))
+    weights = tmp_path / "model" / "model.safetensors"
+    try:
+        weights.symlink_to("../../blobs/1234")  # as in Hugging Face's cache, where files that nobody needs are removed
+    except OSError:
+        pytest.skip("needs a system that allows links")
+    with pytest.raises(FileNotFoundError, match=r"model.safetensors is a link to .*1234, which is missing: fetch it"):
+        GPT2.from_pretrained(tmp_path / "model")

@@ -557,3 +557,60 @@ def test_loss_refuses_bad_targets(targets, error, message):
 def test_gpt2_forward_is_what_the_model_runs(ids):
     model = tiny()
     np.testing.assert_array_equal(gpt2_forward(ids, model.params, model.config)[0], model.forward(ids)[0])
+
+
+@pytest.mark.parametrize(
+    "ids, error, message",
+    [
+        ([[1, True]], TypeError, r"ids must be integers, got \[\[1, True\]\] \(list\)"),  # NumPy would take it for a 1
+        (None, TypeError, r"ids must be integers, got None \(NoneType\)"),
+        ({"input_ids": [[1]]}, TypeError, "ids must be integers, got .*; give its 'input_ids'"),
+        ([1, 2], ValueError, r"got shape \(2,\); one sequence is \[ids\]"),
+        ([[1], [1, 2]], ValueError, "rows of equal length; fill up the shorter ones, with -100 in the targets"),
+    ],
+)
+def test_ids_as_beginners_write_them_are_named(ids, error, message):
+    with pytest.raises(error, match=message):
+        GPT2(GPT2Config(vocab_size=5, n_positions=4, n_embd=4, n_layer=1, n_head=1)).forward(ids)
+
+
+@pytest.mark.parametrize(
+    "arguments, error, message",
+    [
+        ({"config": "gpt2"}, TypeError, "config must be a GPT2Config, got 'gpt2'; GPT2.from_pretrained loads"),
+        ({"dtype": None}, ValueError, "dtype must be float32 or float64, got None"),  # NumPy's float64
+        ({"dtype": "bfloat16"}, ValueError, "dtype must be float32 or float64, got bfloat16"),
+        ({"seed": -1}, ValueError, "seed must be an integer, 0 or more, .*, got -1"),
+        ({"seed": True}, TypeError, "seed must be an integer, 0 or more, .*, got True"),
+    ],
+)
+def test_a_model_made_of_something_else_is_refused(arguments, error, message):
+    config = GPT2Config(vocab_size=5, n_positions=4, n_embd=4, n_layer=1, n_head=1)
+    with pytest.raises(error, match=message):
+        GPT2(**{"config": config} | arguments)
+
+
+def test_rng_and_label_smoothing_of_another_kind_are_named():
+    model = GPT2(GPT2Config(vocab_size=5, n_positions=4, n_embd=4, n_layer=1, n_head=1))
+    with pytest.raises(TypeError, match=r"rng must be a numpy.random.Generator such as .*default_rng\(0\).*, got 0"):
+        model.loss_and_grads([[1, 2]], [[2, 3]], rng=0)
+    for value in ("0.1", None, True):
+        with pytest.raises(TypeError, match=r"label_smoothing must be a number in \[0, 1\], got"):
+            model.loss([[1, 2]], [[2, 3]], label_smoothing=value)
+
+
+@pytest.mark.parametrize("path, error", [(None, TypeError), ("", ValueError)])
+def test_a_path_that_is_none_is_named(path, error):
+    model = GPT2(GPT2Config(vocab_size=5, n_positions=4, n_embd=4, n_layer=1, n_head=1))
+    with pytest.raises(error, match=r"the path of (a|the) folder to write into"):
+        model.save_pretrained(path)
+    with pytest.raises(error, match=r"name of (a|the) model"):
+        GPT2.from_pretrained(path)
+
+
+def test_saving_where_a_file_is_in_the_way(tmp_path):
+    (tmp_path / "file").write_text("")
+    model = GPT2(GPT2Config(vocab_size=5, n_positions=4, n_embd=4, n_layer=1, n_head=1))
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(FileExistsError, match="is a file, not a folder to write into: give another path"):
+            model.save_pretrained(path)

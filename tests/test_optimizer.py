@@ -262,6 +262,36 @@ def test_sgd_refuses(arguments):
         SGD(random_tree(0), **arguments)
 
 
+@pytest.mark.parametrize(
+    "arguments, error, message",
+    [
+        ({"lr": "1e-3"}, TypeError, "AdamW: lr must be a number, got '1e-3'"),
+        ({"lr": True}, TypeError, "lr must be a number, got True"),
+        ({"lr": math.inf}, ValueError, "lr must be finite"),
+        ({"eps": None}, TypeError, "eps must be a number, got None"),
+        ({"betas": 0.9}, TypeError, r"betas must be two numbers, such as \(0.9, 0.999\), got 0.9"),
+        ({"betas": (0.9,)}, TypeError, "betas must be two numbers"),
+        ({"betas": (0.9, "x")}, TypeError, r"betas\[1\] must be a number, got 'x'"),
+    ],
+)
+def test_adamw_names_what_is_no_number(arguments, error, message):
+    with pytest.raises(error, match=message):
+        AdamW(random_tree(0), **arguments)
+
+
+def test_what_no_optimizer_can_train_is_named(make):
+    with pytest.raises(TypeError, match=r"params: w must be an array of float32 or float64, got int64"):
+        make({"w": np.zeros(3, "int64")})
+    optimizer = make(random_tree(0))
+    before = state(optimizer)
+    for grads, message in ((2.5, random_tree(1)), "got tuple"), (None, "got NoneType"), ({"w": None}, "got NoneType"):
+        with pytest.raises(TypeError, match=f"optimizer: grads.*{message}"):
+            optimizer.step(grads)
+    with pytest.raises(ValueError, match="max_norm must be above 0, or None for no clipping, got True"):
+        optimizer.step(random_tree(1), max_norm=True)
+    assert_same_bits(state(optimizer), before)
+
+
 # The learning rate.
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigpt2 import GPT2, SGD, GPT2Config, flatten, unflatten
-from minigpt2.parameters import allocate, allocate_like, flat_view, layout, unpack
+from minigpt2.parameters import allocate, allocate_like, arrays_of, flat_view, layout, unpack
 
 SHAPES = {"ln.bias": (3,), "h.0.weight": (2, 3), "h.0.bias": (2,), "h.1.weight": (3, 2), "h.1.bias": (2,)}
 
@@ -28,6 +28,31 @@ def test_flatten_gives_dotted_names_and_the_leaves_themselves():
     leaves = flatten({"h": [{"ln_1": {"bias": b}}, {"ln_1": {"bias": w}}], "wte": {"weight": w}})
     assert list(leaves) == ["h.0.ln_1.bias", "h.1.ln_1.bias", "wte.weight"]
     assert leaves["h.0.ln_1.bias"] is b and leaves["wte.weight"] is w
+
+
+def test_unflatten_puts_blocks_in_the_order_of_their_numbers():
+    names = sorted(f"h.{i}.weight" for i in range(12))  # as a file in alphabetical order has them: 0, 1, 10, 11, 2, ...
+    blocks = unflatten({name: name for name in names})["h"]
+    assert [block["weight"] for block in blocks] == [f"h.{i}.weight" for i in range(12)]
+    with pytest.raises(ValueError, match=r"unflatten: a list must have the items 0 ... 1, got 0, 2"):
+        unflatten({"h.0.weight": 1, "h.2.weight": 2})
+
+
+@pytest.mark.parametrize(
+    "tree, error, message",
+    [
+        (None, TypeError, "params must be a nested dict of arrays, such as model.params or .*, got NoneType"),
+        ((1.5, {}), TypeError, "got tuple"),
+        (GPT2Config(), TypeError, "got GPT2Config"),
+        ({}, ValueError, "params is empty"),
+        ({"w": [1.0]}, TypeError, "w.0 must be an array of real numbers, got float"),
+        ({"w": np.zeros(2, bool)}, TypeError, "w must be an array of real numbers, got bool"),
+        ({"w": np.zeros(2, complex)}, TypeError, "got complex128"),
+    ],
+)
+def test_what_is_no_tree_of_arrays_is_named(tree, error, message):
+    with pytest.raises(error, match=message):
+        arrays_of(tree, "params")
 
 
 def test_layout_puts_matrices_before_vectors():

@@ -8,6 +8,7 @@ import sys
 import unicodedata
 from collections import Counter
 from itertools import pairwise, product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -397,8 +398,8 @@ def test_bytes_that_are_not_utf8_become_replacement_characters():
     (["a"], TypeError, "integers, got 'a'"),
     (np.array([1.5]), TypeError, "integers"),
     (np.array([True]), TypeError, "integers"),
-    (np.zeros((1, 2), int), TypeError, "integers, got array"),
-    (5, TypeError, "iterable"),
+    (np.zeros((1, 2), int), TypeError, r"integers, got \[0, 0\]"),
+    (5, TypeError, "integers in a list or an array, got 5"),
 ])  # fmt: skip
 def test_decode_rejects(ids, error, message):
     with pytest.raises(error, match=message):
@@ -413,7 +414,7 @@ def test_encode_rejects():
         with pytest.raises(ValueError, match=r"U\+DC80, at position 6 \(line 2, column 4\): half a character"):
             tokenizer.encode("ab\ncde\udc80f", allow_special=allow_special)
     for text in (None, b"abc", 5, ["a"]):
-        with pytest.raises(TypeError, match="expected a str, got"):
+        with pytest.raises(TypeError, match="expected a str as the text, got"):
             tokenizer.encode(text)
 
 
@@ -542,13 +543,13 @@ def test_training_on_too_little_text_stops_early():
     (dict(text="a", vocab_size=255, special_tokens=()), ValueError, "at least 256"),
     (dict(text="a", vocab_size=300.0), TypeError, "integer"),
     (dict(text="a", vocab_size=True), TypeError, "integer"),
-    (dict(text=["a", 5]), TypeError, "expected a str, got int"),
-    (dict(text=b"abc"), TypeError, "expected a str, got int"),
-    (dict(text=None), TypeError, "iterable"),
+    (dict(text=["a", 5]), TypeError, r"expected a str as the text, got 5 \(int\)"),
+    (dict(text=b"abc"), TypeError, "expected a str as the text, or several, got b'abc'"),
+    (dict(text=None), TypeError, "expected a str as the text, or several, got None"),
     (dict(text="a\udc80"), ValueError, "surrogate"),
     (dict(text="a", special_tokens=("x",)), ValueError, "special tokens"),
     (dict(text="a", special_tokens=("",)), ValueError, "special tokens"),
-    (dict(text="a", special_tokens="<|endoftext|>"), ValueError, "special tokens"),
+    (dict(text="a", special_tokens="<|endoftext|>"), TypeError, "special_tokens must be a list of str"),
     (dict(text="a", special_tokens=("<|a|>", "<|a|>")), ValueError, "special tokens"),
     (dict(text="a", special_tokens=(7,)), ValueError, "special tokens"),
 ])  # fmt: skip
@@ -693,3 +694,45 @@ def test_added_tokens_of_a_configuration_are_special(tmp_path):
     tokenizer = Tokenizer.from_pretrained(tmp_path)
     assert tokenizer.special_tokens == ("<|endoftext|>", "[PAD]")
     assert tokenizer.encode("[PAD]", allow_special=True) == [264]
+
+
+@pytest.mark.parametrize(
+    "ids, message",
+    [
+        (5, r"ids must be integers in a list or an array, got 5; a single one is \[id\]"),
+        (np.int64(5), r"got 5; a single one is \[id\]"),
+        (None, "in a list or an array, got None"),
+        (b"abc", "in a list or an array, got b'abc'"),
+        ([[1, 2]], r"got \[1, 2\] \(list\) at position 0; decode one sequence at a time"),
+        (np.array([[1, 2]]), "decode one sequence at a time"),
+    ],
+)
+def test_decode_names_what_are_no_ids(ids, message):
+    with pytest.raises(TypeError, match=message):
+        Tokenizer.train("", 257).decode(ids)
+
+
+def test_decode_takes_tensors():
+    class Tensor:  # as torch's, JAX's or CuPy's: its elements are no integers to Python
+        def tolist(self):
+            return [72, 73]
+
+    tokenizer = Tokenizer.train("", 257)
+    assert tokenizer.decode(Tensor()) == tokenizer.decode([72, 73])
+
+
+@pytest.mark.parametrize(
+    "mistake, message",
+    [
+        (lambda t: t.encode(["a"]), r"expected a str as the text, got \['a'\] \(list\); give one text at a time"),
+        (lambda t: t.encode(b"a"), r"got b'a' \(bytes\); decode it first: text.decode\(\)"),
+        (lambda t: t.encode("a", allow_special="all"), "allow_special must be True or False, got 'all'"),
+        (lambda t: Tokenizer("vocab.json", "merges.txt"), "vocab must be a dict .*, got 'vocab.json'"),
+        (lambda t: Tokenizer.train("a", 300, special_tokens="<|x|>"), r"special_tokens must be a list .* is \[token\]"),
+        (lambda t: Tokenizer.train(Path("a.txt"), 300), "a str as the text, or several, got .*; read a file first"),
+        (lambda t: Tokenizer.train({"text": "a"}, 300), "expected a str as the text, or several, got"),
+    ],
+)
+def test_texts_as_beginners_give_them_are_named(mistake, message):
+    with pytest.raises(TypeError, match=message):
+        mistake(Tokenizer.train("", 257))

@@ -277,7 +277,7 @@ def test_command_takes_ids_and_targets(folder, tmp_path):
         (["--ids", "1,2", "--targets", "1", "-o", "x"], r"targets must be \(1, 2\)"),
         (["--ids", "7", "--backward", "-o", "x"], "give targets"),
         (["--ids", "1,999", "-o", "x"], r"0 \.\.\. 269, got 1 \.\.\. 999"),
-        (["--text", "", "-o", "x"], "at least one token"),
+        (["--text", "", "-o", "x"], "--text: there is no token in it"),
         (["--text", "to be", "--dtype", "float16", "-o", "x"], "invalid choice"),
         (["--text", "to be", "--label-smoothing", "2", "-o", "x"], "label_smoothing must be in"),
         (["--text", "to be", "-o", "nowhere/x"], "no folder nowhere"),

@@ -28,13 +28,20 @@ def main(arguments=None):
     except BrokenPipeError:  # the reader, e.g. `head`, has seen enough
         return 0
     except (ValueError, OSError, MemoryError, Warning) as error:  # a warning if PYTHONWARNINGS makes it an error
-        complain(f"error: {error}")
+        complain(f"error: {_in_words(error)}")
         return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
         complain("stopped")
         return 130
     finally:
         close_streams()
+
+
+def _in_words(error):
+    """The message of an error; that of the system as "FILE: reason", without its number."""
+    if isinstance(error, OSError) and error.strerror and isinstance(error.filename, str) and not error.filename2:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def make_parser():

@@ -33,6 +33,8 @@ def add_parser(commands):
 def run(options):
     """Write the trace, and print how large it is and the loss."""
     path = Path(options.out)
+    if path.is_dir():
+        raise ValueError(f"--out: {path} is a folder; give the name of a file to write")
     if not path.absolute().parent.is_dir():
         raise ValueError(f"--out: there is no folder {path.parent} to write {path.name} to")
     check_folder(path.parent, "trace")

@@ -3,6 +3,8 @@
 Shapes: B batch, T time (tokens), C channels (n_embd), V vocabulary.
 """
 
+import reprlib
+
 import numpy as np
 
 from minigpt2.backend import add_rows, array_module, on_host, to_host
@@ -73,14 +75,28 @@ def check_ids(ids, V):
 
 
 def token_array(values, name):
-    """Token ids as an integer array on the host; lists are welcome."""
+    """Token ids as an integer array on the host; lists are welcome.
+
+    raises: TypeError for anything but integers, truth values among them; ValueError where the lengths of rows differ.
+    """
     try:
         array = np.asarray(to_host(values))
     except ValueError:
-        raise ValueError(f"{name} must be (B, T) with rows of equal length") from None
-    if array.size and array.dtype.kind not in "iu":
-        raise TypeError(f"{name} must be integers, got {array.dtype}; encode text with a Tokenizer")
+        raise ValueError(
+            f"{name} must be (B, T) with rows of equal length; fill up the shorter ones, with -100 in the targets"
+        ) from None
+    if (array.size and array.dtype.kind not in "iu") or _has_bool(values):
+        kind = array.dtype if array.dtype.kind in "fc" else f"{reprlib.repr(values)} ({type(values).__name__})"
+        advice = "give its 'input_ids'" if hasattr(values, "keys") else "encode text with a Tokenizer"
+        raise TypeError(f"{name} must be integers, got {kind}; {advice}")
     return array
+
+
+def _has_bool(values):
+    """Whether a list holds a truth value, which NumPy takes for 0 or 1 where it stands beside an integer."""
+    if isinstance(values, list | tuple):
+        return any(map(_has_bool, values))
+    return isinstance(values, bool | np.bool_)
 
 
 def unembedding_forward(x, weight):

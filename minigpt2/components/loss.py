@@ -4,6 +4,8 @@ Shapes: N positions (usually B * T), V vocabulary. Smoothing only changes the ta
 pair of functions covers both.
 """
 
+from numbers import Real
+
 from minigpt2.backend import array_module, at_a_time, masked_mean, on_host
 from minigpt2.parallel import in_parallel
 
@@ -22,7 +24,7 @@ def cross_entropy_forward(logits, targets, label_smoothing=0.0, ignore_index=IGN
     targets: (...) integers in 0 ... V-1, or ``ignore_index`` where there is nothing to predict
     label_smoothing: e in 0 <= e <= 1; GPT-2 uses 0
     returns loss, a scalar in nats (of the dtype of logits), and the cache for ``cross_entropy_backward``.
-    raises: ValueError when shapes disagree or e is not in [0, 1]; as ``check_targets``.
+    raises: ValueError when shapes disagree or e is not in [0, 1], TypeError when it is no number; as ``check_targets``.
     Source: Szegedy et al. 2016, "Rethinking the Inception Architecture", section 7, for the smoothing.
 
     >>> loss, cache = cross_entropy_forward(np.log([[0.25, 0.75]]), np.array([0]))
@@ -34,6 +36,8 @@ def cross_entropy_forward(logits, targets, label_smoothing=0.0, ignore_index=IGN
     if targets.shape != logits.shape[:-1]:
         raise ValueError(f"cross_entropy: targets must be {logits.shape[:-1]} like the logits, got {targets.shape}")
     check_targets(targets, V, ignore_index)
+    if isinstance(label_smoothing, bool) or not isinstance(label_smoothing, Real):
+        raise TypeError(f"cross_entropy: label_smoothing must be a number in [0, 1], got {label_smoothing!r}")
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
     targets, rows = targets.ravel(), logits.reshape(-1, V)

@@ -5,10 +5,11 @@ and writes each number once, instead of once for every term of the formula. The 
 """
 
 import math
+from numbers import Real
 
 from minigpt2.backend import array_module, at_a_time
 from minigpt2.parallel import in_parallel
-from minigpt2.parameters import check_writable, flat_view, flatten, layout, shapes_of, unpack
+from minigpt2.parameters import arrays_of, check_writable, flat_view, flatten, layout, shapes_of, unpack
 
 CHUNK = 1 << 17  # elements of a buffer updated at a time
 
@@ -38,15 +39,19 @@ class AdamW:
         lr: learning rate, may be changed between steps (``optimizer.lr = ...``)
         betas: decay rates of the two moments, each in [0, 1); eps: keeps the quotient finite
         weight_decay: each step takes the share lr * weight_decay off a weight
-        raises: ValueError when a number is out of its range.
+        raises: ValueError when a number is out of its range; TypeError for what is no number, or no array.
         """
-        if not (lr >= 0 and eps >= 0 and weight_decay >= 0 and all(0 <= beta < 1 for beta in betas)):
+        numbers = {"lr": lr, "eps": eps, "weight_decay": weight_decay}
+        if not isinstance(betas, tuple | list) or len(betas) != 2:
+            raise TypeError(f"AdamW: betas must be two numbers, such as (0.9, 0.999), got {betas!r}")
+        _check_numbers("AdamW", **numbers, **{"betas[0]": betas[0], "betas[1]": betas[1]})
+        if not (min(numbers.values()) >= 0 and all(0 <= beta < 1 for beta in betas)):
             raise ValueError(
                 f"AdamW: lr, eps and weight_decay must be >= 0 and betas in [0, 1), "
                 f"got lr={lr}, eps={eps}, weight_decay={weight_decay}, betas={betas}"
             )
         self.params, self.lr, self.betas, self.eps, self.weight_decay = params, lr, betas, eps, weight_decay
-        flat, _ = flat_view(flatten(params))
+        flat, _ = flat_view(arrays_of(params, "AdamW: params", "f"))
         xp = array_module(flat)
         self.m, self.v = xp.zeros_like(flat), xp.zeros_like(flat)
         self.t = 0  # steps taken
@@ -63,7 +68,7 @@ class AdamW:
         max_norm: the gradient is scaled down to this global norm if it is longer; None: never
         returns the global norm before clipping.
         raises: ValueError when names or shapes differ from the parameters', a parameter is read-only, the norm is not
-            finite, or max_norm is not above 0; nothing has changed then.
+            finite, or max_norm is not above 0; TypeError for what is no array of numbers; nothing has changed then.
         """
         leaves = flatten(self.params)
         check_writable(leaves | {"its moment m": self.m, "its moment v": self.v}, "AdamW")
@@ -121,10 +126,11 @@ class SGD:
 
     def __init__(self, params: dict, lr: float = 0.1, momentum: float = 0.0):
         """An optimizer for ``params``, a nested dict of arrays; lr as in AdamW, momentum in [0, 1)."""
+        _check_numbers("SGD", lr=lr, momentum=momentum)
         if not (lr >= 0 and 0 <= momentum < 1):
             raise ValueError(f"SGD: lr must be >= 0 and momentum in [0, 1), got lr={lr}, momentum={momentum}")
         self.params, self.lr, self.momentum = params, lr, momentum
-        flat, _ = flat_view(flatten(params))
+        flat, _ = flat_view(arrays_of(params, "SGD: params", "f"))
         self.b = array_module(flat).zeros_like(flat)
 
     def __repr__(self):
@@ -176,9 +182,9 @@ def norm_and_scale(grads, leaves, max_norm):
 
     Source: Pascanu et al. 2013, "On the difficulty of training recurrent neural networks", algorithm 1.
     """
-    if max_norm is not None and not max_norm > 0:
-        raise ValueError(f"optimizer: max_norm must be above 0, or None for no clipping, got {max_norm}")
-    grads = flatten(grads)
+    if max_norm is not None and (not isinstance(max_norm, Real) or isinstance(max_norm, bool) or not max_norm > 0):
+        raise ValueError(f"optimizer: max_norm must be above 0, or None for no clipping, got {max_norm!r}")
+    grads = arrays_of(grads, "optimizer: grads")
     if shapes_of(grads) != shapes_of(leaves):
         odd = sorted(set(shapes_of(grads).items()) ^ set(shapes_of(leaves).items()))
         raise ValueError(f"optimizer: grads must have the parameters' names and shapes; these differ: {odd[:4]}")
@@ -196,6 +202,15 @@ def norm_and_scale(grads, leaves, max_norm):
     if not math.isfinite(norm):
         raise ValueError("optimizer: the gradient holds NaN or infinity; try a lower learning rate")
     return g, norm, 1.0 if max_norm is None else min(1.0, max_norm / (norm + 1e-6))
+
+
+def _check_numbers(optimizer, **numbers):
+    """Raise TypeError for what is no number, ValueError for an infinite one."""
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"{optimizer}: {name} must be a number, got {value!r}")
+        if math.isinf(value):
+            raise ValueError(f"{optimizer}: {name} must be finite, got {value}")
 
 
 def _chunks(flat, boundary):

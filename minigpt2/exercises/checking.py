@@ -283,7 +283,7 @@ def _predicts(task, outcome, results, wrong, equal):
 
 def _hint_of_fate(task, trial, outcome):
     if outcome.late:
-        return "It may never end: does every loop come nearer to its end each time? Print the values in its condition."
+        return kinds.of_lateness(outcome.place)
     error = outcome.error
     hint = _recognised(
         task, trial, lambda other: type(other.error) is type(error) and str(other.error) == str(error)

@@ -1,6 +1,7 @@
 """Kinds of mistakes that any function of arrays can have, recognised by its result."""
 
 import re
+from bdb import BdbQuit
 
 import numpy as np
 
@@ -31,6 +32,21 @@ ERRORS = (
 )
 
 
+ASKS = (
+    "It waits for something to be typed, and nobody is there while it is checked or graded: whatever it needs comes in "
+    "as an argument."
+)
+LATE = "It may never end: does every loop come nearer to its end each time? Print the values in its condition."
+
+
+def of_lateness(place):
+    """The likeliest reason why a function was not done in time.
+
+    place: its line at the end, as text
+    """
+    return ASKS if re.search(r"\b(input|getpass|breakpoint|set_trace)\(|\bstdin\b", place) else LATE
+
+
 def of_error(error):
     """The most frequent meaning of an exception; "" when it is not known."""
     if isinstance(error, RecursionError):
@@ -40,11 +56,9 @@ def of_error(error):
             f"{error} is not a key of that dict. Print its keys: list(cache), list(params). With your own forward "
             "pass, the cache is the dict that it returns."
         )
-    if isinstance(error, EOFError) or re.search("^(raw_input|getpass) was called|reading from stdin", str(error)):
-        return (
-            "It waits for something to be typed, and nobody is there while it is checked or graded: whatever it needs "
-            "comes in as an argument."
-        )
+    asked = re.search("^(raw_input|getpass) was called|reading from stdin", str(error))
+    if asked or isinstance(error, EOFError | BdbQuit):
+        return ASKS
     if isinstance(error, OSError) and error.filename is not None:
         return "It looks for a file that is not on every machine: whatever it needs comes in as an argument."
     text = str(error)

@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 
 from minigpt2.backend import to_host
 from minigpt2.shell import shell_line
-from minigpt2.storage.files import MAX_CONFIG, atomic_write, check_file, parse_json, read_json, write_json
+from minigpt2.storage.files import MAX_CONFIG, atomic_write, check_file, made_folder, parse_json, read_json, write_json
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -361,8 +361,7 @@ def write_checkpoint(folder, config, parameters, dtype="float32"):
         raise ValueError(f"weights that are NaN, infinite or too large for {dtype}: {', '.join(faults)}")
 
     json.dumps(config)  # raises what ``write_json`` would raise when the weights have been written
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = made_folder(folder)
     write_tensors(folder / WEIGHTS, tensors, {"format": "pt"})  # transformers refuses files without "format"
     write_json(folder / CONFIG, config)
 

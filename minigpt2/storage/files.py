@@ -211,6 +211,24 @@ def sync_folder(folder):
         os.close(descriptor)
 
 
+def made_folder(path):
+    """The folder ``path`` as a Path, made if it is not there.
+
+    raises: TypeError for what is no path, ValueError for an empty one (not the current folder, which is "."),
+        FileExistsError where a file is in the way, or another OSError.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"expected the path of a folder to write into, got {path!r}")
+    if not os.fspath(path):
+        raise ValueError("the path of the folder to write into is empty; the current folder is '.'")
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise FileExistsError(f"{error.filename} is a file, not a folder to write into: give another path") from None
+    return folder
+
+
 def check_file(path, limit=math.inf):
     """The size in bytes of ``path``, which is a regular file or a link to one.
 
@@ -218,7 +236,14 @@ def check_file(path, limit=math.inf):
     raises: FileNotFoundError, or another OSError when it cannot be examined (no permission, circular links);
         ValueError, naming it, when it is a folder, a pipe, a device, larger, or only a pointer of Git LFS to the file.
     """
-    status = os.stat(path)
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        if not os.path.islink(path):
+            raise
+        raise FileNotFoundError(
+            f"{path} is a link to {os.readlink(path)}, which is missing: fetch it again"
+        ) from None
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, a socket or a device"
         raise ValueError(f"{path} is {kind}, expected a file")

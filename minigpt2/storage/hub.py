@@ -7,6 +7,7 @@ The addresses can be changed from outside: ``HF_ENDPOINT`` names a mirror of htt
 ``MINIGPT2_CACHE`` the folder in which files are kept. ``HF_HUB_OFFLINE=1`` says to ask nobody.
 """
 
+import hashlib
 import os
 import reprlib
 import sys
@@ -78,6 +79,10 @@ def locate(name_or_path, files="model"):
     raises: ValueError for a folder or a name that does not exist, a model that is no GPT-2, or an HF_ENDPOINT that is
         not https (or http on this machine); DownloadError; OSError when the cache cannot be written.
     """
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise TypeError(f"expected the name of a model or a folder's path, got {reprlib.repr(name_or_path)}")
+    if not os.fspath(name_or_path):
+        raise ValueError(f"the name of the model is empty: give one of {', '.join([*BUILT_IN, *MODELS])}, or a folder")
     if name_or_path in BUILT_IN:  # even if the current folder has one of that name: ./shakespeare
         return BUILT_IN[name_or_path]
     folder = Path(name_or_path)
@@ -150,9 +155,13 @@ def _fetch(name, repository, files):
         raise
     except DownloadError as error:
         if repository not in MODELS.values() and error.status in (401, 403, 404):
+            other = "" if error.status == 404 else (
+                ". If it exists and you may see it, fetch it with Hugging Face's own program, `hf download "
+                f"{repository}`: what that keeps is found here, and nobody's password or token is sent from here"
+            )  # fmt: skip
             raise DownloadError(
                 f"there is no folder {name}, and {endpoint} has no public model {name} that can be loaded"
-                f"{did_you_mean(name)}: {error}"
+                f"{did_you_mean(name)}: {error}{other}"
             ) from error
         raise DownloadError(
             f"{error}. If {endpoint} cannot be reached from here, set HF_ENDPOINT to the address of a "
@@ -200,16 +209,24 @@ def corpus(name):
     """The path of a text, downloaded at first use.
 
     name: a key of ``CORPORA``; "shakespeare" is tiny Shakespeare (1.1 MB, ASCII), others are the data of a task.
-    raises: ValueError for any other name; DownloadError; OSError when the cache cannot be written.
+    raises: ValueError for any other name, and for another file in its place; DownloadError; OSError when the cache
+        cannot be written.
     """
     if name not in CORPORA:
         raise ValueError(f"unknown corpus {name!r}: expected one of {', '.join(CORPORA)}")
     try:
-        return download(path=corpus_path(name), description=name, **CORPORA[name])
+        path = download(path=corpus_path(name), description=name, **CORPORA[name])
     except Prevented:
         raise
     except DownloadError as error:
         raise DownloadError(f"{error}. Or fetch it in some other way, and give its path for {name!r}") from error
+    with open(path, "rb") as file:  # somebody may have put it there
+        if hashlib.file_digest(file, "sha256").hexdigest() != CORPORA[name]["sha256"]:
+            raise ValueError(
+                f"{path} is not the text {name!r}: its sha256 is another; remove it to have that downloaded, or give "
+                "the path instead of the name if this is the text that you mean"
+            )
+    return path
 
 
 def corpus_path(name):

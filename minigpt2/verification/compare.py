@@ -277,7 +277,8 @@ def _head(x):
 
 
 def _few(names, most=4):
-    return ", ".join(list(names)[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    some = ", ".join(list(names)[:most]) or "none"
+    return some + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _summary(names):

@@ -79,6 +79,8 @@ def trace(
     raises: TypeError or ValueError for ids or targets of the wrong kind, shape or range, and for the gradients of
         a single token without a target.
     """
+    if not isinstance(model, GPT2):
+        raise TypeError(f"trace: model must be a GPT2, got {type(model).__name__}; GPT2.from_pretrained loads one")
     ids = _sequences(token_array(ids, "ids"))
     logits, cache = model.forward(ids)
     activations = flatten({
