@@ -121,7 +121,10 @@ def look_up(ids, table):
             ids_there = f"ids are 0 to {max(table)}"
             if i <= max(table):
                 ids_there = f"{len(table):,} ids lie between {min(table)} and {max(table)}, with holes"
-            raise ValueError(f"id {i} at position {position} is not in the vocabulary, whose {ids_there}")
+            raise ValueError(
+                f"id {i} at position {position} is not in the vocabulary, whose {ids_there}: does it belong to this "
+                "model? One with more rows than tokens draws no others with generate(..., allowed=tokenizer.known_ids)"
+            )
         entries.append(table[i])
     return entries
 
