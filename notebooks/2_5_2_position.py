@@ -237,8 +237,9 @@ style.show_plain("position")
 # %% [markdown] tags=["en"]
 # Now the library's own code, fetched while the notebook was built. It does the same, and refuses a text that is longer
 # than the table, where the page above would fail with a message about shapes. It can write the gradient into an
-# existing array (`out`), so that all gradients of a model lie in one stretch of memory, which suits the optimizer. `xp`
-# is NumPy (or CuPy, for arrays on a graphics card).
+# existing array (`out`), so that all gradients of a model lie in one stretch of memory, which suits the optimizer. When
+# prompts of unequal length are continued at once, `padding` counts what fills the short ones up at the left, and
+# positions begin behind it. `xp` is NumPy (or CuPy, for arrays on a graphics card).
 
 # %%
 style.show_source(position_forward, position_backward, sinusoidal_positions)
