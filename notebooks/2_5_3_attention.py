@@ -259,11 +259,10 @@ style.show_plain("softmax", "attention")
 # Now the library's own code, fetched while the notebook was built. It computes the same, in pieces that fit into the
 # processor's cache. A long text is worked through in blocks of 128 queries, so that no time is spent on keys that the
 # mask would remove anyway, and `in_parallel` hands a few heads at a time to the processor's cores: read `queries`,
-# `keys` and `pairs`, the places of a block, as "all", and `S`, the number of keys, as `T`. `unseen` is the causal mask:
-# zeros on and below the diagonal, $-\infty$ above. Two arguments are explained later: `dropout`, to which the variable
-# `mask` belongs, in notebook 2.5.6, and `past` at the end of this one; without `keep` the probabilities are not kept, and
-# `padding` hides what fills short prompts up when several are continued at once. `xp` is NumPy (or CuPy, for arrays on a
-# graphics card).
+# `keys` and `pairs`, the places of a block, as "all", and `S`, the number of keys, as `T`. `unseen` is the mask: zeros
+# on and below the diagonal, $-\infty$ above. Two arguments are explained later: `dropout`, to which the variable `mask`
+# belongs, in notebook 2.5.6, and `past` at the end of this one; without `keep` the probabilities are not kept, and
+# `padding` hides what fills up the shorter of several prompts. `xp` is NumPy (or CuPy, for arrays on a graphics card).
 #
 # What does the difference buy? On two cores of an Intel Xeon, for 512 tokens of GPT-2, forward and backward together,
 # the page above takes 1.3 times as long (`python tests/benchmarks page-attention`).

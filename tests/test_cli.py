@@ -549,12 +549,11 @@ def test_train_and_resume(folder, tmp_path, capsys):
     [
         (["generate", "--model", "gpt-2"], "did you mean 'gpt2'"),
         (["generate", "--model", "./nowhere"], "no folder"),
-        (["generate", "--model", ""], "the name of the model is empty: give one of shakespeare"),
         (["trace", "--text", "", "-o", "x"], "--text: there is no token in it"),
         (["trace", "--ids=", "-o", "x"], "--ids: there is no token in it"),
-        (["trace", "--text", "a", "-o", "."], "--out: . is a folder; give the name of a file"),
+        (["trace", "--text", "a", "-o", "."], ". is a folder, and nothing takes its place: give the name of a file"),
         (["compare", "nowhere.npz", "b.npz"], "error: nowhere.npz: No such file or directory\n"),  # without [Errno 2]
-        (["compare", "a", "b", "--map", "nope"], "--map: 'nope' is neither transformers, nanogpt, llm.c nor a JSON"),
+        (["compare", "a", "b", "--map", "nope"], "--map: nope is no file; give transformers, nanogpt, llm.c"),
         (["generate", "--temperature", "-1"], r"--temperature must be a number, 0 \(greedy\) or above, got -1"),
         (["generate", "--top-k", "0"], "--top-k must be an integer, 1 or more, got 0"),
         (["generate", "--top-p", "1.5"], "--top-p must be"),
@@ -1188,8 +1187,8 @@ def test_trace_is_told_what_is_wrong_before_the_pass(folder, tmp_path, capsys, m
     monkeypatch.setattr("minigpt2.cli.trace.trace", lambda *_, **__: pytest.fail("the pass has begun"))
     call = ["trace", "--model", folder, "--out"]
     assert "is a folder, and nothing takes its place" in fails(capsys, *call, tmp_path, "--ids", "1,2")
-    assert "--text is empty: a pass needs at least one token" in fails(capsys, *call, tmp_path / "x", "--text", "")
-    assert "--ids is empty: a pass needs at least one token" in fails(capsys, *call, tmp_path / "x", "--ids", "")
+    assert "--text: there is no token in it" in fails(capsys, *call, tmp_path / "x", "--text", "")
+    assert "--ids: there is no token in it" in fails(capsys, *call, tmp_path / "x", "--ids", "")
     assert "--map: nonogpt is no file; give transformers, nanogpt" in fails(
         capsys, "compare", tmp_path / "x", tmp_path / "x", "--map", "nonogpt"
     )

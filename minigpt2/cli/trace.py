@@ -33,8 +33,6 @@ def add_parser(commands):
 def run(options):
     """Write the trace, and print how large it is and the loss."""
     path = Path(options.out)
-    if path.is_dir():
-        raise ValueError(f"--out: {path} is a folder; give the name of a file to write")
     if not path.absolute().parent.is_dir():
         raise ValueError(f"--out: there is no folder {path.parent} to write {path.name} to")
     check_folder(path.parent, "trace")
@@ -44,7 +42,7 @@ def run(options):
     else:
         ids = Tokenizer.from_pretrained(options.model).encode(options.text)
     if not ids:
-        raise ValueError(f"--{'text' if options.ids is None else 'ids'} is empty: a pass needs at least one token")
+        raise ValueError(f"{'--ids' if options.text is None else '--text'}: there is no token in it; give one or more")
     targets = None if options.targets is None else numbers(options.targets, "--targets")
     model = GPT2.from_pretrained(options.model, options.dtype).to(options.device)
     tensors = trace(model, ids, targets, options.backward, options.label_smoothing)
