@@ -958,6 +958,11 @@ def test_a_warning_in_the_library_is_as_before(tmp_path):
 posix = pytest.mark.skipif(os.name == "nt", reason="there a process cannot be sent Ctrl-C alone")
 
 
+def heed_ctrl_c():
+    """In a new process: a job in the background, as the tests themselves may be, has it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @posix
 @pytest.mark.parametrize("module", ["regex", "minigpt2.cli.compare"])  # of minigpt2/__init__.py, of the command line
 @pytest.mark.parametrize("how", ["module", "script"])
@@ -977,7 +982,7 @@ sys.meta_path.insert(0, Watch())
     path = os.pathsep.join([str(tmp_path), *sys.path])
     done = subprocess.run(
         [sys.executable, *start, "tokenize", "--ids", "1"], capture_output=True, text=True, timeout=120,
-        env=os.environ | {"PYTHONPATH": path},
+        env=os.environ | {"PYTHONPATH": path}, preexec_fn=heed_ctrl_c,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
@@ -994,8 +999,9 @@ def test_ctrl_c_in_a_library_is_an_exception(tmp_path):
 def test_ctrl_c_while_it_works(folder):
     command = [sys.executable, "-m", "minigpt2", "generate", "--model", str(folder), "--prompt", "Shall"]
     child = subprocess.Popen(
-        [*command, "--max-new-tokens", "100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        [*command, "--max-new-tokens", "100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=heed_ctrl_c,
+    )  # fmt: skip
     assert child.stdout.read(5) == "Shall"
     child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=60)
