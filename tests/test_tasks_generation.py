@@ -121,6 +121,7 @@ def test_greedy_lines_are_those_of_transformers(model, tokenizer, their_line):
     assert cut != expected and greedy_lines(model, tokenizer, prompts, 3) == cut
 
 
+@pytest.mark.slow
 def test_prompts_of_equal_length_are_read_together_but_not_too_many(model, tokenizer, monkeypatch):
     seen = []
     generate = answers_module.generate
