@@ -555,3 +555,12 @@ def test_runs_from_before_they_could_be_moved_are_resumed(moved, tmp_path):
     write_tensors(checkpoint / STATE, tensors, {"state": json.dumps(state)})
     write_json(checkpoint / CHECKSUMS, checksums(checkpoint))
     assert Trainer.resume("run", steps=15).settings.decay_steps == 12
+
+
+def test_a_name_from_a_damaged_file_cannot_write_on_the_terminal(settings, tmp_path):
+    folder = tmp_path / "run"
+    interrupt(Trainer(settings, folder), 9)
+    path = folder / "checkpoint-000008" / "checksums.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"\x1b[31m": "0"}))
+    with pytest.warns(UserWarning, match=r"'\\x1b\[31m' is missing or has changed"):
+        Trainer.resume(folder)

@@ -474,7 +474,7 @@ def _stored_tensors(path):
 
 
 def printable(name):
-    """A tensor's name for a message: unchanged, unless it is long or not printable."""
+    """A name that stands in a file, as of a tensor, for a message: unchanged, unless it is long or not printable."""
     return name if name.isprintable() and len(name) <= 100 else reprlib.repr(name)
 
 

@@ -10,6 +10,7 @@ import re
 import shutil
 import warnings
 
+from minigpt2.storage.checkpoint import printable
 from minigpt2.storage.files import delete, read_json, replace, sync_folder, write_json
 
 KEPT = 2  # checkpoints: the last one, and the one before it in case the last is damaged
@@ -62,7 +63,7 @@ def newest_whole(folder):
         try:
             expected, found = read_json(checkpoint / CHECKSUMS), checksums(checkpoint)
             if wrong := sorted(name for name in expected | found if expected.get(name) != found.get(name)):
-                raise ValueError(f"{wrong[0]} is missing or has changed")
+                raise ValueError(f"{printable(wrong[0])} is missing or has changed")
         except (OSError, ValueError) as error:
             faults.append(f"{checkpoint} is damaged ({error})")
             continue

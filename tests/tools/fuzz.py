@@ -29,6 +29,7 @@ import tempfile
 import traceback
 import tracemalloc
 import warnings
+import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable
@@ -641,6 +642,7 @@ def run_atheris(name, file, root, seconds, seed):
 
 
 def main():
+    warnings.simplefilter("ignore")  # of a run's damaged checkpoint, thousands of times
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kinds", nargs="*", help="such as model, trace, run; all of them by default")
     parser.add_argument("--cases", type=int, default=20_000)
