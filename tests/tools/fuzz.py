@@ -29,7 +29,6 @@ import tempfile
 import traceback
 import tracemalloc
 import warnings
-import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable
