@@ -338,10 +338,10 @@ PRINTING = {  # calls that give all that their reproduce line gives, with MODEL 
     "data": ["a b.txt", "it's.txt", "--model", "MODEL", "--against", "it's.txt", "--deduplicate", "--ngram", "3",
              "--threshold", "0.25", "--out", "OUT"],
     "data and its vocabulary": ["a b.txt", "--vocab-size", "270", "--no-duplicates", "--out", "OUT"],
-    "train": ["--out", "OUT", "--data", "a b.txt:2", "it's.txt:0", *SIZES, "--steps", "2", "--warmup-steps", "1",
-              "--lr", "0.01", "--min-lr", "1e-05"],
-    "train further": ["--out", "OUT", "--data", "a b.txt", "--init-from", "MODEL", "--freeze", "wte", "h.0.attn",
-                      "--block-size", "8", "--steps", "2", "--warmup-steps", "0", "--patience", "1"],
+    "train": ["--preset", "alice", "--out", "OUT", "--data", "a b.txt:2", "it's.txt:0", *SIZES, "--steps", "2",
+              "--warmup-steps", "1", "--lr", "0.01", "--min-lr", "1e-05"],
+    "train further": ["--preset", "alice", "--out", "OUT", "--data", "a b.txt", "--init-from", "MODEL", "--freeze",
+                      "wte", "h.0.attn", "--block-size", "8", "--steps", "2", "--warmup-steps", "0", "--patience", "1"],
 }  # fmt: skip
 
 

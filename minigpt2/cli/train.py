@@ -212,4 +212,5 @@ def _again(options, trainer):
     change = ""
     if relative and start != Path.cwd():
         change, out = f"{shell_line('cd', start)} && ", out.absolute()
-    return change + command_line(options, {"out": out} | _differences(settings))
+    # The preset is named: the default may be another one in a later version.
+    return change + command_line(options, {"preset": DEFAULT, "out": out} | _differences(settings))
