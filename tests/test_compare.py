@@ -420,13 +420,6 @@ def test_square_gradient_that_is_not_transposed_is_not_called_so(ours):
     assert (report.first.name, report.first.note) == ("grad.h.0.attn.c_proj.weight", "")
 
 
-def test_square_heads_and_tokens_are_told_apart_by_values():
-    """Where H = T, (B, T, H, D) has the shape of (B, H, T, D)."""
-    ours = trace(tiny(), IDS[:, :H], None, backward=True)
-    report = compare(ours, ours | {"h.0.attn.q": ours["h.0.attn.q"].swapaxes(1, 2)})
-    assert report and {row.note for row in report.rows if row.name == "h.0.attn.q"} == {"(B, T, H, D)"}
-
-
 def test_llm_c_names(ours):
     """Its arrays hold all layers; weights are (out, in); above the diagonal of preatt anything may stand."""
     theirs = {}
@@ -588,8 +581,9 @@ def test_different_ids(ours):
 
 
 def test_different_shapes(ours):
-    with pytest.raises(ValueError, match=r"h\.1\.mlp\.fc: ours has shape \(3, 7, 32\), theirs \(3, 6, 32\)"):
-        compare(ours, ours | {"h.1.mlp.fc": ours["h.1.mlp.fc"][:, 1:]})
+    report = compare(ours, ours | {"h.1.mlp.fc": ours["h.1.mlp.fc"][:, 1:]})
+    assert not report and (report.first.name, report.first.verdict) == ("h.1.mlp.fc", "shape")
+    assert "h.1.mlp.fc: ours has shape (3, 7, 32), theirs (3, 6, 32)" in str(report)
 
 
 def test_nan_of_theirs_is_a_divergence_that_says_where(ours):

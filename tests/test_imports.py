@@ -18,7 +18,7 @@ FLOORS = (
     ("verification.llm_c_state", "verification.pairs", "verification.compare", "run_folder"),
     ("verification.check", "verification.mistakes", "reference", "evaluation", "fine_tuning", "measures"),
     ("plain", "__init__"),
-    ("verification.trace",),
+    ("verification.trace", "verification.layouts"),
     ("model", "gradcheck", "storage.conversion", "verification.names", "verification.npz", "data"),
     ("generation", "config", "tokenizer", "settings"),
     ("sampling", "char_tokenizer", "tokenizer_files", "components"),

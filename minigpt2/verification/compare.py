@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigpt2.components.loss import IGNORED
 from minigpt2.progress import progress_bar
+from minigpt2.verification.layouts import align
 from minigpt2.verification.mistakes import diagnose
 from minigpt2.verification.names import place, rename
 
@@ -29,7 +29,7 @@ class Row:
     absolute: largest |theirs - ours|
     relative: the same against the largest |ours|, or norm against norm if that is more: the first sees one wrong
         number in a large tensor, the second a small error everywhere beside one outlier
-    cosine:   of the angle between the two; verdict: "ok", "differs" or "NaN"
+    cosine:   of the angle between the two; verdict: "ok", "differs", "NaN", or "shape" if it cannot be read
     note:     how theirs is stored, if not like ours
     """
 
@@ -124,9 +124,18 @@ def compare(ours, theirs, rtol=None, atol=None, names=None, eps=1e-5):
             f"{_few(theirs)}; names are translated with --map"
         )
 
-    aligned, rows, where = {}, [], None
+    readings, aligned, rows, where = align(ours, theirs), {}, [], None
+    for name in {"ids", "targets"} & set(common):
+        if readings[name].problem or (name == "ids" and (readings[name].tensor != ours[name]).any()):
+            raise ValueError(
+                f"{name} differ, ours {_head(ours[name])} and theirs {_head(theirs[name])}: run both on the same tokens"
+            )
     for name in progress_bar(common, "comparing", delay=2):
-        note, aligned[name] = _align(name, ours, theirs[name])
+        if readings[name].problem:
+            rows.append(Row(name, ours[name].shape, np.nan, np.nan, np.nan, "shape", readings[name].problem))
+            where = where or f"{name}: {readings[name].problem}"
+            continue
+        ours[name], aligned[name], note = readings[name].ours, readings[name].tensor, readings[name].note
         if re.fullmatch(r"(grad\.)?h\.\d+\.attn\.scores|grad\.h\.\d+\.attn\.probs", name):
             ours[name], aligned[name] = np.tril(ours[name]), np.tril(aligned[name])
         tolerance = _tolerance(ours[name], theirs[name], rtol, atol)
@@ -162,58 +171,6 @@ def _rounded(rows, theirs):
         f"theirs is float64, but from {first} on only as exact as float32: something at or before it is in "
         f"float32{cause}"
     )
-
-
-def _align(name, ours, theirs):
-    """How theirs was stored, and theirs in the shape of ours; if it can be read in several ways, the closest."""
-    shape = ours[name].shape
-    if name in ("ids", "targets"):
-        if theirs.shape != shape or (name == "ids" and (theirs != ours[name]).any()):
-            raise ValueError(
-                f"{name} differ, ours {_head(ours[name])} and theirs {_head(theirs)}: run both on the same tokens"
-            )
-        return "", theirs
-    readings = [(note, tensor) for note, tensor in _readings(name, theirs, ours) if tensor.shape == shape]
-    if not readings:
-        raise ValueError(f"{name}: ours has shape {shape}, theirs {theirs.shape}, which is no known way to store it")
-    if len(readings) == 1:
-        return readings[0]
-
-    def distance(reading):
-        difference = np.linalg.norm((reading[1] - ours[name]).ravel())
-        return np.inf if np.isnan(difference) else difference
-
-    return min(readings, key=distance)
-
-
-def _readings(name, theirs, ours):
-    """Pairs (note, tensor): the possible readings of theirs, whatever their shapes."""
-    shape, plain = ours[name].shape, name.removeprefix("grad.")
-    yield "", theirs
-    if plain.endswith(".weight") and theirs.ndim == 2:
-        yield "transposed", theirs.T
-    if plain.endswith(("attn.q", "attn.k", "attn.v")) and len(shape) == 4:
-        B, H, T, D = shape
-        if theirs.shape in ((B, T, H, D), (B, T, H * D)):
-            yield "(B, T, H, D)" if theirs.ndim == 4 else "(B, T, C)", theirs.reshape(B, T, H, D).swapaxes(1, 2)
-    if plain.endswith("attn.heads") and len(shape) == 3 and theirs.ndim == 4 and theirs.size == np.prod(shape):
-        yield "(B, T, H, D)", theirs.reshape(shape)
-        yield "(B, H, T, D)", theirs.swapaxes(1, 2).reshape(shape)
-    if plain == "logits" and theirs.ndim == len(shape) and theirs.shape[-1] > shape[-1]:
-        yield "padded", theirs[..., : shape[-1]]
-    if plain in ("wte.weight", "lm_head.weight") and theirs.ndim == 2 and len(theirs) > shape[0]:
-        yield "padded", theirs[: shape[0]]
-    if name == "loss" and theirs.ndim and "targets" in ours and theirs.size == ours["targets"].size:
-        counted = ours["targets"].ravel() != IGNORED
-        yield "mean of the positions", theirs.ravel()[counted].mean(dtype=np.float64).reshape(shape)
-    if theirs.shape != shape and theirs.size == np.prod(shape):
-        joined = (int(np.prod(shape[:2])), *shape[2:])  # B and T in one axis
-        if theirs.shape == joined or _without_ones(theirs.shape) == _without_ones(shape):
-            yield str(theirs.shape), theirs.reshape(shape)
-
-
-def _without_ones(shape):
-    return [size for size in shape if size != 1]
 
 
 def _tolerance(ours, theirs, rtol, atol):
