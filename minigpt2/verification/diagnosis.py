@@ -14,9 +14,9 @@ import numpy as np
 
 from minigpt2.parallel import without_false_alarms
 from minigpt2.verification.backward_mistakes import BACKWARD
-from minigpt2.verification.mistakes import ANYWHERE, FORWARD, Observed, of_result, relative
-from minigpt2.verification.names import place
-from minigpt2.verification.operations import OPERATIONS, Tensors
+from minigpt2.verification.mistakes import ANYWHERE, FORWARD, Observed, relative
+from minigpt2.verification.names import is_parameter, place
+from minigpt2.verification.operations import OPERATIONS, Block, Tensors
 
 FLOOR_PER_RTOL = 1 / 20  # what one operation's rounding may leave, relative to rtol: 2.5e-6 in float32; measured 8e-7
 MOST_FINDINGS = 8
@@ -86,7 +86,8 @@ class Diagnosis:
         self.theirs = {name: x for name, x in theirs.items() if name not in ("ids", "targets")}
         self.changes = dict(accepted or {})
         self.tensors = self._recompute(self.theirs)
-        self.tainted, self.findings, self.recorded_otherwise = set(), [], set()
+        self.tainted, self.findings = set(), []
+        self.scaled = {}  # names of tensors that were only recorded before or after the scale, and how
 
     def _recompute(self, theirs):
         tensors = Tensors(self.ours, theirs, *self.settings, self.changes)
@@ -104,7 +105,7 @@ class Diagnosis:
         except KeyError:
             return None
         rtol, atol = self.tolerance(name)
-        absolute, size, _ = self.measure(expected, comparable(name, self.theirs[name]))
+        absolute, size, _ = self.measure(as_compared(name, expected), comparable(name, self.theirs[name]))
         return bool(size <= rtol or absolute <= atol)
 
     def failing(self):
@@ -131,7 +132,7 @@ class Diagnosis:
 
     def _weights(self):
         """Parameters of theirs that are not ours: everything else is judged with theirs."""
-        names = [n for n in sorted(self.differing, key=place) if _is_parameter(n) and n in self.theirs]
+        names = [n for n in sorted(self.differing, key=place) if is_parameter(n) and n in self.theirs]
         kinds = {}
         for name in names:
             kinds.setdefault(re.sub(r"^h\.\d+\.", "h.*.", name), []).append(name)
@@ -155,16 +156,28 @@ class Diagnosis:
                     break
             else:
                 return
-            for name in group:
-                self.recorded_otherwise.add(name)
-            first = group[0]
-            words = self._how(without.compute(first), comparable(first, self.theirs[first]), first)
-            self.findings.append(Finding(
-                first, "recording", f"only what was recorded as {_folded(group)} differs: {words}; what is computed from it "
-                f"agrees ({_folded(consumers, 3)})", tensors=list(group),
-            ))  # fmt: skip
+            scaled = {name: self._scaled(name, without.compute(name)) for name in group}
+            self.scaled |= {name: words for name, words in scaled.items() if words}
+            self.differing -= set(self.scaled)
+            if others := [name for name in group if not scaled[name]]:
+                words = self._how(as_compared(others[0], without.compute(others[0])), comparable(others[0], self.theirs[others[0]]), others[0])
+                self.findings.append(Finding(
+                    others[0], "recording", f"only what was recorded as {_folded(others)} differs: {words}; what is "
+                    f"computed from it agrees ({_folded(consumers, 3)})", tensors=others,
+                ))  # fmt: skip
             self.theirs = {n: x for n, x in self.theirs.items() if n not in group}
             self.tensors = without
+
+    def _scaled(self, name, expected):
+        """How scores, q or k were recorded, if only before or after the division by sqrt(D); else None."""
+        if not name.endswith(("attn.scores", "attn.q", "attn.k")):
+            return None
+        actual, root = comparable(name, self.theirs[name]), math.sqrt(self.ours["h.0.attn.q"].shape[-1])
+        expected = as_compared(name, expected)
+        for words, factor in (("before the scale", root), ("after the scale", 1 / root), ("after half of the scale", root**-0.5)):
+            if factor != 1 and self.measure(factor * expected, actual)[1] <= self.tolerance(name)[0]:
+                return words
+        return None
 
     def _wrong_in_themselves(self):
         """Failing tensors that still fail when no other failing tensor is taken for an input."""
@@ -184,8 +197,8 @@ class Diagnosis:
         kinds = {}
         for name in wrong:
             kind = re.sub(r"h\.\d+\.", "", name)
-            kinds.setdefault(kind.replace("attn.k", "attn.q").replace("attn.v", "attn.q"), []).append(name)
             kinds.setdefault(kind, []).append(name)
+            kinds.setdefault(re.sub(r"attn\.[qkv]$", "attn.qkv", kind) + " together", []).append(name)
         groups = [wrong, *kinds.values(), *([name] for name in wrong[:6])]
         return [group for n, group in enumerate(groups) if group not in groups[:n]]
 
@@ -193,7 +206,7 @@ class Diagnosis:
         """Recorded tensors outside of a group that are computed from one in it."""
         found, group = [], set(group)
         for name in sorted(self.theirs, key=place):
-            if name in group or _is_parameter(name):
+            if name in group or is_parameter(name):
                 continue
             try:
                 recorded, _ = self.tensors.sources(name)
@@ -214,7 +227,7 @@ class Diagnosis:
     def _explain(self, name, failing):
         suspects = self._suspects(name)
         fits = self._fits(name, suspects, failing)
-        actual, expected = comparable(name, self.theirs[name]), self.tensors.compute(name)
+        actual, expected = comparable(name, self.theirs[name]), as_compared(name, self.tensors.compute(name))
         if not fits:
             whats = {self.tensors.what(each)[0] for each in suspects}
             same = [n for n in failing if self.tensors.what(n)[0] == self.tensors.what(name)[0]]
@@ -241,11 +254,12 @@ class Diagnosis:
                 self.changes[key] = operation
         if not any(what.startswith("grad.") for what in best.hypothesis.changes):
             self._taint(set(best.hypothesis.changes), None if everywhere else blocks)
-        before = self.tensors
+        if best.hypothesis.throughout:
+            self.tainted |= {n for n in self.ours if self.tensors.what(n)[1] in blocks}
+            self.tainted |= {n for n in self.ours if n.startswith("grad.") and not is_parameter(n)}
         self.tensors = self._recompute(self.theirs)
-        if self.right(name) is False and not self._follows(name):  # what was found does not settle it
+        if self.right(name) is False:  # what was found does not settle it
             self.tainted |= {name, *suspects}
-        del before
 
     def _taint(self, whats, blocks):
         """What a framework derives from a wrong operation is wrong as a consequence."""
@@ -285,10 +299,8 @@ class Diagnosis:
 
     def _tried(self, mistake, suspect, name, suspects, failing, budget):
         what, block = self.tensors.what(suspect)
-        from minigpt2.verification.operations import Block
-
         observed = Observed(
-            what, Block(self.tensors, block), suspect, self.tensors.compute(suspect),
+            what, Block(self.tensors, block), suspect, as_compared(suspect, self.tensors.compute(suspect)),
             comparable(suspect, self.theirs[suspect]) if suspect == name else None, self._floor(name),
         )  # fmt: skip
         fits = []
@@ -326,10 +338,10 @@ class Diagnosis:
         _, between = self.tensors.sources(name)
         only = {name, *between}
         try:
-            predicted = self.tensors.trial(self.changes | hypothesis.changes, only).compute(name)
+            predicted = as_compared(name, self.tensors.trial(self.changes | hypothesis.changes, only).compute(name))
         except (KeyError, ValueError, IndexError, np.linalg.LinAlgError):
             return None
-        actual, right = comparable(name, self.theirs[name]), self.tensors.compute(name)
+        actual, right = comparable(name, self.theirs[name]), as_compared(name, self.tensors.compute(name))
         if predicted.shape != actual.shape:
             return None
         known = ~np.isnan(predicted)
@@ -360,7 +372,7 @@ class Diagnosis:
             every = len(blocks) == len(recorded)
             parts.append("in every block" if every else f"only in block{'s' * (len(blocks) > 1)} {', '.join(map(str, blocks))}")
         inputs, _ = self.tensors.sources(name)
-        inputs = [n for n in inputs if not _is_parameter(n) and n not in ("ids", "targets")]
+        inputs = [n for n in inputs if not is_parameter(n) and n not in ("ids", "targets")]
         if inputs and len(suspects) > 1:
             parts.append(f"after {_folded(inputs, 3)}, at or before {name}; not recorded between: {_folded(suspects[1:], 6)}")
         elif inputs:
@@ -371,7 +383,7 @@ class Diagnosis:
         """What is known where no hypothesis fits."""
         rtol, _ = self.tolerance(name)
         size = self.measure(expected, actual)[1]
-        if self.theirs[name].dtype == np.float64 and rtol < 1e-8 and size < 5e-5:
+        if self.theirs[name].dtype == np.float64 and rtol < 1e-8 and size < 5e-5 and self._from_here_on(name):
             cause = ""
             if name == "loss" or name.startswith("grad."):
                 cause = " (transformers' own loss, from labels=, turns the logits into float32: compute it outside)"
@@ -386,6 +398,11 @@ class Diagnosis:
         else:
             lead = f"wrong from {name} on"
         return "unknown", f"{lead}: {self._how(expected, actual, name)}"
+
+    def _from_here_on(self, name):
+        """Whether nearly everything from a tensor on differs, as a consequence: not this one tensor alone."""
+        after = [n for n in sorted(self.theirs, key=place) if place(n) >= place(name) and not is_parameter(n)]
+        return len(self.differing & set(after)) >= max(2, 0.9 * len(after))
 
     def _how(self, expected, actual, name, weights=False):
         """How two arrays of one shape differ, in words."""
@@ -424,8 +441,8 @@ class Diagnosis:
         what, _ = self.tensors.what(name)
         recorded, between = self.tensors.sources(name)
         lines = [f"{name} = {OPERATIONS[what][1]}"]
-        inputs = [n for n in recorded if not _is_parameter(n)]
-        weights = [n for n in recorded if _is_parameter(n)]
+        inputs = [n for n in recorded if not is_parameter(n)]
+        weights = [n for n in recorded if is_parameter(n)]
         whose = "theirs" if any(n in self.theirs for n in weights) else "ours"
         lines.append(f"  from {_folded(inputs, 6)} of theirs" + (f", with {_folded(weights, 4)} ({whose})" if weights else ""))
         if between:
@@ -439,7 +456,7 @@ class Diagnosis:
 
     def _no_operation(self):
         """Tensors differ, though each follows from those before it."""
-        names = [n for n in sorted(self.differing, key=place) if n in self.theirs and not _is_parameter(n)]
+        names = [n for n in sorted(self.differing, key=place) if n in self.theirs and not is_parameter(n)]
         checked = [n for n in names if self.tensors.what(n)[0] in OPERATIONS and self.right(n)]
         if names and len(checked) == len(names):
             self.findings.append(Finding(
@@ -475,17 +492,17 @@ def _simplest(fits, floor):
 
 def comparable(name, tensor):
     """A tensor of theirs in float64; scores and their gradients as far as something depends on them."""
-    x = tensor.astype(np.float64)
-    return np.tril(x) if partly_compared(name) else x
+    return as_compared(name, tensor.astype(np.float64))
+
+
+def as_compared(name, tensor):
+    """A tensor with 0 where nothing depends on it."""
+    return np.tril(tensor) if partly_compared(name) else tensor
 
 
 def partly_compared(name):
     """Whether a tensor says nothing where the key comes after the query."""
     return re.fullmatch(r"(grad\.)?h\.\d+\.attn\.scores|grad\.h\.\d+\.attn\.probs", name) is not None
-
-
-def _is_parameter(name):
-    return name.endswith((".weight", ".bias")) and not name.startswith("grad.")
 
 
 def _folded(names, most=4):
@@ -505,5 +522,3 @@ def _ranges(numbers):
             runs.append([n, n])
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs[:6]) + (" ..." if len(runs) > 6 else "")
 
-
-_ = of_result

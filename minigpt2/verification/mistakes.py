@@ -9,6 +9,7 @@ Each is a generator ``mistake(o)`` of hypotheses for an ``Observed`` operation. 
 """
 
 import math
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +18,7 @@ from minigpt2.components.loss import IGNORED, cross_entropy_backward, cross_entr
 from minigpt2.components.position import sinusoidal_positions
 from minigpt2.components.softmax import softmax_forward
 from minigpt2.verification import operations
+from minigpt2.verification.names import is_parameter
 from minigpt2.verification.operations import OPERATIONS, masked_softmax, merge_heads, normalised, split_heads
 
 
@@ -27,12 +29,14 @@ class Hypothesis:
     sentence: what it is; changes: from what a tensor is to the operation that replaces its own
     fitted:   how many numbers were fitted to what theirs has
     key:      what ``--accept`` calls it, if it can be a choice: "gelu=erf"
+    throughout: whether it makes the whole block another one, so that nothing else in it can be judged
     """
 
     sentence: str
     changes: dict = field(compare=False)
     fitted: int = 0
     key: str | None = None
+    throughout: bool = False
 
 
 @dataclass(frozen=True)
@@ -239,7 +243,7 @@ def another_blocks_weights(o):
 def _with_weights(operation, which):
     class WithWeights(operations.Block):
         def __getitem__(self, name):
-            parameter = name.endswith((".weight", ".bias")) and not name.startswith("grad.")
+            parameter = is_parameter(name)
             if parameter and self.number is not None and name in operations.BLOCK:
                 return self.tensors[f"h.{which(self.number)}.{name}"]
             return super().__getitem__(name)
@@ -578,8 +582,8 @@ def post_norm(o):
         yield Hypothesis(
             "post-norm: the layer norm comes after the sub-layer and the residual sum; in GPT-2 it comes before "
             "the sub-layer, x + sub_layer(layer_norm(x))",
-            {o.what: changed},
-        )
+            {o.what: changed}, throughout=True,
+        )  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------------- attention
@@ -693,7 +697,7 @@ def scale(o):
             f"grad.attn.{n}": lambda t, f=factor, d=d: d(t) * f(t) for n, d in (("q", operations.d_q), ("k", operations.d_k))
         }
         if len({factor(o.t.of(i)) for i in range(2)}) > 1 or factor(o.t) != 1.0:
-            yield Hypothesis(f"attention: {words}", changes, 0, key)
+            yield Hypothesis(f"attention: {words}", changes, int("number of the block" in words), key)
     for words, function in (
         ("the scores are k q^T, transposed; they should be q k^T", lambda t: operations.scores(t).swapaxes(-1, -2)),
         ("the scores are q q^T", lambda t: t["attn.q"] @ t["attn.q"].swapaxes(-1, -2) / root),
@@ -839,8 +843,7 @@ def transposed_projection(o):
 
 def reshaped_weight(o):
     """A weight that is reshaped where it should be transposed."""
-    x, layer = {"mlp.fc": ("ln_2", "mlp.c_fc"), "mlp.out": ("mlp.gelu", "mlp.c_proj"),
-                "attn.out": ("attn.heads", "attn.c_proj")}[o.what]  # fmt: skip
+    x, layer = {"mlp.fc": ("ln_2", "mlp.c_fc"), "mlp.out": ("mlp.gelu", "mlp.c_proj")}[o.what]
     yield Hypothesis(
         f"the weight of {layer} is reshaped from (out, in) to (in, out), it should be transposed",
         {o.what: lambda t: t[x] @ t[f"{layer}.weight"].T.reshape(t[f"{layer}.weight"].shape) + t[f"{layer}.bias"]},
@@ -974,8 +977,8 @@ def output_layer(o):
         if own.shape == o.t["wte.weight"].shape:
             yield Hypothesis(
                 "output layer: not tied to the token embedding, the logits are made by a matrix other than wte",
-                {"logits": lambda t: t["ln_f"] @ own.T},
-            )
+                untied(own), 0, "head=untied",
+            )  # fmt: skip
 
 
 def _log_sum(y):
@@ -1120,10 +1123,46 @@ FORWARD = {
     "attn.scores": (scale,),
     "attn.probs": (masks, softmaxes),
     "attn.heads": (heads_merged,),
-    "attn.out": (transposed_projection, reshaped_weight),
+    "attn.out": (transposed_projection,),
     "mlp.fc": (reshaped_weight,),
     "mlp.gelu": (gelus,),
     "mlp.out": (reshaped_weight,),
     "logits": (output_layer,),
     "loss": (wrong_targets, wrong_mean, loss_forms),
 }
+
+
+def untied(head):
+    """The operations of a model whose output layer has a matrix of its own (V, C)."""
+    return {
+        "logits": lambda t: t["ln_f"] @ head.T,
+        "grad.ln_f": lambda t: t["grad.logits"] @ head,
+        "grad.wte.weight": operations.d_tokens,
+    }
+
+
+def accepted(keys, ours, theirs, eps):
+    """The changes, see ``operations.Tensors``, that keys such as "gelu=erf" stand for.
+
+    raises: ValueError when nothing is called so.
+    """
+    known, changes = {}, {}
+    if keys:
+        tensors = operations.Tensors(ours, {}, eps)
+        for what, table in FORWARD.items():
+            observed = Observed(what, operations.Block(tensors, 0), "", np.zeros(0), None, 0.0)
+            for mistake in table:
+                try:
+                    known |= {h.key: h.changes for h in mistake(observed) if h.key}
+                except (KeyError, IndexError):
+                    continue
+        if "lm_head.weight" in theirs:
+            known["head=untied"] = untied(theirs["lm_head.weight"].astype(np.float64))
+    for key in keys:
+        if re.fullmatch(r"eps=[\d.e-]+", key):
+            changes |= eps_hypothesis(float(key.removeprefix("eps="))).changes
+        elif key in known:
+            changes |= known[key]
+        else:
+            raise ValueError(f"accept: nothing is called {key!r}; known are {', '.join(sorted(known))} and eps=NUMBER")
+    return changes

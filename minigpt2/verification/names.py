@@ -137,6 +137,11 @@ def _translate(name, tensor, patterns):
     yield name, tensor
 
 
+def is_parameter(name):
+    """Whether a tensor is a weight or bias of the model."""
+    return name.endswith((".weight", ".bias")) and not name.startswith(("grad.", "step."))
+
+
 def place(name):
     """Sort key for the order of computation; unknown names come last."""
     plain = name.removeprefix("grad.")
@@ -152,3 +157,19 @@ def place(name):
     if plain == name:
         return 0, place, name
     return 1, tuple(-number for number in place), name
+
+
+from dataclasses import dataclass, field  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Translation:
+    tensors: dict
+    sources: dict = field(default_factory=dict)
+    assumed: list = field(default_factory=list)
+    unknown: list = field(default_factory=list)
+
+
+def translate(theirs, names, ours):
+    tensors = rename(theirs, None if names in ("auto", ["auto"]) else names[0] if isinstance(names, list) else names)
+    return Translation(tensors, unknown=sorted(tensors.keys() - ours.keys(), key=place))

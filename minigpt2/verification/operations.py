@@ -17,7 +17,7 @@ import numpy as np
 from minigpt2.components.feed_forward import gelu_backward, gelu_forward
 from minigpt2.components.loss import cross_entropy_backward, cross_entropy_forward
 from minigpt2.components.softmax import softmax_backward, softmax_forward
-from minigpt2.verification.names import BLOCK
+from minigpt2.verification.names import BLOCK, is_parameter
 
 # ------------------------------------------------------------------------------------------------- the forward pass
 
@@ -335,7 +335,7 @@ class Tensors:
             value = self.theirs[name].astype(np.float64)
             if name.endswith("attn.scores") and not name.startswith("grad."):
                 value = self._with_future(name, value)
-        elif name.endswith((".weight", ".bias")) and not name.startswith("grad."):
+        elif is_parameter(name):
             value = self.ours[name].astype(np.float64)
         else:
             value = self.compute(name)
@@ -391,7 +391,7 @@ class Tensors:
             each = todo.pop(0)
             if each in recorded or each in between:
                 continue
-            if each in self.theirs or each in ("ids", "targets") or each in self.ours and _is_parameter(each):
+            if each in self.theirs or each in ("ids", "targets") or each in self.ours and is_parameter(each):
                 recorded[each] = True
             else:
                 between[each] = True
@@ -428,7 +428,3 @@ class Block:
     def of(self, number):
         """Another block."""
         return Block(self.tensors, number)
-
-
-def _is_parameter(name):
-    return name.endswith((".weight", ".bias")) and not name.startswith("grad.")
