@@ -22,7 +22,7 @@ from minigpt2.verification.names import is_parameter, place, translate
 # 7.8e-6 in float32, both at gradients of q and k. The coarser dtype of the two decides.
 RTOL = {"float64": 1e-10, "float32": 5e-5, "float16": 2e-2, "bfloat16": 0.15}
 ATOL_PER_RTOL = 1e-6  # below rtol * 1e-6 a number counts as zero, e.g. the gradient of q when there is one token
-ENOUGH = 0.25  # the share of our tensors that must have been compared, the logits among them, to call it agreement
+ENOUGH = 0.25  # the share of our tensors that must have been compared to call it agreement
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,10 @@ class Comparison:
 
     @property
     def enough(self):
-        """Whether that is enough to call it agreement: the logits, if ours has them, and a quarter of all."""
-        return self.compared >= ENOUGH * self.total and "logits" not in self.only_ours
+        """Whether that is enough to call it agreement: a quarter of all, and the logits or the loss if ours has them."""
+        ends = {"logits", "loss"} & {*self.only_ours, *(row.name for row in self.rows)}
+        reached = not ends or not ends <= set(self.only_ours)
+        return self.compared >= ENOUGH * self.total and reached
 
     def __bool__(self):
         return self.passed and self.enough
@@ -142,10 +144,9 @@ class Comparison:
 
     def _too_few(self):
         known = "they agree" if self.compared else "nothing that is computed was compared"
-        lacking = " The logits are not among them." if "logits" in self.only_ours else ""
         return (
-            f"Too few to call it agreement, though {known}: at least a quarter and the logits are needed.{lacking} Record "
-            "more, or say with --map what their names stand for."
+            f"Too few to call it agreement, though {known}:\na quarter is needed, and the logits or the loss. "
+            "Record more, or say with --map what their names stand for."
         )
 
     def explanation(self):

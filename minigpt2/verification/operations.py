@@ -366,6 +366,8 @@ class Tensors:
         what, block = self.what(name)
         if what not in OPERATIONS:
             raise KeyError(name)
+        if name in self._reading:  # a changed operation may need what is computed from its own result
+            raise KeyError(name)
         operation = self.changes.get((what, block)) or self.changes.get(what) or OPERATIONS[what][0]
         self._reading.append(name)
         try:
