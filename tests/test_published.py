@@ -44,8 +44,8 @@ def theirs(folder):
     """Function: transformers' model in float64, with other settings if wanted."""
     torch = pytest.importorskip("torch", reason="the figures are transformers'")
     transformers = pytest.importorskip("transformers", reason="the figures are transformers'")
-    load = transformers.GPT2LMHeadModel.from_pretrained
-    return lambda **settings: load(folder, attn_implementation="eager", dtype=torch.float64, **settings).eval()
+    settings = {"attn_implementation": "eager", "dtype": torch.float64}
+    return lambda **more: transformers.GPT2LMHeadModel.from_pretrained(folder, **settings, **more).eval()
 
 
 @pytest.fixture(scope="module")
@@ -286,24 +286,24 @@ def test_the_perplexity_of_joined_rows(loaded, theirs, logits, tmp_path):
 
 def test_perplexity_and_accuracy_of_last_words(loaded, theirs, logits, tmp_path):
     model, tokenizer = loaded
-    passages = [" ".join(TEXT.split()[i : i + 12]) for i in range(20)]
-    path = tmp_path / "lambada_test.jsonl"
-    path.write_text("".join(json.dumps({"text": passage}) + "\n" for passage in passages), encoding="utf-8")
     erf, nats, tokens, right = theirs(activation_function="gelu"), 0.0, 0, 0
-    for n in range(15):
-        if n == 4:  # one that the model gets right
-            passages[n] = passages[n].rsplit(" ", 1)[0]
-            context = tokenizer.encode(passages[n])
-            passages[n] += next(
-                word for i in logits(context, erf)[-1].argsort()[::-1]
-                if (word := tokenizer.decode([int(i)])).startswith(" ") and word.strip().isalpha()
-            )  # fmt: skip
-        context, word = passages[n].rsplit(" ", 1)
+    words = TEXT.split()
+    passages = [" ".join(words[i : i + 12]) for i in range(15)]
+    for i, n in itertools.product(range(20), range(2, 20)):  # until the model guesses a word, to be right once
+        context = " ".join(words[i : i + n])
+        word = tokenizer.decode([int(logits(tokenizer.encode(context), erf)[-1].argmax())])
+        if word[0] == " " and word[1:].isalpha():
+            passages[4] = context + word
+            break
+    for passage in passages:
+        context, word = passage.rsplit(" ", 1)
         context, word = tokenizer.encode(context), tokenizer.encode(" " + word)
         scores = logits(context + word, erf)[len(context) - 1 : -1]
         nats -= sum(log_softmax(scores)[i, token] for i, token in enumerate(word))
         tokens += len(word)
         right += scores.argmax(axis=-1).tolist() == word
+    path = tmp_path / "lambada_test.jsonl"
+    passages += ["not read"]
     path.write_text("".join(json.dumps({"text": passage}) + "\n" for passage in passages), encoding="utf-8")
     expected = {"perplexity": math.exp(nats / tokens), "accuracy": right / 15}
     case = model, tokenizer, lambda: path
