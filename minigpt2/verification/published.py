@@ -116,8 +116,9 @@ def penalised_error(model, tokenizer, prompt, penalty, length, expected):
     transformers and ``generate`` do so once for every token that occurred.
     """
     ids = tokenizer.encode(prompt)
+    past = model.key_value_cache(1, length)
     while len(ids) < length:
-        scores = _last_logits(model, [ids])[0]
+        scores = _last_logits(model, [ids[past.length :]], past)[0]
         factor = float(penalty) ** np.bincount(ids, minlength=len(scores))
         best = int(np.where(scores > 0, scores / factor, scores * factor).argmax())
         if best == tokenizer.eos_id:
@@ -224,9 +225,9 @@ def _worst(differences):
     return float(differences[place]), f"at {[int(i) for i in place]}"
 
 
-def _last_logits(model, ids):
-    """The scores (B, V) of the token after ids (B, L), in float64."""
-    return model.forward(ids, positions=slice(-1, None), keep=False)[0][:, 0].astype("float64")
+def _last_logits(model, ids, past=None):
+    """The scores (B, V) of the token after ids (B, L), in float64; past: of the tokens that ids continue, if any."""
+    return model.forward(ids, past=past, positions=slice(-1, None), keep=False)[0][:, 0].astype("float64")
 
 
 # --------------------------------------------------------------------------------------------------- losses
