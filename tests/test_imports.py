@@ -14,7 +14,8 @@ FLOORS = (
     ("__main__",),
     ("cli",),
     ("exercises", "report", "training", "verification.verify"),
-    ("tasks", "loss_curve", "verification.published"),
+    ("verification.published",),
+    ("tasks", "loss_curve"),
     ("verification.llm_c_state", "verification.pairs", "verification.compare", "run_folder"),
     ("verification.check", "verification.mistakes", "reference", "evaluation", "fine_tuning", "measures"),
     ("plain", "__init__"),
@@ -23,7 +24,7 @@ FLOORS = (
     ("generation", "config", "tokenizer", "settings"),
     ("sampling", "char_tokenizer", "tokenizer_files", "components"),
     ("vocabulary", "parameters", "parallel", "storage"),
-    ("backend", "progress", "shell", "version", "verification.__init__"),
+    ("backend", "progress", "shell", "version", "verification.__init__", "verification.figures"),
 )
 
 
