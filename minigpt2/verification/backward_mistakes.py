@@ -15,6 +15,7 @@ from minigpt2.verification.mistakes import (
     ROOT,
     Hypothesis,
     label,
+    loss_forms,
     of_result,
     wrong_mean,
     wrong_targets,
@@ -358,6 +359,22 @@ class _Part(operations.Block):
         return x[:, :, self._positions] if x.ndim == 4 else x[:, self._positions]
 
 
+def inner_loop(o):
+    """A bias is added up once for every input of its layer."""
+    C = o.t["wte.weight"].shape[1]
+    inputs = {"grad.attn.c_attn.bias": C, "grad.attn.c_proj.bias": C, "grad.mlp.c_fc.bias": C,
+              "grad.mlp.c_proj.bias": o.t["mlp.c_proj.weight"].shape[0]}  # fmt: skip
+    yield Hypothesis(
+        "gradients of the biases: too large by the number of inputs of the layer, dbias is added up in the innermost loop",
+        {what: of_result(what, lambda y, n=n: y * n) for what, n in inputs.items()},
+    )
+    n = inputs[o.what]
+    yield Hypothesis(
+        f"{label(o.what)}: {n} times what it should be, it is added up once for each of the layer's {n} inputs",
+        {o.what: of_result(o.what, lambda y: y * n)}, 1,
+    )  # fmt: skip
+
+
 def position_gradient(o):
     """dwpe = the sum over the batch of dembd"""
     def changed(function):
@@ -420,7 +437,7 @@ def accumulated(o):
 PARAMETERS = [what for what in OPERATIONS if what.startswith("grad.") and what.endswith((".weight", ".bias"))]
 
 BACKWARD = {
-    "grad.logits": (wrong_targets, wrong_mean, logits_gradient),
+    "grad.logits": (wrong_targets, wrong_mean, logits_gradient, loss_forms),
     "grad.loss": (wrong_mean,),
     "grad.mlp.fc": (gelu_derivatives,),
     **dict.fromkeys(NORMS, (layer_norm_derivatives,)),
@@ -429,6 +446,8 @@ BACKWARD = {
     "grad.attn.v": (value_derivatives,),
     "grad.attn.probs": (probs_derivatives,),
     **dict.fromkeys(PARAMETERS, (accumulated, parts_of_the_batch)),
+    **{f"grad.{name}.bias": (accumulated, inner_loop, parts_of_the_batch)
+       for name in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")},
     "grad.wte.weight": (untied_head, accumulated, embedding_gradient, parts_of_the_batch),
     "grad.wpe.weight": (accumulated, position_gradient),
     **{f"grad.{name}.weight": (accumulated, gain_gradient, parts_of_the_batch) for name in ("ln_1", "ln_2", "ln_f")},

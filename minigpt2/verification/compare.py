@@ -195,7 +195,7 @@ def compare(ours, theirs, rtol=None, atol=None, names="auto", eps=1e-5, label_sm
         if tensor.dtype.kind not in "fiu":
             raise ValueError(f"{tensor_name}: expected an array of real numbers, got {tensor.dtype}")
     translation = translate(theirs, names, ours)
-    theirs = translation.tensors
+    theirs, numbered = _from_zero(translation.tensors, ours)
     common = sorted(ours.keys() & theirs.keys(), key=place)
     if not set(common) - {"ids", "targets"}:
         raise ValueError(
@@ -223,6 +223,7 @@ def compare(ours, theirs, rtol=None, atol=None, names="auto", eps=1e-5, label_sm
         if where is None and rows[-1].verdict != "ok":
             where = _where(rows[-1], parts[name], shown, tolerance(name))
     whole = {name: x for name, x in aligned.items() if x.shape == ours[name].shape}
+    whole |= _own_head(ours, theirs)
     rows, findings = _judge(rows, ours, whole, tolerance, eps, label_smoothing, accept)
     if all(row.verdict == "ok" for row in rows):
         where = None
@@ -230,8 +231,27 @@ def compare(ours, theirs, rtol=None, atol=None, names="auto", eps=1e-5, label_sm
     total = [n for n in ours if n not in ("ids", "targets") and not is_parameter(n)]
     if total and not any(name.startswith("grad.") for name in theirs):
         total = [name for name in total if not name.startswith("grad.")]
-    return Comparison(rows, only_ours, list(translation.unknown), where, findings, list(translation.assumed),
+    return Comparison(rows, only_ours, list(translation.unknown), where, findings, [*translation.assumed, *numbered],
                       len(total) or len(ours.keys() - {"ids", "targets"}))  # fmt: skip
+
+
+def _from_zero(theirs, ours):
+    """Theirs with blocks counted from 0, and the sentence that says so if they were counted from 1."""
+    blocks = [{int(n) for name in names for n in re.findall(r"\bh\.(\d+)\.", name)} for names in (ours, theirs)]
+    if not all(blocks) or 0 in blocks[1] or max(blocks[1]) != max(blocks[0]) + 1:
+        return theirs, []
+    moved = {re.sub(r"\bh\.(\d+)\.", lambda m: f"h.{int(m[1]) - 1}.", name): x for name, x in theirs.items()}
+    return moved, ["blocks are counted from 1 in theirs: h.1 is taken for our h.0"]
+
+
+def _own_head(ours, theirs):
+    """The matrix of their output layer, if they have one of their own and ours is tied to wte."""
+    name, wte = "lm_head.weight", ours.get("wte.weight")
+    if name not in theirs or name in ours or wte is None or theirs[name].ndim != 2:
+        return {}
+    head = theirs[name] if theirs[name].shape[1] == wte.shape[1] else theirs[name].T
+    head = head[: len(wte)]
+    return {name: head} if head.shape == wte.shape else {}
 
 
 def _judge(rows, ours, theirs, tolerance, eps, label_smoothing, accept):

@@ -6,6 +6,7 @@ makes their numbers is named, the simplest if several do, and if two are equally
 becomes part of what is expected, so that the next one shows. If none fits, it is said what is known.
 """
 
+import contextlib
 import math
 import re
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import numpy as np
 
 from minigpt2.parallel import without_false_alarms
 from minigpt2.verification.backward_mistakes import BACKWARD
-from minigpt2.verification.mistakes import ANYWHERE, FORWARD, Observed, relative
+from minigpt2.verification.mistakes import ANYWHERE, FORWARD, Observed, order_along, relative
 from minigpt2.verification.names import is_parameter, place
 from minigpt2.verification.operations import OPERATIONS, Block, Tensors
 
@@ -81,22 +82,15 @@ class Diagnosis:
 
     def __init__(self, ours, theirs, differing, measure, tolerance, eps, label_smoothing=0.0, accepted=None):
         self.ours, self.measure, self.tolerance = ours, measure, tolerance
-        self.settings = eps, label_smoothing
         self.differing = set(differing)
         self.theirs = {name: x for name, x in theirs.items() if name not in ("ids", "targets")}
-        self.changes = dict(accepted or {})
-        self.tensors = self._recompute(self.theirs)
+        self.tensors = Tensors(ours, self.theirs, eps, label_smoothing, accepted)
+        for name in sorted(ours, key=place):  # in this order no recursion is deep
+            if name not in self.theirs and not is_parameter(name.removeprefix("grad.")):
+                with contextlib.suppress(KeyError):
+                    self.tensors[name]
         self.tainted, self.findings = set(), []
         self.scaled = {}  # names of tensors that were only recorded before or after the scale, and how
-
-    def _recompute(self, theirs):
-        tensors = Tensors(self.ours, theirs, *self.settings, self.changes)
-        for name in sorted(self.ours, key=place):  # in this order no recursion is deep
-            try:
-                tensors[name]
-            except KeyError:
-                continue
-        return tensors
 
     def right(self, name, tensors=None):
         """Whether one of their tensors is what the operations make of their inputs; None if that cannot be computed."""
@@ -105,7 +99,9 @@ class Diagnosis:
         except KeyError:
             return None
         rtol, atol = self.tolerance(name)
-        absolute, size, _ = self.measure(as_compared(name, expected), comparable(name, self.theirs[name]))
+        expected, actual = as_compared(name, expected), comparable(name, self.theirs[name])
+        known = ~np.isnan(expected)  # elsewhere any value follows: an input is NaN, or a mistake says nothing of it
+        absolute, size, _ = self.measure(expected[known], actual[known])
         return bool(size <= rtol or absolute <= atol)
 
     def failing(self):
@@ -117,6 +113,8 @@ class Diagnosis:
     def run(self):
         """Find what there is to find; returns Findings in the order of computation."""
         with np.errstate(all="ignore"):  # a hypothesis may divide by 0: NaN predicts nothing
+            if self._other_order():
+                return self.findings
             self._weights()
             self._otherwise_recorded()
             for _ in range(MOST_FINDINGS):
@@ -127,6 +125,24 @@ class Diagnosis:
             if not self.findings:
                 self._no_operation()
         return sorted(self.findings, key=lambda finding: place(finding.name))
+
+    def _other_order(self):
+        """Whether all that differs is that the sequences of the batch come in another order."""
+        B = len(self.ours["ids"]) if "ids" in self.ours else 0
+        names = [n for n in sorted(self.differing, key=place) if n in self.theirs]
+        batched = [n for n in names if not is_parameter(n.removeprefix("grad.")) and self.ours[n].ndim > 2]
+        if B < 2 or not batched or len(batched) < len(names):
+            return False
+        order = order_along(0, self.ours[batched[0]], self.theirs[batched[0]])
+        if order is None or not all(
+            self.measure(as_compared(n, self.ours[n][order]), comparable(n, self.theirs[n]))[1] <= self.tolerance(n)[0] for n in batched
+        ):
+            return False
+        self.findings.append(Finding(
+            batched[0], "recording", "only the sequences of the batch come in another order, "
+            f"{', '.join(map(str, order))}: record both runs with the same", tensors=batched,
+        ))  # fmt: skip
+        return True
 
     # ------------------------------------------------------------------------------------ weights that differ
 
@@ -150,9 +166,9 @@ class Diagnosis:
 
     def _otherwise_recorded(self):
         """Tensors that are wrong, while everything computed from them is right: only what was recorded differs."""
-        while wrong := self._wrong_in_themselves():
+        while wrong := [n for n in self._wrong_in_themselves() if n != "logits" or not self._fits(n, [n], [n])]:
             for group in self._groups(wrong):
-                without = self._recompute({n: x for n, x in self.theirs.items() if n not in group})
+                without = self.tensors.without(group)
                 consumers = self._consumers(group)
                 if consumers and all(self.right(name, without) for name in consumers):
                     break
@@ -187,7 +203,7 @@ class Diagnosis:
         for _ in range(4):
             if not wrong:
                 return []
-            without = self._recompute({n: x for n, x in self.theirs.items() if n not in wrong})
+            without = self.tensors.without(wrong)
             still = [name for name in wrong if self.right(name, without) is False]
             if still == wrong:
                 break
@@ -238,7 +254,7 @@ class Diagnosis:
                 name, kind, words, self._place(name, suspects, same), tensors=same, worked=self._worked(name, actual, expected)
             ))  # fmt: skip
             self._taint(whats, None)
-            self.tainted |= set(suspects)
+            self.tainted |= {*suspects, *same}
             return
         best = fits[0]
         sentences = list(dict.fromkeys(fit.hypothesis.sentence for fit in fits))
@@ -251,15 +267,15 @@ class Diagnosis:
         everywhere = all(n in best.explained or self._follows(n) for n in failing if n in best.touched) and blocks >= {
             self.tensors.what(n)[1] for n in best.touched
         }
-        for what, operation in best.hypothesis.changes.items():
-            for key in [what] if everywhere else [(what, block) for block in blocks]:
-                self.changes[key] = operation
+        changes = {}
+        for what, operation in best.changes.items():
+            changes |= dict.fromkeys([what] if everywhere else [(what, block) for block in blocks], operation)
         if not any(what.startswith("grad.") for what in best.hypothesis.changes):
-            self._taint(set(best.hypothesis.changes), None if everywhere else blocks)
-        if best.hypothesis.throughout:
-            self.tainted |= {n for n in self.ours if self.tensors.what(n)[1] in blocks}
-            self.tainted |= {n for n in self.ours if n.startswith("grad.") and not is_parameter(n)}
-        self.tensors = self._recompute(self.theirs)
+            self._taint(set(best.changes), None if everywhere else blocks)
+        if best.hypothesis.spoils:
+            self.tainted |= {n for n in self.ours if re.fullmatch(best.hypothesis.spoils, self.tensors.what(n)[0])
+                             and (self.tensors.what(n)[1] in blocks or n.startswith("grad."))}  # fmt: skip
+        self.tensors = self.tensors.changed(changes)
         if self.right(name) is False:  # what was found does not settle it
             self.tainted |= {name, *suspects}
 
@@ -307,7 +323,7 @@ class Diagnosis:
         )  # fmt: skip
         fits = []
         for hypothesis in mistake(observed):
-            budget[0] -= sum(self.tensors.computed[each].size for each in suspects if each in self.tensors.computed)
+            budget[0] -= sum(self.tensors.compute(each).size for each in suspects)
             if budget[0] < 0:
                 break
             fit = self._try(hypothesis, name, suspects, failing)
@@ -320,7 +336,7 @@ class Diagnosis:
         first = self._left(hypothesis, name)
         if first is None:
             return None
-        explained, touched, sizes = [name], [name], [first[0]]
+        explained, touched, sizes, dropped = [name], [name], [first[0]], set()
         block = self.tensors.what(name)[1]
         for other in sorted(self.theirs, key=place):
             what, its_block = self.tensors.what(other)
@@ -329,18 +345,24 @@ class Diagnosis:
             touched.append(other)
             fit = self._left(hypothesis, other, must_explain=other in failing)
             if fit is None and its_block == block and not self._follows(other):
+                if other.startswith("grad.") and not name.startswith("grad."):  # the backward pass has its own mistakes
+                    dropped.add(what)
+                    continue
                 return None  # contradicted by a tensor beside it
             if fit is not None and other in failing:
                 explained.append(other)
                 sizes.append(fit[0])
-        return Fit(hypothesis, explained, touched, max(sizes), first[1], first[2])
+        if first[1] is None and len(explained) < 2:  # what it predicts here is right anyway: others must speak for it
+            return None
+        changes = {what: operation for what, operation in hypothesis.changes.items() if what not in dropped}
+        return Fit(hypothesis, changes, explained, touched, max(sizes), first[1] or 0.0, first[2])
 
     def _left(self, hypothesis, name, must_explain=True):
         """(relative size of what is left, share of the difference, prediction); None if that is too much."""
         _, between = self.tensors.sources(name)
         only = {name, *between}
         try:
-            predicted = as_compared(name, self.tensors.trial(self.changes | hypothesis.changes, only).compute(name))
+            predicted = as_compared(name, self.tensors.trial(self.tensors.changes | hypothesis.changes, only).compute(name))
         except (KeyError, ValueError, IndexError, np.linalg.LinAlgError):
             return None
         actual, right = comparable(name, self.theirs[name]), as_compared(name, self.tensors.compute(name))
@@ -349,7 +371,7 @@ class Diagnosis:
         known = ~np.isnan(predicted)
         if not predicted[known].any() and hypothesis.fitted != 1:  # zeros come about in too many ways
             return None
-        if not known.any() or not np.isfinite(actual[known]).all():
+        if known.mean() < 0.3 or not np.isfinite(actual[known]).all():
             return None
         rtol, atol = self.tolerance(name)
         absolute, size, _ = self.measure(predicted[known], actual[known])
@@ -359,6 +381,8 @@ class Diagnosis:
         left = np.linalg.norm(actual[known] - predicted[known])
         if not math.isfinite(before):
             return float(size), 0.0, predicted
+        if not known.all() and self.measure(right[known], actual[known])[1] <= rtol:
+            return float(size), None, predicted
         if must_explain and not left <= 0.1 * before:
             return None
         return float(size), float(left / before) if before else 0.0, predicted
@@ -471,10 +495,11 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class Fit:
-    """A hypothesis that fits: the tensors it explains, those it says something about, the relative size of what it leaves,
-    the same as a share of the difference, and what it predicts for the first tensor."""
+    """A hypothesis that fits: what it changes, the tensors it explains, those it says something about, the relative size of
+    what it leaves, the same as a share of the difference, and what it predicts for the first tensor."""
 
     hypothesis: object
+    changes: dict
     explained: list
     touched: list
     size: float
@@ -498,8 +523,8 @@ def _as_loaded(name, ours, theirs):
             f"attention: the weight of attn.c_proj is transposed ({name}); released checkpoints store (in, out), PyTorch's "
             "nn.Linear (out, in)" if "attn.c_proj" in name else f"weights: {name} is transposed"
         )  # fmt: skip
-    if right.ndim == 2 and same(right.T.reshape(right.shape)):
-        return f"weights: {name} is reshaped from (out, in) to (in, out), it should be transposed"
+    if right.ndim == 2 and (same(right.T.reshape(right.shape)) or same(right.reshape(right.shape[::-1]).T)):
+        return f"weights: {name} is reshaped between (in, out) and (out, in), it should be transposed"
     if "c_attn" in name:
         for order in ("qvk", "kqv", "kvq", "vqk", "vkq"):
             parts = dict(zip("qkv", np.split(right, 3, -1), strict=True))

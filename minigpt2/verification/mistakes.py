@@ -29,14 +29,14 @@ class Hypothesis:
     sentence: what it is; changes: from what a tensor is to the operation that replaces its own
     fitted:   how many numbers were fitted to what theirs has
     key:      what ``--accept`` calls it, if it can be a choice: "gelu=erf"
-    throughout: whether it makes the whole block another one, so that nothing else in it can be judged
+    spoils:   a pattern of what cannot be judged after it, in the same blocks or in the backward pass
     """
 
     sentence: str
     changes: dict = field(compare=False)
     fitted: int = 0
     key: str | None = None
-    throughout: bool = False
+    spoils: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Observed:
         B, T = self.t["ids"].shape
         C, (V, H) = self.t["wte.weight"].shape[1], (self.t["wte.weight"].shape[0], self.t.n_head)
         counted = int((self.t["targets"] != IGNORED).sum()) if "targets" in self.t.tensors.ours else B * T
-        sizes = {"B": B, "T": T, "B T": B * T, "C": C, "H": H, "D": C // H, "V": V, "layers": self.t.n_layer}
+        sizes = {"B": B, "T": T, "B T": B * T, "C": C, "4 C": 4 * C, "H": H, "D": C // H, "V": V, "layers": self.t.n_layer}
         return sizes if counted == B * T else sizes | {"counted targets": counted}
 
 
@@ -164,16 +164,24 @@ def missing_share(o):
 def another_input(o):
     """The operation reads another tensor in place of one of its inputs, or that one transposed."""
     tensors = o.t.tensors
-    for name in list(tensors.read.get(o.name, ())):
+    for name in list(tensors.reads(o.name)):
         if name in ("ids", "targets"):
             continue
         right = tensors[name]
         for other, tensor in _like(tensors, name, right):
             spelt = f"the transpose of {other}" if other == name else other
+            words = f"{label(o.what)}: computed from {spelt}, it should be from {name}"
+            if o.what in ("resid_mid", "resid_post") and not name.endswith("out"):
+                words = f"residual: the sum {o.what} starts from {spelt}{_said(other)}, it should start from {name}"
             yield Hypothesis(
-                f"{label(o.what)}: computed from {spelt}, it should be from {name}",
+                words,
                 {o.what: _replacing(OPERATIONS[o.what][0], name, other, tensor)}, 0,
             )  # fmt: skip
+
+
+def _said(name):
+    """What a tensor in a residual sum is, where its name does not say it."""
+    return ", which is normalised," if re.search(r"ln_[12f]$", name) else ""
 
 
 def _like(tensors, name, right):
@@ -182,13 +190,13 @@ def _like(tensors, name, right):
         yield name, right.swapaxes(-1, -2)
     grad = name.startswith("grad.")
     parameter = name.endswith((".weight", ".bias"))
-    for other, tensor in list(tensors.values.items()):
+    for other, tensor in tensors.known().items():
         if other == name or tensor.shape != right.shape or other in ("ids", "targets"):
             continue
         if other.endswith((".weight", ".bias")) != parameter or (parameter and other.startswith("grad.") != grad):
             continue
         if np.isfinite(tensor).all():
-            yield other, tensor
+            yield other, tensor.astype(np.float64)
 
 
 def _replacing(operation, name, other, tensor):
@@ -257,7 +265,7 @@ def permuted(o):
         return
     heads = o.right.ndim == 4
     for axis, words in ((1, "heads"),) if heads else ():
-        order = _order(o.right, o.actual, axis)
+        order = order_along(axis, o.right, o.actual)
         if order is not None:
             yield Hypothesis(
                 f"{label(o.what)}: the {words} are in the order {', '.join(map(str, order))}",
@@ -274,8 +282,8 @@ def permuted(o):
             yield Hypothesis(f"{label(o.what)}: {words}", {o.what: of_result(o.what, function)})
 
 
-def _order(right, actual, axis):
-    """The order in which the slices of right make up actual, if that is another than theirs."""
+def order_along(axis, right, actual):
+    """The order in which the slices of right make up actual along an axis, if that is not their own order."""
     x, y = (np.moveaxis(a, axis, 0).reshape(a.shape[axis], -1) for a in (right, actual))
     if len(x) < 2 or not np.isfinite(x).all():
         return None
@@ -582,7 +590,7 @@ def post_norm(o):
         yield Hypothesis(
             "post-norm: the layer norm comes after the sub-layer and the residual sum; in GPT-2 it comes before "
             "the sub-layer, x + sub_layer(layer_norm(x))",
-            {o.what: changed}, throughout=True,
+            {o.what: changed}, spoils=".*",
         )  # fmt: skip
 
 
@@ -623,7 +631,10 @@ def heads_split(o):
          "(3, H, D)", per_head),
         ("the output of c_attn is split channel by channel, (C, 3); in GPT-2 all of q comes first, then k, then v", per_channel),
     ):  # fmt: skip
-        yield Hypothesis(f"heads: {words}", cut(make))
+        changes = cut(make)
+        yield Hypothesis(f"heads: {words}", changes)
+        if o.what in changes:
+            yield Hypothesis(f"heads: in {o.what[-1]} alone, {words}", {o.what: changes[o.what]}, 1)
     for order in ("qvk", "kqv", "kvq", "vqk", "vkq"):
         # The first third of c_attn's output, our q, gets the first name in their order.
         which = {name: order.index(name) for name in "qkv"}
@@ -633,7 +644,7 @@ def heads_split(o):
         )
     for words, matrix in (
         ("is read transposed, by a reshape: (3C, C) in memory was taken for (C, 3C)", lambda w: w.T.reshape(w.shape)),
-        ("is reshaped from (C, 3C) to (3C, C) where it should be transposed", lambda w: w.reshape(w.shape[::-1]).T),
+        ("is reshaped from (C, 3C) to (3C, C), it should be transposed", lambda w: w.reshape(w.shape[::-1]).T),
         ("is transposed in each of its thirds", lambda w: np.concatenate([p.T for p in np.split(w, 3, -1)], -1)),
     ):
         def thirds(t, matrix=matrix):
@@ -644,21 +655,27 @@ def heads_split(o):
             {f"attn.{name}": (lambda t, n=n, thirds=thirds: split_heads(np.split(thirds(t), 3, -1)[n], t.n_head))
              for n, name in enumerate("qkv")},
         )  # fmt: skip
-    for words, heads in (
-        ("(C, D) of each head is reshaped from (D, C)", lambda w, H: _heads_of(w, H, "reshape")),
+    for words, matrix in (
+        ("is reshaped to (H, D, C) and transposed, it should be cut into (C, H, D)", _heads_of),
+        ("is read as (C, D, H), it should be (C, H, D)", _interleaved),
     ):
-        yield Hypothesis(
-            f"attention: the weight {words} of q, k and v",
-            {f"attn.{name}": (lambda t, n=n, heads=heads: _with_matrix(t, n, heads)) for n, name in enumerate("qkv")},
-        )
+        parts = {f"attn.{name}": (lambda t, n=n, m=matrix: _with_matrix(t, n, m)) for n, name in enumerate("qkv")}
+        yield Hypothesis(f"attention: the weight of q, k and v {words}", parts)
+        if o.what in parts:
+            yield Hypothesis(f"attention: the weight of {o.what[-1]} alone {words}", {o.what: parts[o.what]}, 1)
 
 
-def _heads_of(w, H, how):
+def _heads_of(w, H):
     """A third of c_attn's weight (C, C), each head's (C, D) taken from memory as (D, C)."""
     C = len(w)
     per_head = w.reshape(C, H, -1).transpose(1, 0, 2)  # (H, C, D)
     wrong = per_head.reshape(H, per_head.shape[2], C).swapaxes(1, 2)
     return wrong.transpose(1, 0, 2).reshape(C, -1)
+
+
+def _interleaved(w, H):
+    """A third of c_attn's weight (C, C) with the columns of (D, H) in place of (H, D)."""
+    return w.reshape(len(w), -1, H).swapaxes(1, 2).reshape(w.shape)
 
 
 def _with_matrix(t, part, matrix):
@@ -687,7 +704,7 @@ def scale(o):
         ("the scores are divided by sqrt(T), they should be by sqrt(D)", None,
          lambda t: root / math.sqrt(t["ids"].shape[1])),
         ("the scores are divided by sqrt(3C), they should be by sqrt(D)", None, lambda t: root / math.sqrt(3 * C)),
-        ("the scores are also divided by the number of the block, counted from 1 (scale_attn_by_inverse_layer_idx)", None,
+        ("the scores are also divided by the index of the block + 1 (scale_attn_by_inverse_layer_idx)", None,
          lambda t: 1 / (t.number + 1)),
         ("the scores are divided by D / 2", None, lambda t: 2 / root),
         ("the scores have the wrong sign", None, lambda t: -1.0),
@@ -697,7 +714,7 @@ def scale(o):
             f"grad.attn.{n}": lambda t, f=factor, d=d: d(t) * f(t) for n, d in (("q", operations.d_q), ("k", operations.d_k))
         }
         if len({factor(o.t.of(i)) for i in range(2)}) > 1 or factor(o.t) != 1.0:
-            yield Hypothesis(f"attention: {words}", changes, int("number of the block" in words), key)
+            yield Hypothesis(f"attention: {words}", changes, int("index of the block" in words), key)
     for words, function in (
         ("the scores are k q^T, transposed; they should be q k^T", lambda t: operations.scores(t).swapaxes(-1, -2)),
         ("the scores are q q^T", lambda t: t["attn.q"] @ t["attn.q"].swapaxes(-1, -2) / root),
@@ -709,6 +726,22 @@ def scale(o):
 
 def _unit(x):
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def roles(o):
+    """q, k and v were cut rightly, but are used for one another."""
+    for order in ("qvk", "kqv", "kvq", "vqk", "vkq"):
+        q, k, v = (f"attn.{'qkv'[order.index(name)]}" for name in "qkv")
+
+        def made(t, q=q, k=k):
+            return t[q] @ t[k].swapaxes(-1, -2) / math.sqrt(t[q].shape[-1])
+
+        changes = {"attn.scores": made, "attn.heads": lambda t, v=v: merge_heads(t["attn.probs"] @ t[v])}
+        if order == "kqv":  # the heads are right
+            del changes["attn.heads"]
+        yield Hypothesis(
+            f"attention: the output of c_attn is split as {', '.join(order)}; in GPT-2 the order is q, k, v", changes
+        )
 
 
 def masks(o):
@@ -754,6 +787,32 @@ def masks(o):
         yield Hypothesis(f"causal mask: {words}", changes, 0, key)
     for width in (*range(1, min(T, 9)), T // 2):
         yield Hypothesis(f"causal mask: a token sees only the last {width}, itself included (a window)", soft(window(width)), 1)
+
+
+def masked_scores(o):
+    """The scores as they are after a mask that hides too much, which probs must confirm."""
+    T = o.t["ids"].shape[1]
+
+    def hidden(which):
+        return lambda t: np.where(which, np.nan, operations.scores(t))
+
+    for words, ahead in (("a token cannot see itself", -1), ("a token sees neither itself nor the one before it", -2)):
+        unseen = np.triu(np.ones((T, T), bool), 1 + ahead)
+        yield Hypothesis(
+            f"causal mask: off by {'one' if ahead == -1 else 'two'}, {words}",
+            {"attn.scores": hidden(unseen & np.tri(T, dtype=bool)),
+             "attn.probs": lambda t, a=ahead: masked_softmax(np.where(np.isnan(t["attn.scores"]), 0, t["attn.scores"]), a)},
+        )  # fmt: skip
+    for width in range(1, min(T, 9)):
+        far = np.tri(T, T, -width, dtype=bool)
+
+        def windowed(t, far=far):
+            return softmax_forward(np.where(far | ~np.tri(T, dtype=bool), -np.inf, t["attn.scores"]))
+
+        yield Hypothesis(
+            f"causal mask: a token sees only the last {width}, itself included (a window)",
+            {"attn.scores": hidden(far), "attn.probs": windowed}, 1,
+        )  # fmt: skip
 
 
 def _soft(s):
@@ -972,6 +1031,14 @@ def output_layer(o):
             {"logits": lambda t: t["ln_f"] @ head}, head.size,
         )  # fmt: skip
     theirs = o.t.tensors.theirs
+    if C <= N < 2 * C and {"grad.logits", "grad.ln_f"} <= theirs.keys() and np.linalg.matrix_rank(x) == C:
+        head = np.linalg.lstsq(x, operations.rows(o.actual), rcond=None)[0]  # the gradient tells whether it is one
+        back = theirs["grad.logits"].astype(np.float64) @ head.T
+        if relative(theirs["grad.ln_f"].astype(np.float64), back) < 1e-2:
+            yield Hypothesis(
+                "output layer: not tied to the token embedding, the logits are made by a matrix other than wte",
+                {"logits": lambda t: t["ln_f"] @ head}, head.size,
+            )  # fmt: skip
     if "lm_head.weight" in theirs and o.t.head == "wte.weight":
         own = theirs["lm_head.weight"].astype(np.float64)
         if own.shape == o.t["wte.weight"].shape:
@@ -1077,6 +1144,15 @@ def loss_forms(o):
         ("of the last position only", lambda t: np.asarray(cross_entropy_forward(t["logits"][:, -1], t["targets"][:, -1])[0])),
     ):  # fmt: skip
         yield Hypothesis(f"loss: {words}", {"loss": function})
+    if o.what in ("loss", "grad.logits") and "grad.logits" in o.t.tensors.theirs:
+        more = _more_classes(o.t)
+        if more is not None:
+            extra, loss_of, gradient_of = more
+            yield Hypothesis(
+                f"loss: beyond the {o.t['logits'].shape[-1]} tokens of the vocabulary, rows of padding count as well and get "
+                f"{extra:.1%} of the probability; cut the logits off before the loss",
+                {"loss": loss_of, "grad.logits": gradient_of}, 1, spoils=r"grad\.(ln_f|wte\.weight)",
+            )  # fmt: skip
     for e in (0.1, 0.2, 0.05, 0.01, 0.3):
         def smooth(t, e=e):
             return cross_entropy_forward(t["logits"], t["targets"], e)
@@ -1095,6 +1171,35 @@ def _loss_over(t, axis):
     seen = targets != IGNORED
     picked = np.take_along_axis(log_p, np.where(seen, targets, 0)[..., None], -1)[..., 0]
     return np.asarray(-(picked * seen).sum() / seen.sum())
+
+
+def _more_classes(t):
+    """What the gradient of the logits says of classes that the recorded logits lack: a factor below 1 in each row.
+
+    returns their mean share, and the operations loss and grad.logits with them; None if nothing speaks for it.
+    """
+    actual, y, targets = t.tensors.theirs["grad.logits"].astype(np.float64), t["logits"], t["targets"]
+    seen = targets != IGNORED
+    p = np.exp(y - _log_sum(y))
+    rest = actual * seen.sum()
+    np.put_along_axis(rest, np.where(seen, targets, 0)[..., None], 0.0, -1)
+    q = p.copy()
+    np.put_along_axis(q, np.where(seen, targets, 0)[..., None], 0.0, -1)
+    factor = (rest * q).sum(-1, keepdims=True) / (q * q).sum(-1, keepdims=True)
+    counted = factor[seen]
+    if not np.isfinite(counted).all() or not (counted > 0).all() or not (counted < 1).all() or counted.min() > 1 - 1e-4:
+        return None
+    one_hot = np.zeros_like(p)
+    np.put_along_axis(one_hot, np.where(seen, targets, 0)[..., None], 1.0, -1)
+
+    def loss_of(t):
+        return np.asarray(cross_entropy_forward(t["logits"], t["targets"])[0] - np.log(factor[seen]).mean())
+
+    def gradient_of(t):
+        y = t["logits"]
+        return (factor * np.exp(y - _log_sum(y)) - one_hot) * seen[..., None] / seen.sum() * t["grad.loss"]
+
+    return 1 - float(counted.mean()), loss_of, gradient_of
 
 
 def _padded_loss(t):
@@ -1120,7 +1225,7 @@ FORWARD = {
     "embd": (positions, tokens),
     **dict.fromkeys(("ln_1", "ln_2", "ln_f"), (layer_norms, layer_norm_eps, post_norm)),
     **dict.fromkeys(("attn.q", "attn.k", "attn.v"), (heads_split,)),
-    "attn.scores": (scale,),
+    "attn.scores": (scale, roles, masked_scores),
     "attn.probs": (masks, softmaxes),
     "attn.heads": (heads_merged,),
     "attn.out": (transposed_projection,),

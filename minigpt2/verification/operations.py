@@ -17,7 +17,7 @@ import numpy as np
 from minigpt2.components.feed_forward import gelu_backward, gelu_forward
 from minigpt2.components.loss import cross_entropy_backward, cross_entropy_forward
 from minigpt2.components.softmax import softmax_backward, softmax_forward
-from minigpt2.verification.names import BLOCK, is_parameter
+from minigpt2.verification.names import BLOCK, is_parameter, place
 
 # ------------------------------------------------------------------------------------------------- the forward pass
 
@@ -318,6 +318,32 @@ class Tensors:
         """The same with other operations for the names in ``only``."""
         return Tensors(self.ours, self.theirs, self.eps, self.label_smoothing, changes, self, only)
 
+    def without(self, names):
+        """The same as if ``names`` were not recorded."""
+        theirs = {name: x for name, x in self.theirs.items() if name not in names}
+        only = self._after(set(names)) | set(names)
+        return Tensors(self.ours, theirs, self.eps, self.label_smoothing, self.changes, self, only)
+
+    def changed(self, changes):
+        """The same with operations replaced."""
+        seeds = {name for name in self.ours if self.what(name)[0] in changes or self.what(name) in changes}
+        only = self._after({name for name in seeds if name not in self.theirs}) | seeds
+        return Tensors(self.ours, self.theirs, self.eps, self.label_smoothing, self.changes | changes, self, only)
+
+    def _after(self, names):
+        """What is computed from tensors with these names, directly or through others that are not recorded."""
+        found, values = set(), set(names)
+        for name in sorted(self.ours, key=place):
+            try:
+                reads = self.reads(name)
+            except KeyError:
+                continue
+            if not values.isdisjoint(reads):
+                found.add(name)
+                if name not in self.theirs:
+                    values.add(name)
+        return found
+
     def __getitem__(self, name):
         """The tensor that later ones are computed from: theirs, or, if it is not recorded, computed.
 
@@ -330,7 +356,7 @@ class Tensors:
         if name in ("ids", "targets"):
             value = self.ours[name]
         elif self.base is not None and name not in self.only:
-            value = self.base[name]
+            return self.base[name]
         elif name in self.theirs:
             value = self.theirs[name].astype(np.float64)
             if name.endswith("attn.scores") and not name.startswith("grad."):
@@ -348,7 +374,7 @@ class Tensors:
             full = self.compute(name)
         except KeyError:
             return recorded
-        seen = np.tri(*full.shape[-2:], dtype=bool)
+        seen = np.tri(*full.shape[-2:], dtype=bool) & np.isfinite(recorded)
         inside, right = np.where(seen, recorded, 0), np.where(seen, full, 0)
         size = np.vdot(right, right)
         factor = np.vdot(right, inside) / size if size else 1.0
@@ -356,6 +382,8 @@ class Tensors:
 
     def compute(self, name):
         """The tensor as the operations make it from the others, whether it is recorded or not."""
+        if self.base is not None and name not in self.only:
+            return self.base.compute(name)
         if name not in self.computed:
             result = self.shares(name)
             self.computed[name] = sum(result.values()) if isinstance(result, dict) else result
@@ -363,6 +391,8 @@ class Tensors:
 
     def shares(self, name):
         """The same as its operation returns it: an array, or a dict of shares."""
+        if self.base is not None and name not in self.only:
+            return self.base.shares(name)
         what, block = self.what(name)
         if what not in OPERATIONS:
             raise KeyError(name)
@@ -388,7 +418,7 @@ class Tensors:
 
     def sources(self, name):
         """What ``compute(name)`` is computed from: names of recorded tensors, and of those between, in order of use."""
-        recorded, between, todo = {}, {}, list(self._reads(name))
+        recorded, between, todo = {}, {}, list(self.reads(name))
         while todo:
             each = todo.pop(0)
             if each in recorded or each in between:
@@ -397,10 +427,18 @@ class Tensors:
                 recorded[each] = True
             else:
                 between[each] = True
-                todo += self._reads(each)
+                todo += self.reads(each)
         return list(recorded), list(between)
 
-    def _reads(self, name):
+    def known(self):
+        """All tensors that are recorded or have been computed: dict from name to array."""
+        values = {} if self.base is None else self.base.known()
+        return values | {name: x for name, x in self.theirs.items() if name not in values} | self.values
+
+    def reads(self, name):
+        """What the operation of a tensor reads; KeyError if it cannot be computed."""
+        if self.base is not None and name not in self.only:
+            return self.base.reads(name)
         self.compute(name)
         return self.read.get(name, ())
 
