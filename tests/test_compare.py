@@ -187,7 +187,8 @@ def test_named_without_torch_order(order, ours):
 
 def test_named_without_torch_heads(ours):
     report = compare(ours, with_operation(ours, "attn.q", lambda t: project(t).swapaxes(1, 2).reshape(B, H, T, D)))
-    assert report.first.name == "h.1.attn.q" and report.diagnosis is None  # k and v are right: no such split of all three
+    assert report.first.name == "h.1.attn.q"
+    _assert_names(report, "heads: in q alone, .*reshaped")
 
     def at_once(part):
         return lambda t: np.split(t["ln_1"] @ t["attn.c_attn.weight"] + t["attn.c_attn.bias"], 3, -1)[part].reshape(

@@ -87,19 +87,19 @@ def names(n_layer, pattern):
 
 def test_names_shapes_and_order_are_those_of_the_table(full):
     sizes = {"B": B, "T": T, "C": C, "H": H, "D": D, "F": 4 * C, "V": V}
-    activations = [name for name in NAMES if not name.startswith("grad.")]
+    activations = [name for name in NAMES if not name.startswith("grad.") and name != "{parameter}"]
     blocks = [name for name in activations if name.startswith("h.{i}.")]
     first = activations.index(blocks[0])
     expected = activations[:first] + [n.format(i=i) for i in range(2) for n in blocks]
     expected += activations[first + len(blocks) :]
-    assert [name for name in full if not name.startswith("grad.")] == expected
+    parameters = flatten(GPT2(GPT2Config(**TINY)).params)
+    assert [name for name in full if not name.startswith("grad.")] == [*expected, *parameters]
     for pattern in activations:
         shape = tuple(sizes[letter] for letter in re.findall(r"\w", NAMES[pattern][0]))
         assert {full[name].shape for name in names(2, pattern)} == {shape}, pattern
     gradients = [name.removeprefix("grad.") for name in full if name.startswith("grad.")]
     computed = expected[2:]  # ids and targets have no gradient
     assert gradients[: len(computed)] == computed[::-1]
-    parameters = flatten(GPT2(GPT2Config(**TINY)).params)
     assert gradients[len(computed) :] == [*parameters][::-1]
     for name in gradients:
         assert full[f"grad.{name}"].shape == (full[name] if name in full else parameters[name]).shape

@@ -131,7 +131,8 @@ class Diagnosis:
         B = len(self.ours["ids"]) if "ids" in self.ours else 0
         names = [n for n in sorted(self.differing, key=place) if n in self.theirs]
         batched = [n for n in names if not is_parameter(n.removeprefix("grad.")) and self.ours[n].ndim > 2]
-        if B < 2 or not batched or len(batched) < len(names):
+        every = [n for n in self.theirs if not is_parameter(n.removeprefix("grad.")) and self.theirs[n].ndim > 2]
+        if B < 2 or len(batched) < max(2, len(names), len(every)):
             return False
         order = order_along(0, self.ours[batched[0]], self.theirs[batched[0]])
         if order is None or not all(
@@ -166,7 +167,7 @@ class Diagnosis:
 
     def _otherwise_recorded(self):
         """Tensors that are wrong, while everything computed from them is right: only what was recorded differs."""
-        while wrong := [n for n in self._wrong_in_themselves() if n != "logits" or not self._fits(n, [n], [n])]:
+        while wrong := [n for n in self._wrong_in_themselves() if n != "logits" or not self._fits(n, [n], [n], False)]:
             for group in self._groups(wrong):
                 without = self.tensors.without(group)
                 consumers = self._consumers(group)
@@ -299,14 +300,14 @@ class Diagnosis:
             between = [each for each in between if each not in cleared]
         return [name, *between]
 
-    def _fits(self, name, suspects, failing):
+    def _fits(self, name, suspects, failing, general_too=True):
         """Hypotheses that make of their inputs what they have: the simplest, more than one if they are equally simple."""
         budget = [MOST_NUMBERS]
         specific, general = [], []
         for suspect in suspects:
             what, _ = self.tensors.what(suspect)
             for table, found in (FORWARD.get(what, ()) or BACKWARD.get(what, ()), specific), (ANYWHERE, general):
-                if found is general and (specific or len(suspects) > 12):
+                if found is general and (specific or len(suspects) > 12 or not general_too):
                     continue
                 for mistake in table:
                     try:

@@ -46,8 +46,8 @@ NAMES = {
     "logits": ("(B, T, V)", "score of every token of the vocabulary"),
     "loss": ("()", "mean cross-entropy in nats per counted target"),
     "grad.{activation}": ("like the activation", "gradient of the loss, for every name from embd to loss"),
-    "{parameter}": ("like the parameter", "the weights themselves, by their names in a checkpoint; they are (in, out)"),
     "grad.{parameter}": ("like the parameter", "the same for every parameter; weights are (in, out)"),
+    "{parameter}": ("like the parameter", "the weights themselves, with which each tensor can be recomputed"),
 }
 
 SAVEZ = 'save the arrays by name, numpy.savez("theirs.npz", **{name: array, ...})'
