@@ -137,6 +137,11 @@ def _translate(name, tensor, patterns):
     yield name, tensor
 
 
+def is_ours(name):
+    """Whether a name, or what follows ``grad.`` in it, is one that a trace has."""
+    return place(name)[0] < 2
+
+
 def place(name):
     """Sort key for the order of computation; unknown names come last."""
     plain = name.removeprefix("grad.")
