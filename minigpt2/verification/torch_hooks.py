@@ -123,6 +123,17 @@ class TorchHooks:
                         self.arrays[f"{lead}loss"] = self.arrays[lead + name]
         for name in "backward.input", "grad.backward.input":
             self.arrays.pop(name, None)
+        self._targets()
+
+    def _targets(self):
+        """targets, of the loss if the module had none, and ours where they ignore another number than -100."""
+        ids, flat = self.arrays.get("ids"), self.arrays.get("cross_entropy.target", self.arrays.get("nll_loss.target"))
+        if "targets" not in self.arrays and ids is not None and flat is not None and flat.ndim < 3:
+            rows, width = flat.size // max(1, ids.size // ids.shape[-1]), ids.shape[-1]
+            if flat.size * width == rows * ids.size and rows in (width, width - 1):
+                targets = flat.reshape(*ids.shape[:-1], rows)
+                last = np.full_like(targets[..., :1], IGNORED)  # the logits of the last position were left out
+                self.arrays["targets"] = targets if rows == width else np.concatenate([targets, last], -1)
         if "targets" in self.arrays and self.ignored != IGNORED:
             targets = self.arrays["targets"]
             self.arrays["targets"] = np.where(targets == self.ignored, IGNORED, targets)
