@@ -13,7 +13,7 @@ import numpy as np
 from minigpt2.progress import progress_bar
 from minigpt2.verification.layouts import align
 from minigpt2.verification.mistakes import diagnose
-from minigpt2.verification.names import place, rename
+from minigpt2.verification.names import place, translate
 
 # How far apart two right answers may be, relative to the size of ours. Worst cases measured against PyTorch, among
 # all activations and gradients of 12 layers with 256 and 768 channels and sharp attention: 1.3e-14 in float64 and
@@ -113,7 +113,7 @@ def compare(ours, theirs, rtol=None, atol=None, names=None, eps=1e-5):
         if value is not None and not value >= 0:
             raise ValueError(f"{option} must be 0 or more, got {value}")
     ours = {name: np.asarray(tensor) for name, tensor in ours.items()}
-    theirs = rename({name: np.asarray(tensor) for name, tensor in theirs.items()}, names)
+    theirs = translate(theirs, names or [], ours).tensors
     for tensor_name, tensor in (ours | theirs).items():
         if tensor.dtype.kind not in "fiu":
             raise ValueError(f"{tensor_name}: expected an array of real numbers, got {tensor.dtype}")
