@@ -13,6 +13,8 @@ that is there, and fits, is taken. The language:
     []          stands for nothing that we have
 """
 
+from minigpt2.verification.other_maps import FLAX, LAYER_NORMS_OF_LLM_C, OPENAI, PICOGPT
+
 BLOCK = "{h|blocks|trf_blocks|layers|layer|block|transformer_blocks|decoder_layers|resblocks|hs}"
 LAYER = f"{BLOCK}.{{i}}"
 LN_1 = "{ln_1|ln1|norm1|norm_1|layer_norm_1|layer_norm1|layernorm1|layernorm_1|attn_norm|attention_norm|ln_attn|" \
@@ -137,4 +139,7 @@ LLM_C = {
     "fch_gelu": "h.{i}.mlp.gelu", "fcproj": "h.{i}.mlp.out", "residual3": "h.{i}.resid_post",
     "lnf": "ln_f", "losses": "loss", "mean_loss": "loss",
 }  # fmt: skip
-MAPS = {"torch": TORCH, "transformers": TORCH, "nanogpt": TORCH, "llm.c": LLM_C}
+MAPS = {
+    "torch": TORCH, "transformers": TORCH, "nanogpt": TORCH, "llm.c": LLM_C | LAYER_NORMS_OF_LLM_C,
+    "picogpt": PICOGPT, "openai": OPENAI, "flax": FLAX,
+}  # fmt: skip

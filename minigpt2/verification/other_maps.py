@@ -104,7 +104,5 @@ FLAX = {
     f"{_IN}{{wte|wpe|Embed_0|Embed_1}}{_CALL}": [], f"{_LAYER}.{_ATTN}.Dropout_1{_CALL}": [],
     f"{_LAYER}.{_MLP}.Dropout_0{_CALL}": [],
 }  # fmt: skip
-# tinygrad's examples/gpt2.py: get_state_dict has our names, and these.
-TINYGRAD = {"h.{i}.attn.cache_kv": [], "allpos": []}
-# llm.c's statistics of its layer norms, and the softmax of the logits.
-LLM_C_ONLY = {"{ln1|ln2|lnf}_{mean|rstd}": [], "probs": []}
+# llm.c's statistics of its layer norms, and the softmax of its logits: nothing that we have.
+LAYER_NORMS_OF_LLM_C = {"{ln1|ln2|lnf}_{mean|rstd}": [], "probs": []}
