@@ -20,7 +20,7 @@ from minigpt2.components.softmax import softmax_forward
 from minigpt2.model import gpt2_backward
 from minigpt2.storage.checkpoint import write_tensors
 from minigpt2.verification.compare import compare
-from minigpt2.verification.names import LLM_C, MAPS
+from minigpt2.verification.maps import LLM_C
 from minigpt2.verification.trace import read_trace, trace, write_trace
 
 B, T, C, H, D, V, L = 3, 7, 8, 2, 4, 13, 2
@@ -525,14 +525,6 @@ def test_own_names(ours, tmp_path, capsys):
     assert code == 0 and "All 6 tensors agree." in capsys.readouterr().out
 
 
-def test_maps_know_only_names_of_traces():
-    known = set(ALL) | {name.removeprefix("grad.") for name in ALL} | {f"grad.{name}" for name in ALL}
-    for names in MAPS.values():
-        for ours in names.values():
-            for name in ours if isinstance(ours, list) else [ours]:
-                assert name.replace("{i}", "1") in known, name
-
-
 # Tolerances and the table.
 
 
@@ -631,13 +623,9 @@ def test_tolerance_must_be_positive(option, value, ours):
 @pytest.mark.parametrize(
     "names, message",
     [
-        ("jax", "expected transformers, nanogpt, llm.c or a dict, got 'jax'"),
+        ("jax", "expected auto, torch, .* or a dict, got 'jax'"),
         ({"a": 3}, "'a' must stand for our name"),
-        ({"a": []}, "'a' must stand for our name"),
         ({"a{i}": "embd"}, r"'a\{i\}' must have one \{i\}"),
-        ({"a": "embd", "b": "embd"}, "a and b both stand for embd"),
-        ({"a": ["h.{i}.attn.q", "h.{i}.attn.k"]}, r"a: expected 2 equal parts on the last axis, got \(2, 3\)"),
-        ({"c": "h.{i}.ln_1"}, r"c: expected one array for all layers, \(L, ...\), got a single number"),
     ],
 )
 def test_bad_names(names, message, ours):

@@ -19,11 +19,12 @@ FLOORS = (
     ("verification.check", "verification.mistakes", "reference", "evaluation", "fine_tuning", "measures"),
     ("plain", "__init__"),
     ("verification.trace",),
+    ("verification.__init__", "verification.recorder", "verification.torch_hooks"),
     ("model", "gradcheck", "storage.conversion", "verification.names", "verification.npz", "data"),
     ("generation", "config", "tokenizer", "settings"),
     ("sampling", "char_tokenizer", "tokenizer_files", "components"),
     ("vocabulary", "parameters", "parallel", "storage"),
-    ("backend", "progress", "shell", "version", "verification.__init__"),
+    ("backend", "progress", "shell", "version", "verification.maps"),
 )
 
 
