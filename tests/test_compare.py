@@ -20,7 +20,7 @@ from minigpt2.components.softmax import softmax_forward
 from minigpt2.model import gpt2_backward
 from minigpt2.storage.checkpoint import write_tensors
 from minigpt2.verification.compare import compare
-from minigpt2.verification.names import LLM_C, MAPS
+from minigpt2.verification.maps import LLM_C
 from minigpt2.verification.trace import read_trace, trace, write_trace
 
 B, T, C, H, D, V, L = 3, 7, 8, 2, 4, 13, 2
@@ -444,7 +444,7 @@ def test_llm_c_names(ours):
     assert theirs["qkv"].shape == (L, B, T, 3 * C) and theirs["grad.qkvw"].shape == (L, 3 * C, C)
     report = compare(ours, theirs, names="llm.c")
     assert report, report
-    assert report.only_theirs == ["ln1_mean"] and report.only_ours == ["ids", "logits", "targets", "grad.logits"]
+    assert report.only_theirs == [] and report.only_ours == ["ids", "logits", "targets", "grad.logits"]
     theirs["fch_gelu"][1, 0, 0, 0] += 1e-3
     assert compare(ours, theirs, names="llm.c").first.name == "h.1.mlp.gelu"
 
@@ -516,14 +516,6 @@ def test_own_names(ours, tmp_path, capsys):
     code = main(["compare", *(str(tmp_path / n) for n in ("ours.safetensors", "theirs.npz")), "--map",
                  str(tmp_path / "names.json")])  # fmt: skip
     assert code == 0 and "All 6 tensors agree." in capsys.readouterr().out
-
-
-def test_maps_know_only_names_of_traces():
-    known = set(ALL) | {name.removeprefix("grad.") for name in ALL} | {f"grad.{name}" for name in ALL}
-    for names in MAPS.values():
-        for ours in names.values():
-            for name in ours if isinstance(ours, list) else [ours]:
-                assert name.replace("{i}", "1") in known, name
 
 
 # Tolerances and the table.
@@ -625,13 +617,9 @@ def test_tolerance_must_be_positive(option, value, ours):
 @pytest.mark.parametrize(
     "names, message",
     [
-        ("jax", "expected transformers, nanogpt, llm.c or a dict, got 'jax'"),
+        ("jax", "expected auto, torch, .* or a dict, got 'jax'"),
         ({"a": 3}, "'a' must stand for our name"),
-        ({"a": []}, "'a' must stand for our name"),
         ({"a{i}": "embd"}, r"'a\{i\}' must have one \{i\}"),
-        ({"a": "embd", "b": "embd"}, "a and b both stand for embd"),
-        ({"a": ["h.{i}.attn.q", "h.{i}.attn.k"]}, r"a: expected 2 equal parts on the last axis, got \(2, 3\)"),
-        ({"c": "h.{i}.ln_1"}, r"c: expected one array for all layers, \(L, ...\), got a single number"),
     ],
 )
 def test_bad_names(names, message, ours):

@@ -18,13 +18,15 @@ FLOORS = (
     ("verification.llm_c_state", "verification.pairs", "verification.compare", "run_folder"),
     ("verification.check", "verification.mistakes", "reference", "evaluation", "fine_tuning", "measures"),
     ("plain", "__init__"),
-    ("verification.trace", "verification.layouts"),
-    ("model", "gradcheck", "storage.conversion", "verification.names", "verification.npz", "verification.dump",
-     "data"),
+    ("verification.trace", "verification.layouts", "verification.function_recorder"),
+    ("verification.__init__", "verification.recorder", "verification.torch_hooks"),
+    (
+        "model", "gradcheck", "storage.conversion", "verification.names", "verification.npz", "verification.dump", "data",
+    ),
     ("generation", "config", "tokenizer", "settings"),
     ("sampling", "char_tokenizer", "tokenizer_files", "components"),
     ("vocabulary", "parameters", "parallel", "storage"),
-    ("backend", "progress", "shell", "version", "verification.__init__"),
+    ("backend", "progress", "shell", "version", "verification.maps", "verification.other_maps"),
 )
 
 

@@ -113,7 +113,8 @@ def compare(ours, theirs, rtol=None, atol=None, names=None, eps=1e-5):
         if value is not None and not value >= 0:
             raise ValueError(f"{option} must be 0 or more, got {value}")
     ours = {name: np.asarray(tensor) for name, tensor in ours.items()}
-    theirs = translate(theirs, names or [], ours).tensors
+    translation = translate(theirs, names or [], ours)
+    theirs = translation.tensors
     for tensor_name, tensor in (ours | theirs).items():
         if tensor.dtype.kind not in "fiu":
             raise ValueError(f"{tensor_name}: expected an array of real numbers, got {tensor.dtype}")
@@ -149,6 +150,7 @@ def compare(ours, theirs, rtol=None, atol=None, names=None, eps=1e-5):
     first = next((row.name for row in rows if row.verdict != "ok"), None)
     diagnosis = first and (diagnose(ours | {"eps": eps}, aligned, first, agrees) or _rounded(rows, aligned))
     only_ours, only_theirs = (sorted(a.keys() - b.keys(), key=place) for a, b in ((ours, theirs), (theirs, ours)))
+    only_theirs += translation.unknown
     return Comparison(rows, only_ours, only_theirs, where, diagnosis)
 
 

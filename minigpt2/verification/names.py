@@ -132,59 +132,76 @@ class _Search:
 
     def run(self, maps, built_in, label=None):
         """The Translation by these maps, the first one coming first; the last ``built_in`` come after our own names."""
-        self.built_in = built_in
-        self.candidates, self.heads, self.known = {}, {}, set()
+        self.own = len(maps) - built_in
+        self.candidates, self.heads, self.known, self.matches, self.assumed = {}, {}, set(), {}, []
         maps = [_patterns(table) for table in maps]
         for name, tensor in self.theirs.items():
             self._read(name, tensor, maps)
         for (our_name, rank), parts in self.heads.items():
             self._gather_heads(our_name, rank, parts)
-        chosen, assumed = {}, []
+        chosen, assumed = {}, self.assumed
         for our_name, candidates in self.candidates.items():
             self._choose(our_name, sorted(candidates, key=lambda one: one.rank), chosen, assumed)
+        self._misfits(chosen)
         self._join(chosen, assumed)
         self._tied(chosen, assumed)
         chosen = {name: chosen[name] for name in sorted(chosen, key=place)}
         sources = {name: one.sources[0] if len(one.sources) == 1 else [*one.sources] for name, one in chosen.items()}
         used = {source for one in chosen.values() for source in one.sources}
         unknown = [name for name in self.given if name not in self.known | used and not RECORDED.fullmatch(name)]
-        unknown = [name for name in unknown if name.removeprefix("grad.") not in unknown or not name.startswith("grad.")]
+        unknown = [name for name in unknown if not name.startswith("grad.") or name[5:] not in unknown]
         tensors = {name: one.tensor for name, one in chosen.items()}
         return Translation(tensors, sources, self._sentences(chosen, label) + _folded_sentences(assumed), unknown)
 
     def _read(self, name, tensor, maps):
         """Everything that one tensor of theirs may stand for."""
         if tensor.dtype.kind not in "fiub":
+            if is_ours(name):
+                self._add(name, (-1,), (name,), tensor)  # for ``compare`` to refuse
             return
         lead = LEAD.match(name)[0]
         inner = WRAPPERS.sub("", name[len(lead) :])
         plain = self.outer.sub("", inner, count=1) if self.outer.match(inner) else inner
-        mapped = False
-        for table, patterns in enumerate(maps):
-            for number, (regex, our_names) in enumerate(patterns):
-                match = regex.fullmatch(name[len(lead) :]) or regex.fullmatch(plain)
-                if match:
-                    self.known.add(name)
-                    mapped = mapped or table < len(maps) - self.built_in
-                    self._expand(lead, name, tensor, match.groupdict(), our_names, (table, number))
-        if not mapped and (is_ours(name) or name.startswith("step.")):
-            self._add(name, (len(maps) - self.built_in, -1), (name,), tensor)
-        elif is_ours(plain):
+        own = False
+        for rank, our_names, numbers in self._matches(name[len(lead) :], plain, maps):
+            self.known.add(name)
+            own = own or rank[0] < self.own
+            self._expand(lead, name, tensor, numbers, our_names, rank)
+        rest = name[len(lead) :]
+        if not own and (is_ours(rest) or rest in ("lr", "norm")):
+            self._add(name, (self.own, -1), (name,), tensor)
+        elif is_ours(plain) and self.own < len(maps):
             self._add(lead + plain, (len(maps), 0), (name,), tensor)
+
+    def _matches(self, name, plain, maps):
+        """Triples (rank, our names, numbers) of the patterns for a name; those of block 3 are those of all later."""
+        number = re.search(r"(?<![^.])(?:[3-9]|[1-9]\d+)(?=\.)", name)
+        name, plain = (re.sub(r"(?<![^.])(?:[3-9]|[1-9]\d+)(?=\.)", "3", text, count=1) for text in (name, plain))
+        if name not in self.matches:
+            found = (
+                ((table, n), our_names, regex.fullmatch(name) or regex.fullmatch(plain))
+                for table, patterns in enumerate(maps)
+                for n, (regex, our_names) in enumerate(patterns)
+            )
+            self.matches[name] = [(rank, ours, match.groupdict()) for rank, ours, match in found if match]
+        for rank, our_names, numbers in self.matches[name]:
+            if number and numbers.get("i") == "3":
+                numbers = numbers | {"i": number[0]}
+            yield rank, our_names, numbers
 
     def _expand(self, lead, name, tensor, numbers, our_names, rank):
         """One match: the layers of a stack, and the parts of an array that stands for several of ours."""
         layers = {numbers.get("i"): tensor}
         if our_names and "{i}" in our_names[0] and numbers.get("i") is None:
             if not tensor.ndim or not 0 < len(tensor) <= MAX_LAYERS:
-                self.known.discard(name)
+                self._odd(name, f"is no array for all layers, (L, ...), its shape is {tensor.shape}")
                 return
             layers = dict(enumerate(tensor))
         for i, part in layers.items():
             pieces = [part]
             if len(our_names) > 1:
                 if not part.ndim or part.shape[-1] % len(our_names):
-                    self.known.discard(name)
+                    self._odd(name, f"has no {len(our_names)} equal parts on its last axis, its shape is {tensor.shape}")
                     return
                 pieces = np.split(part, len(our_names), axis=-1)
             for our_name, piece in zip(our_names, pieces, strict=bool(our_names)):
@@ -196,6 +213,11 @@ class _Search:
                     self.heads.setdefault((full, rank), {})[int(numbers["j"])] = name, piece
                 else:
                     self._add(full, rank, (name,), piece)
+
+    def _odd(self, name, what):
+        """A name that is known, but not with this shape."""
+        self.known.discard(name)
+        self.assumed.append((name, name, f"{{theirs}} {what}"))
 
     def _add(self, our_name, rank, sources, tensor):
         self.candidates.setdefault(our_name, []).append(_Candidate(rank, sources, tensor))
@@ -216,12 +238,6 @@ class _Search:
         """The best of the candidates for one of ours."""
         fitting = [one for one in candidates if _fits(our_name, one, self.ours)]
         if not fitting:
-            plain = our_name[len(LEAD.match(our_name)[0]) :]
-            first = candidates[0]
-            if first.tensor.ndim and ":" not in plain and (is_weight(plain) == is_weight(first.sources[0])):
-                chosen[our_name] = first  # to be told that its shape is wrong
-            else:
-                self.known -= {source for one in candidates for source in one.sources}
             return
         best = fitting[0]
         if our_name.endswith(("attn.q", "attn.k")) and len(fitting) > 1:
@@ -231,10 +247,25 @@ class _Search:
                     (best.sources[0], our_name, f"{{theirs}}, before a factor of {factor:.4g}, is taken for {{ours}}")
                 )
         chosen[our_name] = best
-        for other in fitting:
-            if other.tensor.shape == best.tensor.shape and _differ(best.tensor, other.tensor) and best is fitting[0]:
+        own = [one for one in candidates if one.rank[0] < self.own]
+        for other in own or (fitting if best is fitting[0] and not LEAD.match(our_name)[0] else []):
+            alike = other.tensor.shape == best.tensor.shape
+            if (alike and _differ(best.tensor, other.tensor)) or (own and not alike):
                 text = f"{fold(other.sources[0])} is not equal to {{theirs}}, which is taken for {{ours}}"
                 assumed.append((best.sources[0], our_name, text))
+
+    def _misfits(self, chosen):
+        """What nothing of the right size stands for: the name that says so most clearly, or nothing."""
+        used = {source for one in chosen.values() for source in one.sources}
+        for our_name, candidates in self.candidates.items():
+            if our_name in chosen:
+                continue
+            first = min(candidates, key=lambda one: one.rank)
+            alike = first.tensor.ndim and ":" not in our_name and is_weight(our_name) == is_weight(first.sources[0])
+            if (alike and not used.intersection(first.sources)) or first.sources == (our_name,):
+                chosen[our_name] = first  # ``compare`` tells that its shape is wrong
+            else:
+                self.known -= {source for one in candidates for source in one.sources}
 
     def _join(self, chosen, assumed):
         """c_attn of separate q, k and v; their orientation is that of the other weights."""
@@ -251,12 +282,14 @@ class _Search:
             else:
                 tensor = _side_by_side(tensors, self._transposed(chosen, lead))
             chosen.setdefault(whole, _Candidate((), sources, tensor))
-            assumed.append((", ".join(fold(s) for s in sources[:: len(parts[0].sources)]), whole, "{theirs} are joined to {ours}"))
+            shown = ", ".join(fold(one.sources[0]) for one in parts)
+            assumed.append((shown, whole, "{theirs} are joined to {ours}"))
         for name in [name for name in chosen if re.search(r":[qkv]$", name)]:
             one = chosen.pop(name)
             if name[:-2] not in chosen:
                 self.known -= set(one.sources)
-                assumed.append((one.sources[0], name[:-2], "{theirs} is only a part of {ours}, and the others are missing"))
+                text = "{theirs} is only a part of {ours}, and the others are missing"
+                assumed.append((one.sources[0], name[:-2], text))
 
     def _transposed(self, chosen, lead):
         """Whether linear weights are (out, in), as torch has them: those that are not square tell."""
@@ -302,8 +335,10 @@ def _outer(names):
     """The pattern of what stands before the names, also where it is a word nobody knows."""
     before = re.compile(rf"(?:{LEAD.pattern})(.+?\.){_regex(BLOCKS)}\.\d+\..+")
     found = Counter(match[1] for name in names if (match := before.fullmatch(WRAPPERS.sub("", name))))
-    common = "".join(f"|(?:{re.escape(prefix)})" for prefix, _ in found.most_common(1))
-    return re.compile(f"(?:{OUTER.pattern}){common}")
+    common = ""
+    for word in reversed(found.most_common(1)[0][0].split(".")[:-1] if found else []):
+        common = f"(?:{re.escape(word)}\\.{common})?"  # the first of its words, or all: an output layer is further out
+    return re.compile(f"{OUTER.pattern}|{common}")
 
 
 def _repeated(tensors):
@@ -398,6 +433,8 @@ def _flat_heads(x):
 
 def _differ(x, y):
     """Whether two arrays hold different numbers, beyond rounding; infinities and NaN apart."""
+    if x is y or x.dtype.kind not in "fiub":
+        return False
     x, y = (np.nan_to_num(z.astype(np.float64), nan=0, posinf=0, neginf=0) for z in (x, y))
     return np.abs(x - y).max(initial=0) > 1e-2 * max(np.abs(x).max(initial=0), np.abs(y).max(initial=0))
 
@@ -429,7 +466,8 @@ def _patterns(names):
             raise ValueError(
                 f"names: {reprlib.repr(pattern)} must stand for our name or a list of our names, got {shown}"
             )
-        if pattern.count("{i}") > 1 or pattern.count("{j}") > 1 or ("{i}" in pattern and not all("{i}" in name for name in ours)):
+        numbered = all("{i}" in name for name in ours)
+        if pattern.count("{i}") > 1 or pattern.count("{j}") > 1 or ("{i}" in pattern and not numbered):
             raise ValueError(f"names: {reprlib.repr(pattern)} must have one {{i}}, and so must {shown}")
         if pattern.count("{") != pattern.count("}") or pattern.count("|") > 400 or pattern.count("{") > 12:
             raise ValueError(f"names: {reprlib.repr(pattern)} has a brace without its other half, or too many")

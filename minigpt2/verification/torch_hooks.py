@@ -60,7 +60,7 @@ class TorchHooks:
         for name, part in self.module.named_modules(remove_duplicate=False):
             self.names.setdefault(part, []).append(name)
         self.stack = []  # (module, its name in this call) of the modules that are running
-        self.passes = 0  # calls of the whole module
+        self.passes = self.graded_passes = 0  # calls of the whole module
         self.keeping = True  # whether the current pass is recorded
         self.graded = False  # whether the recorded pass keeps gradients
         self.open = False
@@ -110,12 +110,13 @@ class TorchHooks:
             self._copy_parameters()
             if self.keeping and not self.seen:
                 self.note("record: the module did not run inside the block")
-        elif self.passes > 1:
-            kept = "the last one that kept gradients" if self.graded else "the last one"
+        elif self.graded_passes > 1:
             self.note(
-                f"record: the module ran {self.passes} times inside the block; what is recorded is {kept}, and the "
-                "gradients of the parameters are those of all that were differentiated"
+                f"record: the module ran {self.graded_passes} times with gradients inside the block; the activations "
+                "are those of the last time, and the gradients of the parameters are summed over all"
             )
+        elif not self.graded and self.passes > 1:
+            self.note(f"record: the module ran {self.passes} times inside the block; the last time is recorded")
         for name in [*self.scalars, "backward.input", "cross_entropy", "nll_loss"]:
             if "loss" not in self.arrays and name in self.arrays and not self.arrays[name].ndim:
                 for lead in "", "grad.":
@@ -186,6 +187,7 @@ class TorchHooks:
         self.stack.clear()
         self.passes += 1
         graded = self.torch.is_grad_enabled()
+        self.graded_passes += graded
         self.keeping = graded or not self.graded
         if not self.keeping:
             return
@@ -259,10 +261,10 @@ class TorchHooks:
 
     def _before_backward(self, arguments):
         loss = arguments[0] if arguments else None
-        if any(parameter.grad is not None for parameter in self.module.parameters()):
+        if self.graded_passes < 2 and any(parameter.grad is not None for parameter in self.module.parameters()):
             self.note(
-                "record: the parameters had gradients before backward ran, and what is recorded is the sum; "
-                "zero_grad() first, unless several passes belong together"
+                "record: the parameters had gradients already when backward ran, so what is recorded is the sum; "
+                "zero_grad() comes first"
             )
         if self._is_float(loss):
             self.arrays.pop("grad.backward.input", None)

@@ -74,7 +74,8 @@ def kinds():
     from minigpt2.training import Trainer
     from minigpt2.verification.compare import compare
     from minigpt2.verification.dump import MAGIC
-    from minigpt2.verification.names import LLM_C, read_map, rename
+    from minigpt2.verification.maps import LLM_C
+    from minigpt2.verification.names import read_map, translate
     from minigpt2.verification.trace import layer_norm_epsilon, read_trace, trace, write_trace
     from minigpt2.vocabulary import END_OF_TEXT
 
@@ -204,7 +205,7 @@ def kinds():
         folder = Path(temporary) / "map"
         folder.mkdir()
         (folder / "map.json").write_text(json.dumps(LLM_C))
-        kind("map", lambda folder: rename({"preatt": np.zeros((2, 1))}, read_map(folder / "map.json")))
+        kind("map", lambda folder: translate({"preatt": np.zeros((2, 1))}, read_map(folder / "map.json")))
 
         folder = Path(temporary) / "run"
         with contextlib.redirect_stderr(io.StringIO()), contextlib.chdir(temporary):
