@@ -21,7 +21,8 @@ FLOORS = (
     ("verification.trace", "verification.layouts", "verification.function_recorder"),
     ("verification.__init__", "verification.recorder", "verification.torch_hooks"),
     (
-        "model", "gradcheck", "storage.conversion", "verification.names", "verification.npz", "verification.dump", "data",
+        "model", "gradcheck", "storage.conversion", "data",
+        "verification.names", "verification.npz", "verification.dump",
     ),
     ("generation", "config", "tokenizer", "settings"),
     ("sampling", "char_tokenizer", "tokenizer_files", "components"),

@@ -122,6 +122,7 @@ TORCH = {
     "attentions": "h.{i}.attn.probs", "attentions.{i}": "h.{i}.attn.probs",
     "last_hidden_state": "ln_f", "{cross_entropy|nll_loss}": "loss",
     BLOCK: [], f"{LAYER}.{FEED_FORWARD}.{{layers|net|seq|mlp}}": [], f"{LAYER}.{{hook_resid_pre|hook_attn_in|hook_mlp_in}}": [],
+    "h.{i}.attn.cache_kv": [], "allpos": [],  # of tinygrad's examples/gpt2.py
     "{embed|pos_embed|hook_embed|hook_pos_embed}": [], f"{{{LAYER}.{{ln1|ln2}}|ln_final}}.{{hook_scale|hook_normalized}}": [],
 }  # fmt: skip
 # The arrays of llm.c's train_gpt2.c.
