@@ -17,14 +17,23 @@ FLOORS = (
     ("verification.published",),
     ("tasks", "loss_curve"),
     ("verification.llm_c_state", "verification.pairs", "verification.compare", "run_folder"),
-    ("verification.check", "verification.mistakes", "reference", "evaluation", "fine_tuning", "measures"),
+    ("verification.diagnosis",),
+    ("verification.backward_mistakes",),
+    ("verification.mistakes",),
+    ("verification.operations",),
+    ("verification.check", "reference", "evaluation", "fine_tuning", "measures"),
     ("plain", "__init__"),
-    ("verification.trace", "verification.layouts"),
-    ("model", "gradcheck", "storage.conversion", "verification.names", "verification.npz", "data"),
+    ("verification.trace", "verification.layouts", "verification.function_recorder"),
+    ("verification.__init__", "verification.recorder", "verification.torch_hooks"),
+    (
+        "model", "gradcheck", "storage.conversion", "data",
+        "verification.names", "verification.npz", "verification.dump",
+    ),
     ("generation", "config", "tokenizer", "settings"),
     ("sampling", "char_tokenizer", "tokenizer_files", "components"),
     ("vocabulary", "parameters", "parallel", "storage"),
-    ("backend", "progress", "shell", "version", "verification.__init__", "verification.figures"),
+    ("backend", "progress", "shell", "version"),
+    ("verification.figures", "verification.maps", "verification.other_maps"),
 )
 
 

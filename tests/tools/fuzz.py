@@ -73,7 +73,9 @@ def kinds():
     from minigpt2.storage.run_checkpoints import CHECKSUMS, checksums
     from minigpt2.training import Trainer
     from minigpt2.verification.compare import compare
-    from minigpt2.verification.names import LLM_C, read_map, rename
+    from minigpt2.verification.dump import MAGIC
+    from minigpt2.verification.maps import LLM_C
+    from minigpt2.verification.names import read_map, translate
     from minigpt2.verification.trace import layer_norm_epsilon, read_trace, trace, write_trace
     from minigpt2.vocabulary import END_OF_TEXT
 
@@ -193,10 +195,17 @@ def kinds():
             folder.mkdir()
             save(folder / "trace.npz", **ours)
             kind(name, functools.partial(compared, "trace.npz"))
+        folder = Path(temporary) / "dump"
+        folder.mkdir()
+        with open(folder / "theirs.dump", "wb") as file:
+            file.write(MAGIC)
+            for name, x in ours.items():
+                file.write(f"{' '.join([name, x.dtype.name, *map(str, x.shape)])}\n".encode() + x.tobytes())
+        kind("dump", functools.partial(compared, "theirs.dump"))
         folder = Path(temporary) / "map"
         folder.mkdir()
         (folder / "map.json").write_text(json.dumps(LLM_C))
-        kind("map", lambda folder: rename({"preatt": np.zeros((2, 1))}, read_map(folder / "map.json")))
+        kind("map", lambda folder: translate({"preatt": np.zeros((2, 1))}, read_map(folder / "map.json")))
 
         folder = Path(temporary) / "run"
         with contextlib.redirect_stderr(io.StringIO()), contextlib.chdir(temporary):
@@ -408,6 +417,7 @@ def change_header(content, rng):
 STRUCTURED = {
     ".json": change_json, ".jsonl": change_json_line, ".safetensors": change_safetensors, ".tokens": change_tokens,
     ".npz": change_npz, ".txt": change_line, ".bpe": change_line, ".bin": change_header,
+    ".dump": change_line,
 }  # fmt: skip
 
 
