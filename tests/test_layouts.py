@@ -257,6 +257,8 @@ def test_q_in_another_layout_is_not_blamed_for_scores_without_their_scale():
     theirs = stored(ours, "attn.[qkv]", lambda x: x.swapaxes(1, 2))
     scores = {f"h.{i}.attn.scores": 3 * ours[f"h.{i}.attn.scores"] for i in range(L)}
     assert differing(ours, theirs | scores) == set(scores)
+    masked = {name: np.where(np.tri(4), ours[name], -1e10) for name in scores}  # as they enter the softmax
+    assert differing(ours, theirs | masked) == set(masked)
 
 
 @pytest.mark.parametrize("B, T, C, H", [(3, 2, 8, 2), (7, 7, 8, 2), (4, 4, 16, 4), (2, 8, 8, 2), (3, 4, 8, 2)])
