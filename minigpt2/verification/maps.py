@@ -119,7 +119,7 @@ TORCH = {
     "linear.input": "ln_f", LM_HEAD: "logits", "linear": "logits", "output": "logits", "output.0": "logits", "output.1": "logits", "cross_entropy.input": "logits",
     "attentions": "h.{i}.attn.probs", "attentions.{i}": "h.{i}.attn.probs",
     "last_hidden_state": "ln_f", "{cross_entropy|nll_loss}": "loss",
-    BLOCK: [], f"{LAYER}.{FEED_FORWARD}.{{layers|net|seq|mlp}}": [], f"{LAYER}.{{hook_resid_pre|hook_attn_in|hook_mlp_in}}": [],
+    WTE: [], WPE: [], BLOCK: [], f"{LAYER}.{FEED_FORWARD}.{{layers|net|seq|mlp}}": [], f"{LAYER}.{{hook_resid_pre|hook_attn_in|hook_mlp_in}}": [],
     "{embed|pos_embed|hook_embed|hook_pos_embed}": [], f"{{{LAYER}.{{ln1|ln2}}|ln_final}}.{{hook_scale|hook_normalized}}": [],
 }  # fmt: skip
 # The arrays of llm.c's train_gpt2.c.

@@ -125,7 +125,8 @@ class _Search:
     def __init__(self, theirs, ours):
         self.ours = ours
         self.theirs = theirs | _repeated(theirs)
-        self.theirs |= _products(self.theirs)
+        self.products = _products(self.theirs)
+        self.theirs |= {name: self.theirs[source] for name, source in self.products.items()}
         self.given = theirs
         self.outer = _outer([*theirs])
 
@@ -139,7 +140,7 @@ class _Search:
         for (our_name, rank), parts in self.heads.items():
             self._gather_heads(our_name, rank, parts)
         chosen, assumed = {}, self.assumed
-        for our_name, candidates in self.candidates.items():
+        for our_name, candidates in sorted(self.candidates.items(), key=lambda item: item[0].startswith("grad.")):
             self._choose(our_name, sorted(candidates, key=lambda one: one.rank), chosen, assumed)
         self._misfits(chosen)
         self._join(chosen, assumed)
@@ -219,6 +220,7 @@ class _Search:
         self.assumed.append((name, name, f"{{theirs}} {what}"))
 
     def _add(self, our_name, rank, sources, tensor):
+        sources = tuple(self.products.get(source, source) for source in sources)
         self.candidates.setdefault(our_name, []).append(_Candidate(rank, sources, tensor))
 
     def _gather_heads(self, our_name, rank, parts):
@@ -239,7 +241,10 @@ class _Search:
         if not fitting:
             return
         best = fitting[0]
-        if our_name.endswith(("attn.q", "attn.k")) and len(fitting) > 1:
+        if our_name.startswith("grad.") and (one := chosen.get(our_name[5:])) is not None:
+            whose = tuple(f"grad.{source}" for source in one.sources)
+            best = next((one for one in fitting if one.sources == whose), best)
+        elif our_name.endswith(("attn.q", "attn.k")) and len(fitting) > 1:
             best, factor = _unscaled(fitting)
             if factor is not None:
                 assumed.append(
@@ -355,8 +360,8 @@ def _repeated(tensors):
 
 
 def _products(tensors):
-    """What goes into the two products beside a softmax, as ``softmax.query``, ``.key``, ``.probs``, ``.value``, and
-    what comes out, ``.heads``: told by their order and by the shape of the softmax."""
+    """Dict from ``softmax.query``, ``.key``, ``.probs``, ``.value``, what goes into the two products beside a softmax,
+    and ``.heads``, what comes out, to the name of the recording: told by their order and by the softmax's shape."""
     found = {}
     for name in tensors:
         match = re.fullmatch(r"((?:.*\.)?)softmax", name)
@@ -376,7 +381,7 @@ def _products(tensors):
         for role, source in roles.items():
             for lead in "", "grad.":
                 if lead + source in tensors:
-                    found[f"{lead}{here}softmax.{role}"] = tensors[lead + source]
+                    found[f"{lead}{here}softmax.{role}"] = lead + source
     return found
 
 
