@@ -623,7 +623,7 @@ def test_tolerance_must_be_positive(option, value, ours):
 @pytest.mark.parametrize(
     "names, message",
     [
-        ("jax", "expected auto, torch, .* or a dict, got 'jax'"),
+        ("jax", r"expected auto, torch, .* or a dict, got 'jax'"),
         ({"a": 3}, "'a' must stand for our name"),
         ({"a{i}": "embd"}, r"'a\{i\}' must have one \{i\}"),
     ],

@@ -23,8 +23,8 @@ FLOORS = (
     ("model", "gradcheck", "storage.conversion", "verification.names", "verification.npz", "data"),
     ("generation", "config", "tokenizer", "settings"),
     ("sampling", "char_tokenizer", "tokenizer_files", "components"),
-    ("vocabulary", "parameters", "parallel", "storage"),
-    ("backend", "progress", "shell", "version", "verification.maps"),
+    ("vocabulary", "parameters", "parallel", "storage", "verification.maps"),
+    ("backend", "progress", "shell", "version"),
 )
 
 

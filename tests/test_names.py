@@ -7,8 +7,8 @@ import pytest
 
 from minigpt2 import GPT2, GPT2Config, flatten, trace
 from minigpt2.verification.compare import compare
-from minigpt2.verification.maps import MAPS
-from minigpt2.verification.names import BLOCK, END, START, fold, read_map, translate
+from minigpt2.verification.maps import MAPS, read_map
+from minigpt2.verification.names import BLOCK, END, START, fold, translate
 
 B, T, C, H, D, V, L = 2, 7, 8, 2, 4, 13, 4
 OURS = {*START, *END, *(f"h.{{i}}.{name}" for name in BLOCK)}
@@ -207,7 +207,8 @@ def test_two_for_one_name(ours):
 def test_stacks_parts_and_transposes(ours):
     probs = np.stack([ours[f"h.{i}.attn.probs"] for i in range(L)])
     both = np.concatenate([ours["h.2.ln_1"], ours["h.2.ln_2"]], -1)
-    names = {"all": "h.{i}.attn.probs", "two.{i}": ["h.{i}.ln_1", "h.{i}.ln_2"], "kT": "h.0.attn.k^T", "x": "h.{i}.ln_1"}
+    names = {"all": "h.{i}.attn.probs", "two.{i}": ["h.{i}.ln_1", "h.{i}.ln_2"], "kT": "h.0.attn.k^T"}
+    names["x"] = "h.{i}.ln_1"
     k = ours["h.0.attn.k"].swapaxes(2, 3)
     theirs = {"all": probs, "two.2": both, "kT": k, "grad.kT": k, "x": np.ones(())}
     translation = translate(theirs, names, ours)
@@ -216,7 +217,7 @@ def test_stacks_parts_and_transposes(ours):
     assert all(np.array_equal(translation.tensors[name], ours[name]) for name in expected if "grad" not in name)
     assert "x is no array for all layers, (L, ...), its shape is ()" in translation.assumed
     translation = translate({"two.0": np.ones((2, 3))}, names, ours)
-    assert "two.{i} has no 2 equal parts on its last axis, its shape is (2, 3)" in translation.assumed
+    assert "two.{i} has no 2 equal parts on the last axis, its shape is (2, 3)" in translation.assumed
 
 
 def test_steps_of_an_optimizer_keep_what_stands_before(ours):
@@ -228,8 +229,8 @@ def test_steps_of_an_optimizer_keep_what_stands_before(ours):
 
 
 def test_llm_c_is_recognised(ours):
-    theirs = {"encoded": ours["embd"], "ln1": np.stack([ours[f"h.{i}.ln_1"] for i in range(L)]), "wte": ours["wte.weight"],
-              "lnf": ours["ln_f"], "wpe": ours["wpe.weight"], "logits": ours["logits"]}  # fmt: skip
+    theirs = {"encoded": ours["embd"], "ln1": np.stack([ours[f"h.{i}.ln_1"] for i in range(L)]), "lnf": ours["ln_f"],
+              "wte": ours["wte.weight"], "wpe": ours["wpe.weight"], "logits": ours["logits"]}  # fmt: skip
     translation = translate(theirs, "auto", ours)
     assert not translation.unknown and len(translation.tensors) == 5 + L
     assert translation.assumed[0].startswith("names as in llm.c: ")
@@ -248,7 +249,7 @@ def test_every_key_is_a_map(ours, tmp_path):
         assert translate({"embd": ours["embd"]}, key, ours).tensors.keys() == {"embd"}
     (tmp_path / "names.json").write_text(json.dumps({"a.{i}": "h.{i}.{nonsense}", "b": []}))
     assert read_map(tmp_path / "names.json")["b"] == []
-    with pytest.raises(ValueError, match="expected auto, torch, .* or a dict, got 'jax'"):
+    with pytest.raises(ValueError, match=r"expected auto, torch, .* or a dict, got 'jax'"):
         translate({}, "jax", ours)
     with pytest.raises(ValueError, match="expected a dict from their name to ours, got 5"):
         translate({}, [5], ours)
@@ -257,7 +258,7 @@ def test_every_key_is_a_map(ours, tmp_path):
 def test_odd_tensors_never_raise(ours):
     odd = [np.array("text"), np.array([None]), np.ones(2, complex), np.ones((0, 3)), np.ones(()), np.ones((2,) * 9)]
     keys = ["transformer.h.0.attn.c_attn", "attentions", "h.0.attn.q", "blocks.0.attn.W_Q", "blocks.0.sa.heads.0.key",
-            "lm_head", "wpe.weight", "softmax", "matmul", "grad.h.0.attn.softmax", "step.1.m.x", "", "grad.", "a" * 999]  # fmt: skip
+            "lm_head", "wpe.weight", "softmax", "matmul", "grad.h.0.attn.softmax", "step.1.m.x", "grad.", "a" * 999]
     for tensor in odd:
         for key in "auto", *MAPS:
             translation = translate({name: tensor for name in keys}, key, ours)
@@ -265,4 +266,4 @@ def test_odd_tensors_never_raise(ours):
 
 
 def test_fold():
-    assert fold("transformer.h.11.attn") == "transformer.h.{i}.attn" and fold("fc1.3") == "fc1.{i}" and fold("x2") == "x2"
+    assert fold("transformer.h.11.attn") == "transformer.h.{i}.attn" and fold("x2") == "x2"

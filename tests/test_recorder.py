@@ -45,7 +45,8 @@ def test_anything_that_converts_is_recorded(tmp_path):
     theirs.tap("d", 3.5)
     theirs.tap("ids", [4, 5])
     theirs.tap("grad", {"blocks": [{"w": np.ones(2)}, {"w": np.zeros(2)}]})
-    expected = {"a": (2,), "b": (2, 3), "c": (3,), "d": (), "ids": (2,), "grad.blocks.0.w": (2,), "grad.blocks.1.w": (2,)}
+    expected = {"a": (2,), "b": (2, 3), "c": (3,), "d": (), "ids": (2,)}
+    expected |= {"grad.blocks.0.w": (2,), "grad.blocks.1.w": (2,)}
     assert {name: array.shape for name, array in theirs.tensors.items()} == expected
     theirs.save(tmp_path / "theirs.safetensors")
     tensors, metadata = read_trace(tmp_path / "theirs.safetensors")
@@ -87,14 +88,14 @@ def test_nothing_to_save(tmp_path):
         Recorder().save(tmp_path / "x.safetensors")
 
 
-@pytest.mark.parametrize("module", [None, 5, GPT2(GPT2Config(vocab_size=5, n_positions=2, n_embd=4, n_layer=1, n_head=1))])
+@pytest.mark.parametrize("module", [None, 5, GPT2Config()])
 def test_what_is_no_module(module):
-    with pytest.raises(TypeError, match="expected a torch.nn.Module, got"), record(module):
+    with pytest.raises(TypeError, match=r"expected a torch\.nn\.Module, got"), record(module):
         pass
 
 
 def test_torch_is_not_imported():
-    code = "import sys, minigpt2.verification as v; v.Recorder().tap('x', 1); assert not {'torch', 'jax'} & {*sys.modules}"
+    code = "import sys, minigpt2.verification as v; v.Recorder().tap('x', 1); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -290,9 +291,10 @@ def heads(torch, parameters):
         def __init__(self, layer):
             super().__init__()
             here = f"h.{layer}."
-            self.sa, self.ffwd = Attention(layer), nn.Module()
+            self.sa = Attention(layer)
             self.ffwd = nn.Sequential(
-                linear(torch, parameters[here + "mlp.c_fc.weight"], parameters[here + "mlp.c_fc.bias"]), nn.GELU("tanh"),
+                linear(torch, parameters[here + "mlp.c_fc.weight"], parameters[here + "mlp.c_fc.bias"]),
+                nn.GELU("tanh"),
                 linear(torch, parameters[here + "mlp.c_proj.weight"], parameters[here + "mlp.c_proj.bias"]),
             )  # fmt: skip
             self.ln1, self.ln2 = (
@@ -449,11 +451,12 @@ def test_several_passes_are_told(torch, reference, module):
         module(x, y)[1].backward()
     assert len(warnings) == len(theirs.notes) == 1
     translated = translate(theirs.tensors, "auto", reference[1]).tensors
-    assert compare(reference[1], {name: x for name, x in translated.items() if "weight" not in name and "bias" not in name})
-    with pytest.warns(UserWarning, match="ran 3 times inside the block; the last time is recorded"), torch.no_grad():
-        with record(module) as theirs:
-            for end in 1, 2, 3:
-                module(x[:, :end])
+    activations = {name: x for name, x in translated.items() if not name.endswith(("weight", "bias"))}
+    assert len(activations) > 60 and compare(reference[1], activations)
+    last = pytest.warns(UserWarning, match="ran 3 times inside the block; the last time is recorded")
+    with last, torch.no_grad(), record(module) as theirs:
+        for end in 1, 2, 3:
+            module(x[:, :end])
     assert theirs.tensors["ids"].shape == (B, 3) and theirs.tensors["lm_head"].shape == (B, 3, V)
 
 
@@ -596,8 +599,7 @@ def test_taps_inside_a_module(torch, reference):
 
 @pytest.mark.parametrize("ignored", [-100, -1])
 def test_targets_and_loss_are_told(ignored, torch, reference, module):
-    parameters, ours = reference
-    x, y = inputs(torch, ours)
+    x, _ = inputs(torch, reference[1])
     shifted = torch.cat([x[:, 1:], torch.full((B, 1), ignored)], 1)
     expected = np.where(shifted == ignored, -100, shifted)
     with record(module) as theirs:  # a loss outside, of T - 1 positions

@@ -8,11 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minigpt2.storage.files import read_json
 from minigpt2.verification.maps import BLOCK as BLOCKS
-from minigpt2.verification.maps import MAPS
+from minigpt2.verification.maps import MAPS, expression, patterns_of
 
-MAX_MAP = 100_000  # bytes in a map of names; LLM_C has 2,000
 MAX_LAYERS = 10_000  # in one array
 # The order of computation: a parameter comes before its output. Gradients come in reverse order.
 START = ("ids", "wte.weight", "wpe.weight", "embd")
@@ -69,19 +67,6 @@ class _Candidate(NamedTuple):
     tensor: np.ndarray
 
 
-def read_map(path):
-    """Read a map of names, see ``maps``, from a JSON file.
-
-    raises: FileNotFoundError; ValueError, naming the file, when it is not such a map.
-    """
-    names = read_json(path, MAX_MAP)
-    try:
-        _patterns(names)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    return names
-
-
 def translate(theirs, names="auto", ours=None):
     """Translate names, join what is in parts, and split what stands for several of our tensors.
 
@@ -111,7 +96,8 @@ def translate(theirs, names="auto", ours=None):
 
 def _best(theirs, ours):
     """The key of the map that translates the most of a first block and of what is outside the blocks."""
-    few = {name: x for name, x in theirs.items() if not LEAD.match(name)[0] and re.search(r"\d+|$", name)[0] in ("", "0")}
+    first = re.compile(r"\D*(?:0(?!\d).*)?")
+    few = {name: x for name, x in theirs.items() if not LEAD.match(name)[0] and first.fullmatch(name)}
     search, found = _Search(few or theirs, ours), {}
     for key, table in MAPS.items():
         if not any(table is MAPS[other] for other in found):
@@ -134,7 +120,7 @@ class _Search:
         """The Translation by these maps, the first one coming first; the last ``built_in`` come after our own names."""
         self.own = len(maps) - built_in
         self.candidates, self.heads, self.known, self.matches, self.assumed = {}, {}, set(), {}, []
-        maps = [_patterns(table) for table in maps]
+        maps = [patterns_of(table) for table in maps]
         for name, tensor in self.theirs.items():
             self._read(name, tensor, maps)
         for (our_name, rank), parts in self.heads.items():
@@ -201,7 +187,7 @@ class _Search:
             pieces = [part]
             if len(our_names) > 1:
                 if not part.ndim or part.shape[-1] % len(our_names):
-                    self._odd(name, f"has no {len(our_names)} equal parts on its last axis, its shape is {tensor.shape}")
+                    self._odd(name, f"has no {len(our_names)} equal parts on the last axis, its shape is {part.shape}")
                     return
                 pieces = np.split(part, len(our_names), axis=-1)
             for our_name, piece in zip(our_names, pieces, strict=bool(our_names)):
@@ -237,7 +223,8 @@ class _Search:
 
     def _choose(self, our_name, candidates, chosen, assumed):
         """The best of the candidates for one of ours."""
-        fitting = [one for one in candidates if _fits(our_name, one, self.ours)]
+        own = [one for one in candidates if one.rank[0] < self.own]
+        fitting = own or [one for one in candidates if _fits(our_name, one, self.ours)]
         if not fitting:
             return
         best = fitting[0]
@@ -251,7 +238,6 @@ class _Search:
                     (best.sources[0], our_name, f"{{theirs}}, before a factor of {factor:.4g}, is taken for {{ours}}")
                 )
         chosen[our_name] = best
-        own = [one for one in candidates if one.rank[0] < self.own]
         for other in own or (fitting if best is fitting[0] and not LEAD.match(our_name)[0] else []):
             alike = other.tensor.shape == best.tensor.shape
             if (alike and _differ(best.tensor, other.tensor)) or (own and not alike):
@@ -265,7 +251,8 @@ class _Search:
             if our_name in chosen:
                 continue
             first = min(candidates, key=lambda one: one.rank)
-            alike = first.tensor.ndim and ":" not in our_name and is_weight(our_name) == is_weight(first.sources[0])
+            axes = len(self.ours.get(our_name, ()))
+            alike = first.tensor.ndim == axes > 0 and is_weight(our_name) == is_weight(first.sources[0])
             if (alike and not used.intersection(first.sources)) or first.sources == (our_name,):
                 chosen[our_name] = first  # ``compare`` tells that its shape is wrong
             else:
@@ -323,9 +310,10 @@ class _Search:
                     ours.append(fold(our_name))
         if not pairs:
             return []
-        whose = next((whose for part, whose in LINEAGE if any(part in name for name in self.given)), label or "the map")
-        if label not in (None, "torch", "transformers", "nanogpt"):
-            whose = label
+        whose = label or "the map"
+        if MAPS.get(label) is MAPS["torch"]:
+            known = (whose for part, whose in LINEAGE if any(part in name for name in self.given))
+            whose = next(known, "PyTorch's modules")
         listed = ", ".join(f"{theirs} -> {' '.join(ours)}" for theirs, ours in pairs.items())
         return [f"names as in {whose}: {listed}"]
 
@@ -337,7 +325,7 @@ def is_weight(name):
 
 def _outer(names):
     """The pattern of what stands before the names, also where it is a word nobody knows."""
-    before = re.compile(rf"(?:{LEAD.pattern})(.+?\.){_regex(BLOCKS)}\.\d+\..+")
+    before = re.compile(rf"(?:{LEAD.pattern})(.+?\.){expression(BLOCKS)}\.\d+\..+")
     found = Counter(match[1] for name in names if (match := before.fullmatch(WRAPPERS.sub("", name))))
     common = ""
     for word in reversed(found.most_common(1)[0][0].split(".")[:-1] if found else []):
@@ -459,37 +447,6 @@ def _folded_sentences(assumed):
 def fold(name):
     """A name with {i} for its numbers, so that those of all layers are one."""
     return re.sub(r"(?<![^.])\d+(?=\.|$)", "{i}", name, count=1)
-
-
-def _patterns(names):
-    """Pairs (pattern of their names, list of ours) of a map; ValueError when it is not a map."""
-    patterns = []
-    if not isinstance(names, dict):
-        raise ValueError(f"names: expected a dict from their name to ours, got {reprlib.repr(names)}")
-    for pattern, ours in names.items():
-        ours = [ours] if isinstance(ours, str) else ours
-        shown = reprlib.repr(ours)
-        if not isinstance(ours, list) or not all(isinstance(name, str) for name in ours):
-            raise ValueError(
-                f"names: {reprlib.repr(pattern)} must stand for our name or a list of our names, got {shown}"
-            )
-        numbered = all("{i}" in name for name in ours)
-        if pattern.count("{i}") > 1 or pattern.count("{j}") > 1 or ("{i}" in pattern and not numbered):
-            raise ValueError(f"names: {reprlib.repr(pattern)} must have one {{i}}, and so must {shown}")
-        if pattern.count("{") != pattern.count("}") or pattern.count("|") > 400 or pattern.count("{") > 12:
-            raise ValueError(f"names: {reprlib.repr(pattern)} has a brace without its other half, or too many")
-        patterns.append((re.compile(_regex(pattern)), ours))
-    return patterns
-
-
-def _regex(pattern):
-    """The regular expression of a pattern of names."""
-    special = {"{i}": r"(?P<i>\d{1,9})", "{j}": r"(?P<j>\d{1,9})", "{": "(?:", "}": ")"}
-    depth, parts = 0, []
-    for piece in re.split(r"(\{i\}|\{j\}|[{}|])", pattern):
-        depth += (piece == "{") - (piece == "}")
-        parts.append("|" if piece == "|" and depth else special.get(piece, re.escape(piece)))
-    return "".join(parts)
 
 
 def is_ours(name):
