@@ -185,7 +185,8 @@ TORCH = {
     "attentions": "h.{i}.attn.probs", "attentions.{i}": "h.{i}.attn.probs",
     "last_hidden_state": "ln_f", "{cross_entropy|nll_loss}": "loss",
     WTE: [], WPE: [], BLOCK: [], "{hook_embed|hook_pos_embed}": [],
-    f"{LAYER}.{{{FEED_FORWARD}.{{layers|net|seq|mlp}}|hook_resid_pre|hook_attn_in|hook_mlp_in|drop|dropout|drop_shortcut}}": [],
+    f"{LAYER}.{{{FEED_FORWARD}.{{layers|net|seq|mlp}}|drop|dropout|drop_shortcut}}": [],
+    f"{LAYER}.{{hook_resid_pre|hook_attn_in|hook_mlp_in}}": [],
     f"{{{LAYER}.{{ln1|ln2}}|ln_final}}.{{hook_scale|hook_normalized}}": [],
 }  # fmt: skip
 # The arrays of llm.c's train_gpt2.c.
