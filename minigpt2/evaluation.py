@@ -59,21 +59,26 @@ def exponential(x):
         return math.inf
 
 
-def evaluate(model, tokenizer, text, stride=None, progress=False):
+def evaluate(model, tokenizer, text, stride=None, progress=False, limit=None, short_last=False):
     """Predict every token of a text but the first, each from those before it; other arguments as in ``total_nats``.
 
     text: str, or a list of documents, between which <|endoftext|> is predicted as well
+    limit: how many tokens of it to read at most, from the first on; None: all
     returns Evaluation.
     raises: ValueError as ``total_nats`` and ``encode_documents``.
     """
     texts = [text] if isinstance(text, str) else text
     ids = np.asarray(encode_documents(tokenizer, texts))
-    nats = total_nats(model, ids, stride, progress=progress)
+    characters = sum(map(len, texts))
+    if limit is not None and limit < ids.size:
+        ids = ids[: max(limit, 0)]
+        characters = len(tokenizer.decode(ids[ids != tokenizer.eos_id]))
+    nats = total_nats(model, ids, stride, progress=progress, short_last=short_last)
     # All characters but those of the first token, which nothing predicts.
-    return Evaluation(nats, ids.size - 1, max(sum(map(len, texts)) - len(tokenizer.decode(ids[:1])), 1))
+    return Evaluation(nats, ids.size - 1, max(characters - len(tokenizer.decode(ids[:1])), 1))
 
 
-def total_nats(model, ids, stride=None, context=None, progress=False):
+def total_nats(model, ids, stride=None, context=None, progress=False, short_last=False):
     """-log p of every token but the first, summed.
 
     Windows of ``context`` tokens begin every ``stride`` tokens; in each, only the tokens count that
@@ -84,6 +89,9 @@ def total_nats(model, ids, stride=None, context=None, progress=False):
     stride: tokens between windows, 1 ... context; context by default: no overlap
     context: tokens in a window, 1 ... n_positions; n_positions by default
     progress: True shows a bar on standard error
+    short_last: the last window is as long as the others and ends the text, so that it begins less than ``stride``
+        after the one before; True: it begins where its turn is and is shorter, as in Hugging Face's "Perplexity of
+        fixed-length models"
     returns float, in nats.
     raises: ValueError when there are fewer than two tokens, or stride or context is out of range.
     """
@@ -97,17 +105,22 @@ def total_nats(model, ids, stride=None, context=None, progress=False):
     stride = context if stride is None else stride
     if not 1 <= stride <= context:
         raise ValueError(f"evaluate: stride must be 1 ... {context} tokens, got {stride}")
-    T = min(context, ids.size - 1)
+    N = ids.size - 1  # tokens to predict
+    T = min(context, N)
 
-    # A window sees ids[start : start + T] and predicts the token after each; the last one ends the text.
-    starts = np.asarray([*range(0, ids.size - 1 - T, stride), ids.size - 1 - T])
+    # A window sees ids[start : start + T] and predicts the token after each.
+    starts = [*range(0, N - T, stride)]
+    last = len(starts) * stride if short_last else N - T
+    starts = np.asarray([*starts, last])
     predicted_before = np.concatenate([[0], starts[:-1] + T])
     nats, B = 0.0, max(1, 4096 // T)
     bar = progress_bar(range(0, len(starts), B), "evaluating", show=progress)
     for chunk in (slice(first, first + B) for first in bar):
         seen = starts[chunk, None] + np.arange(T)
-        targets = np.where(seen >= predicted_before[chunk, None], ids[seen + 1], np.int64(IGNORED))
-        nats += model.loss(ids[seen], targets) * int((targets != IGNORED).sum())
+        counts = (seen >= predicted_before[chunk, None]) & (seen < N)
+        seen = np.minimum(seen, N - 1)  # what fills a short window up comes after all that counts in it
+        targets = np.where(counts, ids[seen + 1], np.int64(IGNORED))
+        nats += model.loss(ids[seen], targets) * int(counts.sum())
     return nats
 
 

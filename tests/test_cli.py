@@ -219,6 +219,18 @@ def test_eval_prints_the_figures_of_evaluate(folder, capsys):
     assert f"{result.perplexity:.3f}" in out and f"{result.tokens:,}" in out
 
 
+def test_eval_reads_the_first_tokens_in_windows_as_others_do(folder, capsys):
+    call = "eval", "--model", folder, "--data", folder / "text.txt", "--stride", 5, "--limit", 30, "--short-last-window"
+    code, out, _ = run(capsys, *call)
+    result = evaluate(
+        GPT2.from_pretrained(folder), Tokenizer.from_pretrained(folder), TEXT, 5, limit=30, short_last=True
+    )
+    assert code == 0 and re.search(r"predicted +29   in windows of \d+, one every 5, the last one shorter\n", out)
+    assert f"{result.perplexity:.3f}" in out and f"{result.loss_per_character:.4f}" in out
+    again = out.splitlines()[-1]
+    assert "--stride 5" in again and "--limit 30" in again and "--short-last-window" in again
+
+
 def test_report_measures_models_on_texts(folder, tmp_path, capsys):
     pytest.importorskip("sacrebleu", reason="it comes with the extra [evaluation]")
     other = tmp_path / "a=b c.txt"
@@ -571,7 +583,8 @@ def test_train_and_resume(folder, tmp_path, capsys):
         (["generate", "--prompt-file", "nowhere.txt"], "nowhere.txt: no such text file"),
         (["generate", "--prompt-file", "shakespeare/"], "no such text file"),
         (["eval", "--data", "nowhere.txt"], "no such text file"),
-        (["eval", "--data", "x", "--limit", "5"], "--limit belongs to a task; give --task"),
+        (["eval", "--data", "x", "--target", "word"], "--target belongs to a task; give --task"),
+        (["eval", "--data", "x", "--task", "ptb", "--short-last-window"], "--short-last-window does not belong to the"),
         (["eval", "--data", "x", "--no-detokenizer"], "--no-detokenizer belongs to a task"),
         (["eval", "--data", "x", "--task", "lambada", "--stride", "5"], "--stride does not belong to the task lambada"),
         (["eval", "--data", "x", "--task", "ptb", "--no-hint"], "--no-hint does not belong to the task ptb"),

@@ -25,13 +25,15 @@ def model(tokenizer):
     return GPT2(config, seed=3, dtype="float64")
 
 
-def nats_one_by_one(model, ids, stride):
+def nats_one_by_one(model, ids, stride, short_last=False):
     """-log p of each token, from the window in which it is scored first."""
     T = min(model.config.n_positions, len(ids) - 1)
     starts = [*range(0, len(ids) - 1 - T, stride), len(ids) - 1 - T]
+    if short_last:
+        starts[-1] = (len(starts) - 1) * stride
     total, done = 0.0, 0
     for start in starts:
-        for target in range(max(done, start) + 1, start + T + 1):
+        for target in range(max(done, start) + 1, min(start + T, len(ids) - 1) + 1):
             logits = model.forward([ids[start:target]])[0][0, -1]
             logits = logits - logits.max()
             total -= logits[ids[target]] - math.log(np.exp(logits).sum())
@@ -39,13 +41,47 @@ def nats_one_by_one(model, ids, stride):
     return total
 
 
+@pytest.mark.parametrize("short_last", [False, True])
 @pytest.mark.parametrize("stride", [1, 5, 16])
 @pytest.mark.parametrize("length", [2, 9, 16, 17, 33, 70])
-def test_equals_one_token_at_a_time(model, tokenizer, stride, length):
-    result = evaluate(model, tokenizer, TEXT[:length], stride)
-    expected = nats_one_by_one(model, tokenizer.encode(TEXT[:length]), stride)
-    assert result.nats == pytest.approx(expected, rel=1e-12)
-    assert (result.tokens, result.characters) == (length - 1, length - 1)
+def test_equals_one_token_at_a_time(model, tokenizer, stride, length, short_last):
+    expected = nats_one_by_one(model, tokenizer.encode(TEXT[:length]), stride, short_last)
+    for text, limit in ((TEXT[:length], None), (TEXT, length), (TEXT[:length], 999)):
+        result = evaluate(model, tokenizer, text, stride, limit=limit, short_last=short_last)
+        assert result.nats == pytest.approx(expected, rel=1e-12)
+        assert (result.tokens, result.characters) == (length - 1, length - 1)
+
+
+def test_the_last_window_of_hugging_faces_guide(model, tokenizer):
+    """Its loop over the text, with the token after a window as its last target; it scores no token twice."""
+    ids, P, stride = tokenizer.encode(TEXT), 16, 6
+    nats, before = 0.0, 0
+    for start in range(0, len(ids), stride):
+        end = min(start + P, len(ids) - 1)
+        logits, _ = model.forward([ids[start:end]])
+        log_probs = logits[0] - np.log(np.exp(logits[0]).sum(axis=-1, keepdims=True))
+        for position in range(before, end):
+            nats -= log_probs[position - start, ids[position + 1]]
+        before = end
+        if end == len(ids) - 1:
+            break
+    assert (len(ids) - 1 - P) % stride, "the last window is a short one"
+    ours = evaluate(model, tokenizer, TEXT, stride, short_last=True).nats
+    assert ours == pytest.approx(nats, rel=1e-12)
+    assert evaluate(model, tokenizer, TEXT, stride).nats != pytest.approx(nats, rel=1e-5), "more context at the end"
+
+
+def test_a_limit_counts_the_characters_of_documents_without_their_ends(model):
+    bpe = Tokenizer.train(TEXT, 280)
+    model = GPT2(GPT2Config(vocab_size=len(bpe), n_positions=8, n_embd=8, n_layer=1, n_head=1))
+    first, second = TEXT[:20], TEXT[20:60]
+    limit = len(bpe.encode(first)) + 3
+    result = evaluate(model, bpe, [first, second], limit=limit)
+    read = first + bpe.decode(bpe.encode(second)[:2])
+    assert (result.tokens, result.characters) == (limit - 1, len(read) - len(bpe.decode(bpe.encode(first)[:1])))
+    for limit in (1, 0, -3):
+        with pytest.raises(ValueError, match="at least 2 are needed"):
+            evaluate(model, bpe, TEXT, limit=limit)
 
 
 def test_by_default_windows_do_not_overlap(model, tokenizer):

@@ -14,17 +14,18 @@ FLOORS = (
     ("__main__",),
     ("cli",),
     ("exercises", "report", "training", "verification.verify"),
-    ("tasks", "loss_curve", "verification.published"),
+    ("verification.published",),
+    ("tasks", "loss_curve"),
     ("verification.llm_c_state", "verification.pairs", "verification.compare", "run_folder"),
     ("verification.check", "verification.mistakes", "reference", "evaluation", "fine_tuning", "measures"),
     ("plain", "__init__"),
-    ("verification.trace",),
+    ("verification.trace", "verification.layouts"),
     ("verification.__init__", "verification.recorder", "verification.torch_hooks"),
     ("model", "gradcheck", "storage.conversion", "verification.names", "verification.npz", "data"),
     ("generation", "config", "tokenizer", "settings"),
     ("sampling", "char_tokenizer", "tokenizer_files", "components"),
     ("vocabulary", "parameters", "parallel", "storage", "verification.maps"),
-    ("backend", "progress", "shell", "version"),
+    ("backend", "progress", "shell", "version", "verification.figures"),
 )
 
 

@@ -61,7 +61,7 @@ def test_nanogpt_whatever_stands_before(prefix, ours):
     }
     translation = translate(theirs, "auto", ours)
     assert not translation.unknown and len(translation.tensors) == len(theirs)
-    assert compare(ours, translation.tensors)
+    assert compare(ours, translation.tensors).passed
     assert translation.sources["grad.h.3.attn.heads"] == f"grad.{prefix}transformer.h.3.attn.c_proj.input"
     line = translation.assumed[0]
     assert line.startswith("names as in nanoGPT: ") and line.count(".attn.c_proj.input -> h.{i}.attn.heads") == 1
@@ -91,7 +91,7 @@ def test_separate_q_k_v_are_joined(out_in, ours):
                 for part, name in zip(parts, ("query", "key", "value"), strict=True):
                     theirs[f"{lead}trf_blocks.{i}.att.W_{name}.{kind}"] = part.T if out_in else part
     translation = translate(theirs, "auto", ours)
-    assert not translation.unknown and compare(ours, translation.tensors)
+    assert not translation.unknown and compare(ours, translation.tensors).passed
     assert {"h.0.attn.c_attn.weight", "grad.h.3.attn.c_attn.bias"} <= translation.tensors.keys()
     assert translation.sources["h.1.attn.c_attn.bias"] == [
         f"trf_blocks.1.att.W_{name}.bias" for name in ("query", "key", "value")
@@ -124,7 +124,7 @@ def test_weights_and_activations_of_single_heads(ours):
     for theirs, count in (lens, 3 * L), (listed, 6 * L):
         translation = translate(theirs, "auto", ours)
         assert not translation.unknown and len(translation.tensors) == count
-        assert compare(ours, translation.tensors)
+        assert compare(ours, translation.tensors).passed
     assert "names as in TransformerLens" in translate(lens, "auto", ours).assumed[0]
 
 
@@ -161,7 +161,7 @@ def test_q_multiplied_before_the_product(ours):
         "blocks.0.attn.scaled_dot_product_attention.key": k,
     }  # fmt: skip
     translation = translate(theirs, "auto", ours)
-    assert compare(ours, translation.tensors)
+    assert compare(ours, translation.tensors).passed
     assert any("blocks.{i}.attn.q_proj, before a factor of 0.5, is taken for" in text for text in translation.assumed)
 
 

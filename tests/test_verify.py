@@ -18,15 +18,10 @@ from minigpt2.cli import main
 from minigpt2.components import attention, feed_forward, optimizer
 from minigpt2.reference import CASES, FOLDER, RECORDS, TINY, recorded, relative_error, transformers_trace
 from minigpt2.verification.check import Check, Skipped
+from minigpt2.verification.figures import CONTINUATIONS
 from minigpt2.verification.llm_c_state import read_debug_state
 from minigpt2.verification.pairs import PAIRS
-from minigpt2.verification.published import (
-    CONTINUATIONS,
-    continuation_error,
-    greeting_error,
-    shakespeare,
-    training_loss_error,
-)
+from minigpt2.verification.published import continuation_error, greeting_error, shakespeare, training_loss_error
 from minigpt2.verification.verify import debug_state_checks, verify
 
 SIZES = {"vocab_size": 270, "n_positions": 64, "n_embd": 8, "n_layer": 2, "n_head": 2}
@@ -89,8 +84,8 @@ def test_everything_is_as_its_reference_says(without_new_weights):
         assert name.endswith("_long") or results[f"gradients: {name}"].verdict == "ok"
     assert {f"recorded: {name}" for name in ("training_adamw", "training_sgd", "trace")} <= results.keys()
     published = [result for name, result in results.items() if name.startswith("published")]
-    assert len(published) == 5 and {result.verdict for result in published} == {"skipped"}
-    assert all("--model gpt2 downloads it" in result.note for result in published)
+    assert len(published) == 25 and {result.verdict for result in published} == {"skipped"}
+    assert all("gpt2 downloads it" in result.note for result in published)
     for result in results.values():
         assert result.verdict == "skipped" or 0 <= result.figure <= 0.2 * result.tolerance, result
 
@@ -294,7 +289,8 @@ def test_another_model_has_no_published_answers(folder, without_slow_checks):
     results = {result.name: result for result in verify(folder)}
     for name, result in results.items():
         if name.startswith("published"):
-            assert result.verdict == "skipped" and "another model" in result.note
+            wanted = "distilgpt2" if "distilgpt2" in name else "gpt2"
+            assert result.verdict == "skipped" and f"another model; --model {wanted} checks it" in result.note
 
 
 @pytest.mark.slow
@@ -437,6 +433,7 @@ def test_command_prints_json_and_fails_when_a_check_does(without_slow_checks, ca
         (["--model", "gpt-2"], "did you mean 'gpt2'"),
         (["--model", "."], "no config.json"),
         (["--debug-state", "state.bin"], "needs the weights it was made with"),
+        (["--benchmarks", "nowhere"], "nowhere: no such folder; it should hold wiki.test.raw"),
         (["--model", "MODEL", "--debug-state", "nowhere.bin"], "nowhere.bin"),
         (["--model", "MODEL", "--debug-state", "."], "is not a debug state|directory"),
     ],

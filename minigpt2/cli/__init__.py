@@ -20,6 +20,7 @@ def main(arguments=None):
     """Run one command; ``arguments`` are those after the program's name. Returns the exit code."""
     open_streams()
     try:
+        options = None
         with warnings_in_one_line():
             options = make_parser().parse_args((sys.argv[1:] if arguments is None else arguments) or ["--help"])
             code = options.run(options)
@@ -29,7 +30,7 @@ def main(arguments=None):
         return 0
     except (ValueError, OSError, MemoryError, Warning) as error:  # a warning if PYTHONWARNINGS makes it an error
         complain(f"error: {_in_words(error)}")
-        return 2 if isinstance(error, UsageError) else 1
+        return 2 if isinstance(error, UsageError) else getattr(options, "error_code", 1)
     except KeyboardInterrupt:
         complain("stopped")
         return 130

@@ -23,6 +23,9 @@ def add_parser(commands):
     add("--stride", type=int, metavar="N",
         help="tokens between windows; fewer is slower and gives each token more context "
         "(default: no overlap)")  # fmt: skip
+    add("--short-last-window", action="store_true",
+        help="the last window begins --stride after the one before and is shorter, as in Hugging Face's guide "
+        "(default: it ends the text and is as long as the others); not with --task")  # fmt: skip
     add_device(parser)
     eval_task.add_flags(parser)
 
@@ -41,10 +44,11 @@ def run(options):
     part = options.split or "all"
     model, tokenizer = load(options.model, options.device)
     texts = [text for source in options.data for text in documents_of(source, part)]
-    result = evaluate(model, tokenizer, texts, options.stride, progress=True)
+    short = options.short_last_window
+    result = evaluate(model, tokenizer, texts, options.stride, True, options.limit, short)
     stride = options.stride or model.config.n_positions
     print(f"tokens predicted           {result.tokens:>12,}   in windows of {model.config.n_positions},"
-          f" one every {stride}")  # fmt: skip
+          f" one every {stride}" + ", the last one shorter" * short)  # fmt: skip
     print(f"characters predicted       {result.characters:>12,}   {result.characters / result.tokens:.3f} per token")
     print(f"loss per token             {result.loss:>12.4f}   nats")
     print(f"perplexity per token       {result.perplexity:>12.3f}")

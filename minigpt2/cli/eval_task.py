@@ -23,7 +23,8 @@ def add_flags(parser):
     )
     add = group.add_argument
     add("--task", choices=TASKS, metavar="TASK", help="; ".join(f"{k}: {v}" for k, v in TASKS.items()))
-    add("--limit", type=int, metavar="N", help="use only the first N examples; language modelling: N tokens")
+    add("--limit", type=int, metavar="N",
+        help="use only the first N examples; language modelling, and without --task: N tokens")  # fmt: skip
     add("--context", type=int, metavar="N",
         help="language modelling: tokens in a window (default: the model's n_positions)")  # fmt: skip
     add("--by-line", action=argparse.BooleanOptionalAction,
@@ -46,9 +47,9 @@ def add_flags(parser):
 
 
 def check_none(options):
-    """Raise ValueError where an option of a task is given without --task; --stride has a meaning of its own there."""
+    """Raise ValueError where an option of a task is given without --task; two have a meaning of their own there."""
     for name, value in _given(options).items():
-        if name != "stride":
+        if name not in ("stride", "limit"):
             raise ValueError(f"{_flag(options, name, value)} belongs to a task; give --task as well")
 
 
@@ -83,8 +84,8 @@ def _do(options):
     function, named = function_of(task)
     parameters = inspect.signature(function).parameters
     given = _given(options)
-    if options.split:
-        raise ValueError(f"--split does not belong to the task {task}")
+    for flag in (flag for flag in ("split", "short_last_window") if getattr(options, flag)):
+        raise ValueError(f"--{flag.replace('_', '-')} does not belong to the task {task}")
     for name, value in given.items():
         if name not in parameters:
             raise ValueError(f"{_flag(options, name, value)} does not belong to the task {task}")

@@ -19,6 +19,9 @@ def add_parser(commands):
         help="weights to verify too: a folder, or gpt2, ... (default: gpt2 if it has been downloaded)")  # fmt: skip
     add("--debug-state", metavar="FILE",
         help="llm.c's gpt2_124M_debug_state.bin, with --model gpt2: logits, loss, gradients")  # fmt: skip
+    add("--benchmarks", metavar="FOLDER",
+        help="folder with wiki.test.raw and lambada_test.jsonl, for published perplexities "
+        "(with --model gpt2 takes minutes)")  # fmt: skip
     add("--json", action="store_true", help="print one JSON object instead of lines")
 
 
@@ -27,7 +30,7 @@ def run(options):
     from minigpt2.verification.verify import verify  # imports requests, for which no --help should wait
 
     results = []
-    for result in verify(options.model, options.debug_state):
+    for result in verify(options.model, options.debug_state, options.benchmarks):
         results.append(result)
         if not options.json:
             write_line(str(result), sys.stdout)

@@ -1,25 +1,28 @@
 """Where does another GPT-2 go wrong? Compare its activations and gradients with ours, in the order of computation.
 
-Everything after the first wrong tensor is wrong as a consequence, so the first one is the one that matters:
-``compare`` finds it, and ``minigpt2.verification.mistakes`` may know why.
+Everything after the first wrong tensor is wrong as a consequence, so the first one is the one that matters: ``compare``
+finds it. ``minigpt2.verification.diagnosis`` then recomputes each of their tensors from their own inputs: it finds every
+mistake that is not a consequence, and names it if it can.
 """
 
 import re
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from minigpt2.components.loss import IGNORED
 from minigpt2.progress import progress_bar
-from minigpt2.verification.mistakes import diagnose
-from minigpt2.verification.names import place, translate
+from minigpt2.verification.diagnosis import Diagnosis, partly_compared
+from minigpt2.verification.layouts import align
+from minigpt2.verification.mistakes import accepted
+from minigpt2.verification.names import is_parameter, place, translate
 
 # How far apart two right answers may be, relative to the size of ours. Worst cases measured against PyTorch, among
 # all activations and gradients of 12 layers with 256 and 768 channels and sharp attention: 1.3e-14 in float64 and
 # 7.8e-6 in float32, both at gradients of q and k. The coarser dtype of the two decides.
-RTOL = {"float64": 1e-10, "float32": 5e-5, "float16": 2e-2}
+RTOL = {"float64": 1e-10, "float32": 5e-5, "float16": 2e-2, "bfloat16": 0.15}
 ATOL_PER_RTOL = 1e-6  # below rtol * 1e-6 a number counts as zero, e.g. the gradient of q when there is one token
+ENOUGH = 0.25  # the share of our tensors that must have been compared to call it agreement
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,8 @@ class Row:
     absolute: largest |theirs - ours|
     relative: the same against the largest |ours|, or norm against norm if that is more: the first sees one wrong
         number in a large tensor, the second a small error everywhere beside one outlier
-    cosine:   of the angle between the two; verdict: "ok", "differs" or "NaN"
-    note:     how theirs is stored, if not like ours
+    cosine:   of the angle between the two; verdict: "ok", "differs", "NaN", or "shape" if theirs is in no known layout
+    note:     how theirs is stored or judged, if not like ours
     """
 
     name: str
@@ -44,31 +47,58 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The result of ``compare``: true in a condition if all tensors agree, a table when printed.
+    """The result of ``compare``: true in a condition if all tensors agree and they are enough, a table when printed.
 
     rows: in the order of computation; only_ours, only_theirs: names that the other trace lacks
-    first: the Row of the first divergence, or None; where: a sentence about it
-    diagnosis: a sentence about the mistake, or None if none fits
+    where: a sentence about the first divergence, or None; findings: what is wrong, see ``diagnosis.Finding``
+    assumed: sentences about names and layouts that were recognised; total: how many tensors of ours could be compared
     """
 
     rows: list
     only_ours: list
     only_theirs: list
     where: str | None
-    diagnosis: str | None
+    findings: list = field(default_factory=list)
+    assumed: list = field(default_factory=list)
+    total: int = 0
 
     @property
     def first(self):
+        """The Row of the first divergence, or None."""
         return next((row for row in self.rows if row.verdict != "ok"), None)
 
     @property
+    def diagnosis(self):
+        """The sentence about the first mistake, or None if it has no name."""
+        first = self.findings[0] if self.findings else None
+        return first.sentence if first is not None and first.kind == "mistake" else None
+
+    @property
     def passed(self):
+        """Whether every tensor that was compared agrees."""
         return self.first is None
 
+    @property
+    def compared(self):
+        """How many of the ``total`` tensors were compared."""
+        weights = {row.name for row in self.rows if is_parameter(row.name)}
+        rows = [row for row in self.rows if row.verdict != "shape" and row.name not in ("ids", "targets")]
+        return len(rows) if len(weights) == len(rows) == self.total else len([r for r in rows if r.name not in weights])
+
+    @property
+    def enough(self):
+        """Whether that is enough to call it agreement: a quarter of all, and the logits or the loss if ours has them."""
+        ends = {"logits", "loss"} & {*self.only_ours, *(row.name for row in self.rows)}
+        reached = not ends or not ends <= set(self.only_ours)
+        return self.compared >= ENOUGH * self.total and reached
+
     def __bool__(self):
-        return self.passed
+        return self.passed and self.enough
 
     def __str__(self):
+        return "\n".join([*self._table(), *self._unpaired(), "", self.summary()])
+
+    def _table(self):
         width, first = max(len(row.name) for row in self.rows), self.first
         lines = [f"{'tensor':{width}}  {'shape':>18}  {'absolute':>8}  {'relative':>8}  {'cosine':>11}  verdict"]
         for row in self.rows:
@@ -77,155 +107,177 @@ class Comparison:
                 f"{row.name:{width}}  {row.shape!s:>18}  {row.absolute:8.1e}  {row.relative:8.1e}"
                 f"  {row.cosine:11.8f}  {' '.join(mark for mark in marks if mark)}"
             )
+        return lines
+
+    def _unpaired(self):
+        lines = []
+        for sentence in self.assumed:
+            lines += ["", *textwrap.wrap(sentence, 110)]
         for whose, names in ("ours", self.only_ours), ("theirs", self.only_theirs):
             if names:
                 lines += ["", *textwrap.wrap(f"only in {whose}: {', '.join(_summary(names))}", 110)]
+        return lines
+
+    def summary(self):
+        """What there is to know, without the table."""
         different = sum(row.verdict != "ok" for row in self.rows)
-        if self.passed:
-            lines += ["", f"All {len(self.rows)} tensors agree."]
+        lines = []
+        if self.total and (self.compared < self.total or not self.enough):
+            lines.append(f"Compared {self.compared} of {self.total} tensors.")
+        if different:
+            lines.append(f"{different} of {len(self.rows)} tensors differ, the first is {self.where}.")
+        elif self.enough:
+            lines.append(f"All {len(self.rows)} tensors agree.")
         else:
-            lines += ["", f"{different} of {len(self.rows)} tensors differ, the first is {self.where}."]
-        if self.diagnosis:
-            lines.append(f"Diagnosis: {self.diagnosis}.")
+            lines.append(self._too_few())
+        for finding in self.findings:
+            place = f" ({finding.place})" if finding.place else ""
+            if finding.kind == "mistake":
+                if finding.place:
+                    lines.append(f"At {finding.name}: {finding.place}.")
+                lines.append(f"Diagnosis: {finding.sentence}.")
+            elif finding.kind == "recording":
+                lines.append(f"No mistake: {finding.sentence}{place}.")
+            else:
+                lines.append(f"Known: {finding.sentence}{place}.")
         return "\n".join(lines)
 
+    def _too_few(self):
+        known = "they agree" if self.compared else "nothing that is computed was compared"
+        return (
+            f"Too few to call it agreement, though {known}:\na quarter is needed, and the logits or the loss. "
+            "Record more, or say with --map what their names stand for."
+        )
 
-def compare(ours, theirs, rtol=None, atol=None, names=None, eps=1e-5):
+    def explanation(self):
+        """For each mistake the recomputation that shows it: the formula, its inputs, and the numbers at the worst place."""
+        return "\n\n".join("\n".join([f"{n}. {finding.sentence}", *(f"   {line}" for line in finding.worked)])
+                           for n, finding in enumerate(self.findings, 1))  # fmt: skip
+
+    def to_dict(self):
+        """The same for JSON, which knows neither infinity nor NaN."""
+        rows = [{key: _plain(value) for key, value in vars(row).items()} for row in self.rows]
+        findings = [{key: _plain(value) for key, value in vars(finding).items()} for finding in self.findings]
+        first = next((row for row in rows if row["verdict"] != "ok"), None)
+        return {
+            "passed": bool(self), "compared": self.compared, "total": self.total, "enough": self.enough, "first": first,
+            "where": self.where, "diagnosis": self.diagnosis, "findings": findings, "assumed": self.assumed,
+            "only_ours": self.only_ours, "only_theirs": self.only_theirs, "tensors": rows,
+        }  # fmt: skip
+
+
+def compare(ours, theirs, rtol=None, atol=None, names="auto", eps=1e-5, label_smoothing=0.0, accept=()):
     """Compare two traces, tensor by tensor, in the order of computation.
 
         a tensor agrees when   max |theirs - ours| <= rtol * max |ours|   and   |theirs - ours| <= rtol * |ours|,
         with |x| the root of the sum of squares; or when   max |theirs - ours| <= atol
 
-    Known ways to store the same tensor are understood: Linear weights as (out, in); q, k, v as (B, T, H, D) or
-    (B, T, C); a vocabulary with padding; B and T in one axis; a loss per position. Scores, and the gradients of
-    scores and probs, are compared only where the key does not come after the query: nothing depends on the rest.
+    The ways in which others store the same tensor are understood, see ``layouts``. Scores, and the gradients of scores
+    and probs, are compared only where the key does not come after the query: nothing depends on the rest. If something
+    differs, each of their tensors is recomputed from their own inputs with the weights in ours, see ``diagnosis``.
 
     ours:   dict from name to array, as ``minigpt2.trace`` returns it: the reference
     theirs: dict from name to array
     rtol:   5e-5 in float32, 1e-10 in float64 by default; atol: rtol * 1e-6 by default
-    names:  their names: "transformers", "nanogpt", "llm.c", or a dict like those in MAPS
-    eps:    the eps of our layer norms
+    names:  what their names stand for: "auto" recognises them, else a key of MAPS, a dict like those, or a list of these
+    eps:    the eps of our layer norms; label_smoothing: of our loss
+    accept: choices of theirs that are no mistake, such as "gelu=erf": what follows is judged from their own inputs
     returns Comparison.
-    raises: ValueError, naming the tensor, when the ids differ, a shape does not fit, a tensor of ours holds NaN or
-        infinity, a tensor of either is not of real numbers, there is nothing to compare, or a tolerance is negative.
+    raises: ValueError, naming the tensor, when the ids differ, a tensor of ours holds NaN or infinity, a tensor of either
+        is not of real numbers, there is nothing to compare, a tolerance is negative, or nothing is called as in accept.
     """
     for option, value in ("rtol", rtol), ("atol", atol):
         if value is not None and not value >= 0:
             raise ValueError(f"{option} must be 0 or more, got {value}")
     ours = {name: np.asarray(tensor) for name, tensor in ours.items()}
-    translation = translate(theirs, names or [], ours)
-    theirs = translation.tensors
+    theirs = {name: np.asarray(tensor) for name, tensor in theirs.items()}
     for tensor_name, tensor in (ours | theirs).items():
         if tensor.dtype.kind not in "fiu":
             raise ValueError(f"{tensor_name}: expected an array of real numbers, got {tensor.dtype}")
+    translation = translate(theirs, names, ours)
+    theirs = translation.tensors
     common = sorted(ours.keys() & theirs.keys(), key=place)
     if not set(common) - {"ids", "targets"}:
         raise ValueError(
             f"nothing to compare, the traces have no tensor in common: ours has {_few(ours)}; theirs has "
-            f"{_few(theirs)}; names are translated with --map"
+            f"{_few([*theirs, *translation.unknown])}; say with --map what their names stand for, and give ours first"
         )
+    reading = align(ours, theirs)
+    _check_ids(reading, ours, theirs)
 
-    aligned, rows, where = {}, [], None
+    def tolerance(name):
+        return _tolerance(ours[name], theirs[name], rtol, atol)
+
+    aligned, parts, rows, where = {}, {}, [], None
     for name in progress_bar(common, "comparing", delay=2):
-        note, aligned[name] = _align(name, ours, theirs[name])
-        if re.fullmatch(r"(grad\.)?h\.\d+\.attn\.scores|grad\.h\.\d+\.attn\.probs", name):
-            ours[name], aligned[name] = np.tril(ours[name]), np.tril(aligned[name])
-        tolerance = _tolerance(ours[name], theirs[name], rtol, atol)
-        rows.append(_row(name, ours[name], aligned[name], note, tolerance))
+        parts[name], aligned[name] = reading[name].ours, reading[name].tensor
+        if partly_compared(name) and aligned[name] is not None:
+            parts[name] = np.tril(parts[name])
+        if aligned[name] is None:
+            del aligned[name]
+            rows.append(Row(name, ours[name].shape, np.nan, np.nan, np.nan, "shape", f"theirs {theirs[name].shape}"))
+            where = where or f"{name}, which cannot be compared: {reading[name].problem}"
+            continue
+        shown = np.tril(aligned[name]) if partly_compared(name) else aligned[name]
+        rows.append(_row(name, parts[name], shown, reading[name].note, tolerance(name)))
         if where is None and rows[-1].verdict != "ok":
-            where = _where(rows[-1], ours[name], aligned[name], tolerance)
-
-    def agrees(name, expected, actual):
-        return _agree(_measure(expected, actual), *_tolerance(ours[name], theirs[name], rtol, atol))
-
-    first = next((row.name for row in rows if row.verdict != "ok"), None)
-    diagnosis = first and (diagnose(ours | {"eps": eps}, aligned, first, agrees) or _rounded(rows, aligned))
-    only_ours, only_theirs = (sorted(a.keys() - b.keys(), key=place) for a, b in ((ours, theirs), (theirs, ours)))
-    only_theirs += translation.unknown
-    return Comparison(rows, only_ours, only_theirs, where, diagnosis)
-
-
-def _rounded(rows, theirs):
-    """The sentence about a trace in float64 of which a part was computed in float32, or None.
-
-    What follows that part is then off everywhere, by float32's rounding.
-    """
-    wrong = [row for row in rows if row.verdict != "ok"]
-    after = rows[rows.index(wrong[0]) :]
-    if len(wrong) < max(2, 0.9 * len(after)):
-        return None
-    if not all(theirs[row.name].dtype == np.float64 and row.relative <= RTOL["float32"] for row in wrong):
-        return None
-    first = wrong[0].name
-    cause = ""
-    if first == "loss" or first.startswith("grad."):
-        cause = " (transformers' own loss, from labels=, turns the logits into float32: compute it outside)"
-    return (
-        f"theirs is float64, but from {first} on only as exact as float32: something at or before it is in "
-        f"float32{cause}"
-    )
+            where = _where(rows[-1], parts[name], shown, tolerance(name))
+    whole = {name: x for name, x in aligned.items() if x.shape == ours[name].shape}
+    rows, findings = _judge(rows, ours, whole, tolerance, eps, label_smoothing, accept)
+    if all(row.verdict == "ok" for row in rows):
+        where = None
+    only_ours = sorted((n for n in ours.keys() - theirs.keys() if not is_parameter(n)), key=place)
+    total = [n for n in ours if n not in ("ids", "targets") and not is_parameter(n)]
+    if total and not any(name.startswith("grad.") for name in theirs):
+        total = [name for name in total if not name.startswith("grad.")]
+    return Comparison(rows, only_ours, list(translation.unknown), where, findings, list(translation.assumed),
+                      len(total) or len(ours.keys() - {"ids", "targets"}))  # fmt: skip
 
 
-def _align(name, ours, theirs):
-    """How theirs was stored, and theirs in the shape of ours; if it can be read in several ways, the closest."""
-    shape = ours[name].shape
-    if name in ("ids", "targets"):
-        if theirs.shape != shape or (name == "ids" and (theirs != ours[name]).any()):
+def _judge(rows, ours, theirs, tolerance, eps, label_smoothing, accept):
+    """The rows, right where they follow from theirs under what is accepted, and the findings."""
+    if all(row.verdict == "ok" for row in rows):
+        accepted(accept, ours, theirs, eps)
+        return rows, []
+    changes = accepted(accept, ours, theirs, eps)
+    differing = [row.name for row in rows if row.verdict not in ("ok", "shape")]
+    diagnosis = Diagnosis(ours, theirs, differing, _measure, tolerance, eps, label_smoothing, changes)
+    notes = {}
+    if accept:
+        notes = {name: "follows from its inputs" for name in differing if diagnosis.right(name)}
+        diagnosis.differing -= set(notes)
+    findings = diagnosis.run() if diagnosis.differing else []
+    notes |= diagnosis.scaled
+    judged = [Row(*(row.name, row.shape, row.absolute, row.relative, row.cosine), "ok", notes[row.name])
+              if row.name in notes else row for row in rows]  # fmt: skip
+    return judged, findings
+
+
+def _check_ids(reading, ours, theirs):
+    for name in ("ids", "targets"):
+        if name in reading and (
+            reading[name].problem or (name == "ids" and not np.array_equal(reading[name].tensor, reading[name].ours))
+        ):
             raise ValueError(
-                f"{name} differ, ours {_head(ours[name])} and theirs {_head(theirs)}: run both on the same tokens"
+                f"{name} differ, ours {_head(ours[name])} and theirs {_head(theirs[name])}: run both on the same tokens"
             )
-        return "", theirs
-    readings = [(note, tensor) for note, tensor in _readings(name, theirs, ours) if tensor.shape == shape]
-    if not readings:
-        raise ValueError(f"{name}: ours has shape {shape}, theirs {theirs.shape}, which is no known way to store it")
-    if len(readings) == 1:
-        return readings[0]
-
-    def distance(reading):
-        difference = np.linalg.norm((reading[1] - ours[name]).ravel())
-        return np.inf if np.isnan(difference) else difference
-
-    return min(readings, key=distance)
-
-
-def _readings(name, theirs, ours):
-    """Pairs (note, tensor): the possible readings of theirs, whatever their shapes."""
-    shape, plain = ours[name].shape, name.removeprefix("grad.")
-    yield "", theirs
-    if plain.endswith(".weight") and theirs.ndim == 2:
-        yield "transposed", theirs.T
-    if plain.endswith(("attn.q", "attn.k", "attn.v")) and len(shape) == 4:
-        B, H, T, D = shape
-        if theirs.shape in ((B, T, H, D), (B, T, H * D)):
-            yield "(B, T, H, D)" if theirs.ndim == 4 else "(B, T, C)", theirs.reshape(B, T, H, D).swapaxes(1, 2)
-    if plain.endswith("attn.heads") and len(shape) == 3 and theirs.ndim == 4 and theirs.size == np.prod(shape):
-        yield "(B, T, H, D)", theirs.reshape(shape)
-        yield "(B, H, T, D)", theirs.swapaxes(1, 2).reshape(shape)
-    if plain == "logits" and theirs.ndim == len(shape) and theirs.shape[-1] > shape[-1]:
-        yield "padded", theirs[..., : shape[-1]]
-    if plain in ("wte.weight", "lm_head.weight") and theirs.ndim == 2 and len(theirs) > shape[0]:
-        yield "padded", theirs[: shape[0]]
-    if name == "loss" and theirs.ndim and "targets" in ours and theirs.size == ours["targets"].size:
-        counted = ours["targets"].ravel() != IGNORED
-        yield "mean of the positions", theirs.ravel()[counted].mean(dtype=np.float64).reshape(shape)
-    if theirs.shape != shape and theirs.size == np.prod(shape):
-        joined = (int(np.prod(shape[:2])), *shape[2:])  # B and T in one axis
-        if theirs.shape == joined or _without_ones(theirs.shape) == _without_ones(shape):
-            yield str(theirs.shape), theirs.reshape(shape)
-
-
-def _without_ones(shape):
-    return [size for size in shape if size != 1]
 
 
 def _tolerance(ours, theirs, rtol, atol):
     """rtol and atol: as given, or else by the coarser dtype of the two."""
-    floats = [x.dtype for x in (ours, theirs) if x.dtype.kind == "f"]
+    floats = [_precision(x) for x in (ours, theirs) if x.dtype.kind == "f"]
     if not floats:
         return 0.0, 0.0  # integers are equal or not
     if rtol is None:
-        rtol = max(RTOL.get(dtype.name, RTOL["float64"]) for dtype in floats)
+        rtol = max(RTOL.get(name, RTOL["float64"]) for name in floats)
     return rtol, rtol * ATOL_PER_RTOL if atol is None else atol
+
+
+def _precision(x):
+    """The name of the dtype; "bfloat16" for float32 numbers whose lower 16 bits are all zero, as files are read."""
+    if x.dtype == np.float32 and x.size > 8 and not (np.ascontiguousarray(x).view(np.uint32) & 0xFFFF).any():
+        return "bfloat16"
+    return x.dtype.name
 
 
 def _agree(measures, rtol, atol):
@@ -289,3 +341,10 @@ def _summary(names):
     for name in names:
         layers.setdefault(re.sub(r"\bh\.\d+\.", "h.*.", name, count=1), []).append(name)
     return [same[0] if len(same) == 1 else f"{name} ({len(same)} layers)" for name, same in layers.items()]
+
+
+def _plain(value):
+    """What JSON can hold: no NaN, no infinity."""
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return list(value) if isinstance(value, tuple) else value

@@ -110,6 +110,7 @@ class _Search:
 
     def __init__(self, theirs, ours):
         self.ours = ours
+        self.kinds = {_kind(name) for name in ours}
         self.theirs = theirs | _repeated(theirs)
         self.products = _products(self.theirs)
         self.theirs |= {name: self.theirs[source] for name, source in self.products.items()}
@@ -134,10 +135,16 @@ class _Search:
         chosen = {name: chosen[name] for name in sorted(chosen, key=place)}
         sources = {name: one.sources[0] if len(one.sources) == 1 else [*one.sources] for name, one in chosen.items()}
         used = {source for one in chosen.values() for source in one.sources}
-        unknown = [name for name in self.given if name not in self.known | used and not RECORDED.fullmatch(name)]
+        without = {source for name, one in chosen.items() if self._lacking(name) for source in one.sources}
+        known = (self.known | used) - without
+        unknown = [name for name in self.given if name not in known and not RECORDED.fullmatch(name)]
         unknown = [name for name in unknown if not name.startswith("grad.") or name[5:] not in unknown]
         tensors = {name: one.tensor for name, one in chosen.items()}
         return Translation(tensors, sources, self._sentences(chosen, label) + _folded_sentences(assumed), unknown)
+
+    def _lacking(self, name):
+        """Whether ours has nothing to compare with, although it has others of the kind: gradients, or weights."""
+        return name not in self.ours and _kind(name) in self.kinds
 
     def _read(self, name, tensor, maps):
         """Everything that one tensor of theirs may stand for."""
@@ -323,6 +330,11 @@ def is_weight(name):
     return name.rsplit(".", 1)[-1] in ("weight", "bias") or re.search(r"(?:^|[._])[WbgwB](?:_\w+)?$", name) is not None
 
 
+def _kind(name):
+    lead = LEAD.match(name)[0]
+    return lead, is_parameter(name[len(lead) :])
+
+
 def _outer(names):
     """The pattern of what stands before the names, also where it is a word nobody knows."""
     before = re.compile(rf"(?:{LEAD.pattern})(.+?\.){expression(BLOCKS)}\.\d+\..+")
@@ -452,6 +464,11 @@ def fold(name):
 def is_ours(name):
     """Whether a name, or what follows ``grad.`` in it, is one that a trace has."""
     return place(name)[0] < 2
+
+
+def is_parameter(name):
+    """Whether a tensor is a weight or bias of the model."""
+    return name.endswith((".weight", ".bias")) and not name.startswith(("grad.", "step."))
 
 
 def place(name):

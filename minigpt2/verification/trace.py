@@ -46,6 +46,7 @@ NAMES = {
     "logits": ("(B, T, V)", "score of every token of the vocabulary"),
     "loss": ("()", "mean cross-entropy in nats per counted target"),
     "grad.{activation}": ("like the activation", "gradient of the loss, for every name from embd to loss"),
+    "{parameter}": ("like the parameter", "the weights themselves, by their names in a checkpoint; they are (in, out)"),
     "grad.{parameter}": ("like the parameter", "the same for every parameter; weights are (in, out)"),
 }
 
@@ -65,7 +66,7 @@ OTHER_FILES = (  # their first bytes, what they are, and what to write instead
 
 def trace(
     model: GPT2, ids: np.ndarray | list, targets: np.ndarray | list | None = None, backward: bool = False,
-    label_smoothing: float = 0.0,
+    label_smoothing: float = 0.0, weights: bool = True,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Run a model without dropout and return every tensor on the way, under the names in ``NAMES``.
 
@@ -74,6 +75,7 @@ def trace(
         a single token, whose trace then ends with the logits
     backward: also the gradients of the loss: of the activations from last to first, then of the parameters
     label_smoothing: as in ``cross_entropy_forward``
+    weights:  also the parameters, a copy of each: with them ``compare`` can recompute each tensor from its inputs
     returns dict from name to NumPy array, in the order of computation, in the dtype of the model; the gradients of
         attention's scores and probs are full matrices: grad.h.0.attn.probs is dheads v^T behind the mask too.
     raises: TypeError or ValueError for ids or targets of the wrong kind, shape or range, and for the gradients of
@@ -102,7 +104,10 @@ def trace(
     tensors |= activations
     if backward:
         tensors |= _gradients(cache, loss_cache, activations)
-    return {name: to_host(tensor) for name, tensor in tensors.items()}
+    tensors = {name: to_host(tensor) for name, tensor in tensors.items()}
+    if weights:
+        tensors |= {name: np.array(to_host(parameter)) for name, parameter in flatten(model.params).items()}
+    return tensors
 
 
 def write_trace(path, tensors, metadata):

@@ -39,14 +39,7 @@ from minigpt2.tokenizer import Tokenizer
 from minigpt2.verification.check import Check, Skipped
 from minigpt2.verification.llm_c_state import read_debug_state
 from minigpt2.verification.pairs import pair, run_case
-from minigpt2.verification.published import (
-    CONTINUATIONS,
-    LLM_C_LOSSES,
-    TRANSFORMER_LENS_LOSS,
-    continuation_error,
-    greeting_error,
-    training_loss_error,
-)
+from minigpt2.verification.published import MODELS, published_checks
 from minigpt2.verification.trace import trace
 
 # Tolerances, each with the worst case measured.
@@ -56,18 +49,22 @@ FLOAT32 = 2e-5  # 124 million new weights, logits and loss: 2e-6
 FLOAT32_GRADIENT = 1e-4  # the same, gradients of all parameters: 2e-6
 
 
-def verify(model=None, debug_state=None):
+def verify(model=None, debug_state=None, benchmarks=None):
     """Make every check that can be made here; a progress bar shows.
 
     model: a folder or the name of released weights, which are downloaded if necessary; by default "gpt2" if it
         is in the cache already
     debug_state: path of llm.c's gpt2_124M_debug_state.bin or a similar file, made with the weights of model
+    benchmarks: folder with wiki.test.raw and lambada_test.jsonl, for the published perplexities
     returns an iterator over Results, as they come.
-    raises: ValueError or OSError when model or debug_state cannot be read.
+    raises: ValueError or OSError when model, debug_state or benchmarks cannot be read.
     """
-    folder = _released() if model is None else hub.locate(model)
+    if benchmarks is not None and not Path(benchmarks).is_dir():
+        raise FileNotFoundError(f"{benchmarks}: no such folder; it should hold wiki.test.raw and lambada_test.jsonl")
+    folder = _released("gpt2") if model is None else hub.locate(model)
+    folders = {name: _released(name) if model is None else folder for name in MODELS}
     config = None if folder is None else GPT2Config.from_dict(read_config(folder))
-    checks = [*gradient_checks(), *recorded_checks(), *live_checks(folder), *published_checks(folder, config)]
+    checks = [*gradient_checks(), *recorded_checks(), *live_checks(folder), *published_checks(folders, benchmarks)]
     if debug_state is not None:
         if folder is None:
             raise ValueError("a debug state needs the weights it was made with: give a model")
@@ -217,21 +214,6 @@ def _live_model(folder):
     return trace_error(model, ids, targets, 0.0, reference)
 
 
-def published_checks(folder, config):
-    """Published results for the released weights of 124 million parameters."""
-
-    def check(name, source, tolerance, measure, *arguments):
-        return Check(name, source, tolerance, lambda: measure(*_released_gpt2(folder, config), *arguments))
-
-    for n, (source, texts) in enumerate(CONTINUATIONS.items(), 1):
-        yield check(f"published: greedy text {n}", f"characters missing, {source}", 0, continuation_error, *texts)
-    # Those weights were not available for measuring. With 124 million new ones the first loss differs from
-    # PyTorch's by 1e-6 of its size, and ten of them by 6e-6; the sources allow 4e-5 and 1e-2, absolutely.
-    source = "TransformerLens, test_hooked_transformer.py"
-    yield check("published: loss of a greeting", source, 1e-5, greeting_error, TRANSFORMER_LENS_LOSS)
-    yield check("published: ten AdamW steps", "llm.c, test_gpt2.c", 1e-3, training_loss_error, LLM_C_LOSSES)
-
-
 def debug_state_checks(folder, config, path):
     """llm.c's own recorded state: logits and loss, and the gradient of every parameter.
 
@@ -266,28 +248,16 @@ def _need(*packages):
         raise Skipped(f"not installed: {', '.join(missing)} (pip install -e '.[reference]')")
 
 
-def _released():
-    """The folder of gpt2's files if they are all in one cache; nothing is downloaded."""
-    folder = hub.cached("gpt2")
-    return folder if folder == hub.cached("gpt2", files="tokenizer") else None
+def _released(name):
+    """The folder of a released model's files if they are all in one cache; nothing is downloaded."""
+    folder = hub.cached(name)
+    return folder if folder == hub.cached(name, files="tokenizer") else None
 
 
 def _given(folder):
     if folder is None:
         raise Skipped("gpt2 is not in the cache and no other model was given; --model gpt2 downloads it")
     return folder
-
-
-def _released_gpt2(folder, config):
-    """The model and tokenizer in folder, if they have the size of those released with 124 million parameters."""
-    _given(folder)
-    if config.parameter_shapes() != GPT2Config.preset("gpt2").parameter_shapes():
-        raise Skipped("the answers are those of gpt2, with 124 million parameters; this is another model")
-    try:
-        tokenizer = Tokenizer.from_pretrained(folder)
-    except (ValueError, FileNotFoundError) as error:
-        raise Skipped(f"no tokenizer: {error}") from None
-    return GPT2.from_pretrained(folder), tokenizer
 
 
 def _differing(actual, expected):
