@@ -184,6 +184,13 @@ def test_tied_under_the_other_name(ours):
     assert list(translation.tensors) == ["wte.weight", "logits"] and "the two being tied" in translation.assumed[-1]
 
 
+def test_what_ours_lacks_is_listed(ours):
+    theirs = {"wte.weight": ours["wte.weight"], "lm_head.weight": ours["wte.weight"], "grad.lm_head.weight": np.ones(2)}
+    assert translate(theirs, "auto", ours).unknown == ["lm_head.weight"]
+    forward = {name: tensor for name, tensor in ours.items() if not name.startswith("grad.")}
+    assert translate({"grad.embd": ours["grad.embd"]}, "auto", forward).unknown == []  # asked for none
+
+
 def test_maps_extend_each_other(ours):
     theirs = named(ours, NANOGPT) | {"my_scores": ours["h.0.attn.scores"], "other": np.ones(1)}
     translation = translate(theirs, ["auto", {"my_scores": "h.0.attn.scores", "transformer.drop": []}], ours)
