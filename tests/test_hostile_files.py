@@ -469,7 +469,6 @@ ARCHIVES = {
     "packed by bzip2": (npz(GOOD, packing=zipfile.ZIP_BZIP2), "compressed in a way"),
     "packed by LZMA": (npz(GOOD, packing=zipfile.ZIP_LZMA), "compressed in a way"),
     "no archive": (b"PK\3\4 and so on", "not a zip file"),
-    "nothing": (b"", "not a zip file"),
     "a directory of 4 GB": (b"PK\5\6" + bytes(4) + b"\1\0\1\0" + b"\xf0\xff\xff\xff" + bytes(6), "npz"),
 }  # fmt: skip
 

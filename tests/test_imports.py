@@ -19,13 +19,16 @@ FLOORS = (
     ("verification.llm_c_state", "verification.pairs", "verification.compare", "run_folder"),
     ("verification.check", "verification.mistakes", "reference", "evaluation", "fine_tuning", "measures"),
     ("plain", "__init__"),
-    ("verification.trace", "verification.layouts"),
+    ("verification.trace", "verification.layouts", "verification.function_recorder"),
     ("verification.__init__", "verification.recorder", "verification.torch_hooks"),
-    ("model", "gradcheck", "storage.conversion", "verification.names", "verification.npz", "data"),
+    (
+        "model", "gradcheck", "storage.conversion", "data",
+        "verification.names", "verification.npz", "verification.dump",
+    ),
     ("generation", "config", "tokenizer", "settings"),
     ("sampling", "char_tokenizer", "tokenizer_files", "components"),
     ("vocabulary", "parameters", "parallel", "storage", "verification.maps"),
-    ("backend", "progress", "shell", "version", "verification.figures"),
+    ("backend", "progress", "shell", "version", "verification.figures", "verification.other_maps"),
 )
 
 

@@ -252,6 +252,29 @@ def test_heads_that_are_mixed_up_in_all_layers_are_wrong_though_a_layout_fits():
     assert differing(ours, without_scores) == expected | {name for name in wrong if "heads" in name}
 
 
+def test_q_in_another_layout_is_not_blamed_for_scores_without_their_scale():
+    ours = traced(B=3, T=4, C=8, H=4)
+    theirs = stored(ours, "attn.[qkv]", lambda x: x.swapaxes(1, 2))
+    scores = {f"h.{i}.attn.scores": 3 * ours[f"h.{i}.attn.scores"] for i in range(L)}
+    assert differing(ours, theirs | scores) == set(scores)
+
+
+@pytest.mark.parametrize("B, T, C, H", [(3, 2, 8, 2), (7, 7, 8, 2), (4, 4, 16, 4), (2, 8, 8, 2), (3, 4, 8, 2)])
+def test_no_mistake_of_torch_hides_in_a_layout_of_the_same_shape(B, T, C, H):
+    """H = T, B = T, T = D and all of them: the mistake is found where it is, and everything read as it is stored."""
+    pytest.importorskip("torch", reason="plants mistakes in a PyTorch GPT-2")
+    import torch_gpt2
+    from test_compare import PLANTED, tiny
+
+    model = tiny(n_embd=C, n_head=H)
+    ids = np.random.default_rng(1).integers(0, V, (B, T))
+    targets = np.concatenate([ids[:, 1:], np.full((B, 1), -100)], axis=1)
+    ours = trace(model, ids, targets, backward=True)
+    for mistake, (first, _) in PLANTED.items():
+        report = compare(ours, torch_gpt2.trace(model, ids, targets, mistake))
+        assert (report.first.name, {row.note for row in report.rows}) == (first, {""}), mistake
+
+
 @pytest.mark.parametrize("sizes", [
     {"T": 1}, {"H": 1}, {"T": 1, "H": 1}, {"B": 1, "T": 1}, {"B": 1, "H": 1}, {"B": 2, "T": 2, "H": 2, "C": 4},
     {"T": 8}, {"B": 7}, {"T": 4}, {"H": 8}, {"B": 8}, {"B": 2, "T": 1}, {"C": 4, "H": 4, "T": 4, "B": 4},

@@ -253,12 +253,12 @@ def _best(errors):
 
 
 def _contradicted(group, chosen, common):
-    """Whether what was computed from a tensor is off, though the reading of the tensor is right."""
+    """Whether what was computed from a tensor is off by more than a factor, though the tensor as read is right."""
     for name in group:
         error, later = _error(chosen[name]), common[common.index(name) + 1 :]
         after = next((other for other in later if other in chosen and _follows(other, name)), None)
         if error < EXPLAINS and after:
-            return _error(chosen[after], after.endswith("attn.scores")) > FOLLOWS * error + 1e-6
+            return _error(chosen[after], after.endswith("attn.scores"), scaled=True) > FOLLOWS * error + 1e-6
     return False
 
 
@@ -273,12 +273,14 @@ def _follows(other, name):
     return not other.endswith(beside)
 
 
-def _error(way, masked=False):
-    """How far a reading is from ours, relative to ours: from 0 to 1, which is as wrong as zeros or more."""
-    ours, theirs = way.ours, way.tensor
+def _error(way, masked=False, scaled=False):
+    """How far a reading, or its best multiple, is from ours, relative to ours: 1 for all as wrong as zeros."""
+    ours, theirs = way.ours.astype(np.float64), way.tensor.astype(np.float64)
     if masked:  # scores: anything may stand above the diagonal
         ours, theirs = np.tril(ours), np.tril(theirs)
-    size = np.linalg.norm(ours.astype(np.float64).ravel())
+    ours, theirs = ours.ravel(), theirs.ravel()
     with np.errstate(invalid="ignore", over="ignore"):
-        off = np.linalg.norm((theirs.astype(np.float64) - ours).ravel())
+        if scaled and theirs @ theirs:
+            theirs = theirs * ((ours @ theirs) / (theirs @ theirs))
+        size, off = np.linalg.norm(ours), np.linalg.norm(theirs - ours)
     return float(off / size) if off < size else float(off > 0)

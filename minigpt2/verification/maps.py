@@ -17,6 +17,7 @@ import re
 import reprlib
 
 from minigpt2.storage.files import read_json
+from minigpt2.verification.other_maps import FLAX, LAYER_NORMS_OF_LLM_C, OPENAI, PICOGPT
 
 MAX_MAP = 100_000  # bytes in a map of names; LLM_C has 2,000
 MAX_BRACES = 12  # in a name: many ambiguous ones would take exponential time to match
@@ -188,6 +189,7 @@ TORCH = {
     f"{LAYER}.{{{FEED_FORWARD}.{{layers|net|seq|mlp}}|drop|dropout|drop_shortcut}}": [],
     f"{LAYER}.{{hook_resid_pre|hook_attn_in|hook_mlp_in}}": [],
     f"{{{LAYER}.{{ln1|ln2}}|ln_final}}.{{hook_scale|hook_normalized}}": [],
+    "h.{i}.attn.cache_kv": [], "allpos": [],  # of tinygrad's examples/gpt2.py
 }  # fmt: skip
 # The arrays of llm.c's train_gpt2.c.
 LLM_C = {
@@ -204,4 +206,7 @@ LLM_C = {
     "fch_gelu": "h.{i}.mlp.gelu", "fcproj": "h.{i}.mlp.out", "residual3": "h.{i}.resid_post",
     "lnf": "ln_f", "losses": "loss", "mean_loss": "loss",
 }  # fmt: skip
-MAPS = {"torch": TORCH, "transformers": TORCH, "nanogpt": TORCH, "llm.c": LLM_C}
+MAPS = {
+    "torch": TORCH, "transformers": TORCH, "nanogpt": TORCH, "llm.c": LLM_C | LAYER_NORMS_OF_LLM_C,
+    "picogpt": PICOGPT, "openai": OPENAI, "flax": FLAX,
+}  # fmt: skip

@@ -96,8 +96,8 @@ def translate(theirs, names="auto", ours=None):
 
 def _best(theirs, ours):
     """The key of the map that translates the most of a first block and of what is outside the blocks."""
-    first = re.compile(r"\D*(?:0(?!\d).*)?")
-    few = {name: x for name, x in theirs.items() if not LEAD.match(name)[0] and first.fullmatch(name)}
+    later = re.compile(r"(?<!ln_)(?<!norm_)(?<![a-gi-z0-9])[1-9]")  # the number of another block: of h.1, h_1 or h1
+    few = {name: x for name, x in theirs.items() if not LEAD.match(name)[0] and not later.search(name)}
     search, found = _Search(few or theirs, ours), {}
     for key, table in MAPS.items():
         if not any(table is MAPS[other] for other in found):
@@ -389,10 +389,7 @@ def _side_by_side(tensors, transposed):
     """The weights of q, k and v as one, (out, in) or (in, out) as they are; those of heads are (H, in, out) or
     (H, out, in)."""
     if tensors[0].ndim == 3:
-        H, rows, columns = tensors[0].shape
-        if rows >= columns:  # (H, C, D)
-            return np.concatenate([x.swapaxes(0, 1).reshape(rows, H * columns) for x in tensors], 1)
-        return np.concatenate([x.reshape(H * rows, columns) for x in tensors], 0)
+        return np.stack(tensors)  # layouts.align tells which axis is which
     return np.concatenate(tensors, 0 if transposed else -1)
 
 

@@ -7,6 +7,7 @@ in ``dcache``, and a trace is the two, flattened.
 import json
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from minigpt2.parallel import without_false_alarms
 from minigpt2.parameters import flatten
 from minigpt2.storage.checkpoint import read_tensors, write_tensors
 from minigpt2.storage.files import check_file
+from minigpt2.verification.dump import MAGIC, read_dump
 from minigpt2.verification.npz import read_npz
 from minigpt2.version import __version__
 
@@ -51,18 +53,22 @@ NAMES = {
 }
 
 SAVEZ = 'save the arrays by name, numpy.savez("theirs.npz", **{name: array, ...})'
-PICKLE = (
-    "a pickle, as torch.save and pickle.dump write it",
-    'save tensors by name, safetensors.torch.save_file({name: tensor, ...}, "theirs.safetensors")',
-)
+SAVE_FILE = 'save tensors by name, safetensors.torch.save_file({name: tensor, ...}, "theirs.safetensors")'
+PICKLE = "a pickle, as torch.save and pickle.dump write it"
 OTHER_FILES = (  # their first bytes, what they are, and what to write instead
-    (rb"\x80[\x02-\x05]", *PICKLE),
-    (rb"PK.{28}[^\0]*/data\.pkl", *PICKLE),  # a zip archive, as torch writes it since 1.6
+    (rb"\x80[\x02-\x05]", PICKLE, SAVE_FILE),
+    (rb"\((dp|lp)\d+\n|[}\]]q\0[(X.]", PICKLE, SAVE_FILE),  # protocols 0 and 1
+    (rb"PK.{28}([^\0]*/)?(data\.pkl|version|byteorder|\.format_version)", PICKLE, SAVE_FILE),  # torch's, since 1.6
     (rb"\x93NUMPY", "a single array of NumPy's, without a name", SAVEZ),
     (rb"\x89HDF", "an HDF5 file", SAVEZ),
+    (rb"GGUF", "a GGUF file, as llama.cpp reads it", SAVEZ),
+    (rb"\x08[\x01-\x14](\x12[\x01-\x40][ -~]|:[^\0]{,4}\n)", "an ONNX file", SAVEZ),
+    (rb"([\x81-\x8f]|\xde..)([\xa1-\xbf]|\xd9.)[ -~]", "a msgpack file, as flax.serialization writes it", SAVEZ),
+    (rb"\x0c\xdb\x3a\x2a", "a checkpoint of Orbax", SAVEZ),
+    (rb"\x1f\x8b", "packed with gzip", "unpack it first"),
+    (rb'\s*\{.*"weight_map"', "an index of several files", "give one of the files that it names"),
     (rb"\s*[\[{]\s*[\]}\"\d\[-]", "JSON text", SAVEZ),
 )
-
 
 def trace(
     model: GPT2, ids: np.ndarray | list, targets: np.ndarray | list | None = None, backward: bool = False,
@@ -126,20 +132,31 @@ def write_trace(path, tensors, metadata):
 def read_trace(path):
     """Read a trace from a file.
 
-    path: a safetensors file, or one that numpy.savez wrote, see ``read_npz``; the first bytes tell them apart
-    returns dict from name to array, and the metadata: str -> str, none in .npz.
+    path: a safetensors file, one that numpy.savez wrote, see ``read_npz``, or one that a program in C wrote, see
+        ``read_dump``; the first bytes tell them apart
+    returns dict from name to array, and the metadata: str -> str, none but in safetensors.
     raises: FileNotFoundError; ValueError, naming the file, when it is damaged or of another kind, with the line that
         writes one of these from what it seems to hold.
     """
-    check_file(path)
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, expected a file of tensors: {SAVEZ}")
+    if not check_file(path):
+        raise ValueError(f"{path} is empty: was it closed, or written at all?")
     with open(path, "rb") as file:
         start = file.read(256)
     if start[4:9] == b"\0\0\0\0{":  # safetensors: the length of a header, 8 bytes, and the header
         return read_tensors(path)
+    if start.startswith(MAGIC):
+        return read_dump(path), {}
     for magic, kind, advice in OTHER_FILES:
         if re.match(magic, start, re.DOTALL):
             raise ValueError(f"{path} is {kind}, which is not read here: {advice}")
-    return (read_npz(path), {}) if start.startswith(b"PK") or str(path).endswith(".npz") else read_tensors(path)
+    if start.startswith(b"PK") or path.suffix == ".npz":
+        return read_npz(path), {}
+    if path.suffix != ".safetensors":
+        raise ValueError(f"{path} is neither safetensors nor .npz nor a dump of named arrays: {SAVEZ}")
+    return read_tensors(path)
 
 
 def layer_norm_epsilon(metadata):

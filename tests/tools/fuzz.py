@@ -73,6 +73,7 @@ def kinds():
     from minigpt2.storage.run_checkpoints import CHECKSUMS, checksums
     from minigpt2.training import Trainer
     from minigpt2.verification.compare import compare
+    from minigpt2.verification.dump import MAGIC
     from minigpt2.verification.maps import LLM_C, read_map
     from minigpt2.verification.names import translate
     from minigpt2.verification.trace import layer_norm_epsilon, read_trace, trace, write_trace
@@ -194,6 +195,13 @@ def kinds():
             folder.mkdir()
             save(folder / "trace.npz", **ours)
             kind(name, functools.partial(compared, "trace.npz"))
+        folder = Path(temporary) / "dump"
+        folder.mkdir()
+        with open(folder / "theirs.dump", "wb") as file:
+            file.write(MAGIC)
+            for name, x in ours.items():
+                file.write(f"{' '.join([name, x.dtype.name, *map(str, x.shape)])}\n".encode() + x.tobytes())
+        kind("dump", functools.partial(compared, "theirs.dump"))
         folder = Path(temporary) / "map"
         folder.mkdir()
         (folder / "map.json").write_text(json.dumps(LLM_C))
@@ -409,6 +417,7 @@ def change_header(content, rng):
 STRUCTURED = {
     ".json": change_json, ".jsonl": change_json_line, ".safetensors": change_safetensors, ".tokens": change_tokens,
     ".npz": change_npz, ".txt": change_line, ".bpe": change_line, ".bin": change_header,
+    ".dump": change_line,
 }  # fmt: skip
 
 
