@@ -684,13 +684,9 @@ def test_tolerance_must_be_positive(option, value, ours):
 @pytest.mark.parametrize(
     "names, message",
     [
-        ("jax", "expected transformers, nanogpt, llm.c or a dict, got 'jax'"),
+        ("jax", r"expected auto, torch, .* or a dict, got 'jax'"),
         ({"a": 3}, "'a' must stand for our name"),
-        ({"a": []}, "'a' must stand for our name"),
         ({"a{i}": "embd"}, r"'a\{i\}' must have one \{i\}"),
-        ({"a": "embd", "b": "embd"}, "a and b both stand for embd"),
-        ({"a": ["h.{i}.attn.q", "h.{i}.attn.k"]}, r"a: expected 2 equal parts on the last axis, got \(2, 3\)"),
-        ({"c": "h.{i}.ln_1"}, r"c: expected one array for all layers, \(L, ...\), got a single number"),
     ],
 )
 def test_bad_names(names, message, ours):

@@ -30,7 +30,8 @@ from minigpt2.data.token_file import FIELDS, open_tokens
 from minigpt2.model import GPT2
 from minigpt2.storage import checkpoint
 from minigpt2.storage.files import MAX_CONFIG, parse_json, read_json
-from minigpt2.verification.names import read_map, translate
+from minigpt2.verification.maps import read_map
+from minigpt2.verification.names import translate
 from minigpt2.verification.trace import read_trace
 
 MODEL = GPT2Config(vocab_size=11, n_positions=6, n_embd=8, n_layer=2, n_head=2)

@@ -31,9 +31,8 @@ FLOORS = (
     ),
     ("generation", "config", "tokenizer", "settings"),
     ("sampling", "char_tokenizer", "tokenizer_files", "components"),
-    ("vocabulary", "parameters", "parallel", "storage"),
-    ("backend", "progress", "shell", "version"),
-    ("verification.figures", "verification.maps", "verification.other_maps"),
+    ("vocabulary", "parameters", "parallel", "storage", "verification.maps"),
+    ("backend", "progress", "shell", "version", "verification.figures", "verification.other_maps"),
 )
 
 

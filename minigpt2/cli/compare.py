@@ -5,7 +5,7 @@ from pathlib import Path
 
 from minigpt2.cli.common import add_command
 from minigpt2.verification.compare import compare
-from minigpt2.verification.names import MAPS, read_map
+from minigpt2.verification.maps import MAPS, read_map
 from minigpt2.verification.trace import layer_norm_epsilon, read_trace
 from minigpt2.version import __version__
 

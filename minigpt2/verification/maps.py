@@ -13,7 +13,61 @@ that is there, and fits, is taken. The language:
     []          stands for nothing that we have
 """
 
+import re
+import reprlib
+
+from minigpt2.storage.files import read_json
 from minigpt2.verification.other_maps import FLAX, LAYER_NORMS_OF_LLM_C, OPENAI, PICOGPT
+
+MAX_MAP = 100_000  # bytes in a map of names; LLM_C has 2,000
+MAX_BRACES = 12  # in a name: many ambiguous ones would take exponential time to match
+
+
+def read_map(path):
+    """Read a map of names from a JSON file.
+
+    raises: FileNotFoundError; ValueError, naming the file, when it is not such a map.
+    """
+    names = read_json(path, MAX_MAP)
+    try:
+        patterns_of(names)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return names
+
+
+def patterns_of(names):
+    """Pairs (pattern of their names, list of ours) of a map; ValueError when it is not a map."""
+    patterns = []
+    if not isinstance(names, dict):
+        raise ValueError(f"names: expected a dict from their name to ours, got {reprlib.repr(names)}")
+    for pattern, ours in names.items():
+        ours = [ours] if isinstance(ours, str) else ours
+        shown = reprlib.repr(ours)
+        if not isinstance(ours, list) or not all(isinstance(name, str) for name in ours):
+            raise ValueError(
+                f"names: {reprlib.repr(pattern)} must stand for our name or a list of our names, got {shown}"
+            )
+        numbered = all("{i}" in name for name in ours)
+        if pattern.count("{i}") > 1 or pattern.count("{j}") > 1 or ("{i}" in pattern and not numbered):
+            raise ValueError(f"names: {reprlib.repr(pattern)} must have one {{i}}, and so must {shown}")
+        if pattern.count("{") != pattern.count("}") or pattern.count("{") > MAX_BRACES:
+            raise ValueError(f"names: {reprlib.repr(pattern)} has a brace without its other half, or too many")
+        patterns.append((re.compile(expression(pattern)), ours))
+    return patterns
+
+
+def expression(pattern):
+    """The regular expression of a pattern of names."""
+    special = {"{i}": r"(?P<i>\d{1,9})", "{j}": r"(?P<j>\d{1,9})", "{": "(?:", "}": ")"}
+    depth, parts = 0, []
+    for piece in re.split(r"(\{i\}|\{j\}|[{}|])", pattern):
+        depth += (piece == "{") - (piece == "}")
+        parts.append("|" if piece == "|" and depth else special.get(piece, re.escape(piece)))
+    return "".join(parts)
+
+
+# --------------------------------------------------------------------------------------------- the maps
 
 BLOCK = "{h|blocks|trf_blocks|layers|layer|block|transformer_blocks|decoder_layers|resblocks|hs}"
 LAYER = f"{BLOCK}.{{i}}"
@@ -47,7 +101,7 @@ WPE = f"{EMBEDDINGS}{{wpe|pos_emb|position_embedding|position_embedding_table|po
     "positional_embedding|pos_embeddings|position_embeddings|embed_positions|position_emb|position|positional|pos}"
 EMBEDDING_DROPOUT = f"{EMBEDDINGS}{{drop|drop_emb|embd_dropout|emb_dropout|embedding_dropout|dropout|emb_drop|" \
     "embd_drop|embed_dropout|embed_drop|embd_pdrop}"  # fmt: skip
-LM_HEAD = "{lm_head|out_head|unembed|head|output_layer|out|output_head|decoder|final_linear|classifier|proj_out|" \
+LM_HEAD = "{lm_head|out_head|unembed|head|output_layer|out|output_head|final_linear|classifier|proj_out|" \
     "output_projection|vocab_proj|logits_layer|lm}"  # fmt: skip
 DROPOUT = "{resid_dropout|resid_drop|dropout|drop|residual_dropout|res_dropout|out_dropout|proj_drop|drop_out}"
 GAIN, SHIFT = "{weight|scale|gamma|g|w|gain|a_2}", "{bias|shift|beta|b|b_2}"
@@ -66,7 +120,7 @@ def _attention(here):
         f"{here}{QKV}": [q, k, v],
         f"{here}softmax.input": "h.{i}.attn.scores", f"{here}hook_attn_scores": "h.{i}.attn.scores",
         f"{here}softmax.probs": "h.{i}.attn.probs",
-        f"{here}{{attn_dropout|attn_drop|dropout|hook_pattern|dropout_attn}}": "h.{i}.attn.probs",
+        f"{here}{{attn_dropout|attn_drop|hook_pattern|dropout_attn}}": "h.{i}.attn.probs",
         f"{here}softmax": "h.{i}.attn.probs",
         **{
             f"{here}{their}.{kind}": f"h.{{i}}.attn.c_attn.{our}:{part}"
@@ -83,27 +137,34 @@ TORCH = {
     f"{WTE}.{WEIGHT}": "wte.weight", "{embed.|}W_E": "wte.weight", "{tok_emb|token_embedding|wte}": "wte.weight",
     f"{WPE}.{WEIGHT}": "wpe.weight", "{pos_embed.|}W_pos": "wpe.weight",
     "{pos_emb|pos_embedding|position_embedding|positional_embedding|pos_embed|wpe}": "wpe.weight",
-    EMBEDDING_DROPOUT: "embd", f"{BLOCK}.0.input": "embd", f"{BLOCK}.0.hook_resid_pre": "embd", f"{BLOCK}.input": "embd",
+    EMBEDDING_DROPOUT: "embd", f"{BLOCK}.0.input": "embd", f"{BLOCK}.0.hook_resid_pre": "embd",
+    f"{BLOCK}.input": "embd",
     f"{LAYER}.{LN_1}.{GAIN}": "h.{i}.ln_1.weight", f"{LAYER}.{LN_1}.{SHIFT}": "h.{i}.ln_1.bias",
     f"{LAYER}.{LN_1}": "h.{i}.ln_1", f"{LAYER}.{ATTENTION}.input": "h.{i}.ln_1", f"{LAYER}.layer_norm": "h.{i}.ln_1",
-    f"{IN_ATTENTION}{QKV}.{WEIGHT}": "h.{i}.attn.c_attn.weight", f"{IN_ATTENTION}{QKV}.{BIAS}": "h.{i}.attn.c_attn.bias",
-    f"{IN_ATTENTION}in_proj_weight": "h.{i}.attn.c_attn.weight", f"{IN_ATTENTION}in_proj_bias": "h.{i}.attn.c_attn.bias",
+    f"{IN_ATTENTION}{QKV}.{WEIGHT}": "h.{i}.attn.c_attn.weight",
+    f"{IN_ATTENTION}{QKV}.{BIAS}": "h.{i}.attn.c_attn.bias",
+    f"{IN_ATTENTION}in_proj_weight": "h.{i}.attn.c_attn.weight",
+    f"{IN_ATTENTION}in_proj_bias": "h.{i}.attn.c_attn.bias",
     f"{IN_ATTENTION}{{W_Q|W_q|wq}}": "h.{i}.attn.c_attn.weight:q", f"{IN_ATTENTION}b_Q": "h.{i}.attn.c_attn.bias:q",
     f"{IN_ATTENTION}{{W_K|W_k|wk}}": "h.{i}.attn.c_attn.weight:k", f"{IN_ATTENTION}b_K": "h.{i}.attn.c_attn.bias:k",
     f"{IN_ATTENTION}{{W_V|W_v|wv}}": "h.{i}.attn.c_attn.weight:v", f"{IN_ATTENTION}b_V": "h.{i}.attn.c_attn.bias:v",
     **_attention(IN_ATTENTION), **_attention(IN_HEAD),
+    f"{LAYER}.{ATTENTION}.dropout": "h.{i}.attn.probs",
     f"{ATTENTION_OUT}.input": "h.{i}.attn.heads", f"{IN_ATTENTION}hook_z": "h.{i}.attn.heads",
-    f"{IN_ATTENTION}scaled_dot_product_attention": "h.{i}.attn.heads", f"{IN_ATTENTION}softmax.heads": "h.{i}.attn.heads",
+    f"{IN_ATTENTION}scaled_dot_product_attention": "h.{i}.attn.heads",
+    f"{IN_ATTENTION}softmax.heads": "h.{i}.attn.heads",
     f"{LAYER}.{ATTENTION}.{{heads|head}}.{{j}}": "h.{i}.attn.heads",
     f"{ATTENTION_OUT}.{WEIGHT}": "h.{i}.attn.c_proj.weight",
     f"{ATTENTION_OUT}.{BIAS}": "h.{i}.attn.c_proj.bias",
     f"{IN_ATTENTION}W_O": "h.{i}.attn.c_proj.weight", f"{IN_ATTENTION}b_O": "h.{i}.attn.c_proj.bias",
     f"{LAYER}.{ATTENTION}": "h.{i}.attn.out", f"{LAYER}.hook_attn_out": "h.{i}.attn.out",
     f"{LAYER}.{ATTENTION}.{DROPOUT}": "h.{i}.attn.out", ATTENTION_OUT: "h.{i}.attn.out",
+    f"{LAYER}.dropout1": "h.{i}.attn.out",
     f"{LAYER}.hook_resid_mid": "h.{i}.resid_mid", f"{LAYER}.{LN_2}.input": "h.{i}.resid_mid",
     f"{LAYER}.layer_norm@2.input": "h.{i}.resid_mid",
     f"{LAYER}.{LN_2}.{GAIN}": "h.{i}.ln_2.weight", f"{LAYER}.{LN_2}.{SHIFT}": "h.{i}.ln_2.bias",
-    f"{LAYER}.{LN_2}": "h.{i}.ln_2", f"{LAYER}.{FEED_FORWARD}.input": "h.{i}.ln_2", f"{LAYER}.layer_norm@2": "h.{i}.ln_2",
+    f"{LAYER}.{LN_2}": "h.{i}.ln_2", f"{LAYER}.{FEED_FORWARD}.input": "h.{i}.ln_2",
+    f"{LAYER}.layer_norm@2": "h.{i}.ln_2",
     f"{FC}.{WEIGHT}": "h.{i}.mlp.c_fc.weight", f"{FC}.{BIAS}": "h.{i}.mlp.c_fc.bias",
     f"{LAYER}.{IN_FEED_FORWARD}W_in": "h.{i}.mlp.c_fc.weight", f"{LAYER}.{IN_FEED_FORWARD}b_in": "h.{i}.mlp.c_fc.bias",
     FC: "h.{i}.mlp.fc", f"{LAYER}.{IN_FEED_FORWARD}hook_pre": "h.{i}.mlp.fc",
@@ -112,18 +173,23 @@ TORCH = {
     f"{FC_OUT}.input": "h.{i}.mlp.gelu",
     f"{FC_OUT}.{WEIGHT}": "h.{i}.mlp.c_proj.weight",
     f"{FC_OUT}.{BIAS}": "h.{i}.mlp.c_proj.bias",
-    f"{LAYER}.{IN_FEED_FORWARD}W_out": "h.{i}.mlp.c_proj.weight", f"{LAYER}.{IN_FEED_FORWARD}b_out": "h.{i}.mlp.c_proj.bias",
+    f"{LAYER}.{IN_FEED_FORWARD}W_out": "h.{i}.mlp.c_proj.weight",
+    f"{LAYER}.{IN_FEED_FORWARD}b_out": "h.{i}.mlp.c_proj.bias",
     f"{LAYER}.{FEED_FORWARD}": "h.{i}.mlp.out", f"{LAYER}.hook_mlp_out": "h.{i}.mlp.out",
     f"{LAYER}.{IN_FEED_FORWARD}{DROPOUT}": "h.{i}.mlp.out", FC_OUT: "h.{i}.mlp.out",
+    f"{LAYER}.dropout2": "h.{i}.mlp.out",
     LAYER: "h.{i}.resid_post", f"{LAYER}.hook_resid_post": "h.{i}.resid_post",
     f"{LN_F}.{GAIN}": "ln_f.weight", f"{LN_F}.{SHIFT}": "ln_f.bias", LN_F: "ln_f", f"{LM_HEAD}.input": "ln_f",
     f"{LM_HEAD}.{WEIGHT}": "lm_head.weight", "{unembed.|}W_U": "lm_head.weight",
-    "linear.input": "ln_f", LM_HEAD: "logits", "linear": "logits", "output": "logits", "output.0": "logits", "output.1": "logits", "cross_entropy.input": "logits",
+    "linear.input": "ln_f", LM_HEAD: "logits", "linear": "logits", "output": "logits", "output.0": "logits",
+    "output.1": "logits", "cross_entropy.input": "logits",
     "attentions": "h.{i}.attn.probs", "attentions.{i}": "h.{i}.attn.probs",
     "last_hidden_state": "ln_f", "{cross_entropy|nll_loss}": "loss",
-    BLOCK: [], f"{LAYER}.{FEED_FORWARD}.{{layers|net|seq|mlp}}": [], f"{LAYER}.{{hook_resid_pre|hook_attn_in|hook_mlp_in}}": [],
+    WTE: [], WPE: [], BLOCK: [], "{hook_embed|hook_pos_embed}": [],
+    f"{LAYER}.{{{FEED_FORWARD}.{{layers|net|seq|mlp}}|drop|dropout|drop_shortcut}}": [],
+    f"{LAYER}.{{hook_resid_pre|hook_attn_in|hook_mlp_in}}": [],
+    f"{{{LAYER}.{{ln1|ln2}}|ln_final}}.{{hook_scale|hook_normalized}}": [],
     "h.{i}.attn.cache_kv": [], "allpos": [],  # of tinygrad's examples/gpt2.py
-    "{embed|pos_embed|hook_embed|hook_pos_embed}": [], f"{{{LAYER}.{{ln1|ln2}}|ln_final}}.{{hook_scale|hook_normalized}}": [],
 }  # fmt: skip
 # The arrays of llm.c's train_gpt2.c.
 LLM_C = {

@@ -8,11 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minigpt2.storage.files import read_json
 from minigpt2.verification.maps import BLOCK as BLOCKS
-from minigpt2.verification.maps import MAPS
+from minigpt2.verification.maps import MAPS, expression, patterns_of
 
-MAX_MAP = 100_000  # bytes in a map of names; LLM_C has 2,000
 MAX_LAYERS = 10_000  # in one array
 # The order of computation: a parameter comes before its output. Gradients come in reverse order.
 START = ("ids", "wte.weight", "wpe.weight", "embd")
@@ -69,19 +67,6 @@ class _Candidate(NamedTuple):
     tensor: np.ndarray
 
 
-def read_map(path):
-    """Read a map of names, see ``maps``, from a JSON file.
-
-    raises: FileNotFoundError; ValueError, naming the file, when it is not such a map.
-    """
-    names = read_json(path, MAX_MAP)
-    try:
-        _patterns(names)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    return names
-
-
 def translate(theirs, names="auto", ours=None):
     """Translate names, join what is in parts, and split what stands for several of our tensors.
 
@@ -125,8 +110,10 @@ class _Search:
 
     def __init__(self, theirs, ours):
         self.ours = ours
+        self.kinds = {_kind(name) for name in ours}
         self.theirs = theirs | _repeated(theirs)
-        self.theirs |= _products(self.theirs)
+        self.products = _products(self.theirs)
+        self.theirs |= {name: self.theirs[source] for name, source in self.products.items()}
         self.given = theirs
         self.outer = _outer([*theirs])
 
@@ -134,13 +121,13 @@ class _Search:
         """The Translation by these maps, the first one coming first; the last ``built_in`` come after our own names."""
         self.own = len(maps) - built_in
         self.candidates, self.heads, self.known, self.matches, self.assumed = {}, {}, set(), {}, []
-        maps = [_patterns(table) for table in maps]
+        maps = [patterns_of(table) for table in maps]
         for name, tensor in self.theirs.items():
             self._read(name, tensor, maps)
         for (our_name, rank), parts in self.heads.items():
             self._gather_heads(our_name, rank, parts)
         chosen, assumed = {}, self.assumed
-        for our_name, candidates in self.candidates.items():
+        for our_name, candidates in sorted(self.candidates.items(), key=lambda item: item[0].startswith("grad.")):
             self._choose(our_name, sorted(candidates, key=lambda one: one.rank), chosen, assumed)
         self._misfits(chosen)
         self._join(chosen, assumed)
@@ -148,10 +135,16 @@ class _Search:
         chosen = {name: chosen[name] for name in sorted(chosen, key=place)}
         sources = {name: one.sources[0] if len(one.sources) == 1 else [*one.sources] for name, one in chosen.items()}
         used = {source for one in chosen.values() for source in one.sources}
-        unknown = [name for name in self.given if name not in self.known | used and not RECORDED.fullmatch(name)]
+        without = {source for name, one in chosen.items() if self._lacking(name) for source in one.sources}
+        known = (self.known | used) - without
+        unknown = [name for name in self.given if name not in known and not RECORDED.fullmatch(name)]
         unknown = [name for name in unknown if not name.startswith("grad.") or name[5:] not in unknown]
         tensors = {name: one.tensor for name, one in chosen.items()}
         return Translation(tensors, sources, self._sentences(chosen, label) + _folded_sentences(assumed), unknown)
+
+    def _lacking(self, name):
+        """Whether ours has nothing to compare with, although it has others of the kind: gradients, or weights."""
+        return name not in self.ours and _kind(name) in self.kinds
 
     def _read(self, name, tensor, maps):
         """Everything that one tensor of theirs may stand for."""
@@ -201,7 +194,7 @@ class _Search:
             pieces = [part]
             if len(our_names) > 1:
                 if not part.ndim or part.shape[-1] % len(our_names):
-                    self._odd(name, f"has no {len(our_names)} equal parts on its last axis, its shape is {tensor.shape}")
+                    self._odd(name, f"has no {len(our_names)} equal parts on the last axis, its shape is {part.shape}")
                     return
                 pieces = np.split(part, len(our_names), axis=-1)
             for our_name, piece in zip(our_names, pieces, strict=bool(our_names)):
@@ -220,6 +213,7 @@ class _Search:
         self.assumed.append((name, name, f"{{theirs}} {what}"))
 
     def _add(self, our_name, rank, sources, tensor):
+        sources = tuple(self.products.get(source, source) for source in sources)
         self.candidates.setdefault(our_name, []).append(_Candidate(rank, sources, tensor))
 
     def _gather_heads(self, our_name, rank, parts):
@@ -236,18 +230,21 @@ class _Search:
 
     def _choose(self, our_name, candidates, chosen, assumed):
         """The best of the candidates for one of ours."""
-        fitting = [one for one in candidates if _fits(our_name, one, self.ours)]
+        own = [one for one in candidates if one.rank[0] < self.own]
+        fitting = own or [one for one in candidates if _fits(our_name, one, self.ours)]
         if not fitting:
             return
         best = fitting[0]
-        if our_name.endswith(("attn.q", "attn.k")) and len(fitting) > 1:
+        if our_name.startswith("grad.") and (one := chosen.get(our_name[5:])) is not None:
+            whose = tuple(f"grad.{source}" for source in one.sources)
+            best = next((one for one in fitting if one.sources == whose), best)
+        elif our_name.endswith(("attn.q", "attn.k")) and len(fitting) > 1:
             best, factor = _unscaled(fitting)
             if factor is not None:
                 assumed.append(
                     (best.sources[0], our_name, f"{{theirs}}, before a factor of {factor:.4g}, is taken for {{ours}}")
                 )
         chosen[our_name] = best
-        own = [one for one in candidates if one.rank[0] < self.own]
         for other in own or (fitting if best is fitting[0] and not LEAD.match(our_name)[0] else []):
             alike = other.tensor.shape == best.tensor.shape
             if (alike and _differ(best.tensor, other.tensor)) or (own and not alike):
@@ -261,7 +258,8 @@ class _Search:
             if our_name in chosen:
                 continue
             first = min(candidates, key=lambda one: one.rank)
-            alike = first.tensor.ndim and ":" not in our_name and is_weight(our_name) == is_weight(first.sources[0])
+            axes = len(self.ours.get(our_name, ()))
+            alike = first.tensor.ndim == axes > 0 and is_weight(our_name) == is_weight(first.sources[0])
             if (alike and not used.intersection(first.sources)) or first.sources == (our_name,):
                 chosen[our_name] = first  # ``compare`` tells that its shape is wrong
             else:
@@ -319,9 +317,10 @@ class _Search:
                     ours.append(fold(our_name))
         if not pairs:
             return []
-        whose = next((whose for part, whose in LINEAGE if any(part in name for name in self.given)), label or "the map")
-        if label not in (None, "torch", "transformers", "nanogpt"):
-            whose = label
+        whose = label or "the map"
+        if MAPS.get(label) is MAPS["torch"]:
+            known = (whose for part, whose in LINEAGE if any(part in name for name in self.given))
+            whose = next(known, "PyTorch's modules")
         listed = ", ".join(f"{theirs} -> {' '.join(ours)}" for theirs, ours in pairs.items())
         return [f"names as in {whose}: {listed}"]
 
@@ -331,9 +330,14 @@ def is_weight(name):
     return name.rsplit(".", 1)[-1] in ("weight", "bias") or re.search(r"(?:^|[._])[WbgwB](?:_\w+)?$", name) is not None
 
 
+def _kind(name):
+    lead = LEAD.match(name)[0]
+    return lead, is_parameter(name[len(lead) :])
+
+
 def _outer(names):
     """The pattern of what stands before the names, also where it is a word nobody knows."""
-    before = re.compile(rf"(?:{LEAD.pattern})(.+?\.){_regex(BLOCKS)}\.\d+\..+")
+    before = re.compile(rf"(?:{LEAD.pattern})(.+?\.){expression(BLOCKS)}\.\d+\..+")
     found = Counter(match[1] for name in names if (match := before.fullmatch(WRAPPERS.sub("", name))))
     common = ""
     for word in reversed(found.most_common(1)[0][0].split(".")[:-1] if found else []):
@@ -356,8 +360,8 @@ def _repeated(tensors):
 
 
 def _products(tensors):
-    """What goes into the two products beside a softmax, as ``softmax.query``, ``.key``, ``.probs``, ``.value``, and
-    what comes out, ``.heads``: told by their order and by the shape of the softmax."""
+    """Dict from ``softmax.query``, ``.key``, ``.probs``, ``.value``, what goes into the two products beside a softmax,
+    and ``.heads``, what comes out, to the name of the recording: told by their order and by the softmax's shape."""
     found = {}
     for name in tensors:
         match = re.fullmatch(r"((?:.*\.)?)softmax", name)
@@ -377,7 +381,7 @@ def _products(tensors):
         for role, source in roles.items():
             for lead in "", "grad.":
                 if lead + source in tensors:
-                    found[f"{lead}{here}softmax.{role}"] = tensors[lead + source]
+                    found[f"{lead}{here}softmax.{role}"] = lead + source
     return found
 
 
@@ -452,37 +456,6 @@ def _folded_sentences(assumed):
 def fold(name):
     """A name with {i} for its numbers, so that those of all layers are one."""
     return re.sub(r"(?<![^.])\d+(?=\.|$)", "{i}", name, count=1)
-
-
-def _patterns(names):
-    """Pairs (pattern of their names, list of ours) of a map; ValueError when it is not a map."""
-    patterns = []
-    if not isinstance(names, dict):
-        raise ValueError(f"names: expected a dict from their name to ours, got {reprlib.repr(names)}")
-    for pattern, ours in names.items():
-        ours = [ours] if isinstance(ours, str) else ours
-        shown = reprlib.repr(ours)
-        if not isinstance(ours, list) or not all(isinstance(name, str) for name in ours):
-            raise ValueError(
-                f"names: {reprlib.repr(pattern)} must stand for our name or a list of our names, got {shown}"
-            )
-        numbered = all("{i}" in name for name in ours)
-        if pattern.count("{i}") > 1 or pattern.count("{j}") > 1 or ("{i}" in pattern and not numbered):
-            raise ValueError(f"names: {reprlib.repr(pattern)} must have one {{i}}, and so must {shown}")
-        if pattern.count("{") != pattern.count("}") or pattern.count("|") > 400 or pattern.count("{") > 12:
-            raise ValueError(f"names: {reprlib.repr(pattern)} has a brace without its other half, or too many")
-        patterns.append((re.compile(_regex(pattern)), ours))
-    return patterns
-
-
-def _regex(pattern):
-    """The regular expression of a pattern of names."""
-    special = {"{i}": r"(?P<i>\d{1,9})", "{j}": r"(?P<j>\d{1,9})", "{": "(?:", "}": ")"}
-    depth, parts = 0, []
-    for piece in re.split(r"(\{i\}|\{j\}|[{}|])", pattern):
-        depth += (piece == "{") - (piece == "}")
-        parts.append("|" if piece == "|" and depth else special.get(piece, re.escape(piece)))
-    return "".join(parts)
 
 
 def is_ours(name):

@@ -74,8 +74,8 @@ def kinds():
     from minigpt2.training import Trainer
     from minigpt2.verification.compare import compare
     from minigpt2.verification.dump import MAGIC
-    from minigpt2.verification.maps import LLM_C
-    from minigpt2.verification.names import read_map, translate
+    from minigpt2.verification.maps import LLM_C, read_map
+    from minigpt2.verification.names import translate
     from minigpt2.verification.trace import layer_norm_epsilon, read_trace, trace, write_trace
     from minigpt2.vocabulary import END_OF_TEXT
 
