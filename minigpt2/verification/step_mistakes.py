@@ -46,6 +46,7 @@ def diagnose_steps(rule, rec, failed):
         stage = min((kind for _, kind in bad), key=STAGES.index)
         first = _first(rule, rec, stage, base)
         found = _explanations(rule, rec, stage) or _pairs(rule, rec, stage)
+        found = list({each[1]: each for each in reversed(found)}.values())[::-1]  # a sentence once
         found = [each for each in found if _explains(each[2], rec, stage, base, sampled=False)[0]]
         if found and len(found) <= MOST:
             names, sentences = [each[0] for each in found], [each[1] for each in found]
@@ -87,8 +88,10 @@ class _Fit:
         total = 0.0
         for key, off in self.off.items():
             if key[1] == stage:
+                tolerance = base.tolerance[key]  # 0 for what should not move at all
+                tolerance = np.maximum(tolerance, 0.01 * np.mean(tolerance, where=np.isfinite(tolerance)))
                 with np.errstate(all="ignore"):
-                    share = np.minimum(np.nan_to_num(off / base.tolerance[key], nan=0.0), 1e6)
+                    share = np.minimum(np.nan_to_num(off / tolerance, nan=0.0), 1e6)
                 total += float(np.sum(share * share))
         return total
 
@@ -157,22 +160,20 @@ def _hypotheses(rule, rec, stage):
         yield "no momentum", f"no momentum; it should be {rule.momentum:g}", replace(rule, momentum=0.0)
         yield "adamw", "AdamW; it should be SGD", replace(rule, optimizer="adamw", weight_decay=0.0)
     yield from _rates(rule)
-    yield "step taken twice", "each step is taken twice with one gradient", replace(rule, repeat=2)
-    for twice in "wte", "wte, apart":
-        how = "by one state" if twice == "wte" else "by two states, one for each"
-        yield (
-            "wte updated twice", f"wte.weight is updated twice in each step, as embedding and as output layer, {how}",
-            replace(rule, twice=twice),
-        )  # fmt: skip
+    for counts in True, False:
+        words = "each step is taken twice with one gradient"
+        yield "step taken twice", words, replace(rule, repeat=2, counts=counts)
+        words = "wte.weight is updated twice in each step, as embedding and as output layer"
+        yield "wte updated twice", words, replace(rule, twice="wte", counts=counts)
+    yield "wte updated twice", words, replace(rule, twice="wte, apart")
     yield "wrong sign", "the step goes up the gradient; it should go down", replace(rule, lr=-rule.lr, min_lr=-rule.min_lr)
 
 
 def _gradients(rule):
     for gradient in "accumulated", "accumulated, clipped":
         for seen in "raw", "clipped":
-            how = ", with what the clipping left of them" if "clipped" in gradient else ""
             yield (
-                "gradients not zeroed", f"gradients are not zeroed, those of earlier steps are in them{how}",
+                "gradients not zeroed", "gradients are not zeroed, those of earlier steps are in them",
                 replace(rule, gradient=gradient, seen=seen),
             )  # fmt: skip
 
@@ -194,7 +195,11 @@ def _clipping(rule, rec):
         if (clip == "value" and not largest > rule.max_norm) or (clip == "moments" and not separate):
             continue  # the same as no clipping
         yield name, f"{words}; clip {norm}", replace(rule, clip=clip)
-    yield "not clipped", f"gradients are not clipped, or only after the step; clip {norm} before it", replace(rule, max_norm=None)
+    words = f"gradients are not clipped, or only after the step; clip {norm} before it"
+    if not any(key[1] in ("grad", "clipped", "m", "norm") for key in (*rec.given, *rec.numbers)):
+        # Adam's step is the same for all gradients times a factor.
+        words += ", or all gradients are too small by a factor, so that nothing is clipped"
+    yield "not clipped", words, replace(rule, max_norm=None)
 
 
 def _decay(rule):
@@ -319,7 +324,10 @@ def _fits(rule, rec, stage):
         kinds.append(("eps", tuple(10.0**-n for n in range(3, 16)), _number("eps", "eps is")))
         decays = tuple(10.0**n for n in range(-5, 2))
         kinds.append(("weight_decay", decays, _number("weight_decay", "weight decay is")))
-    kinds.append(("lr", tuple(rule.lr * 10.0**n for n in range(-3, 4)), _number("lr", "lr is")))
+    kinds.append(("lr", tuple(rule.lr * n for n in (0.001, 0.01, 0.1, 0.3, 0.7, 1.4, 3, 10, 100)), _number("lr", "lr is")))
+    if rule.decay_steps:
+        grid = tuple(rule.lr * n for n in (0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0))
+        kinds.append(("min_lr", grid, _number("min_lr", "the lowest learning rate is")))
     for field, grid, words in kinds:
         if getattr(rule, field) is None and field != "max_norm":
             continue
@@ -362,7 +370,7 @@ def _fit(rule, rec, stage, field, grid, words):
     points = sorted(math.log(1 - x if of_beta else x) for x in grid)
     costs = [misfit(z) for z in points]
     best = int(np.argmin(costs))
-    if costs[best] > 0.7 * base.left(stage, base):
+    if costs[best] > 0.98 * base.left(stage, base):
         return
     low, high = points[max(best - 1, 0)], points[min(best + 1, len(points) - 1)]
     golden = (math.sqrt(5) - 1) / 2

@@ -23,21 +23,15 @@ def split(name):
 
 
 def precision(*arrays):
-    """The dtype in which numbers were kept, as far as they show: that of the array, or a coarser one that holds all."""
-    coarse = ""
-    for array in arrays:
-        if array.dtype.kind != "f":
-            continue
-        name = array.dtype.name
-        if name == "float32" and array.size:
-            finite = array[np.isfinite(array)].astype(np.float64)
-            if not (finite.astype(np.float32).view(np.uint32) & 0xFFFF).any():
-                name = "bfloat16"
-            elif np.array_equal(rounded(finite, "float16"), finite):
-                name = "float16"
-        if not coarse or ROUNDING.get(name, 0) > ROUNDING[coarse]:
-            coarse = name if name in ROUNDING else coarse
-    return coarse or "float64"
+    """The dtype in which numbers were kept, as far as they show: the widest of the arrays, or a coarser one for all."""
+    stored = min((array.dtype.name for array in arrays), key=lambda name: ROUNDING.get(name, 1.0))
+    numbers = np.concatenate([np.ravel(array) for array in arrays]) if arrays else np.zeros(0)
+    numbers = numbers[np.isfinite(numbers)].astype(np.float64)
+    if stored in ("float32", "float64") and numbers.any():
+        for dtype in "bfloat16", "float16":
+            if np.array_equal(rounded(numbers, dtype), numbers):
+                return dtype
+    return stored
 
 
 class Recording:
@@ -135,16 +129,18 @@ def simulate(rule: Rule, rec: Recording, sampled=False, hidden=()):
         context = rule, rec, seen, lr, given(step, "m"), given(step, "v"), u
         before = state
         if rule.repeat == 2:
-            middle, _ = _updated((rule, rec, seen, lr, None, None, u), kinds, before, 2 * step - 1)
-            state, result = _updated(context, kinds, middle, 2 * step)
+            t1, t2 = (2 * step - 1, 2 * step) if rule.counts else (step, step)
+            middle, _ = _updated((rule, rec, seen, lr, None, None, u), kinds, before, t1)
+            state, result = _updated(context, kinds, middle, t2)
         else:
             state, result = _updated(context, kinds, before, step)
         if rule.twice:
             if "apart" in rule.twice:
                 again, result2 = _updated(context, kinds, state, step, move_only=before.m)
             else:
-                middle, _ = _updated((rule, rec, seen, lr, None, None, u), kinds, before, 2 * step - 1)
-                again, result2 = _updated(context, kinds, middle, 2 * step)
+                t1, t2 = (2 * step - 1, 2 * step) if rule.counts else (step, step)
+                middle, _ = _updated((rule, rec, seen, lr, None, None, u), kinds, before, t1)
+                again, result2 = _updated(context, kinds, middle, t2)
             state = _merged(kinds.wte, again, state)
             result = {k: tuple(np.where(kinds.wte, a, b) for a, b in zip(result2[k], result[k], strict=True))
                       for k in result}  # fmt: skip
@@ -228,11 +224,12 @@ def _updated(context, kinds, state, step, move_only=None):
     if move_only is None:
         used, m, v = moments_of(rule, kinds, step, g, state, u)
         coarse = 2 * ROUNDING[rule.moments.partition(",")[0]] if rule.moments else 0.0
+        tiny = 2.0**-24 if rule.moments.startswith("float16") else 0.0  # its smallest number
         raw = np.abs(g.x) + np.abs(used.x - g.x)  # what may have cancelled in a gradient with coupled decay
         parts = (1.0 - rule.beta1) * raw, (1.0 - rule.beta2) * raw * raw
         for kind, new, before, part in zip(("m", "v"), (m, v), (state.m, state.v), parts, strict=True):
             size = np.abs(new.x)
-            result[kind] = new.x, new.off + rec.rtol * (size + 0.1 * np.abs(before.x) + part) + coarse * size
+            result[kind] = new.x, new.off + rec.rtol * (size + 0.1 * np.abs(before.x) + part) + coarse * size + tiny
         before = state.m
         m = m if given_m is None else _known(given_m, m)
         v = v if given_v is None else _known(given_v, v)

@@ -55,7 +55,7 @@ class Rule(Settings):
     decays: "matrices", "all", "vectors", "no embeddings", "no wte", "no wpe", "no biases" (but gains)
     corrected: of both moments; eps_at: "outside" the root of the corrected v, "inside", or "before" the correction
     first: the t of the first step; repeat: steps per step; twice: "wte": wte.weight is updated twice, by one state or
-        ("wte, apart") by two; variant: other forms of the two formulas, see ``_moments`` and ``_direction``
+        ("wte, apart") by two; counts: t counts the updates, not the steps, where a step has two; variant: other forms of the two formulas, see ``_moments`` and ``_direction``
     moments, weights: the dtype in which they are kept, "bfloat16, twice" if rounded after each operation
     schedule: other forms of the learning rate, see ``lr_of``
     seen: no mistake: "clipped" if what was recorded as the gradient is the gradient after clipping, else "raw"
@@ -73,6 +73,7 @@ class Rule(Settings):
     repeat: int = 1
     twice: str = ""
     variant: str = ""
+    counts: bool = True
     moments: str = ""
     weights: str = ""
     schedule: str = ""
@@ -185,7 +186,8 @@ def _moments(rule, g, state, u):
 def _rounded(rule, value):
     if not rule.moments:
         return value
-    return Value(rounded(value.x, rule.moments.partition(",")[0]), value.off)
+    dtype = rule.moments.partition(",")[0]  # a number that may be off may be rounded to a neighbour
+    return Value(rounded(value.x, dtype), value.off + ROUNDING[dtype] * np.abs(value.x) * (value.off > 0))
 
 
 def rounded(x, dtype):

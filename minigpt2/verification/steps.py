@@ -241,10 +241,9 @@ def _coarse(rule, rec, floats, names, theirs):
     notes, findings = {}, []
     for kinds, word in (("m", "v"), "moments"), (("w",), "parameters"):
         arrays = [np.asarray(theirs[name]) for name in names if split(name)[1] in kinds]
-        if not arrays or not any(array.any() for array in arrays):
+        if not arrays or not all(np.isfinite(array).all() for array in arrays):
             continue
-        stored = max((array.dtype.name for array in arrays), key=lambda name: ROUNDING.get(name, 0))
-        dtype = precision(*arrays) if all(precision(a) != stored for a in arrays if a.any()) else stored
+        dtype = precision(*arrays)
         if dtype not in ("float16", "bfloat16"):
             continue
         notes |= dict.fromkeys(kinds, dtype)
