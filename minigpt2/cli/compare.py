@@ -16,7 +16,7 @@ def add_parser(commands):
     )  # fmt: skip
     add = parser.add_argument
     add("ours", help="a file that `minigpt2 trace` wrote")
-    add("theirs", help="the other implementation's tensors, .safetensors or .npz")
+    add("theirs", help="the other implementation's tensors, .safetensors or .npz, or llm.c's debug state")
     add("--rtol", type=float, metavar="X",
         help="largest difference allowed, relative to a tensor's size (default: 5e-5, float64 1e-10)")  # fmt: skip
     add("--atol", type=float, metavar="X", help="smaller differences are ignored (default rtol * 1e-6)")
@@ -36,7 +36,7 @@ def run(options):
             raise ValueError(f"--map: {names} is no file; give {', '.join(MAPS)}, or a JSON file of names")
         names = read_map(names)
     ours, metadata = read_trace(options.ours)
-    theirs, _ = read_trace(options.theirs)
+    theirs, _ = read_trace(options.theirs, ours)
     report = compare(ours, theirs, options.rtol, options.atol, names, layer_norm_epsilon(metadata))
     print(report)
     return 0 if report else 1

@@ -8,6 +8,7 @@ from minigpt2 import GPT2, Tokenizer, trace
 from minigpt2.cli.common import add_command, add_device, add_model, check_folder, flag_of, numbers
 from minigpt2.settings import LARGEST
 from minigpt2.storage.files import check_replaceable
+from minigpt2.verification.llm_c_state import write_debug_state
 from minigpt2.verification.step_rules import Settings
 from minigpt2.verification.steps import trace_steps
 from minigpt2.verification.trace import write_trace
@@ -56,7 +57,7 @@ def add_parser(commands):
     for name, kind, default, metavar, meaning in STEP_FLAGS:
         add_to(flag_of(name), type=kind, default=default, metavar=metavar, help=f"{meaning} (default {default})")
     add_to("--optimizer", choices=["adamw", "sgd"], default="adamw", help="default adamw")
-    add("-o", "--out", required=True, metavar="FILE", help="the file to write")
+    add("-o", "--out", required=True, metavar="FILE", help="the file to write; .bin: llm.c's debug state, for its test_gpt2.c, with --backward")
     add_device(parser)
 
 
@@ -86,7 +87,10 @@ def run(options):
             raise ValueError("--steps: after a single token there is none to predict; give --targets")
         metadata["steps"] = dataclasses.asdict(settings) | {"steps": options.steps}
         tensors |= trace_steps(model, [batch] * options.steps, options.label_smoothing, **dataclasses.asdict(settings))
-    write_trace(path, tensors, metadata)
+    if path.suffix == ".bin":
+        write_debug_state(path, tensors)
+    else:
+        write_trace(path, tensors, metadata)
     print(f"{path}: {len(tensors):,} tensors of {tensors['ids'].size} tokens, {options.dtype}, "
           f"{path.stat().st_size / 1e6:,.1f} MB")  # fmt: skip
     if "loss" in tensors:

@@ -19,6 +19,7 @@ from minigpt2.parallel import without_false_alarms
 from minigpt2.parameters import flatten
 from minigpt2.storage.checkpoint import read_tensors, write_tensors
 from minigpt2.storage.files import check_file
+from minigpt2.verification.llm_c_state import MAGIC, debug_state_as_trace
 from minigpt2.verification.npz import read_npz
 from minigpt2.version import __version__
 
@@ -118,10 +119,12 @@ def write_trace(path, tensors, metadata):
     write_tensors(path, tensors, texts)
 
 
-def read_trace(path):
+def read_trace(path, ours=None):
     """Read a trace from a file.
 
-    path: a safetensors file, or one that numpy.savez wrote, see ``read_npz``; the first bytes tell them apart
+    path: a safetensors file, one that numpy.savez wrote, see ``read_npz``, or a debug state of llm.c; the first bytes
+        tell them apart
+    ours: our trace, by whose sizes a debug state is read
     returns dict from name to array, and the metadata: str -> str, none in .npz.
     raises: FileNotFoundError; ValueError, naming the file, when it is damaged or of another kind, with the line that
         writes one of these from what it seems to hold.
@@ -131,6 +134,8 @@ def read_trace(path):
         start = file.read(256)
     if start[4:9] == b"\0\0\0\0{":  # safetensors: the length of a header, 8 bytes, and the header
         return read_tensors(path)
+    if start[:4] == MAGIC.to_bytes(4, "little"):
+        return debug_state_as_trace(path, ours or {}), {}
     for magic, kind, advice in OTHER_FILES:
         if re.match(magic, start, re.DOTALL):
             raise ValueError(f"{path} is {kind}, which is not read here: {advice}")
