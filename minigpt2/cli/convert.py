@@ -20,7 +20,8 @@ def add_parser(commands):
     add("source", metavar="FOLDER|FILE",
         help="a checkpoint: .pt, .pth, .ckpt or .bin of PyTorch (read by torch, which executes nothing in it), .bin of "
         "llm.c, .safetensors, or a folder with one of these or with TensorFlow's files (needs tensorflow)")  # fmt: skip
-    add("--out", required=True, metavar="FOLDER", help="the new folder of config.json, model.safetensors, tokenizer, or the .bin of --to llm.c")
+    add("--out", required=True, metavar="FOLDER|FILE",
+        help="the new folder of config.json, model.safetensors, tokenizer; the file for --to llm.c")  # fmt: skip
     add("--n-head", type=int, metavar="N", help="attention heads, where neither checkpoint nor config.json tells")
     add("--to", choices=["minigpt2", "llm.c"], default="minigpt2",
         help="llm.c: the other way round, --out is the .bin that llm.c reads, and the source a model as for --model")

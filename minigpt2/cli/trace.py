@@ -13,7 +13,6 @@ from minigpt2.verification.step_rules import Settings
 from minigpt2.verification.steps import trace_steps
 from minigpt2.verification.trace import write_trace
 
-
 DEFAULTS = Settings()
 STEP_FLAGS = (  # named as in ``train``, but for a rate that stays
     ("lr", float, DEFAULTS.lr, "RATE", "highest learning rate"),
@@ -34,7 +33,7 @@ def add_parser(commands):
     parser = add_command(
         commands, "trace", run, "write every activation and gradient of one pass to a safetensors file",
         'minigpt2 trace --text "To be, or not to be" --backward -o ours.safetensors',
-        "minigpt2 trace --ids 1,2,3 --ids 4,5,6 --backward --steps 3 --lr 1e-3 --beta2 0.95 --max-norm 1 -o ours.safetensors",
+        "minigpt2 trace --ids 1,2,3 --ids 4,5,6 --steps 3 --lr 1e-3 --max-norm 1 -o ours.safetensors",
     )  # fmt: skip
     add_model(parser)
     what = parser.add_mutually_exclusive_group(required=True)
@@ -57,7 +56,8 @@ def add_parser(commands):
     for name, kind, default, metavar, meaning in STEP_FLAGS:
         add_to(flag_of(name), type=kind, default=default, metavar=metavar, help=f"{meaning} (default {default})")
     add_to("--optimizer", choices=["adamw", "sgd"], default="adamw", help="default adamw")
-    add("-o", "--out", required=True, metavar="FILE", help="the file to write; .bin: llm.c's debug state, for its test_gpt2.c, with --backward")
+    add("-o", "--out", required=True, metavar="FILE",
+        help="the file to write; .bin: llm.c's debug state, for its test_gpt2.c, with --backward")  # fmt: skip
     add_device(parser)
 
 

@@ -32,7 +32,7 @@ def write_llm_c(path, config, parameters):
     C, V = config.n_embd, config.vocab_size
     names, shapes = names_in_order(config.parameter_shapes()), config.parameter_shapes()
     if shapes.keys() != set(names) or shapes.get("h.0.mlp.c_fc.weight") != (C, 4 * C):
-        raise ValueError("llm.c knows only models whose output layer is the token embedding, with 4 n_embd inner channels")
+        raise ValueError("llm.c knows only models with a tied output layer and 4 n_embd inner channels")
     if config.layer_norm_epsilon != 1e-5:
         raise ValueError(f"llm.c's layer norms have an eps of 1e-5, those of the model {config.layer_norm_epsilon:g}")
     padded = V + -V % MULTIPLE

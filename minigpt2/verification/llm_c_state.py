@@ -32,7 +32,7 @@ def read_debug_state(path, config):
 def debug_state_as_trace(path, ours):
     """The same as a trace: ids, targets, logits, loss, and "grad." with the name of each parameter.
 
-    ours: a trace that holds the parameters or their gradients, since the file itself does not say how large the model is
+    ours: a trace that holds the parameters or their gradients: the file itself does not say how large the model is
     raises: as ``read_debug_state``; ValueError, too, when ours holds neither.
     """
     plain = {name.removeprefix("grad."): tensor.shape for name, tensor in ours.items()}
@@ -52,12 +52,13 @@ def write_debug_state(path, tensors):
     raises: ValueError, and nothing is written, when a tensor is missing or a target does not count, which llm.c does
         not know; OSError as the system reports it.
     """
-    shapes = {name[5:]: x.shape for name, x in tensors.items() if name.startswith("grad.") and PARAMETER.fullmatch(name[5:])}
+    shapes = {name[5:]: tensor.shape for name, tensor in tensors.items() if name.startswith("grad.")}
+    shapes = {name: shape for name, shape in shapes.items() if PARAMETER.fullmatch(name)}
     if not {"wte.weight", "wpe.weight"} <= shapes.keys() or "lm_head.weight" in shapes:
-        raise ValueError(f"{path}: a debug state of llm.c holds gradients (--backward), of a model with a tied output layer")
+        raise ValueError(f"{path}: a debug state holds gradients (--backward) of a model with a tied output layer")
     ids, targets = tensors["ids"], tensors["targets"]
     if (targets < 0).any():
-        raise ValueError(f"{path}: llm.c counts every target, and some do not count here; give --targets for all tokens")
+        raise ValueError(f"{path}: llm.c counts every target, and here some do not count; give --targets for all")
     header = np.zeros(256, "<i4")
     header[:4] = MAGIC, VERSION, *ids.shape
     names = names_in_order(dict(sorted(shapes.items(), key=lambda item: place(item[0]))))

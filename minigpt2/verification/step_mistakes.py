@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from minigpt2.verification.step_record import KINDS, simulate
+from minigpt2.verification.step_record import KINDS, simulate, split
 
 STAGES = "lr", "grad", "norm", "clipped", "m", "v", "w"  # in the order of computation
 LEFT = 0.1  # of the difference that a mistake explains at most this share may remain, or else it only touches it
-HELPFUL = 12  # single mistakes, those that leave least unexplained, that are tried in pairs
+HELPFUL = 12  # mistakes, those that leave least unexplained, that are tried in pairs beside the most frequent ones
 MOST = 3  # explanations that are worth telling apart
 
 
@@ -33,9 +33,12 @@ class Finding:
     first: str
 
 
-def diagnose_steps(rule, rec, failed):
-    """The Findings that explain the failed rows; rule: the right one; failed: names of tensors."""
-    findings, done = [], set()
+def diagnose_steps(rule, rec, rows):
+    """The Findings that explain the rows that are not right.
+
+    rule: the right one; rows: dict from the name of a tensor to its verdict, in the order of computation
+    """
+    findings, done, failed = [], set(), {name for name, verdict in rows.items() if verdict != "ok"}
     if not failed:
         return findings
     while True:
@@ -56,7 +59,7 @@ def diagnose_steps(rule, rec, failed):
         else:
             findings.append(Finding("", "unknown", _known(rule, rec, stage, first), first))
         done.add(stage)
-    return findings or _not_finite(rec, failed)
+    return findings or _rest(rec, failed, rows)
 
 
 class _Fit:
@@ -122,8 +125,10 @@ def _explanations(rule, rec, stage):
 def _pairs(rule, rec, stage):
     """Two mistakes at once, where neither explains it alone and a stage cannot be seen apart from another."""
     base = _Fit(rule, rec)
-    single = [(_explains(each[2], rec, stage, base)[1], each) for each in _hypotheses(rule, rec, stage)]
-    single = [each for left, each in sorted(single, key=lambda pair: pair[0])[:HELPFUL] if left < 0.95]
+    often = [*_usual(rule), *(_decay(rule) if rule.optimizer == "adamw" else ())]
+    rest = [(_explains(each[2], rec, stage, base)[1], each) for each in _hypotheses(rule, rec, stage)]
+    rest = [each for _, each in sorted(rest, key=lambda pair: pair[0]) if each not in often]
+    single = [*often, *rest[:HELPFUL]]
     found = []
     for (name, sentence, one), (name2, sentence2, two) in itertools.combinations(single, 2):
         changed = [{f: getattr(r, f) for f in _fields(r) if getattr(r, f) != getattr(rule, f)} for r in (one, two)]
@@ -133,6 +138,19 @@ def _pairs(rule, rec, stage):
         if _explains(both, rec, stage, base)[0]:
             found.append((f"{name} and {name2}", f"{sentence}; and {sentence2}", both))
     return found
+
+
+def _usual(rule):
+    """Another of the numbers that are often used: not fitted, so it is believed only beside a mistake."""
+    if rule.optimizer != "adamw":
+        return
+    for field, values in (
+        ("beta1", (0.8, 0.9, 0.95)), ("beta2", (0.95, 0.98, 0.99, 0.999)), ("eps", (1e-8, 1e-7, 1e-6, 1e-5)),
+        ("weight_decay", (0.01, 0.1)),
+    ):  # fmt: skip
+        for value in values:
+            if value != getattr(rule, field):
+                yield *_number(field, f"{field.replace('_', ' ')} is")(rule, value), replace(rule, **{field: value})
 
 
 def _fields(rule):
@@ -166,7 +184,8 @@ def _hypotheses(rule, rec, stage):
         words = "wte.weight is updated twice in each step, as embedding and as output layer"
         yield "wte updated twice", words, replace(rule, twice="wte", counts=counts)
     yield "wte updated twice", words, replace(rule, twice="wte, apart")
-    yield "wrong sign", "the step goes up the gradient; it should go down", replace(rule, lr=-rule.lr, min_lr=-rule.min_lr)
+    up = replace(rule, lr=-rule.lr, min_lr=-rule.min_lr)
+    yield "wrong sign", "the step goes up the gradient; it should go down", up
 
 
 def _gradients(rule):
@@ -187,7 +206,7 @@ def _clipping(rule, rec):
     for clip, name, words in (
         ("tensor", "clipped per tensor", "each tensor's gradient is clipped by its own norm"),
         ("value", "clipped by value", f"each number of the gradient is clipped to {rule.max_norm:g}"),
-        ("always", "always scaled to max_norm", f"the gradient is scaled to norm {rule.max_norm:g} when it is shorter too"),
+        ("always", "always scaled to max_norm", f"gradients shorter than {rule.max_norm:g} are scaled up to it"),
         ("moments", "clipped after the moments", "the moments see the gradient before it is clipped"),
         ("squared", "norm without its root", "the norm lacks its square root"),
     ):  # fmt: skip
@@ -228,7 +247,8 @@ def _decay(rule):
         changed = replace(rule, decay=decay, decays=decays)
         yield f"{name} and {name2}", f"{words}, and {words2}; it should be {right}", changed
     yield "no decay", f"no weight decay; it should be {right}", replace(rule, weight_decay=0.0)
-    yield "decay upwards", f"decay makes weights larger; it should be {right}", replace(rule, weight_decay=-rule.weight_decay)
+    up = replace(rule, weight_decay=-rule.weight_decay)
+    yield "decay upwards", f"decay makes weights larger; it should be {right}", up
 
 
 def _moments(rule):
@@ -237,11 +257,10 @@ def _moments(rule):
             "no bias correction", f"{words} not divided by 1 - beta^t (no bias correction)",
             replace(rule, corrected=corrected),
         )  # fmt: skip
-    yield "eps inside the root", "eps is added inside the root; it should be sqrt(v_hat) + eps", replace(rule, eps_at="inside")
-    yield (
-        "eps before the correction", "eps is added to sqrt(v), before the bias correction; it should be sqrt(v_hat) + eps",
-        replace(rule, eps_at="before"),
-    )  # fmt: skip
+    right = "it should be sqrt(v_hat) + eps"
+    yield "eps inside the root", f"eps is added inside the root; {right}", replace(rule, eps_at="inside")
+    words = f"eps is added to sqrt(v), before the bias correction; {right}"
+    yield "eps before the correction", words, replace(rule, eps_at="before")
     yield "betas exchanged", "beta1 and beta2 are exchanged", replace(rule, beta1=rule.beta2, beta2=rule.beta1)
     yield "t stays 1", "t stays 1 in the bias correction; it should count the steps", replace(rule, variant="stuck")
     yield "t starts at 2", "t starts at 2 in the bias correction; it should at 1", replace(rule, first=2)
@@ -256,9 +275,19 @@ def _moments(rule):
 
 
 def _other_optimizers(rule):
-    yield "amsgrad", "AMSGrad, which divides by the largest v so far; it should by v itself", replace(rule, amsgrad=True)
-    yield "nadam", "NAdam; it should be AdamW", replace(rule, variant="nadam")
-    yield "adagrad", "Adagrad; it should be AdamW", replace(rule, variant="adagrad")
+    words = "AMSGrad, which divides by the largest v so far; it should divide by v itself"
+    yield "amsgrad", words, replace(rule, amsgrad=True)
+    bare = replace(rule, weight_decay=0.0)
+    yield "Adagrad", "Adagrad; it should be AdamW", replace(bare, variant="adagrad", eps=1e-10)
+    for beta2 in {0.99, rule.beta2}:
+        rmsprop = replace(bare, beta1=0.0, beta2=beta2, corrected=(False, False))
+        yield "RMSprop", f"RMSprop with {beta2:g}; it should be AdamW", rmsprop
+    words = "betas 0.9 and 0.999, and weight decay 0.01 for every parameter"
+    default = replace(rule, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.01, decays="all")
+    yield "PyTorch's defaults", f"AdamW with PyTorch's own defaults, {words}", default
+    words = "betas 0.9 and 0.999, and no weight decay"
+    default = replace(bare, beta1=0.9, beta2=0.999, eps=1e-8)
+    yield "PyTorch's defaults", f"Adam with PyTorch's own defaults, {words}; it should be AdamW", default
     for momentum in (0.0, rule.beta1):
         words = f"SGD with momentum {momentum:g}" if momentum else "plain SGD"
         yield words, f"{words}; it should be AdamW", replace(rule, optimizer="sgd", momentum=momentum)
@@ -311,9 +340,8 @@ def _fits(rule, rec, stage):
     """One number that is another than it should be, fitted and made a round one where that fits as well."""
     betas = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999, 0.9999)
     kinds = []
-    if stage != "lr":
-        if stage == "grad" or not any((step, "grad") in rec.given for step in rec.steps):
-            kinds.append(("factor", (1 / 64, 1 / 16, 1 / 4, 1 / 2, 2, 4, 16, 64), _factor))
+    if stage != "lr" and (stage == "grad" or not any((step, "grad") in rec.given for step in rec.steps)):
+        kinds.append(("factor", (1 / 64, 1 / 16, 1 / 4, 1 / 2, 0.8, 1.3, 2, 4, 16, 64), _factor))
     if stage in ("clipped", "m", "v", "w"):
         kinds.append(("max_norm", (0.01, 0.1, 0.25, 0.5, 1, 2, 5, 10), _number("max_norm", "the norm is clipped to")))
     if rule.optimizer == "sgd":
@@ -324,7 +352,8 @@ def _fits(rule, rec, stage):
         kinds.append(("eps", tuple(10.0**-n for n in range(3, 16)), _number("eps", "eps is")))
         decays = tuple(10.0**n for n in range(-5, 2))
         kinds.append(("weight_decay", decays, _number("weight_decay", "weight decay is")))
-    kinds.append(("lr", tuple(rule.lr * n for n in (0.001, 0.01, 0.1, 0.3, 0.7, 1.4, 3, 10, 100)), _number("lr", "lr is")))
+    grid = tuple(rule.lr * n for n in (0.001, 0.01, 0.1, 0.3, 0.7, 1.4, 3, 10, 100))
+    kinds.append(("lr", grid, _number("lr", "lr is")))
     if rule.decay_steps:
         grid = tuple(rule.lr * n for n in (0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0))
         kinds.append(("min_lr", grid, _number("min_lr", "the lowest learning rate is")))
@@ -351,7 +380,7 @@ def _factor(rule, value):
     else:
         cause = f", such as a mean over {round(n)} batches taken twice" if whole else ""
     shown = f"1/{round(n)}" if whole and value < 1 else f"{value:.6g}"
-    return "gradient times a factor", f"every gradient is {shown} of what it should be{cause}"
+    return "gradient times a factor", f"every gradient is {shown} times what it should be{cause}"
 
 
 def _fit(rule, rec, stage, field, grid, words):
@@ -423,7 +452,8 @@ def _known(rule, rec, stage, first):
     step = int(first.split(".")[1])
     wrong = _wrong(rule, rec, step, stage)
     names = [name for name in rec.names if wrong[rec.slices[name]].any()]
-    words = {"grad": "gradient", "clipped": "clipped gradient", "m": "first moment", "v": "second moment", "w": "weights"}
+    words = {"grad": "gradient", "clipped": "clipped gradient", "m": "first moment", "v": "second moment"}
+    words |= {"w": "weights"}
     said = [f"the {words[stage]} of step {step} {'do' if stage == 'w' else 'does'} not follow from what came before, "
             f"first {first}"]  # fmt: skip
     matrices = {name for name in rec.names if len(rec.shapes[name]) >= 2}
@@ -449,7 +479,14 @@ def _known(rule, rec, stage, first):
     return f"optimizer: {'; '.join(said)}; no known mistake explains all of it"
 
 
-def _not_finite(rec, failed):
+def _rest(rec, failed, rows):
     """A Finding for what could not be computed anew: NaN, a wrong shape, or a tensor whose inputs are missing."""
-    first = min(failed, key=lambda name: (int(name.split(".")[1]), name))
-    return [Finding("", "unknown", f"optimizer: {first} is the first that differs", first)]
+    first = next(name for name in rows if name in failed)
+    said = f"{first} is the first that differs"
+    if rows[first] == "NaN":
+        said = f"{first} is the first that holds NaN or infinity"
+        if split(first)[1] == "w":
+            said += ", as from a division by zero: by 1 - beta^t where t starts at 0, or by a root without eps"
+    elif rec.assumed:
+        said += "; it is held against ours, as their weights before it were not recorded"
+    return [Finding("", "unknown", f"optimizer: {said}", first)]

@@ -5,7 +5,15 @@ import re
 import numpy as np
 
 from minigpt2.verification.step_rules import (
-    ROUNDING, Kinds, Rule, State, Value, moments_of, move, rounded, scales,
+    ROUNDING,
+    Kinds,
+    Rule,
+    State,
+    Value,
+    moments_of,
+    move,
+    rounded,
+    scales,
 )  # fmt: skip
 
 KINDS = "grad", "clipped", "m", "v", "w"

@@ -54,8 +54,9 @@ class Rule(Settings):
         weights), "peak" (multiplied by the highest lr)
     decays: "matrices", "all", "vectors", "no embeddings", "no wte", "no wpe", "no biases" (but gains)
     corrected: of both moments; eps_at: "outside" the root of the corrected v, "inside", or "before" the correction
-    first: the t of the first step; repeat: steps per step; twice: "wte": wte.weight is updated twice, by one state or
-        ("wte, apart") by two; counts: t counts the updates, not the steps, where a step has two; variant: other forms of the two formulas, see ``_moments`` and ``_direction``
+    first: the t of the first step; repeat: updates in a step; twice: "wte": only of wte.weight, by one state, or
+        "wte, apart" by two; counts: t counts the updates, not the steps
+    variant: other forms of the two formulas, see ``_moments`` and ``_direction``
     moments, weights: the dtype in which they are kept, "bfloat16, twice" if rounded after each operation
     schedule: other forms of the learning rate, see ``lr_of``
     seen: no mistake: "clipped" if what was recorded as the gradient is the gradient after clipping, else "raw"
@@ -210,8 +211,6 @@ def _direction(rule, g, before, m, v, top, t):
     share2 = 1.0 - rule.beta2**t if rule.corrected[1] and t else 1.0 if not rule.corrected[1] else 0.0
     top = np.maximum(top, v)
     v = top if rule.amsgrad else v
-    if rule.variant == "nadam":
-        m = (rule.beta1 * m / (1.0 - rule.beta1 ** (t + 1)) + (1 - rule.beta1) * g / share1) * share1
     if rule.variant == "no root":
         return m / share1 / (v / share2 + rule.eps), top
     if rule.variant == "adagrad":
