@@ -15,6 +15,7 @@ from minigpt2.verification.step_record import KINDS, simulate, split
 
 STAGES = "lr", "grad", "norm", "clipped", "m", "v", "w"  # in the order of computation
 LEFT = 0.1  # of the difference that a mistake explains at most this share may remain, or else it only touches it
+WHOLE = "PyTorch's defaults", "SGD", "plain SGD", "Lion", "RMSprop", "Adagrad"  # which explain everything, or nothing
 HELPFUL = 12  # mistakes, those that leave least unexplained, that are tried in pairs beside the most frequent ones
 MOST = 3  # explanations that are worth telling apart
 
@@ -115,6 +116,8 @@ def _explanations(rule, rec, stage):
     base = _Fit(rule, rec)
     for source in _hypotheses, _fits:
         found = [(*_explains(each[2], rec, stage, base), each) for each in source(rule, rec, stage)]
+        bad = sum(ratio > 1 for ratio in base.worst.values())
+        found = [each for each in found if each[0] == bad or not each[2][0].startswith(WHOLE)]
         most = max((count for count, *_ in found), default=0)
         if most:
             least = min(left for count, left, _ in found if count == most)

@@ -78,6 +78,7 @@ class Recording:
             self.slices.values(), sizes, strict=True)]  # fmt: skip
         self.some = np.concatenate(parts)
         self.at = slice(None)
+        self.tensor = np.repeat(np.arange(len(sizes)), sizes)
         self._kinds = self._masks()
 
     def row(self, tensors):
@@ -108,8 +109,8 @@ class Recording:
         return np.sqrt(np.add.reduceat(row * row, self.starts))
 
     def per_number(self, per_tensor):
-        """One number per tensor, repeated for each of its numbers."""
-        return np.repeat(per_tensor, [int(np.prod(self.shapes[name])) for name in self.names])
+        """One number per tensor, repeated for each of its numbers in use."""
+        return per_tensor[self.tensor[self.at]]
 
 
 def simulate(rule: Rule, rec: Recording, sampled=False, hidden=()):
@@ -197,7 +198,9 @@ def _clipped(rule, rec, step, g, norms, at, hidden):
     if rule.clip == "value" and rule.max_norm is not None:
         clipped = Value(np.clip(g.x[at], -rule.max_norm, rule.max_norm), _part(g.off, at))
     else:
-        scale = rec.per_number(scales(rule, norm, norms))[at]
+        rec.at, before = at, rec.at
+        scale = rec.per_number(scales(rule, norm, norms))
+        rec.at = before
         clipped = Value(scale * g.x[at], scale * _part(g.off, at))
     if rule.seen == "clipped" and "grad" not in hidden and (step, "grad") in rec.given:
         clipped = _known(rec.given[step, "grad"][at], clipped)

@@ -22,6 +22,7 @@ from minigpt2.verification.step_rules import ROUNDING, Rule, Settings, Value, ro
 
 # How far apart two right gradients may be, relative to the largest number of a tensor, as in ``compare``; and by how
 # much a step may be off, relative to its size, beside the rounding of the weights.
+ROUNDINGS = 10.0  # two right float32 gradients differ by less than this many times what ours differs from float64
 RTOL = {"float64": 1e-10, "float32": 5e-5, "float16": 2e-2, "bfloat16": 2e-2}
 
 
@@ -184,6 +185,7 @@ def _fresh(rec, ours, config, smoothing, rtol):
         row = rec.given.get((step - 1, "w"), np.full(rec.size, np.nan))
         near = all(tensor is not None for tensor in mine.values())
         near = near and all(_near(name, row[rec.slices[name]], tensor, rtol) for name, tensor in mine.items())
+        single = {}
         batch = [ours.get(f"step.{step}.{kind}", ours.get(kind)) for kind in ("ids", "targets")]
         grads = {name: ours.get(f"step.{step}.grad.{name}") for name in rec.names}
         if near and np.isnan(row).any():  # where they recorded no weights, these should be as ours
@@ -193,9 +195,14 @@ def _fresh(rec, ours, config, smoothing, rtol):
             params = {name: row[rec.slices[name]].reshape(rec.shapes[name]) for name in rec.names}
             losses[step], grads = model_with(config, params).loss_and_grads(*batch, smoothing)
             grads = flatten(grads)
+            if rec.dtype == "float32":  # what rounding does to this model, also to one that a mistake has blown up
+                single = {name: tensor.astype("float32") for name, tensor in params.items()}
+                single = flatten(model_with(config, single).loss_and_grads(*batch, smoothing)[1])
         elif not near or any(gradient is None for gradient in grads.values()):
             continue
         off = {name: _noise(gradient, rtol) for name, gradient in grads.items()}
+        for name, gradient in single.items():
+            off[name] = np.maximum(off[name], ROUNDINGS * np.abs(gradient - grads[name]).max(initial=0) * (off[name] > 0))
         rec.fresh[step] = Value(rec.row(grads), rec.row(off))
     return losses
 
