@@ -96,8 +96,10 @@ class Planted:
         return out
 
 
-PARTS = {"all": ("grad", "clipped", "m", "v", "lr", "norm", "w"), "moments": ("m", "v", "w"), "gradients": ("grad", "w"),
-         "weights": ("w",)}  # fmt: skip
+PARTS = {
+    "all": ("grad", "clipped", "m", "v", "lr", "norm", "w"), "moments": ("m", "v", "w"), "gradients": ("grad", "w"),
+    "weights": ("w",),
+}  # fmt: skip
 
 
 def part(tensors, which):
@@ -115,13 +117,11 @@ def bfloat16(x):
     return ((bits + (0x7FFF + (bits >> 16 & 1))) & np.uint32(0xFFFF0000)).view(f32)
 
 
-def lion(m, v, t, s):
-    return np.sign(v)  # below, v holds the interpolated gradient
-
-
 COUPLED = {"before": lambda g, w, s: g + f32(s.weight_decay) * w, "shrink": lambda w, lr, s: w}
 NO_CLIP = {"clip": lambda grads, norm, most: grads}
-PER_TENSOR = {"clip": lambda grads, norm, most: {n: g * f32(min(1, most / np.linalg.norm(g))) for n, g in grads.items()}}
+PER_TENSOR = {
+    "clip": lambda grads, norm, most: {n: g * f32(min(1, most / np.linalg.norm(g))) for n, g in grads.items()}
+}  # fmt: skip
 ALL, EVERYWHERE = tuple(PARTS), ("all", "moments", "gradients")
 MISTAKES = {  # name in the Finding: the change, and with which parts recorded it must be named
     "coupled decay (L2)": (COUPLED, ALL),
@@ -139,7 +139,8 @@ MISTAKES = {  # name in the Finding: the change, and with which parts recorded i
     "no bias correction, of v": (
         {"direction": lambda m, v, t, s: m / f32(1 - s.beta1**t) / (np.sqrt(v) + f32(s.eps))}, ALL),
     "eps inside the root": (
-        {"direction": lambda m, v, t, s: m / f32(1 - s.beta1**t) / np.sqrt(v / f32(1 - s.beta2**t) + f32(s.eps))}, ALL),
+        {"direction": lambda m, v, t, s: m / f32(1 - s.beta1**t) / np.sqrt(v / f32(1 - s.beta2**t) + f32(s.eps))},
+        ALL),
     "eps before the correction": (
         {"direction": lambda m, v, t, s: m / f32(1 - s.beta1**t) * f32(np.sqrt(1 - s.beta2**t))
          / (np.sqrt(v) + f32(s.eps))}, EVERYWHERE),
@@ -184,10 +185,10 @@ def test_the_planted_optimizer_is_right_without_a_mistake(model, ours):
 
 
 def in_parts(named):
-    """The cases, of which those with only some of the inputs recorded are slow."""
+    """The cases, of which those with only some of the inputs recorded are marked slow."""
     for mistake, (_, parts) in named.items():
         for which in parts:
-            marks = [] if which in ("all", "weights") else [pytest.mark.slow]
+            marks = [] if which == "all" else [pytest.mark.slow]
             yield pytest.param(mistake, which, marks=marks, id=f"{mistake}: {which}")
 
 

@@ -202,7 +202,8 @@ def _fresh(rec, ours, config, smoothing, rtol):
             continue
         off = {name: _noise(gradient, rtol) for name, gradient in grads.items()}
         for name, gradient in single.items():
-            off[name] = np.maximum(off[name], ROUNDINGS * np.abs(gradient - grads[name]).max(initial=0) * (off[name] > 0))
+            rounding = ROUNDINGS * np.abs(gradient - grads[name]).max(initial=0)
+            off[name] = np.maximum(off[name], rounding * (off[name] > 0))
         rec.fresh[step] = Value(rec.row(grads), rec.row(off))
     return losses
 
