@@ -356,7 +356,7 @@ def _fits(rule, rec, stage):
         decays = tuple(10.0**n for n in range(-5, 2))
         kinds.append(("weight_decay", decays, _number("weight_decay", "weight decay is")))
     grid = tuple(rule.lr * n for n in (0.001, 0.01, 0.1, 0.3, 0.7, 1.4, 3, 10, 100))
-    kinds.append(("lr", grid, _number("lr", "lr is")))
+    kinds.append(("lr", grid, _number("lr", "every update is as with an lr of")))
     if rule.decay_steps:
         grid = tuple(rule.lr * n for n in (0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0))
         kinds.append(("min_lr", grid, _number("min_lr", "the lowest learning rate is")))
