@@ -37,7 +37,8 @@ def precision(*arrays):
     numbers = numbers[np.isfinite(numbers)].astype(np.float64)
     if stored in ("float32", "float64") and numbers.any():
         for dtype in "bfloat16", "float16":
-            if np.array_equal(rounded(numbers, dtype), numbers):
+            some = numbers[:1000]  # which most often tell
+            if np.array_equal(rounded(some, dtype), some) and np.array_equal(rounded(numbers, dtype), numbers):
                 return dtype
     return stored
 

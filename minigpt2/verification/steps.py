@@ -243,9 +243,9 @@ def _recorded_as(rule, rec):
     after = replace(rule, seen="clipped")
     worst = []
     for each in rule, after:
-        out = simulate(each, rec)
+        out = simulate(each, rec, sampled=True)
         found = [(step, "grad") for step in rec.steps if (step, "grad") in rec.given]
-        worst.append(max(_ratio(rec.given[key], out[key]) for key in found))
+        worst.append(max(_ratio(rec.given[key][rec.some], out[key]) for key in found))
     return after if worst[0] > 1 >= worst[1] else rule
 
 
