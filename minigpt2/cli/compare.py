@@ -21,7 +21,7 @@ def add_parser(commands):
     parser.set_defaults(error_code=2)
     add = parser.add_argument
     add("ours", help="a file that `minigpt2 trace` wrote")
-    add("theirs", help="the other implementation's tensors, .safetensors or .npz")
+    add("theirs", help="the other implementation's tensors, .safetensors or .npz, or llm.c's debug state")
     add("--rtol", type=float, metavar="X",
         help="largest difference allowed, relative to a tensor's size (default: 5e-5, float64 1e-10)")  # fmt: skip
     add("--atol", type=float, metavar="X", help="smaller differences are ignored (default rtol * 1e-6)")
@@ -44,7 +44,7 @@ def run(options):
     """
     names = [_names(name) for name in options.map or ["auto"]]
     ours, metadata = read_trace(options.ours)
-    theirs, _ = read_trace(options.theirs)
+    theirs, _ = read_trace(options.theirs, ours)
     report = compare(
         ours, theirs, options.rtol, options.atol, names, layer_norm_epsilon(metadata), _smoothing(metadata), options.accept
     )  # fmt: skip

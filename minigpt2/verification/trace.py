@@ -20,6 +20,7 @@ from minigpt2.parallel import without_false_alarms
 from minigpt2.parameters import flatten
 from minigpt2.storage.checkpoint import read_tensors, write_tensors
 from minigpt2.storage.files import check_file
+from minigpt2.verification import llm_c_state
 from minigpt2.verification.dump import MAGIC, read_dump
 from minigpt2.verification.npz import read_npz
 from minigpt2.version import __version__
@@ -129,11 +130,12 @@ def write_trace(path, tensors, metadata):
     write_tensors(path, tensors, texts)
 
 
-def read_trace(path):
+def read_trace(path, ours=None):
     """Read a trace from a file.
 
-    path: a safetensors file, one that numpy.savez wrote, see ``read_npz``, or one that a program in C wrote, see
-        ``read_dump``; the first bytes tell them apart
+    path: a safetensors file, one that numpy.savez wrote, see ``read_npz``, one that a program in C wrote, see
+        ``read_dump``, or a debug state of llm.c; the first bytes tell them apart
+    ours: our trace, by whose sizes a debug state is read
     returns dict from name to array, and the metadata: str -> str, none but in safetensors.
     raises: FileNotFoundError; ValueError, naming the file, when it is damaged or of another kind, with the line that
         writes one of these from what it seems to hold.
@@ -149,6 +151,8 @@ def read_trace(path):
         return read_tensors(path)
     if start.startswith(MAGIC):
         return read_dump(path), {}
+    if start[:4] == llm_c_state.MAGIC.to_bytes(4, "little"):
+        return llm_c_state.debug_state_as_trace(path, ours or {}), {}
     for magic, kind, advice in OTHER_FILES:
         if re.match(magic, start, re.DOTALL):
             raise ValueError(f"{path} is {kind}, which is not read here: {advice}")

@@ -1,0 +1,345 @@
+"""The step after the gradient: our own steps as a trace, and those of another optimizer held against the formula.
+
+Every tensor of theirs is computed anew from *their* tensors before it: the clipped gradient from their gradient, m and
+v from that and the last m and v, the parameters from these. So a difference stays where it arises, and the gradient of
+the key bias, which is zero but for rounding, and which Adam makes as large as any other, raises no alarm.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from minigpt2.backend import to_host
+from minigpt2.components.optimizer import SGD, AdamW
+from minigpt2.config import GPT2Config
+from minigpt2.model import GPT2
+from minigpt2.parameters import flatten, layout
+from minigpt2.verification.step_mistakes import Finding, diagnose_steps
+from minigpt2.verification.step_record import KINDS, Recording, precision, simulate, split
+from minigpt2.verification.step_rules import ROUNDING, Rule, Settings, Value, rounded
+
+# How far apart two right gradients may be, relative to the largest number of a tensor, as in ``compare``; and by how
+# much a step may be off, relative to its size, beside the rounding of the weights.
+ROUNDINGS = 10.0  # two right float32 gradients differ by less than this many times what ours differs from float64
+RTOL = {"float64": 1e-10, "float32": 5e-5, "float16": 2e-2, "bfloat16": 2e-2}
+
+
+def trace_steps(model: GPT2, batches, label_smoothing: float = 0.0, **settings) -> dict[str, np.ndarray]:
+    """Take optimizer steps on a copy of a model, and return everything in them.
+
+    model:    stays as it is
+    batches:  list of (ids, targets), each (B, T): one for each step
+    settings: see ``Settings``
+    returns dict from name to NumPy array: the parameters under their own names, and for steps k = 1, 2, ...
+        step.{k}.loss, step.{k}.lr, step.{k}.norm  numbers; the norm is that before clipping
+        step.{k}.grad.{parameter}                  gradient;  step.{k}.clipped.{parameter}  the same after clipping
+        step.{k}.m.{parameter}                     first moment, or SGD's momentum
+        step.{k}.v.{parameter}                     second moment, not with SGD
+        step.{k}.{parameter}                       the parameter after the step
+        and step.{k}.ids, step.{k}.targets where batches differ
+    raises: ValueError or TypeError for settings and batches that are none.
+    """
+    settings = Settings(**settings)
+    params = {name: to_host(array).copy() for name, array in flatten(model.params).items()}
+    model = model_with(model.config, params)
+    if settings.optimizer not in ("adamw", "sgd"):
+        raise ValueError(f'steps: optimizer must be "adamw" or "sgd", got {settings.optimizer!r}')
+    if settings.optimizer == "sgd":
+        optimizer = SGD(model.params, settings.lr, settings.momentum)
+    else:
+        betas = settings.beta1, settings.beta2
+        optimizer = AdamW(model.params, settings.lr, betas, settings.eps, settings.weight_decay)
+    leaves, tensors = flatten(model.params), dict(params)
+    moments = {"m": optimizer.b} if settings.optimizer == "sgd" else {"m": optimizer.m, "v": optimizer.v}
+    same = all(np.array_equal(a, b) for batch in batches for a, b in zip(batch, batches[0], strict=True))
+    for step, (ids, targets) in enumerate(batches, 1):
+        loss, grads = model.loss_and_grads(ids, targets, label_smoothing)
+        optimizer.lr = settings.rate(step)
+        norm = optimizer.step(grads, settings.max_norm)
+        scale = 1.0 if settings.max_norm is None else min(1.0, settings.max_norm / (norm + 1e-6))
+        dtype = next(iter(leaves.values())).dtype
+        numbers = {"loss": loss, "lr": optimizer.lr, "norm": norm}
+        tensors |= {f"step.{step}.{name}": np.asarray(number, dtype) for name, number in numbers.items()}
+        if not same:
+            tensors |= {f"step.{step}.ids": np.array(ids, "int64"), f"step.{step}.targets": np.array(targets, "int64")}
+        grads = flatten(grads)
+        tensors |= {f"step.{step}.grad.{name}": grads[name].copy() for name in leaves}
+        tensors |= {f"step.{step}.clipped.{name}": (scale * grads[name]).astype(dtype) for name in leaves}
+        for kind, flat in moments.items():
+            views = _views(flat, leaves)
+            tensors |= {f"step.{step}.{kind}.{name}": views[name].copy() for name in leaves}
+        tensors |= {f"step.{step}.{name}": leaf.copy() for name, leaf in leaves.items()}
+    return tensors
+
+
+def _views(flat, leaves):
+    """The parts of an optimizer's flat buffer, by name."""
+    slices = layout({name: leaf.shape for name, leaf in leaves.items()})[0]
+    return {name: flat[slices[name]].reshape(leaf.shape) for name, leaf in leaves.items()}
+
+
+def model_with(config, params):
+    """A GPT2 with copies of these parameters, by name, in their dtype."""
+    model = GPT2(config, dtype=next(iter(params.values())).dtype.name)
+    for name, leaf in flatten(model.params).items():
+        leaf[...] = params[name]
+    return model
+
+
+def record_step(recorder, optimizer, parameters, step=None):
+    """Record what a PyTorch optimizer has just done, between ``optimizer.step()`` and ``zero_grad()``.
+
+        minigpt2.verification.steps.record_step(theirs, optimizer, model.named_parameters())
+
+    recorder: has ``tap(name, array)``, such as ``recorder.Recorder``
+    optimizer: has ``state`` and ``param_groups``; parameters: pairs of a name and a parameter
+    step: its number from 1; by default the one that the optimizer counts itself, as Adam and AdamW do
+    The gradient is what stands there after the step: the clipped one, if it was clipped in place; ``compare`` finds
+    out which. PyTorch is not needed for anything but to be the caller.
+    """
+    rates = {id(parameter): group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
+    for name, parameter in parameters:
+        if id(parameter) not in rates:
+            continue  # frozen, or not this optimizer's
+        state = optimizer.state.get(parameter, {})
+        k = int(state["step"]) if step is None else step
+        recorder.tap(f"step.{k}.lr", float(rates[id(parameter)]))
+        if parameter.grad is not None:
+            recorder.tap(f"step.{k}.grad.{name}", parameter.grad)
+        for key, kind in ("exp_avg", "m"), ("momentum_buffer", "m"), ("exp_avg_sq", "v"):
+            if state.get(key) is not None:
+                recorder.tap(f"step.{k}.{kind}.{name}", state[key])
+        recorder.tap(f"step.{k}.{name}", parameter)
+
+
+# ------------------------------------------------------------------------------------------------- comparison
+
+
+@dataclass(frozen=True)
+class StepRow:
+    """One tensor of a step that both have; ``compare.Row`` says what the fields are.
+
+    absolute and relative are against what follows from *their* tensors before it, or against ours where these were
+    not recorded, as the note says.
+    """
+
+    name: str
+    shape: tuple
+    absolute: float
+    relative: float
+    cosine: float
+    verdict: str
+    note: str
+
+
+def compare_steps(ours, theirs, settings, rtol=None, atol=None):
+    """Hold their optimizer steps against the formula.
+
+    ours:     a trace with steps; theirs: their tensors under our names, in our shapes, as many as there are
+    settings: a ``Settings``, or a file's metadata, as ``minigpt2 trace --steps`` writes it; with its "config" their
+              gradients are computed from their own parameters where they recorded all of these
+    rtol:     what a gradient may be off by, by default 5e-5 in float32 and 1e-10 in float64; atol: what counts as none
+    returns (list of StepRow in the order of computation, list of Finding), both empty where theirs has no step.
+    """
+    rule, config, smoothing = _settings(settings)
+    start = {name.partition(".m.")[2]: None for name in ours if name.startswith("step.1.m.")}
+    start = {name: ours[name] for name in start if name in ours}
+    names = [name for name in ours if name in theirs and split(name)]
+    if not start or not names:
+        return [], []
+    floats = [theirs[name] for name in names if np.ndim(theirs[name])]
+    dtype = max((a.dtype.name for a in floats), key=lambda name: ROUNDING.get(name, 0), default="float64")
+    coarse = max(dtype, ours[next(iter(start))].dtype.name, key=lambda name: ROUNDING.get(name, 0))
+    rtol = RTOL.get(dtype, 1e-10) if rtol is None else rtol
+    rec = Recording({name: theirs[name] for name in (*names, *(n for n in start if n in theirs))}, start, dtype, rtol)
+    losses = _fresh(rec, ours, config, smoothing, max(rtol, RTOL.get(coarse, 0.0)))
+    rule = _recorded_as(rule, rec)
+    notes, findings = _coarse(rule, rec, floats, names, theirs)
+    rows = _rows(rule, rec, ours, theirs, names, losses, notes, atol)
+    return rows, findings + diagnose_steps(rule, rec, {row.name: row.verdict for row in rows})
+
+
+def _settings(settings):
+    """The Rule, the GPT2Config or None, and the label smoothing that settings or metadata hold."""
+    config, smoothing = None, 0.0
+    if isinstance(settings, Settings):
+        steps = dataclasses.asdict(settings)
+    else:
+        steps, known = json.loads(settings["steps"]), {field.name for field in dataclasses.fields(Settings)}
+        steps = {name: value for name, value in steps.items() if name in known}
+        if "config" in settings:
+            config = GPT2Config.from_dict(json.loads(settings["config"]))
+        smoothing = float(settings.get("label_smoothing", 0.0))
+    if steps.get("optimizer") == "sgd":
+        steps["weight_decay"] = 0.0  # ours has none
+    return Rule(**steps), config, smoothing
+
+
+def _fresh(rec, ours, config, smoothing, rtol):
+    """Find the gradient at their weights of every step; returns step -> loss there."""
+    losses = {}
+    for step in rec.steps:
+        mine = {name: ours.get(name if step == 1 else f"step.{step - 1}.{name}") for name in rec.names}
+        row = rec.given.get((step - 1, "w"), np.full(rec.size, np.nan))
+        near = all(tensor is not None for tensor in mine.values())
+        near = near and all(_near(name, row[rec.slices[name]], tensor, rtol) for name, tensor in mine.items())
+        single = {}
+        batch = [ours.get(f"step.{step}.{kind}", ours.get(kind)) for kind in ("ids", "targets")]
+        grads = {name: ours.get(f"step.{step}.grad.{name}") for name in rec.names}
+        if near and np.isnan(row).any():  # where they recorded no weights, these should be as ours
+            rec.assumed.add(step)
+            row = np.where(np.isnan(row), rec.row(mine), row)
+        if config is not None and not np.isnan(row).any() and all(tokens is not None for tokens in batch):
+            params = {name: row[rec.slices[name]].reshape(rec.shapes[name]) for name in rec.names}
+            losses[step], grads = model_with(config, params).loss_and_grads(*batch, smoothing)
+            grads = flatten(grads)
+            if rec.dtype == "float32":  # what rounding does to this model, also to one that a mistake has blown up
+                single = {name: tensor.astype("float32") for name, tensor in params.items()}
+                single = flatten(model_with(config, single).loss_and_grads(*batch, smoothing)[1])
+        elif not near or any(gradient is None for gradient in grads.values()):
+            continue
+        off = {name: _noise(gradient, rtol) for name, gradient in grads.items()}
+        for name, gradient in single.items():
+            rounding = ROUNDINGS * np.abs(gradient - grads[name]).max(initial=0)
+            off[name] = np.maximum(off[name], rounding * (off[name] > 0))
+        rec.fresh[step] = Value(rec.row(grads), rec.row(off))
+    return losses
+
+
+def _near(name, row, tensor, rtol):
+    """Whether the recorded numbers of a tensor are ours; the key bias, which changes nothing, need not be."""
+    off = np.abs(row - tensor.ravel())
+    if name.endswith("attn.c_attn.bias"):
+        off = np.delete(off, slice(len(off) // 3, 2 * len(off) // 3))
+    return not (off > rtol * np.abs(tensor).max(initial=0)).any()
+
+
+def _noise(gradient, rtol):
+    """By how much each number of a gradient may be off: a share of the largest; rows that are all zero are exact.
+
+    Exact are the positions after the last. The key bias has no gradient but rounding noise; here it is as uncertain as
+    the largest number beside it, so that whatever Adam makes of it is right.
+    """
+    rows = gradient.reshape(len(gradient), -1) if gradient.ndim > 1 else gradient.reshape(1, -1)
+    used = np.broadcast_to(rows.any(-1, keepdims=True), rows.shape).reshape(gradient.shape)
+    return rtol * np.abs(gradient).max(initial=0) * used
+
+
+def _ratio(row, expected):
+    """How many tolerances the worst number is off, over those known on both sides; 0 if there is none."""
+    x, tolerance = expected
+    with np.errstate(all="ignore"):
+        off = np.abs(row - x) / np.where(tolerance > 0, tolerance, 1e-300)
+    known = np.isfinite(row) & np.isfinite(x)
+    return float(np.nan_to_num(off[known], nan=0.0).max(initial=0))
+
+
+def _recorded_as(rule, rec):
+    """The rule with ``seen``: whether their gradient was recorded before or after it was clipped."""
+    if rule.max_norm is None or not any((step, "grad") in rec.given for step in rec.steps):
+        return rule
+    after = replace(rule, seen="clipped")
+    worst = []
+    for each in rule, after:
+        out = simulate(each, rec, sampled=True)
+        found = [(step, "grad") for step in rec.steps if (step, "grad") in rec.given]
+        worst.append(max(_ratio(rec.given[key][rec.some], out[key]) for key in found))
+    return after if worst[0] > 1 >= worst[1] else rule
+
+
+def _coarse(rule, rec, floats, names, theirs):
+    """Notes per kind, and a Finding, for moments or weights that hold fewer digits than their dtype has."""
+    notes, findings = {}, []
+    for kinds, word in (("m", "v"), "moments"), (("w",), "parameters"):
+        arrays = [np.asarray(theirs[name]) for name in names if split(name)[1] in kinds]
+        if not arrays or not all(np.isfinite(array).all() for array in arrays):
+            continue
+        dtype = precision(*arrays)
+        if dtype not in ("float16", "bfloat16"):
+            continue
+        notes |= dict.fromkeys(kinds, dtype)
+        kept = _kept(rule, rec, kinds, dtype)
+        if word == "moments" and not kept:
+            rec.moments_rounded = ROUNDING[dtype]
+        first = min((name for name in names if split(name)[1] in kinds), key=lambda name: split(name)[0])
+        how = "are kept in" if kept else "are kept, or were recorded, in"
+        findings.append(Finding(
+            f"{word} in {dtype}", "mistake" if kept else "note", f"optimizer: the {word} {how} {dtype}", first,
+        ))  # fmt: skip
+    return notes, findings
+
+
+def _kept(rule, rec, kinds, dtype):
+    """Whether later numbers follow from the rounded ones, and not from those before rounding."""
+    field = "moments" if "m" in kinds else "weights"
+    loose = replace(rule, **{field: dtype})
+    if field == "weights":
+        later = [step for step in rec.steps if step > 1 and (step, "w") in rec.given]
+        if not later:
+            return False
+        kept, apart = 0, 0
+        chain = simulate(loose, rec, hidden=("w",))
+        local = simulate(loose, rec)
+        for step in later:
+            given = rec.given[step, "w"]
+            kept += int((np.abs(given - local[step, "w"][0]) > 0).sum())
+            plain = simulate(rule, rec, hidden=("w",))[step, "w"][0]
+            apart += int((rounded(plain, dtype) != given).sum())
+        return bool(chain) and apart > 10 * max(kept, 1)
+    out = simulate(rule, rec)
+    hidden = simulate(rule, rec, hidden=("m", "v"))
+    steps = [step for step in rec.steps if (step, "w") in rec.given]
+    with_rounded = max((_ratio(rec.given[step, "w"], out[step, "w"]) for step in steps), default=0.0)
+    without = max((_ratio(rec.given[step, "w"], hidden[step, "w"]) for step in steps), default=0.0)
+    return bool(steps) and with_rounded <= 1 < without
+
+
+def _rows(rule, rec, ours, theirs, names, losses, notes, atol):
+    """The rows of all step tensors that both have."""
+    out = simulate(rule, rec)
+    order = {kind: place for place, kind in enumerate(("ids", "targets", "loss", "lr", *KINDS[:1], "norm", *KINDS[1:]))}
+    rows = []
+    for name in sorted(names, key=lambda name: (split(name)[0], order.get(split(name)[1], 99))):
+        step, kind, parameter = split(name)
+        if parameter in ("ids", "targets"):
+            continue
+        mine, other = np.asarray(ours[name], np.float64), np.asarray(theirs[name], np.float64)
+        note = "from theirs"
+        if kind == "loss":
+            expected = losses.get(step, float(mine) if step == 1 else np.nan)
+            value, tolerance = np.asarray(expected), np.asarray(rec.rtol * abs(expected))
+        elif kind in ("lr", "norm"):
+            value, tolerance = (np.asarray(number) for number in out[step, kind])
+            if kind == "norm" and not np.isnan(value) and (step, "grad") in rec.given and step in rec.fresh:
+                # Recorded before or after clipping: it may belong to either gradient.
+                whole = float(np.sqrt((rec.fresh[step].x ** 2).sum()))
+                value = value if abs(other - value) <= abs(other - whole) else np.asarray(whole)
+        else:
+            where = rec.slices[parameter]
+            value, tolerance = (part[where].reshape(mine.shape) for part in out[step, kind])
+            coarse = ROUNDING.get(notes.get(kind, ""), 0.0)
+            tolerance = tolerance + coarse * np.abs(value)
+            if kind == "grad" and step in rec.fresh:
+                tolerance = np.maximum(tolerance, rec.rtol * np.abs(value).max(initial=0))
+        rows.append(_row(name, other, value, tolerance, mine, rec.rtol, atol, note, notes.get(kind, "")))
+    return rows
+
+
+def _row(name, other, value, tolerance, mine, rtol, atol, note, coarse):
+    if other.shape != mine.shape:
+        return StepRow(name, mine.shape, np.nan, np.nan, np.nan, "shape", f"theirs is {other.shape}")
+    if np.isnan(value).any():  # what it is made of was not recorded
+        value, note = mine, "against ours"
+        tolerance = np.full(mine.shape, 4 * rtol * np.abs(mine).max(initial=0))
+    if not np.isfinite(other).all():
+        return StepRow(name, mine.shape, np.nan, np.nan, np.nan, "NaN", note)
+    off = np.abs(other - value)
+    size, norm = np.abs(value).max(initial=0), np.linalg.norm(value) * np.linalg.norm(other)
+    absolute = float(off.max(initial=0))
+    right = bool((off <= np.maximum(tolerance, atol or 0.0)).all())
+    relative = absolute / size if size else (np.inf if absolute else 0.0)
+    cosine = float((value * other).sum() / norm) if norm else float(not other.any() and not value.any())
+    note = f"{note}, {coarse}" if coarse else note
+    return StepRow(name, mine.shape, absolute, float(relative), cosine, "ok" if right else "differs", note)
