@@ -122,8 +122,6 @@ class Diagnosis:
             self._otherwise_recorded()
             for _ in range(MOST_FINDINGS):
                 failing = [name for name in self.failing() if not self._follows(name)]
-                if any(f.kind == "unknown" and not f.name.startswith("grad.") for f in self.findings):
-                    failing = [name for name in failing if not name.startswith("grad.")]  # they may well be consequences
                 if not failing:
                     break
                 if self._other_weights(failing):
@@ -308,7 +306,17 @@ class Diagnosis:
         if not fits:
             whats = {self.tensors.what(each)[0] for each in suspects}
             same = [n for n in failing if self.tensors.what(n)[0] == self.tensors.what(name)[0]]
-            kind, words = self._unknown(name, actual, expected, failing)
+            kind, words = self._unknown(name, actual, expected)
+            rest = {n for n in failing if is_parameter(n.removeprefix("grad."))}
+            if name in rest and len(rest) == len(failing) > 3:
+                same = sorted(rest, key=place)
+                words = "only the gradients of parameters are wrong, in {} tensors, those of the activations are right: {}; {}"
+                words = words.format(len(same), "were they added to older ones (not zeroed)?", f"{name} is {words[words.index(': ') + 2:]}")
+            if kind == "unknown" and name.startswith("grad.") and any(
+                f.kind == "unknown" and not f.name.startswith("grad.") for f in self.findings
+            ):
+                self.tainted |= {*suspects, *same}  # it may well be a consequence
+                return
             self.findings.append(Finding(
                 name, kind, words, self._place(name, suspects, same), tensors=same, worked=self._worked(name, actual, expected)
             ))  # fmt: skip
@@ -408,7 +416,7 @@ class Diagnosis:
                 continue
             its_block = self.tensors.what(other)[1]
             if other.startswith("grad.") and not name.startswith("grad."):  # the backward pass has its own mistakes
-                dropped |= changed
+                dropped |= {what for what in changed if what.startswith("grad.")}
             elif hypothesis.rule or (its_block == block and self.tensors.what(other)[0] in hypothesis.changes):
                 return None  # contradicted by a tensor beside it
             else:
@@ -487,7 +495,7 @@ class Diagnosis:
             parts.append(f"{name} does not follow from {_folded(inputs, 3)}")
         return "; ".join(parts)
 
-    def _unknown(self, name, actual, expected, failing):
+    def _unknown(self, name, actual, expected):
         """What is known where no hypothesis fits."""
         rtol, _ = self.tolerance(name)
         size = self.measure(expected, actual)[1]

@@ -189,7 +189,7 @@ def another_input(o):
 
 def _said(name):
     """What a tensor in a residual sum is, where its name does not say it."""
-    return ", which is normalised," if re.search(r"ln_[12f]$", name) else ""
+    return " (which is normalised)" if re.search(r"ln_[12f]$", name) else ""
 
 
 def _could_be_taken(name, other, t):
@@ -246,13 +246,13 @@ def another_blocks_weights(o):
             continue
         yield Hypothesis(
             f"blocks: the weights are taken {words}",
-            {what: _with_weights(OPERATIONS[what][0], which) for what in kinds}, rule=True,
+            {what: _with_weights(OPERATIONS[what][0], which) for what in kinds}, rule=True, spoils=r"grad\..*",
         )  # fmt: skip
     for j in range(L):
         if j != i:
             yield Hypothesis(
                 f"blocks: {label(o.what)} of block {i} uses the weights of block {j}",
-                {o.what: _with_weights(OPERATIONS[o.what][0], lambda i, j=j: j)}, 1,
+                {o.what: _with_weights(OPERATIONS[o.what][0], lambda i, j=j: j)}, 1, spoils=r"grad\..*",
             )  # fmt: skip
 
 
@@ -431,11 +431,15 @@ def positions(o):
         ("off by one, the first two tokens get row 0 of wpe", lambda t, w, B, T, C: w[np.maximum(np.arange(T) - 1, 0)]),
         ("every token gets row 0 of wpe", lambda t, w, B, T, C: w[:1]),
         ("in reverse order", lambda t, w, B, T, C: w[:T][::-1]),
-        ("the row of wpe is the number of the sequence in the batch", lambda t, w, B, T, C: w[: min(B, len(w))][:, None]),
+        ("the row of wpe is the number of the sequence in the batch",
+         lambda t, w, B, T, C: w[: min(B, len(w))][:, None]),
         ("the row of wpe is the token's id", lambda t, w, B, T, C: w[np.minimum(t["ids"], len(w) - 1)]),
         ("the positions are counted from the end of wpe", lambda t, w, B, T, C: w[len(w) - T :]),
-        ("sinusoidal, as in the 2017 Transformer; GPT-2 learns them", lambda t, w, B, T, C: sinusoidal_positions(T, C)),
-        ("counted on through the batch, over B and T", lambda t, w, B, T, C: w[np.arange(B * T).reshape(B, T) % len(w)]),
+        ("sinusoidal, as in the 2017 Transformer; GPT-2 learns them",
+         lambda t, w, B, T, C: sinusoidal_positions(T, C, "float64")),
+        ("sinusoidal, all sines before all cosines; GPT-2 learns them", lambda t, w, B, T, C: _sines_first(T, C)),
+        ("counted on through the batch, over B and T",
+         lambda t, w, B, T, C: w[np.arange(B * T).reshape(B, T) % len(w)]),
     ):  # fmt: skip
         yield Hypothesis(f"position embedding: {words}", {"embd": plus(rows)})
     if o.actual is not None and np.isfinite(o.actual).all():
@@ -446,6 +450,12 @@ def positions(o):
             f"position embedding: the positions start at {first}, they should at 0",
             {"embd": plus(lambda t, w, B, T, C: w[(first + np.arange(T)) % len(w)])}, 1,
         )  # fmt: skip
+
+
+def _sines_first(T, C):
+    """Sinusoidal positions (T, C) in the layout of tensor2tensor."""
+    table = sinusoidal_positions(T, C, "float64")
+    return np.concatenate([table[:, ::2], table[:, 1::2]], -1)
 
 
 def tokens(o):
@@ -469,7 +479,9 @@ def tokens(o):
         y[:, 0] = np.nan
         return y
 
-    yield Hypothesis("ids: a token was put in front (a BOS token?), each position has the token before it", {"embd": begun})
+    yield Hypothesis(
+        "ids: a token was put in front (a BOS token?), each position has the token before it", {"embd": begun},
+    )  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------------ layer norm
@@ -521,7 +533,7 @@ def other_norms(o):
             skipped = f"; is block {missing} left out?" if name != "ln_2" and "resid_mid" not in stream else ""
             yield Hypothesis(
                 f"layer norm: {name} reads {stream}, it should read {right}{skipped}",
-                {name: _reading(name, stream, o.t.number)}, 1, spoils=r"grad\..*",
+                {name: _reading(name, stream, o.t.number)}, int(not skipped), spoils=r"grad\..*",
             )  # fmt: skip
 
 
@@ -735,7 +747,8 @@ def heads_split(o):
         ("a head takes every H-th channel, C is split as (D, H); it should take D neighbours, (H, D)", interleaved),
         ("the output of c_attn is split head by head, (H, 3, D); in GPT-2 all of q comes first, then k, then v: "
          "(3, H, D)", per_head),
-        ("the output of c_attn is split channel by channel, (C, 3); in GPT-2 all of q comes first, then k, then v", per_channel),
+        ("the output of c_attn is split channel by channel, (C, 3); in GPT-2 all of q comes first, then k, then v",
+         per_channel),
     ):  # fmt: skip
         changes = cut(make)
         yield Hypothesis(f"heads: {words}", changes)
@@ -779,8 +792,10 @@ def changed_projections(o):
     for words, function, names in (
         ("q and k are divided by their length", _unit, "qk"),
         ("q and k are normalised, as by a layer norm", lambda x: _over(x, -1, 1e-5), "qk"),
-        ("q and k are divided by their root mean square", lambda x: x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-6), "qk"),
-        ("q is divided by sqrt(D) before it is recorded, and the scores once more", lambda x: x / math.sqrt(x.shape[-1]), "q"),
+        ("q and k are divided by their root mean square",
+         lambda x: x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-6), "qk"),
+        ("q is divided by sqrt(D) before it is recorded, and the scores once more",
+         lambda x: x / math.sqrt(x.shape[-1]), "q"),
     ):
         yield Hypothesis(f"attention: {words}", after(function, names))
     for order in ("qvk", "kqv", "kvq", "vqk", "vkq"):
@@ -833,7 +848,8 @@ def scale(o):
         (f"the scores are not divided by sqrt(D) = {root:.4g}", "scale=1", lambda t: root),
         (f"the scores are divided by sqrt(D) twice, that is by {D}", "scale=1/D", lambda t: 1 / root),
         (f"the scores are multiplied by sqrt(D) = {root:.4g}, they should be divided by it", None, lambda t: D),
-        ("the scores are divided by sqrt(C), they should be by sqrt(D)", "scale=1/sqrt(C)", lambda t: root / math.sqrt(C)),
+        ("the scores are divided by sqrt(C), they should be by sqrt(D)", "scale=1/sqrt(C)",
+         lambda t: root / math.sqrt(C)),
         ("the scores are divided by C, they should be by sqrt(D)", None, lambda t: root / C),
         ("the scores are divided by sqrt(H), they should be by sqrt(D)", None, lambda t: root / math.sqrt(t.n_head)),
         ("the scores are divided by sqrt(T), they should be by sqrt(D)", None,
@@ -858,7 +874,8 @@ def scale(o):
         ("the scores are k q^T, transposed; they should be q k^T", lambda t: operations.scores(t).swapaxes(-1, -2)),
         ("the scores are q q^T", lambda t: t["attn.q"] @ t["attn.q"].swapaxes(-1, -2) / root),
         ("the scores are k k^T", lambda t: t["attn.k"] @ t["attn.k"].swapaxes(-1, -2) / root),
-        ("the scores are cosines, q and k have length 1", lambda t: _unit(t["attn.q"]) @ _unit(t["attn.k"]).swapaxes(-1, -2)),
+        ("the scores are cosines, q and k have length 1",
+         lambda t: _unit(t["attn.q"]) @ _unit(t["attn.k"]).swapaxes(-1, -2)),
     ):
         yield Hypothesis(f"attention: {words}", {"attn.scores": function})
 
@@ -928,9 +945,11 @@ def masks(o):
 
     T = o.t["ids"].shape[1]
     for words, key, changes in (
-        ("off by one, a token sees the one after it", None, {"attn.probs": lambda t: masked_softmax(t["attn.scores"], 1)}),
+        ("off by one, a token sees the one after it", None,
+         {"attn.probs": lambda t: masked_softmax(t["attn.scores"], 1)}),
         ("off by one, a token cannot see itself", None, {"attn.probs": lambda t: masked_softmax(t["attn.scores"], -1)}),
-        ("off by two, a token sees the two after it", None, {"attn.probs": lambda t: masked_softmax(t["attn.scores"], 2)}),
+        ("off by two, a token sees the two after it", None,
+         {"attn.probs": lambda t: masked_softmax(t["attn.scores"], 2)}),
         ("there is none, a token sees all those after it", "mask=none", soft(lambda s, f: softmax_forward(s.copy()))),
         ("masked scores become 0, they should be -inf", None, soft(fill(0.0))),
         ("masked scores become -1, they should be -inf", None, soft(fill(-1.0))),
@@ -952,6 +971,14 @@ def masks(o):
         ("inverted, a token sees only those after it", None, soft(lambda s, f: _soft(np.where(f, s, -np.inf)))),
         ):  # fmt: skip
         yield Hypothesis(f"causal mask: {words}", changes, 0, key)
+    for b in range(len(o.t["ids"])) if len(o.t["ids"]) > 1 and o.actual is None else ():
+        def only(t, b=b):
+            p = operations.probs(t)
+            others = [n for n in range(len(p)) if n != b]
+            p[others] = softmax_forward(t["attn.scores"].copy())[others]
+            return p
+
+        yield Hypothesis(f"causal mask: only sequence {b} of the batch has it", {"attn.probs": only}, 1)
     if o.actual is not None and np.isfinite(o.actual).all() and len(o.actual) > 1:
         free = softmax_forward(o.t["attn.scores"].copy())
         unmasked = [b for b in range(len(free)) if relative(o.actual[b], free[b]) < relative(o.actual[b], o.right[b])]
@@ -964,7 +991,9 @@ def masks(o):
             yield Hypothesis(f"causal mask: it is missing in sequence {', '.join(map(str, unmasked))} of the batch",
                              {"attn.probs": some}, 1)  # fmt: skip
     for width in (*range(1, min(T, 9)), T // 2):
-        yield Hypothesis(f"causal mask: a token sees only the last {width}, itself included (a window)", soft(window(width)), 1)
+        yield Hypothesis(
+            f"causal mask: a token sees only the last {width}, itself included (a window)", soft(window(width)), 1,
+        )  # fmt: skip
 
 
 def masked_scores(o):
@@ -1035,8 +1064,10 @@ def softmaxes(o):
         ("its logarithm (log_softmax)",
          lambda t: np.where(np.tri(t["ids"].shape[1], dtype=bool), np.log(operations.probs(t)), np.nan)),
         ("all keys weigh the same", lambda t: masked_softmax(0 * t["attn.scores"])),
-        ("of scores divided by sqrt(D) once more", lambda t: masked_softmax(t["attn.scores"] / math.sqrt(t["attn.q"].shape[-1]))),
-        ("of scores not divided by sqrt(D)", lambda t: masked_softmax(t["attn.scores"] * math.sqrt(t["attn.q"].shape[-1]))),
+        ("of scores divided by sqrt(D) once more",
+         lambda t: masked_softmax(t["attn.scores"] / math.sqrt(t["attn.q"].shape[-1]))),
+        ("of scores not divided by sqrt(D)",
+         lambda t: masked_softmax(t["attn.scores"] * math.sqrt(t["attn.q"].shape[-1]))),
     ):  # fmt: skip
         yield Hypothesis(f"attention's softmax: {words}", {"attn.probs": function})
 
@@ -1055,7 +1086,8 @@ def heads_merged(o):
         return lambda t: merge_heads(function(t["attn.probs"] @ t["attn.v"]))
 
     for words, function in (
-        ("(B, H, T, D) is reshaped to (B, T, C) at once, which mixes up tokens and heads; exchange H and T first", unmoved),
+        ("(B, H, T, D) is reshaped to (B, T, C) at once, which mixes up tokens and heads; exchange H and T first",
+         unmoved),
         ("the channels of all heads are interleaved, (D, H); in GPT-2 head after head, (H, D)", interleaved),
         ("in reverse order", reordered(lambda y: y[:, ::-1])),
         ("moved on by one", reordered(lambda y: np.roll(y, 1, 1))),
@@ -1077,7 +1109,9 @@ def heads_merged(o):
             q, k, v = (t[f"attn.{n}"].transpose(2, 1, 0, 3) for n in "qkv")  # (T, H, B, D)
             return merge_heads(attend(q, k, v, causal).transpose(2, 1, 0, 3))
 
-        yield Hypothesis(f"attention: over the sequences of the batch, it should be over the tokens{words}", {"attn.heads": over_batch})
+        yield Hypothesis(
+            f"attention: over the sequences of the batch, it should be over the tokens{words}", {"attn.heads": over_batch},
+        )  # fmt: skip
     C = o.t["wte.weight"].shape[1]
     for number in [n for n in range(1, min(C, 65)) if C % n == 0 and n != o.t.n_head]:
         def recut(t, number=number):
@@ -1223,7 +1257,29 @@ def activation_after(o):
     for words, function in (
         ("a GELU", _tanh_gelu), ("a ReLU", lambda x: np.maximum(x, 0)), ("a tanh", np.tanh), ("a sigmoid", _sigmoid),
     ):  # fmt: skip
-        yield Hypothesis(f"{label(o.what)}: {words} is applied to it, there is none here", {o.what: of_result(o.what, function)})
+        yield Hypothesis(
+            f"{label(o.what)}: {words} is applied to it, there is none here", {o.what: of_result(o.what, function)},
+        )  # fmt: skip
+
+
+def residual_sums(o):
+    """The two residual sums with another factor, or without one of their terms."""
+    L = o.t.n_layer
+    for words, stream, branch in (
+        ("the branches are multiplied by 1/sqrt(2 layers), which is meant for their initialisation",
+         1, (2 * L) ** -0.5),
+        ("the branches are multiplied by 1/sqrt(layers)", 1, L**-0.5),
+        ("the branches are multiplied by 1/2", 1, 0.5), ("the branches are multiplied by 2", 1, 2),
+        ("both terms are multiplied by 1/sqrt(2)", 0.5**0.5, 0.5**0.5), ("both terms are multiplied by 1/2", 0.5, 0.5),
+        ("the branch is subtracted", 1, -1), ("x is missing, only the branch is there", 0, 1),
+        ("the branch is missing", 1, 0),
+    ):  # fmt: skip
+        sums = {
+            "resid_mid": lambda t, a=stream, b=branch: a * t["x"] + b * t["attn.out"],
+            "resid_post": lambda t, a=stream, b=branch: a * t["resid_mid"] + b * t["mlp.out"],
+        }
+        yield Hypothesis(f"residual: {words}, in both sums of a block", sums)
+        yield Hypothesis(f"residual: {words}, in {o.what}", {o.what: sums[o.what]}, 1)
 
 
 # ---------------------------------------------------------------------------------------- output layer, loss, targets
@@ -1263,9 +1319,13 @@ def output_layer(o):
         )  # fmt: skip
     if N >= 4:
         bias = np.median(difference, 0)
-        yield Hypothesis("output layer: a bias is added to the logits; GPT-2 has none", after(lambda y: y + bias), len(bias))
+        yield Hypothesis(
+            "output layer: a bias is added to the logits; GPT-2 has none", after(lambda y: y + bias), len(bias),
+        )  # fmt: skip
         shift = np.median(difference, 1).reshape(*o.right.shape[:-1], 1)
-        yield Hypothesis("logits: a number of its own is added at each position, the same for all tokens", after(lambda y: y + shift), N)
+        yield Hypothesis(
+            "logits: a number of its own is added at each position, the same for all tokens", after(lambda y: y + shift), N,
+        )  # fmt: skip
     if (N >= C + 8 or N >= 2 * C) and np.linalg.matrix_rank(x) == C:  # with fewer rows some matrix could make any logits
         head = np.linalg.lstsq(x, operations.rows(o.actual), rcond=None)[0]
         yield Hypothesis(
@@ -1310,7 +1370,8 @@ def target_choices(ids, targets):
     same = "targets: not shifted, every token has to predict itself; the target of a token is the one after it"
     choices = (
         (same, ids), (same, counted),
-        ("targets: shifted twice, every token has to predict the second after it (does the model shift them too?)", moved),
+        ("targets: shifted twice, every token has to predict the second after it (does the model shift them too?)",
+         moved),
         ("targets: shifted the wrong way, every token has to predict the one before it", np.roll(ids, 1, 1)),
         ("targets: the last token of each sequence is not counted (labels that the model shifts itself have none for it)",
          last),
@@ -1391,9 +1452,12 @@ def loss_forms(o):
         ("the softmax is over a vocabulary padded with zeros", lambda t: _padded_loss(t)),
         ("the mean of each sequence first, then of those; GPT-2's is over all targets at once", per_sequence),
         ("the perplexity, exp(loss)", of_result("loss", np.exp)),
-        ("the loss of a single sequence, the first", lambda t: np.asarray(cross_entropy_forward(t["logits"][:1], t["targets"][:1])[0])),
-        ("the loss of a single sequence, the last", lambda t: np.asarray(cross_entropy_forward(t["logits"][-1:], t["targets"][-1:])[0])),
-        ("of the last position only", lambda t: np.asarray(cross_entropy_forward(t["logits"][:, -1], t["targets"][:, -1])[0])),
+        ("the loss of a single sequence, the first",
+         lambda t: np.asarray(cross_entropy_forward(t["logits"][:1], t["targets"][:1])[0])),
+        ("the loss of a single sequence, the last",
+         lambda t: np.asarray(cross_entropy_forward(t["logits"][-1:], t["targets"][-1:])[0])),
+        ("of the last position only",
+         lambda t: np.asarray(cross_entropy_forward(t["logits"][:, -1], t["targets"][:, -1])[0])),
     ):  # fmt: skip
         yield Hypothesis(f"loss: {words}", {"loss": function})
     if o.what in ("loss", "grad.logits") and "grad.logits" in o.t.tensors.theirs:
@@ -1405,6 +1469,13 @@ def loss_forms(o):
                 f"{extra:.1%} of the probability; cut the logits off before the loss",
                 {"loss": loss_of, "grad.logits": gradient_of}, 1, spoils=r"grad\.(ln_f|wte\.weight)",
             )  # fmt: skip
+    if o.what == "loss" and o.actual is not None:
+        weights = [x.astype(np.float64) for name, x in o.t.tensors.ours.items() if is_parameter(name)]
+        share = float((o.actual - o.right) / sum(np.vdot(w, w) for w in weights)) if weights else 0.0
+        yield Hypothesis(
+            f"loss: {share:.4g} times the sum of the squares of all parameters is part of it (weight decay, L2); in GPT-2 "
+            "decay is the optimizer's", _decayed(share), 1,
+        )  # fmt: skip
     for e in (0.1, 0.2, 0.05, 0.01, 0.3):
         def smooth(t, e=e):
             return cross_entropy_forward(t["logits"], t["targets"], e)
@@ -1423,6 +1494,20 @@ def _loss_over(t, axis):
     seen = targets != IGNORED
     picked = np.take_along_axis(log_p, np.where(seen, targets, 0)[..., None], -1)[..., 0]
     return np.asarray(-(picked * seen).sum() / seen.sum())
+
+
+def _decayed(share):
+    """Loss and gradients with share times the sum of the squares of all parameters in the loss."""
+    def decayed(what):
+        add = of_result(what, lambda y: y)
+        return lambda t: add(t) + 2 * share * t[what.removeprefix("grad.")]
+
+    def value(t):
+        squares = (x.astype(np.float64) for name, x in t.tensors.ours.items() if is_parameter(name))
+        return operations.loss(t) + share * sum(np.vdot(w, w) for w in squares)
+
+    parameters = [what for what in OPERATIONS if what.startswith("grad.") and what.endswith((".weight", ".bias"))]
+    return {"loss": value} | {what: decayed(what) for what in parameters}
 
 
 def _more_classes(t):
@@ -1483,6 +1568,7 @@ FORWARD = {
     "attn.out": (transposed_projection, activation_after),
     "mlp.fc": (reshaped_weight, activation_after),
     "mlp.gelu": (gelus,),
+    **dict.fromkeys(("resid_mid", "resid_post"), (residual_sums,)),
     "mlp.out": (reshaped_weight, activation_after),
     "logits": (output_layer,),
     "loss": (wrong_targets, wrong_mean, loss_forms),
