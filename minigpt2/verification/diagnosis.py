@@ -1,7 +1,7 @@
 """What is wrong with another GPT-2: every operation that does not make of its inputs what it should, and why.
 
 Each of their tensors is recomputed from their own inputs (``operations``). What fails there is a mistake of its own, not
-a consequence of an earlier one. For each, the hypotheses of ``mistakes`` and ``backward_mistakes`` are tried; the one that
+a consequence of an earlier one. For each, the hypotheses of ``mistakes`` are tried; the one that
 makes their numbers is named, the simplest if several do, and if two are equally simple, both. A mistake that is found
 becomes part of what is expected, so that the next one shows. If none fits, it is said what is known.
 """
@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from minigpt2.parallel import without_false_alarms
-from minigpt2.verification.backward_mistakes import BACKWARD
-from minigpt2.verification.mistakes import ANYWHERE, FORWARD, Observed, order_along, relative, rounded, target_choices
+from minigpt2.verification.mistakes import ANYWHERE, BACKWARD, FORWARD
+from minigpt2.verification.mistakes.anywhere import order_along
+from minigpt2.verification.mistakes.hypothesis import Observed, relative, rounded
+from minigpt2.verification.mistakes.output import target_choices
 from minigpt2.verification.names import is_parameter, place
 from minigpt2.verification.operations import OPERATIONS, Block, Tensors
 
@@ -550,7 +552,7 @@ class Diagnosis:
             if 0 < hit.sum() < len(hit) and (hit.sum() <= len(hit) / 2 or hit.sum() == len(hit) - 1):
                 return f"only in {what} {_ranges(np.flatnonzero(hit))} of {len(hit)}"
         cosine = self.measure(expected, actual)[2]
-        if size and 0.999 < abs(cosine):
+        if size and abs(cosine) > 0.999:
             return f"off by {relative(actual, expected):.1e} of its size, in the same direction (cosine {cosine:.6f})"
         return f"off by {relative(actual, expected):.1e} of its size everywhere (cosine {cosine:.3f})"
 

@@ -1,4 +1,4 @@
-"""Mistakes in a hand-written backward pass, each as the operation that replaces the right one; see ``mistakes``.
+"""Mistakes in a hand-written backward pass.
 
 The commonest, a share of a sum that is missing or counted twice, are found by ``missing_share``: the two branches of a
 residual sum, the three terms of layer norm's gradient, q, k and v in the gradient of ln_1, the two uses of wte.
@@ -10,16 +10,9 @@ import numpy as np
 
 from minigpt2.components.softmax import softmax_forward
 from minigpt2.verification import operations
-from minigpt2.verification.mistakes import (
-    GELUS,
-    ROOT,
-    Hypothesis,
-    label,
-    loss_forms,
-    of_result,
-    wrong_mean,
-    wrong_targets,
-)
+from minigpt2.verification.mistakes.feed_forward import GELUS, ROOT
+from minigpt2.verification.mistakes.hypothesis import Hypothesis, label, of_result
+from minigpt2.verification.mistakes.output import loss_forms, wrong_mean, wrong_targets
 from minigpt2.verification.operations import OPERATIONS, rows, split_heads
 
 
