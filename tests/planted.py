@@ -352,7 +352,7 @@ def d_wpe(m, dembd):
 
 BACKWARD_STEPS = {f.__name__: f for f in (
     d_logits, d_norm, d_gain, d_shift, d_linear, d_act, d_probs, d_v, d_softmax, d_q, d_k, d_attn, d_add, d_head, d_wte, d_wpe,
-)} | {"kept": lambda name, x: x}  # fmt: skip
+)} | {"kept": lambda name, x: x, "decay": 0.0}  # fmt: skip
 
 
 def backward(activations, params, n_head, eps=1e-5, **steps):
@@ -361,7 +361,7 @@ def backward(activations, params, n_head, eps=1e-5, **steps):
     a, g = activations, {}
 
     def keep(name, x):
-        g[f"grad.{name}"] = m.kept(name, x)
+        g[f"grad.{name}"] = m.kept(name, x) + (m.decay * params[name] if name in params else 0)
         return g[f"grad.{name}"]
 
     def linear_back(dy, x, name, function=m.d_linear):

@@ -4,10 +4,11 @@ Those of the forward pass are made in every block unless the table says otherwis
 """
 
 import math
+import re
 
 import numpy as np
 from planted import (
-    Var, add, attention, cut, d_add, d_attn, d_head, d_k, d_linear, d_norm, d_q, d_wpe, d_wte, detached, each, embed, exp,
+    Var, add, attention, block, cut, d_add, d_attn, d_head, d_k, d_linear, d_norm, d_q, d_wpe, d_wte, detached, each, embed, exp,
     feed_forward, head, joined, linear, loss, mask, merged, mix, norm, d_softmax, normalised, qkv, score, softmax, split,
     token_losses, where,
 )  # fmt: skip
@@ -53,6 +54,7 @@ def _sinusoidal(m):
 EMBEDDING = {
     "positions+1": ("embd", "position embedding: off by one, the first token gets row 1", _positions(lambda m, B, T, P: np.arange(T) + 1)),
     "positions+2": ("embd", "position embedding: off by two", _positions(lambda m, B, T, P: np.arange(T) + 2)),
+    "positions+5": ("embd", "position embedding: the positions start at 5", _positions(lambda m, B, T, P: np.arange(T) + 5)),
     "positions-1": ("embd", "position embedding: .*last row", _positions(lambda m, B, T, P: np.arange(T) - 1)),
     "positions-1, cut": ("embd", "position embedding: .*first two tokens get row 0", _positions(lambda m, B, T, P: np.maximum(np.arange(T) - 1, 0))),
     "positions 0": ("embd", "position embedding: every token gets row 0", _positions(lambda m, B, T, P: np.zeros(T, int))),
@@ -140,7 +142,22 @@ def _post_norm(m, x, i):
     return m.keep(f"h.{i}.resid_post", m.keep(f"h.{i}.ln_2", m.norm(m, x, f"h.{i}.ln_2")))
 
 
+def _between(m, x, i):
+    """The layer norm sits between the sub-layer and the sum."""
+    x = m.keep(f"h.{i}.resid_mid", x + m.keep(f"h.{i}.ln_1", m.norm(m, attention(m, x, i), f"h.{i}.ln_1")))
+    return m.keep(f"h.{i}.resid_post", x + m.keep(f"h.{i}.ln_2", m.norm(m, feed_forward(m, x, i), f"h.{i}.ln_2")))
+
+
+def _per_group(m, x, name):
+    """Each head's channels have a mean and a variance of their own."""
+    groups = x.reshape(*x.shape[:2], m.n_head, -1)
+    return _hat(groups, m.eps).reshape(*x.shape) * m.p[f"{name}.weight"] + m.p[f"{name}.bias"]
+
+
 LAYER_NORM = {name: ("h.0.ln_1", words, _norm(form)) for name, (words, form) in LN.items()} | {
+    "norm between": ("h.0.ln_1", "sits between the sub-layer and the residual sum", {"block": _between}),
+    "gain of ln_2": ("h.0.ln_1", "ln_1 takes gain and shift of ln_2", {"norm": lambda m, x, name: norm(m, x, name.replace("ln_1", "ln_2"))}),
+    "per head": ("h.0.ln_1", "of each head's channels", {"norm": _per_group}),
     "post-norm": ("h.0.ln_1", "post-norm", {"block": _post_norm}),
     "eps in ln_f": ("ln_f", "eps is 0.001, it", {"norm": lambda m, x, name: _norm(LN["eps 0.001"][1])["norm"](m, x, name) if name == "ln_f" else norm(m, x, name)}),
     "unbiased in block 1": ("h.1.ln_1", "divided by C - 1", {"norm": only(1, _norm(LN["unbiased"][1])["norm"], norm)}),
@@ -233,6 +250,37 @@ def _no_bias(part=None):
     return {"qkv": step}
 
 
+def _bias_ordered(order):
+    def step(m, x, i):
+        biases = dict(zip(order, _thirds(m.w(i, "attn.c_attn.bias").reshape(1, 1, -1)), strict=True))
+        y = _thirds(x @ m.w(i, "attn.c_attn.weight"))
+        return [split(m, part + biases[n]) for n, part in zip("qkv", y, strict=True)]
+
+    return {"qkv": step}
+
+
+def _of_q_and_k(change):
+    """q and k are changed before they are recorded."""
+    def step(m, x, i):
+        q, k, v = qkv(m, x, i)
+        return [change(q), change(k), v]
+
+    return {"qkv": step}
+
+
+def _rope(halves):
+    """q and k turned by their position, the pairs of channels as in GPT-NeoX (halves) or in GPT-J (neighbours)."""
+    def turned(x):
+        T, D = x.shape[-2:]
+        angle = np.arange(T)[:, None] / 10000 ** (2 * np.arange(D // 2) / D)
+        first, second = (np.arange(D // 2), np.arange(D // 2) + D // 2) if halves else (np.arange(0, D, 2), np.arange(1, D, 2))
+        a, b = x[..., first], x[..., second]
+        y = joined([a * np.cos(angle) - b * np.sin(angle), a * np.sin(angle) + b * np.cos(angle)])
+        return y[..., np.argsort(np.concatenate([first, second]))]
+
+    return {"score": lambda m, q, k, i: score(m, turned(q), turned(k), i)}
+
+
 SPLIT = {
     "at once": ("h.0.attn.q", r"\(B, T, C\) is reshaped to \(B, H, T, D\) at once", _cut(lambda y, H: [_at_once(x, H) for x in _thirds(y)])),
     "interleaved": ("h.0.attn.q", "every H-th channel", _cut(lambda y, H: [_interleaved(x, H) for x in _thirds(y)])),
@@ -241,6 +289,13 @@ SPLIT = {
     **{f"{name} alone at once": (f"h.0.attn.{name}", f"in {name} alone, .*reshaped", _one(n, _at_once)) for n, name in enumerate("qkv")},
     "k alone interleaved": ("h.0.attn.k", "in k alone, .*every H-th", _one(1, _interleaved)),
     **{f"order {order}": ("h.0.attn.k" if order == "qvk" else "h.0.attn.q", f"split as {', '.join(order)};", _ordered(order)) for order in ORDERS},
+    **{f"bias in order {order}": ("h.0.attn.k" if order == "qvk" else "h.0.attn.q", f"bias of c_attn is split as {', '.join(order)},", _bias_ordered(order))
+       for order in ORDERS},
+    "q and k of length 1": ("h.0.attn.q", "q and k are divided by their length", _of_q_and_k(lambda x: _length(x))),
+    "q and k normalised": ("h.0.attn.q", "q and k are normalised", _of_q_and_k(lambda x: _hat(x, 1e-5))),
+    "q and k by their RMS": ("h.0.attn.q", "divided by their root mean square", _of_q_and_k(lambda x: x / _sqrt((x * x).mean() + 1e-6))),
+    "scaled before and after": ("h.0.attn.q", r"q is divided by sqrt\(D\) before it is recorded",
+                                {"qkv": lambda m, x, i: [x / math.sqrt(x.shape[-1]) if n == 0 else x for n, x in enumerate(qkv(m, x, i))]}),
     "c_attn read transposed": ("h.0.attn.q", "weight of c_attn is read transposed", _weight(lambda w, H: w.swap().reshape(*w.shape))),
     "c_attn reshaped": ("h.0.attn.q", "weight of c_attn is reshaped", _weight(lambda w, H: w.reshape(*w.shape[::-1]).swap())),
     "thirds transposed": ("h.0.attn.q", "transposed in each of its thirds", _weight(_of_thirds(lambda w, H: w.swap()))),
@@ -298,6 +353,8 @@ SCALE = {
     "sqrt(3C)": ("h.0.attn.scores", r"divided by sqrt\(3C\)", _times(lambda m, D, i: math.sqrt(1 / (3 * m.n_head)))),
     "by the block": ("h.1.attn.scores", "by the index of the block", _times(lambda m, D, i: 1 / (i + 1))),
     "D / 2": ("h.0.attn.scores", "divided by D / 2", _times(lambda m, D, i: 2 / math.sqrt(D))),
+    "RoPE, halves": ("h.0.attn.scores", "RoPE, halves", _rope(True)),
+    "RoPE, neighbours": ("h.0.attn.scores", "RoPE, neighbours", _rope(False)),
     "sign": ("h.0.attn.scores", "wrong sign", _times(lambda m, D, i: -1)),
     "doubled": ("h.0.attn.scores", "multiplied by 2", _times(lambda m, D, i: 2)),
     "k q^T": ("h.0.attn.scores", r"k q\^T, transposed", {"score": lambda m, q, k, i: score(m, k, q, i)}),
@@ -354,8 +411,9 @@ MASK = {
     "recorded, not itself": ("h.0.attn.scores", "mask.* cannot see itself", _recorded_masked(lambda s: _future(s, -1))),
     "recorded, two behind": ("h.0.attn.scores", "mask: off by two, a token sees neither", _recorded_masked(lambda s: _future(s, -2))),
     "recorded, window 4": ("h.0.attn.scores", "only the last 4,", _recorded_masked(lambda s: _future(s) | np.tri(*s.shape[-2:], -4, dtype=bool))),
+    "of sequence 0": ("h.0.attn.probs", "missing in sequence 1, 2, 3 of the batch|only sequence 0 of the batch has it", {"mask": lambda m, s, i: where((np.arange(len(s.value)) > 0)[:, None, None, None] | ~_future(s), s, -1e30)}),
     "window 3": ("h.0.attn.probs", "only the last 3,", _window(3)),
-    "window 1": ("h.0.attn.probs", "only the last 1,", _window(1)),
+    "window 1": ("h.0.attn.probs", "only the last 1,|the values themselves", _window(1)),
     "none in block 1": ("h.1.attn.probs", "mask: there is none", {"mask": only(1, lambda m, s, i: s, mask)}),
 }  # fmt: skip
 
@@ -396,7 +454,7 @@ SOFTMAX = {
     "base 2": ("base 2", _softmax(lambda s: _weights(s * math.log(2)))),
     "log": ("logarithm", _softmax(lambda s: _seen(each(np.log, _weights(s) + 1e-300)))),
     "flat": ("all keys weigh the same", _softmax(lambda s: _weights(where(np.tri(s.shape[-1], dtype=bool), _seen(s) * 0.0, -np.inf)))),
-    "scaled": (r"divided by sqrt\(D\) once more", {"softmax": lambda m, s, i: _weights(s / math.sqrt(m.p["wte.weight"].shape[1] // m.n_head))}),
+    "scaled": (r"divided by sqrt\(D\) (once more|twice)", {"softmax": lambda m, s, i: _weights(s / math.sqrt(m.p["wte.weight"].shape[1] // m.n_head))}),
     "unscaled": (r"not divided by sqrt\(D\)", {"softmax": lambda m, s, i: _weights(s * math.sqrt(m.p["wte.weight"].shape[1] // m.n_head))}),
 }  # fmt: skip
 SOFTMAX = {name: ("h.0.attn.probs", words, steps) for name, (words, steps) in SOFTMAX.items()}
@@ -419,6 +477,29 @@ def _transposed_mix(m, probs, v, i):
     return mix(m, probs.swap(), v, i)
 
 
+def _kept_parts(m, x, i):
+    return m.__dict__.setdefault("parts", {}).setdefault(i, qkv(m, x, i))
+
+
+def _over_sequences(masked):
+    """As nn.MultiheadAttention does without batch_first."""
+    def step(m, probs, v, i):
+        q, k, v = (x.transpose(2, 1, 0, 3) for x in m.parts[i])  # (T, H, B, D)
+        s = score(m, q, k, i)
+        return mix(m, softmax(m, mask(m, s, i) if masked else s, i), v, i).transpose(1, 0, 2)
+
+    return {"qkv": _kept_parts, "mix": step}
+
+
+def _merge(x):
+    return x.swap(1, 2).reshape(x.shape[0], x.shape[2], -1)
+
+
+def _one_head(m, probs, v, i):
+    q, k, v = (_merge(x) for x in m.parts[i])
+    return softmax(m, mask(m, score(m, q, k, i), i), i) @ v
+
+
 HEADS = {
     "unmoved": (r"\(B, H, T, D\) is reshaped to \(B, T, C\) at once", {"mix": lambda m, p, v, i: _rows(p @ v, v.shape[2])}),
     "interleaved": ("heads are interleaved", {"mix": lambda m, p, v, i: _rows((p @ v).transpose(0, 2, 3, 1), v.shape[2])}),
@@ -429,8 +510,11 @@ HEADS = {
     "sum": ("replaced by their sum", _merged(lambda y: y * 0.0 + y.sum(1))),
     "first": ("all are the first one", _merged(lambda y: y[:, np.array([0, 0, 0])])),
     "probs^T": (r"multiplied by probs\^T|the transpose of h.0.attn.probs", {"mix": _transposed_mix}),
-    "values": ("values themselves", {"mix": lambda m, p, v, i: _rows(v.swap(1, 2), v.shape[2])}),
+    "values": ("values themselves|only the last 1,", {"mix": lambda m, p, v, i: _rows(v.swap(1, 2), v.shape[2])}),
     "head 1 missing": ("head 1 is missing", _merged(lambda y: y * np.array([1.0, 0.0, 1.0])[:, None, None])),
+    "over sequences": ("over the sequences of the batch, it should be over the tokens($|[^,])", _over_sequences(True)),
+    "over sequences, no mask": ("over the sequences of the batch, .*without a mask", _over_sequences(False)),
+    "one head": ("1 heads? of 18 channels", {"qkv": _kept_parts, "mix": _one_head}),
     "of q": (r"computed from h.\d.attn.q, it should be from h.\d.attn.v",
              {"qkv": lambda m, x, i: m.__dict__.setdefault("parts", {}).setdefault(i, qkv(m, x, i)), "mix": lambda m, p, v, i: mix(m, p, m.parts[i][0], i)}),
 }  # fmt: skip
@@ -480,6 +564,39 @@ def _stale(m, x, i):
     return m.keep(f"h.{i}.resid_post", x + f)
 
 
+def _after(layer, function):
+    return _layer(layer, lambda m, x, i, layer: each(function, linear(m, x, i, layer)))
+
+
+def _again(what):
+    """Something of the embedding is added again at the start of each later block."""
+    def step(m, x, i):
+        if i:
+            more = m.p["wpe.weight"][np.arange(m.ids.shape[1])]
+            x = x + (more if what == "wpe" else m.p["wte.weight"][m.ids] + more)
+        return block(m, x, i)
+
+    return {"block": step}
+
+
+def _left_out(m, x, i):
+    """Block 1 computes, but block 2 starts from block 0's output."""
+    m.before = {**getattr(m, "before", {}), i: x}
+    return block(m, m.before[1] if i == 2 else x, i)
+
+
+def _reads_mid(m, x, i):
+    """Block 1 reads block 0's stream before its feed-forward network."""
+    y = m.keep(f"h.{i}.ln_1", m.norm(m, m.mid if i == 1 else x, f"h.{i}.ln_1"))
+    mid = m.mid = m.keep(f"h.{i}.resid_mid", x + attention(m, y, i))
+    y = m.keep(f"h.{i}.ln_2", m.norm(m, mid, f"h.{i}.ln_2"))
+    return m.keep(f"h.{i}.resid_post", mid + feed_forward(m, y, i))
+
+
+def _sums(end, factor):
+    return {"add": lambda m, x, y, name: x + y * factor(m.n_layer) if name.endswith(end) else x + y}
+
+
 BLOCKS = {
     "c_proj transposed": ("h.0.attn.out", "c_proj is transposed", _layer("attn.c_proj", _with_weight(lambda w: w.swap()))),
     "c_fc reshaped": ("h.0.mlp.fc", "mlp.c_fc is reshaped", _layer("mlp.c_fc", _with_weight(lambda w: w.swap().reshape(*w.shape)))),
@@ -495,6 +612,18 @@ BLOCKS = {
     "residual twice": ("h.0.resid_mid", "(residual branch|x) is (counted twice|added twice)", _sum("resid_mid", lambda m, x, y, name: x + x + y)),
     "subtracted": ("h.0.resid_post", "output has the wrong sign|branch is subtracted", _sum("resid_post", lambda m, x, y, name: x - y)),
     "divided by sqrt(2)": ("h.0.resid_mid", r"1/sqrt\(2\)", _sum("resid_mid", lambda m, x, y, name: (x + y) / math.sqrt(2))),
+    **{f"branches * {words}, {place}": (f"h.0.{first}", rf"branches are multiplied by {re.escape(words)}.*, in {place}", _sums(end, factor))
+       for words, factor in (("1/sqrt(2 layers)", lambda n: (2 * n) ** -0.5), ("1/sqrt(layers)", lambda n: n**-0.5), ("1/2", lambda n: 0.5))
+       for end, first, place in (("", "resid_mid", "both sums"), ("resid_mid", "resid_mid", "resid_mid"), ("resid_post", "resid_post", "resid_post"))},
+    "both halved": ("h.0.resid_mid", "both terms are multiplied by 1/2, in both sums", _sum("", lambda m, x, y, name: (x + y) / 2)),
+    "both halved in resid_post": ("h.0.resid_post", "both terms are multiplied by 1/2, in resid_post", _sum("resid_post", lambda m, x, y, name: (x + y) / 2)),
+    "GELU after attn.out": ("h.0.attn.out", "attn.out: a GELU is applied", _after("attn.c_proj", lambda x: _tanh_gelu(x))),
+    "ReLU before the GELU": ("h.0.mlp.fc", "mlp.fc: a ReLU is applied", _after("mlp.c_fc", lambda x: np.where(x > 0, x, 0))),
+    "ReLU after attn.out": ("h.0.attn.out", "attn.out: a ReLU is applied", _after("attn.c_proj", lambda x: np.where(x > 0, x, 0))),
+    "wpe again": ("h.1.ln_1", "the position embedding is added again", _again("wpe")),
+    "embedding again": ("h.1.ln_1", "residual: the embedding is added again", _again("embd")),
+    "block 1 left out": ("h.2.ln_1", "ln_1 reads h.0.resid_post, it should read h.1.resid_post; is block 1 left out|starts from h.0.resid_post", {"block": _left_out}),
+    "reads resid_mid": ("h.1.ln_1", "ln_1:? (reads|computed from) h.0.resid_mid, it should (read|be from) h.0.resid_post", {"block": _reads_mid}),
     "normalised stream": ("h.0.resid_mid", r"residual: the sum resid_mid starts from h.\d.ln_1", {"block": _normal_stream}),
     "parallel": ("h.0.ln_2", "ln_2:? (reads|computed from) .*, it should (be from|read) h..*.resid_mid", {"block": _parallel}),
     "stale": ("h.0.resid_post", "residual: the sum resid_post starts from", {"block": _stale}),
@@ -547,6 +676,7 @@ GELU = {
     "x alone": (r"multiplies x alone", lambda x: 0.5 * x * (1 + np.tanh(ROOT * x + 0.044715 * x**3))),
     "no 1": ("the 1 is missing", lambda x: 0.5 * x * np.tanh(ROOT * (x + 0.044715 * x**3))),
     "1 - tanh": (r"1 - tanh in place of 1 \+ tanh", lambda x: 0.5 * x * (1 - np.tanh(ROOT * (x + 0.044715 * x**3)))),
+    "0.7 and 0.05": ("0.7 in place of .* and 0.05 in place", lambda x: _tanh_gelu(x, 0.7, 0.05)),
     "no x": ("the factor x is missing", lambda x: 0.5 * (1 + np.tanh(ROOT * (x + 0.044715 * x**3)))),
     "leaky": ("a leaky ReLU", lambda x: np.where(x > 0, x, 0.01 * x)),
     "squared ReLU": ("a squared ReLU", lambda x: np.where(x > 0, x * x, 0)),
@@ -673,7 +803,9 @@ COUNT = {
     "bits": ("in bits", _count(lambda B, T, V, n: n * math.log(2))),
     "sign": ("of the wrong sign", _count(lambda B, T, V, n: -n)),
 }  # fmt: skip
-COUNT = {name: ("loss", words, steps) for name, (words, steps) in COUNT.items()}
+COUNT = {name: ("loss", words, steps) for name, (words, steps) in COUNT.items()} | {
+    "scaled": ("grad.loss", "loss was multiplied by 1.7 before the backward pass", {"scaled": lambda loss: loss * 1.7}),
+}  # fmt: skip
 
 
 def _mean(losses, counted):
@@ -726,11 +858,17 @@ def _more_rows(rows):
     return {"loss": step}
 
 
+def _decayed(m, logits):
+    squares = [(p * p).reshape(-1).sum(0).reshape(()) for p in m.p.values()]
+    return loss(m, logits) + sum(squares[1:], squares[0]) * 1e-3
+
+
 LOSS = {
     "softmax twice": ("softmax is taken twice", _loss_of(lambda y: exp(y - _log_sum(y)))),
     "over T": (r"over the tokens \(axis T\)", {"loss": _over_tokens}),
     "padded": ("vocabulary padded with zeros|rows of padding count as well", _more_rows(lambda B, T, V: np.zeros((B, T, 64 - V)))),
     "padded, random": ("rows of padding count as well", _more_rows(lambda B, T, V: _random((B, T, 64 - V)))),
+    "decay": ("sum of the squares of all parameters", {"loss": _decayed}),
     "per sequence": ("mean of each sequence first", {"loss": _per_sequence}),
     "perplexity": ("perplexity", {"loss": lambda m, logits: exp(loss(m, logits))}),
     "first sequence": ("single sequence, the first", _some(np.s_[:1])),
@@ -879,6 +1017,7 @@ D_NORM = {
     "sum of dx_hat x_hat": (r"sum stands in place of mean\(dx_hat x_hat\)|mean\(dx_hat x_hat\) is multiplied by 18",
                             lambda dy, g, h, r: r * (dy * g - _avg(dy * g) - 18 * h * _avg(dy * g * h))),
     "no factor x_hat": ("factor x_hat of the last term", lambda dy, g, h, r: r * (dy * g - _avg(dy * g) - _avg(dy * g * h))),
+    "the other mean": (r"mean\(dx_hat\) stands in place of mean\(dx_hat x_hat\)", lambda dy, g, h, r: r * (dy * g - _avg(dy * g) - h * _avg(dy * g))),
     "over T": (r"over the tokens \(axis T\)", lambda dy, g, h, r: r * (dy * g - (dy * g).mean(1, keepdims=True) - h * (dy * g * h).mean(1, keepdims=True))),
     "over all": ("over the whole tensor", lambda dy, g, h, r: r * (dy * g - (dy * g).mean() - h * (dy * g * h).mean())),
     "signs": ("mean terms have the wrong sign|wrong sign and", lambda dy, g, h, r: r * (dy * g + _avg(dy * g) + h * _avg(dy * g * h))),
@@ -910,6 +1049,11 @@ def _behind_0(d):
     return d * np.tri(d.shape[-1], dtype=bool)  # as whoever sums over all keys has it
 
 
+def _zero(m, dy, x, other):
+    """No gradient, in the shape of q, k and v."""
+    return np.zeros_like(m.a["h.0.attn.q"])
+
+
 D_ATTENTION = {
     f"softmax: {name}": ("grad.h.0.attn.scores", words, {"d_softmax": lambda m, d, p, f=f: f(_behind_0(d), p)})
     for name, (words, f) in D_SOFTMAX.items()
@@ -921,7 +1065,7 @@ D_ATTENTION = {
     "no scale in dq": ("grad.h.0.attn.q", r"scale 1/sqrt\(D\).* is missing, in dq($|[^a])", {"d_q": lambda m, s, q, k: s @ k}),
     "no scale in dk": ("grad.h.0.attn.k", r"scale 1/sqrt\(D\).* is missing, in dk", {"d_k": lambda m, s, q, k: s.swapaxes(-1, -2) @ q}),
     "scale multiplied in dq": ("grad.h.0.attn.q", r"multiplied by sqrt\(D\), .* in dq", {"d_q": lambda m, s, q, k: d_q(m, s, q, k) * k.shape[-1]}),
-    "no scale in dscores": ("grad.h.0.attn.scores", r"scale 1/sqrt\(D\) is missing|multiplied by .* = sqrt\(D\)",
+    "no scale in dscores": ("grad.h.0.attn.scores", r"scale 1/sqrt\(D\).* is missing|multiplied by .* = sqrt\(D\)",
                             {"d_softmax": lambda m, d, p: d_softmax(m, d, p) * math.sqrt(6)}),
     "dq of q": ("grad.h.0.attn.q", "dq is computed with q", {"d_q": lambda m, s, q, k: d_q(m, s, q, q)}),
     "dk of k": ("grad.h.0.attn.k", "dk is computed with k", {"d_k": lambda m, s, q, k: d_k(m, s, k, k)}),
@@ -934,6 +1078,7 @@ D_ATTENTION = {
                    {"d_v": lambda m, d, p, i: np.tril(m.a[f"h.{i}.attn.scores"]).swapaxes(-1, -2) @ cut(m, d)}),
     "dv: no mask": ("grad.h.0.attn.v", "dv: it is computed without the mask",
                     {"d_v": lambda m, d, p, i: softmax(None, Var(m.a[f"h.{i}.attn.scores"]), i).value.swapaxes(-1, -2) @ cut(m, d)}),
+    **{f"no d{n}": (f"grad.h.0.attn.{n}", f"none reaches {n}|all zeros", {f"d_{n}": _zero}) for n in "qkv"},
     "dprobs of k": ("grad.h.0.attn.probs", "dprobs: it is computed with k", {"d_probs": lambda m, d, v, i: cut(m, d) @ m.a[f"h.{i}.attn.k"].swapaxes(-1, -2)}),
     "dheads at once": ("grad.h.0.attn.probs", "dheads is reshaped", {
         "d_probs": lambda m, d, v, i: d.reshape(v.shape) @ v.swapaxes(-1, -2),
@@ -1080,6 +1225,7 @@ PARAMETERS = {
     "weight: last token": ("grad.h.0.mlp.c_fc.weight", "only the last token of the last", _part("mlp.c_fc", np.s_[-1:, -1:])),
     "weight: first token": ("grad.h.0.mlp.c_fc.weight", "only the first token of the first", _part("mlp.c_fc", np.s_[:1, :1])),
     "weight: zeros": ("grad.h.0.mlp.c_fc.weight", "all zeros", _layer_gradient("mlp.c_fc", lambda dx, dw, db, x, dy: (dx, 0 * dw, db))),
+    "decay": ("grad.ln_f.bias", "0.01 times the parameter of every parameter is added", {"decay": 0.01}),
     "not zeroed": ("grad.ln_f.bias", "twice what they should be", _parameters(lambda g: 2 * g)),
     "three passes": ("grad.ln_f.bias", "three times", _parameters(lambda g: 3 * g)),
     "four passes": ("grad.ln_f.bias", "four times", _parameters(lambda g: 4 * g)),
@@ -1108,6 +1254,8 @@ D_LOGITS = {
     "plus": ("1 is added at the target", _d_logits(lambda p, q, c, n: (p + q) * c / n)),
     "summed": ("summed, not averaged|= counted targets", _d_logits(lambda p, q, c, n: (p - q) * c)),
     "over B T": (r"over all \d+ positions|multiplied by .* = .counted targets./B T", _d_logits(lambda p, q, c, n: (p - q) * c / c.size)),
+    "next id": (r"token after the target \(its id \+ 1\)", _d_logits(lambda p, q, c, n: (p - np.roll(q, 1, -1)) * c / n)),
+    "id before": (r"token before the target \(its id - 1\)", _d_logits(lambda p, q, c, n: (p - np.roll(q, -1, -1)) * c / n)),
     "twice": ("counted twice|multiplied by 2", _d_logits(lambda p, q, c, n: (p - q) * c / n * 2)),
 }  # fmt: skip
 D_LOGITS = {name: ("grad.logits", words, steps) for name, (words, steps) in D_LOGITS.items()}
