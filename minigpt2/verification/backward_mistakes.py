@@ -44,6 +44,8 @@ def logits_gradient(o):
         ("target minus prediction, the wrong sign", lambda p, q, seen, n: (q - p) * seen / n),
         ("of the probabilities, -1/p at the target, not of the logits", lambda p, q, seen, n: -q / p / n),
         ("1 is added at the target", lambda p, q, seen, n: (p + q) * seen / n),
+        ("1 is subtracted at the token after the target (its id + 1)", lambda p, q, seen, n: (p - np.roll(q, 1, -1)) * seen / n),
+        ("1 is subtracted at the token before the target (its id - 1)", lambda p, q, seen, n: (p - np.roll(q, -1, -1)) * seen / n),
     ):  # fmt: skip
         if function:
             yield Hypothesis(f"gradient of the logits: {words}", {"grad.logits": of_probs(function)})
@@ -174,7 +176,7 @@ def softmax_derivatives(o):
         ("it passes unchanged, as if there were no softmax", lambda p, d: d),
     ):  # fmt: skip
         def changed(t, f=function):
-            return f(t["attn.probs"], np.tril(t["grad.attn.probs"]))
+            return np.tril(f(t["attn.probs"], np.tril(t["grad.attn.probs"])))
 
         yield Hypothesis(f"softmax's gradient in attention: {words}", {"grad.attn.scores": changed})
 
@@ -219,6 +221,52 @@ def value_derivatives(o):
             return f(t["attn.probs"], t["attn.scores"], split_heads(t["grad.attn.heads"], t.n_head))
 
         yield Hypothesis(f"attention's gradient, dv: {words}", {"grad.attn.v": changed})
+
+
+def detached(o):
+    """No gradient reaches q, k or v."""
+    def without(operation, part):
+        class Stopped(operations.Block):
+            def __getitem__(self, name):
+                value = super().__getitem__(name)
+                return 0 * value if name == f"grad.attn.{part}" else value
+
+        return lambda t: operation(Stopped(t.tensors, t.number))
+
+    for part in "qkv":
+        yield Hypothesis(
+            f"attention's gradient: none reaches {part} (is it detached?)",
+            {what: without(OPERATIONS[what][0], part)
+             for what in ("grad.attn.c_attn.weight", "grad.attn.c_attn.bias", "grad.ln_1")}, zeros=True,
+        )  # fmt: skip
+
+
+def decay_in_loss(o):
+    """A multiple of each parameter is added to its gradient."""
+    if o.actual is None:
+        return
+    weight = o.t[o.what.removeprefix("grad.")]
+    factor = np.vdot(weight, o.actual - o.right) / np.vdot(weight, weight)
+    if abs(factor) > 1e-9:
+        for words, whats in (("of every parameter", PARAMETERS), ("of this kind", [o.what])):
+            yield Hypothesis(
+                f"gradients: {factor:.4g} times the parameter {words} is added: weight decay (L2) in the loss; in GPT-2 it is "
+                "the optimizer's", {what: _with_decay(what, factor) for what in whats}, 1 + (len(whats) == 1),
+            )  # fmt: skip
+
+
+def _with_decay(what, factor):
+    add = of_result(what, lambda y: y)
+    return lambda t: add(t) + factor * t[what.removeprefix("grad.")]
+
+
+def scaled_loss(o):
+    """The gradient of the loss is not 1."""
+    if o.actual is not None and o.actual.size == 1 and float(o.actual) not in (0.0, 1.0):
+        yield Hypothesis(
+            f"the loss was multiplied by {float(o.actual):.6g} before the backward pass (a GradScaler, or accumulation?)",
+            {"grad.loss": of_result("grad.loss", lambda y: y * float(o.actual))}, 1, harmless=True,
+        )  # fmt: skip
 
 
 def probs_derivatives(o):
@@ -314,10 +362,11 @@ def untied_head(o):
     """With the output layer tied to wte, its gradient has two shares."""
     if o.t.head != "wte.weight":
         return
-    sentence = "output layer: not tied to the token embedding, the gradient of wte lacks the "
-    head, embedding = "output layer's share", "embedding's share"
-    yield Hypothesis(sentence + head, {"grad.wte.weight": operations.d_tokens})
-    yield Hypothesis(sentence + embedding, {"grad.wte.weight": operations.d_head})
+    lacks = "the gradient of wte lacks the"
+    yield Hypothesis(f"output layer: not tied to the token embedding, {lacks} output layer's share",
+                     {"grad.wte.weight": operations.d_tokens})  # fmt: skip
+    yield Hypothesis(f"output layer: not tied to the token embedding, or the embedding is frozen: {lacks} "
+                     "embedding's share", {"grad.wte.weight": operations.d_head})  # fmt: skip
 
 
 def parts_of_the_batch(o):
@@ -439,18 +488,20 @@ PARAMETERS = [what for what in OPERATIONS if what.startswith("grad.") and what.e
 
 BACKWARD = {
     "grad.logits": (wrong_targets, wrong_mean, logits_gradient, loss_forms),
-    "grad.loss": (wrong_mean,),
+    "grad.loss": (scaled_loss, wrong_mean),
+    "grad.ln_1": (detached,),
     "grad.mlp.fc": (gelu_derivatives,),
     **dict.fromkeys(NORMS, (layer_norm_derivatives,)),
     "grad.attn.scores": (softmax_derivatives,),
     **dict.fromkeys(("grad.attn.q", "grad.attn.k"), (attention_derivatives,)),
     "grad.attn.v": (value_derivatives,),
     "grad.attn.probs": (probs_derivatives,),
-    **dict.fromkeys(PARAMETERS, (accumulated, parts_of_the_batch)),
-    **{f"grad.{name}.bias": (accumulated, inner_loop, parts_of_the_batch)
-       for name in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")},
-    "grad.wte.weight": (untied_head, accumulated, embedding_gradient, parts_of_the_batch),
-    "grad.wpe.weight": (accumulated, position_gradient),
-    **{f"grad.{name}.weight": (accumulated, gain_gradient, parts_of_the_batch) for name in ("ln_1", "ln_2", "ln_f")},
-    **{f"grad.{name}.bias": (accumulated, shift_gradient, parts_of_the_batch) for name in ("ln_1", "ln_2", "ln_f")},
+    **dict.fromkeys(PARAMETERS, (accumulated, decay_in_loss, parts_of_the_batch)),
+    **{f"grad.{name}.bias": (accumulated, decay_in_loss, inner_loop, *([detached] if name == "attn.c_attn" else []),
+       parts_of_the_batch) for name in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")},
+    "grad.attn.c_attn.weight": (accumulated, decay_in_loss, detached, parts_of_the_batch),
+    "grad.wte.weight": (untied_head, accumulated, decay_in_loss, embedding_gradient, parts_of_the_batch),
+    "grad.wpe.weight": (accumulated, decay_in_loss, position_gradient),
+    **{f"grad.{name}.weight": (accumulated, decay_in_loss, gain_gradient, parts_of_the_batch) for name in ("ln_1", "ln_2", "ln_f")},
+    **{f"grad.{name}.bias": (accumulated, decay_in_loss, shift_gradient, parts_of_the_batch) for name in ("ln_1", "ln_2", "ln_f")},
 }

@@ -30,6 +30,9 @@ class Hypothesis:
     fitted:   how many numbers were fitted to what theirs has
     key:      what ``--accept`` calls it, if it can be a choice: "gelu=erf"
     spoils:   a pattern of what cannot be judged after it, in the same blocks or in the backward pass
+    rule:     whether it speaks of all blocks, so that one block can refute it
+    zeros:    whether zeros of theirs are evidence for it
+    harmless: whether it is no mistake, but a way to record
     """
 
     sentence: str
@@ -37,6 +40,9 @@ class Hypothesis:
     fitted: int = 0
     key: str | None = None
     spoils: str = ""
+    rule: bool = False
+    zeros: bool = False
+    harmless: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ class Observed:
         B, T = self.t["ids"].shape
         C, (V, H) = self.t["wte.weight"].shape[1], (self.t["wte.weight"].shape[0], self.t.n_head)
         counted = int((self.t["targets"] != IGNORED).sum()) if "targets" in self.t.tensors.ours else B * T
-        sizes = {"B": B, "T": T, "B T": B * T, "C": C, "4 C": 4 * C, "H": H, "D": C // H, "V": V, "layers": self.t.n_layer}
+        sizes = {"B": B, "T": T, "B T": B * T, "C": C, "4 C": 4 * C, "H": H, "D": C // H, "V": V, "layers": self.t.n_layer, "2 layers": 2 * self.t.n_layer}
         return sizes if counted == B * T else sizes | {"counted targets": counted}
 
 
@@ -90,7 +96,7 @@ def constant_factor(o):
         return
     factor = np.vdot(o.right, o.actual) / np.vdot(o.right, o.right)
     if words := factor_words(factor, o):
-        yield Hypothesis(f"{label(o.what)}: {words}", {o.what: of_result(o.what, lambda y: factor * y)}, 1)
+        yield Hypothesis(f"{label(o.what)}: {words}", {o.what: of_result(o.what, lambda y: factor * y)}, 1, zeros=True)
 
 
 def factor_words(factor, o):
@@ -158,25 +164,27 @@ def missing_share(o):
     if len(norm) == 3 and all(f"{name} is missing" in words for name in norm):
         words = [w for w in words if not any(w.startswith(name) for name in norm)]
         words.append(f"the branch through {norm[0].split(chr(39))[0]} is missing")
-    yield Hypothesis(f"{label(o.what)}: {' and '.join(words)}", {o.what: changed}, 0)
+    yield Hypothesis(f"{label(o.what)}: {' and '.join(words)}", {o.what: changed}, zeros=True)
 
 
 def another_input(o):
     """The operation reads another tensor in place of one of its inputs, or that one transposed."""
     tensors = o.t.tensors
+    later = tensors.after({o.name}) | {o.name}
     for name in list(tensors.reads(o.name)):
         if name in ("ids", "targets"):
             continue
         right = tensors[name]
-        for other, tensor in _like(tensors, name, right):
-            spelt = f"the transpose of {other}" if other == name else other
-            words = f"{label(o.what)}: computed from {spelt}, it should be from {name}"
+        if right.ndim >= 2 and right.shape[-1] == right.shape[-2]:
+            words = f"{label(o.what)}: computed from the transpose of {name}"
+            yield Hypothesis(words, {o.what: _replacing(o, name, name, transposed=True)})
+        for other, tensor in tensors.known().items():
+            if other in later or not _could_be_taken(name, other, o.t) or tensor.shape != right.shape:
+                continue
+            words = f"{label(o.what)}: computed from {other}, it should be from {name}"
             if o.what in ("resid_mid", "resid_post") and not name.endswith("out"):
-                words = f"residual: the sum {o.what} starts from {spelt}{_said(other)}, it should start from {name}"
-            yield Hypothesis(
-                words,
-                {o.what: _replacing(OPERATIONS[o.what][0], name, other, tensor)}, 0,
-            )  # fmt: skip
+                words = f"residual: the sum {o.what} starts from {other}{_said(other)}, it should start from {name}"
+            yield Hypothesis(words, {o.what: _replacing(o, name, other)})
 
 
 def _said(name):
@@ -184,39 +192,39 @@ def _said(name):
     return ", which is normalised," if re.search(r"ln_[12f]$", name) else ""
 
 
-def _like(tensors, name, right):
-    """Pairs (name, tensor): what could be taken for the tensor ``right`` by mistake."""
-    if right.ndim >= 2 and right.shape[-1] == right.shape[-2]:
-        yield name, right.swapaxes(-1, -2)
-    grad = name.startswith("grad.")
-    parameter = name.endswith((".weight", ".bias"))
-    for other, tensor in tensors.known().items():
-        if other == name or tensor.shape != right.shape or other in ("ids", "targets"):
-            continue
-        if other.endswith((".weight", ".bias")) != parameter or (parameter and other.startswith("grad.") != grad):
-            continue
-        if np.isfinite(tensor).all():
-            yield other, tensor.astype(np.float64)
+def _could_be_taken(name, other, t):
+    """Whether a tensor may stand where another should: in the same block, or in its place in another one."""
+    if other == name or other in ("ids", "targets") or is_parameter(other) != is_parameter(name):
+        return False
+    if is_parameter(other.removeprefix("grad.")) != is_parameter(name.removeprefix("grad.")):
+        return False
+    block, role = re.search(r"h\.(\d+)\.(.+)", other), re.sub(r".*h\.\d+\.", "", name)
+    same_block = block is None or t.number is None or int(block[1]) == t.number
+    return same_block or block[2] == role or block[2] in ("resid_post", "resid_mid")
 
 
-def _replacing(operation, name, other, tensor):
-    """The operation with another tensor for the one called name, in that block only; elsewhere by the same rule."""
+def _replacing(o, name, other, transposed=False):
+    """The operation with another tensor for the one called name; in another block, with the numbers of blocks moved."""
+    operation, number = OPERATIONS[o.what][0], o.t.number
 
-    def changed(t):
-        return operation(_Swapped(t, name, other, tensor))
+    def moved(full, t):
+        if number is None or t.number is None:
+            return full
+        return re.sub(r"h\.(\d+)\.", lambda m: f"h.{int(m[1]) + t.number - number}.", full)
 
-    return changed
+    class Swapped(operations.Block):
+        def __getitem__(self, wanted):
+            full = self.full(wanted)
+            same = full == moved(name, self) or {full, name} == {"embd", moved(name, self)} or (
+                number == 0 and name == "embd" and wanted == "x"
+            )
+            if not same:
+                return super().__getitem__(wanted)
+            taken = full if transposed else moved(other, self)
+            value = self.tensors[taken]
+            return value.swapaxes(-1, -2) if transposed else value
 
-
-class _Swapped(operations.Block):
-    """A block in which a tensor stands for another; the numbers of the blocks in both names move with its own."""
-
-    def __init__(self, t, name, other, tensor):
-        super().__init__(t.tensors, t.number)
-        self._name, self._tensor, self._other = name, tensor, other
-
-    def __getitem__(self, name):
-        return self._tensor if self.full(name) == self._name else super().__getitem__(name)
+    return lambda t: operation(Swapped(t.tensors, t.number))
 
 
 def another_blocks_weights(o):
@@ -238,7 +246,7 @@ def another_blocks_weights(o):
             continue
         yield Hypothesis(
             f"blocks: the weights are taken {words}",
-            {what: _with_weights(OPERATIONS[what][0], which) for what in kinds}, 0,
+            {what: _with_weights(OPERATIONS[what][0], which) for what in kinds}, rule=True,
         )  # fmt: skip
     for j in range(L):
         if j != i:
@@ -263,6 +271,9 @@ def permuted(o):
     """The right numbers in another order: heads, tokens or sequences."""
     if o.actual is None or not np.isfinite(o.actual).all():
         return
+    if o.right.ndim == 2 and o.right.shape[0] == o.right.shape[1]:
+        words = "x^T dy is transposed, it is dy^T x" if o.what.startswith("grad.") else "transposed"
+        yield Hypothesis(f"{label(o.what)}: {words}", {o.what: of_result(o.what, np.transpose)})
     heads = o.right.ndim == 4
     for axis, words in ((1, "heads"),) if heads else ():
         order = order_along(axis, o.right, o.actual)
@@ -301,30 +312,35 @@ def _shifted(y, by, axis):
 
 
 def coarser(o):
-    """Computed or stored with fewer bits: in half precision, bfloat16, TF32, or float32 in a float64 run."""
-    if o.actual is None or not np.isfinite(o.actual).all():
+    """Computed or stored with fewer bits: in half precision, bfloat16, TF32, or with such weights."""
+    if o.actual is None or not np.isfinite(o.actual).all() or o.actual.size < 8:
         return
     for words, bits in (("float16", 11), ("bfloat16", 8)):
-        if o.floor < 2.0**-bits / 8 and o.actual.size > 8 and np.array_equal(rounded(o.actual, bits), o.actual):
+        if o.floor < 2.0**-bits / 8 and np.array_equal(rounded(o.actual, bits), o.actual):
             yield Hypothesis(
                 f"{label(o.what)}: in {words}, its numbers have no more than {bits} significant bits",
-                {o.what: _near(o.actual, o.what, 2.0**-bits * 4)}, 0,
-            )  # fmt: skip
+                {what: _near(what, bits) for what in OPERATIONS},
+            )
     for words, bits in (("TF32 or float16", 11), ("bfloat16", 8)):
         if o.floor < 2.0**-bits / 8:
-            yield Hypothesis(
-                f"{label(o.what)}: its operands are rounded to {words}, {bits} significant bits",
-                {o.what: _rounded_inputs(OPERATIONS[o.what][0], bits)}, 0,
-            )  # fmt: skip
+            for whose, which in (("weights are", True), ("operands are", False)):
+                yield Hypothesis(
+                    f"precision: {whose} rounded to {words}, {bits} significant bits",
+                    {what: _rounded_inputs(OPERATIONS[what][0], bits, which) for what in OPERATIONS},
+                )
 
 
-def _near(actual, what, tolerance):
-    """Theirs itself where it is the right result but for rounding; else the right result."""
+def _near(what, bits):
+    """Theirs itself where it has so few bits and is the right result but for rounding; else the right result."""
 
     def changed(t):
         right = of_result(what, lambda y: y)(t)
-        size = np.abs(right).max(initial=0)
-        return actual if actual.shape == right.shape and np.abs(actual - right).max() <= tolerance * size else right
+        actual = t.tensors.theirs.get(t.full(what))
+        if actual is None or actual.shape != right.shape:
+            return right
+        size, actual = np.abs(right).max(initial=0), actual.astype(np.float64)
+        few = np.array_equal(rounded(actual, bits), actual) and np.abs(actual - right).max() <= 2.0**-bits * 4 * size
+        return actual if few else right
 
     return changed
 
@@ -335,40 +351,66 @@ def rounded(x, bits):
     return np.ldexp(np.round(mantissa * 2.0**bits) / 2.0**bits, exponent)
 
 
-def _rounded_inputs(operation, bits):
+def _rounded_inputs(operation, bits, only_weights):
     class Rounded(operations.Block):
         def __getitem__(self, name):
             value = super().__getitem__(name)
-            return rounded(value, bits) if value.dtype.kind == "f" and value.ndim > 1 else value
+            if value.dtype.kind != "f" or not value.ndim or (only_weights and not is_parameter(name)):
+                return value
+            return rounded(value, bits)
 
     return lambda t: operation(Rounded(t.tensors, t.number))
 
 
+DROPPED = "embd", "attn.probs", "attn.out", "mlp.out"
+
+
 def dropout_left_on(o):
-    """Each number is either 0 or 1 / (1 - p) times the right one."""
-    if o.actual is None or o.what not in ("embd", "attn.probs", "attn.out", "mlp.out", "mlp.gelu", "ln_1", "ln_f"):
+    """Each number is either 0 or 1 / (1 - p) times the right one; or, at evaluation, 1 - p times it."""
+    if o.actual is None or o.what not in (*DROPPED, "mlp.gelu", "ln_1", "ln_f") or not np.isfinite(o.actual).all():
         return
-    big = np.abs(o.right) > 1e-3 * np.abs(o.right).max(initial=0)
-    if big.sum() < 20 or not np.isfinite(o.actual).all():
+    factor, zeros = _kept(o.actual, o.right)
+    if factor is None:
         return
-    ratio = o.actual[big] / o.right[big]
+    if zeros:
+        words = (
+            f"dropout is on, with p = {1 - 1 / factor:.2g}: some numbers are 0, the others {factor:.4g} times what they "
+            "should be; call eval() before you record"
+        )
+    elif 0.4 < factor < 1:
+        words = f"dropout at evaluation multiplies by 1 - p = {factor:.4g}, though it did not divide in training"
+    else:
+        return
+
+    def dropping(what):
+        def changed(t):
+            right = of_result(what, lambda y: y)(t)
+            actual = t.tensors.theirs.get(t.full(what))
+            if actual is None or actual.shape != right.shape:
+                return right
+            one, some = _kept(actual, right)
+            if one is None or some != zeros or abs(one - factor) > 0.05 * factor:
+                return right
+            return np.where(np.abs(actual) > 1e-2 * np.abs(right), one * right, 0.0) if some else one * right
+
+        return changed
+
+    whats = {*DROPPED, o.what}
+    yield Hypothesis(f"{label(o.what)}: {words}", {what: dropping(what) for what in whats}, 1, zeros=True)
+
+
+def _kept(actual, right):
+    """The factor by which the numbers that are not 0 are off, None if it is not one; and whether some are 0."""
+    big = np.abs(right) > 1e-3 * np.abs(right).max(initial=0)
+    if big.sum() < 20:
+        return None, False
+    ratio = actual[big] / right[big]
     kept = ratio[np.abs(ratio) > 1e-6]
-    if not 0 < len(kept) < len(ratio):
-        return
-    factor = float(np.median(kept))
-    if factor <= 1 + 1e-4 or np.abs(kept - factor).max() > 1e-2 * factor:
-        return
-    mask = np.where(np.abs(o.actual) > 1e-2 * np.abs(o.right), factor, 0.0)
-
-    def changed(t):
-        y = of_result(o.what, lambda y: y)(t)
-        return y * mask if y.shape == mask.shape and t.number == o.t.number else np.full(y.shape, np.nan)
-
-    yield Hypothesis(
-        f"{label(o.what)}: dropout is on, with p = {1 - 1 / factor:.2g}: {1 - len(kept) / len(ratio):.0%} of the "
-        f"numbers are 0, the others {factor:.4g} times what they should be; call eval() before you record",
-        {o.what: changed}, 1,
-    )  # fmt: skip
+    if not len(kept):
+        return None, False
+    factor, some = float(np.median(kept)), len(kept) < len(ratio)
+    exact = np.abs(kept - factor).max() <= 1e-2 * factor
+    return (factor if exact and abs(factor - 1) > 1e-3 and (factor > 1 or not some) else None), some
 
 
 # ------------------------------------------------------------------------------------------------------- embedding
@@ -396,6 +438,14 @@ def positions(o):
         ("counted on through the batch, over B and T", lambda t, w, B, T, C: w[np.arange(B * T).reshape(B, T) % len(w)]),
     ):  # fmt: skip
         yield Hypothesis(f"position embedding: {words}", {"embd": plus(rows)})
+    if o.actual is not None and np.isfinite(o.actual).all():
+        w = o.t["wpe.weight"]
+        rest = (o.actual - o.t["wte.weight"][o.t["ids"]]).mean(0)
+        first = int(((w - rest[0]) ** 2).sum(-1).argmin())
+        yield Hypothesis(
+            f"position embedding: the positions start at {first}, they should at 0",
+            {"embd": plus(lambda t, w, B, T, C: w[(first + np.arange(T)) % len(w)])}, 1,
+        )  # fmt: skip
 
 
 def tokens(o):
@@ -427,12 +477,60 @@ def tokens(o):
 
 def layer_norms(o):
     """Other ways to normalise, all with the right weights and input."""
-    x, name = _norm(o.what)
+    _, name = _norm(o.what)
     for words, key, form in LAYER_NORMS:
         changes = {what: _layer_norm_of(what, form) for what in ("ln_1", "ln_2", "ln_f")}
         if key is not None:
             changes |= _layer_norm_backward(key)
+        words = words.replace("it is skipped", f"{name} is skipped") if "skipped" in words else words
         yield Hypothesis(f"layer norm: {words}", changes, 0, key)
+
+
+def other_norms(o):
+    """The gain and shift of another layer norm, another stream, or something added to its input."""
+    x, name = _norm(o.what)
+    for other in ("ln_1", "ln_2", "ln_f"):
+        if other != name and (other == "ln_f" or o.t.number is not None):
+            yield Hypothesis(
+                f"layer norm: {name} takes gain and shift of {other}",
+                {name: lambda t, other=other: normalised(t[x], t.eps)[0] * t[f"{other}.weight"] + t[f"{other}.bias"]},
+                spoils=rf"grad\.({name}|{other})\.(weight|bias)",
+            )  # fmt: skip
+    groups = o.t.n_head
+    yield Hypothesis(
+        f"layer norm: mean and variance are of each head's channels alone, {groups} groups of C / {groups}",
+        {what: _layer_norm_of(what, lambda x, g, b, eps: _over(
+            x.reshape(*x.shape[:-1], groups, -1), -1, eps).reshape(x.shape) * g + b) for what in ("ln_1", "ln_2", "ln_f")},
+    )  # fmt: skip
+    for words, added in (
+        ("the position embedding is added again", lambda t: t["wpe.weight"][: t["ids"].shape[1]]),
+        ("the embedding is added again", lambda t: t["embd"]),
+    ):
+        if name == "ln_1" and o.t.number:
+            yield Hypothesis(
+                f"residual: {words} at the start of a block",
+                {"ln_1": lambda t, a=added: normalised(t["x"] + a(t), t.eps)[0] * t["ln_1.weight"] + t["ln_1.bias"],
+                 "resid_mid": lambda t, a=added: t["x"] + a(t) + t["attn.out"]},
+                spoils=r"grad\..*",
+            )  # fmt: skip
+    streams = ["embd", *(f"h.{i}.resid_post" for i in range(o.t.n_layer)), *(f"h.{i}.resid_mid" for i in range(o.t.n_layer))]
+    right = o.t.full(x)
+    for stream in streams:
+        if stream != right and stream in o.t.tensors.theirs:
+            missing = right.split(".")[1] if right.startswith("h.") else ""
+            skipped = f"; is block {missing} left out?" if name != "ln_2" and "resid_mid" not in stream else ""
+            yield Hypothesis(
+                f"layer norm: {name} reads {stream}, it should read {right}{skipped}",
+                {name: _reading(name, stream, o.t.number)}, 1, spoils=r"grad\..*",
+            )  # fmt: skip
+
+
+def _reading(name, stream, number):
+    """The layer norm of another stream, in one block only."""
+    def changed(t):
+        x = t.tensors[stream] if t.number == number else t[_norm(name)[0]]
+        return normalised(x, t.eps)[0] * t[f"{name}.weight"] + t[f"{name}.bias"]
+    return changed
 
 
 def _norm(what):
@@ -587,6 +685,14 @@ def post_norm(o):
 
     full = o.t.full(branch)
     if full in o.t.tensors.theirs:
+        def between(t):
+            x_hat, _ = normalised(t[branch], t.eps)
+            return x_hat * t[f"{o.what}.weight"] + t[f"{o.what}.bias"]
+
+        yield Hypothesis(
+            "the layer norm sits between the sub-layer and the residual sum, x + layer_norm(sub_layer(x)); in GPT-2 it is "
+            "x + sub_layer(layer_norm(x))", {o.what: between}, spoils=".*",
+        )  # fmt: skip
         yield Hypothesis(
             "post-norm: the layer norm comes after the sub-layer and the residual sum; in GPT-2 it comes before "
             "the sub-layer, x + sub_layer(layer_norm(x))",
@@ -665,6 +771,35 @@ def heads_split(o):
             yield Hypothesis(f"attention: the weight of {o.what[-1]} alone {words}", {o.what: parts[o.what]}, 1)
 
 
+def changed_projections(o):
+    """q, k and v that are right but for what is done to them, or for their bias."""
+    def after(function, names):
+        return {f"attn.{name}": of_result(f"attn.{name}", function) for name in names}
+
+    for words, function, names in (
+        ("q and k are divided by their length", _unit, "qk"),
+        ("q and k are normalised, as by a layer norm", lambda x: _over(x, -1, 1e-5), "qk"),
+        ("q and k are divided by their root mean square", lambda x: x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-6), "qk"),
+        ("q is divided by sqrt(D) before it is recorded, and the scores once more", lambda x: x / math.sqrt(x.shape[-1]), "q"),
+    ):
+        yield Hypothesis(f"attention: {words}", after(function, names))
+    for order in ("qvk", "kqv", "kvq", "vqk", "vkq"):
+        parts = {}
+        for n, name in enumerate("qkv"):
+            part = order.index(name)
+
+            def changed(t, n=n, part=part):
+                C, b = t["ln_1"].shape[-1], t["attn.c_attn.bias"]
+                y = t["ln_1"] @ t["attn.c_attn.weight"][:, n * C : (n + 1) * C] + b[part * C : (part + 1) * C]
+                return split_heads(y, t.n_head)
+
+            parts[f"attn.{name}"] = changed
+        yield Hypothesis(
+            f"attention: the bias of c_attn is split as {', '.join(order)}, its weight as q, k, v; in GPT-2 both are q, k, v",
+            parts,
+        )
+
+
 def _heads_of(w, H):
     """A third of c_attn's weight (C, C), each head's (C, D) taken from memory as (D, C)."""
     C = len(w)
@@ -694,7 +829,7 @@ def scale(o):
     """The factor of the scores."""
     C, D = o.t["wte.weight"].shape[1], o.t["wte.weight"].shape[1] // o.t.n_head
     root = math.sqrt(D)
-    for words, key, factor in (
+    every = (
         (f"the scores are not divided by sqrt(D) = {root:.4g}", "scale=1", lambda t: root),
         (f"the scores are divided by sqrt(D) twice, that is by {D}", "scale=1/D", lambda t: 1 / root),
         (f"the scores are multiplied by sqrt(D) = {root:.4g}, they should be divided by it", None, lambda t: D),
@@ -708,13 +843,17 @@ def scale(o):
          lambda t: 1 / (t.number + 1)),
         ("the scores are divided by D / 2", None, lambda t: 2 / root),
         ("the scores have the wrong sign", None, lambda t: -1.0),
-    ):  # fmt: skip
+    )  # fmt: skip
+    for words, key, factor in every:
+        if (o.t.n_head == 1 and "sqrt(H)" in words) or (o.t["ids"].shape[1] == 1 and "sqrt(T)" in words):
+            continue
         changes = {"attn.scores": lambda t, f=factor: operations.scores(t) * f(t)}
         changes |= {
             f"grad.attn.{n}": lambda t, f=factor, d=d: d(t) * f(t) for n, d in (("q", operations.d_q), ("k", operations.d_k))
         }
         if len({factor(o.t.of(i)) for i in range(2)}) > 1 or factor(o.t) != 1.0:
-            yield Hypothesis(f"attention: {words}", changes, int("index of the block" in words), key)
+            of_all = "index of the block" in words
+            yield Hypothesis(f"attention: {words}", changes, int(of_all), key, rule=of_all)
     for words, function in (
         ("the scores are k q^T, transposed; they should be q k^T", lambda t: operations.scores(t).swapaxes(-1, -2)),
         ("the scores are q q^T", lambda t: t["attn.q"] @ t["attn.q"].swapaxes(-1, -2) / root),
@@ -722,6 +861,34 @@ def scale(o):
         ("the scores are cosines, q and k have length 1", lambda t: _unit(t["attn.q"]) @ _unit(t["attn.k"]).swapaxes(-1, -2)),
     ):
         yield Hypothesis(f"attention: {words}", {"attn.scores": function})
+
+
+def changed_scores(o):
+    """Scores of q and k that were turned by their position, or scores that are cut off."""
+    def rotated(x, halves):
+        D, T = x.shape[-1], x.shape[-2]
+        angle = np.arange(T)[:, None] * 10000.0 ** (-np.arange(0, D, 2) / D)
+        a, b = (x[..., : D // 2], x[..., D // 2 :]) if halves else (x[..., ::2], x[..., 1::2])
+        u, v = a * np.cos(angle) - b * np.sin(angle), a * np.sin(angle) + b * np.cos(angle)
+        return np.concatenate([u, v], -1) if halves else np.stack([u, v], -1).reshape(x.shape)
+
+    if o.t["attn.q"].shape[-1] % 2 == 0:
+        for words, halves in (("halves", True), ("neighbours", False)):
+            def scores(t, halves=halves):
+                q, k = rotated(t["attn.q"], halves), rotated(t["attn.k"], halves)
+                return q @ k.swapaxes(-1, -2) / math.sqrt(q.shape[-1])
+
+            yield Hypothesis(
+                f"attention: q and k are rotated by their position (RoPE, {words} paired); GPT-2 adds wpe instead",
+                {"attn.scores": scores},
+            )
+    if o.actual is not None and np.isfinite(o.actual).all():
+        limit = float(np.abs(o.actual).max())
+        if (np.abs(np.abs(o.actual) - limit) < 1e-6 * limit).mean() > 0.01:
+            yield Hypothesis(
+                f"attention: the scores are cut off at {limit:.4g}",
+                {"attn.scores": lambda t: np.clip(operations.scores(t), -limit, limit)}, 1,
+            )  # fmt: skip
 
 
 def _unit(x):
@@ -785,6 +952,17 @@ def masks(o):
         ("inverted, a token sees only those after it", None, soft(lambda s, f: _soft(np.where(f, s, -np.inf)))),
         ):  # fmt: skip
         yield Hypothesis(f"causal mask: {words}", changes, 0, key)
+    if o.actual is not None and np.isfinite(o.actual).all() and len(o.actual) > 1:
+        free = softmax_forward(o.t["attn.scores"].copy())
+        unmasked = [b for b in range(len(free)) if relative(o.actual[b], free[b]) < relative(o.actual[b], o.right[b])]
+        if 0 < len(unmasked) < len(free):
+            def some(t):
+                p = operations.probs(t)
+                p[unmasked] = softmax_forward(t["attn.scores"].copy())[unmasked]
+                return p
+
+            yield Hypothesis(f"causal mask: it is missing in sequence {', '.join(map(str, unmasked))} of the batch",
+                             {"attn.probs": some}, 1)  # fmt: skip
     for width in (*range(1, min(T, 9)), T // 2):
         yield Hypothesis(f"causal mask: a token sees only the last {width}, itself included (a window)", soft(window(width)), 1)
 
@@ -834,6 +1012,11 @@ def softmaxes(o):
         e = np.exp(hidden(t["attn.scores"]))
         return e / (1 + e.sum(-1, keepdims=True))
 
+    def one_more_shifted(t):
+        s = hidden(t["attn.scores"])
+        e = np.exp(s - s.max(-1, keepdims=True))
+        return e / (1 + e.sum(-1, keepdims=True))
+
     for words, function in (
         ("over the queries (axis -2), it should be over the keys (axis -1)", axis(-2)),
         ("over the heads, it should be over the keys (axis -1)", axis(1)),
@@ -846,6 +1029,7 @@ def softmaxes(o):
         ("not divided by the sum, after the largest score was subtracted",
          lambda t: np.exp(hidden(t["attn.scores"]) - hidden(t["attn.scores"]).max(-1, keepdims=True))),
         ("with 1 added to the sum", one_more),
+        ("with 1 added to the sum, after the largest score was subtracted", one_more_shifted),
         ("a sigmoid in its place", lambda t: 1 / (1 + np.exp(-hidden(t["attn.scores"])))),
         ("with the base 2, it should be e", lambda t: masked_softmax(t["attn.scores"] * math.log(2))),
         ("its logarithm (log_softmax)",
@@ -884,6 +1068,24 @@ def heads_merged(o):
         ("the values themselves, without the attention weights", lambda t: merge_heads(t["attn.v"])),
     ):  # fmt: skip
         yield Hypothesis(f"heads: {words}", {"attn.heads": function})
+    def attend(q, k, v, causal=True):
+        scores = q @ k.swapaxes(-1, -2) / math.sqrt(q.shape[-1])
+        return (masked_softmax(scores) if causal else softmax_forward(scores)) @ v
+
+    for words, causal in (("", True), (", without a mask", False)):
+        def over_batch(t, causal=causal):
+            q, k, v = (t[f"attn.{n}"].transpose(2, 1, 0, 3) for n in "qkv")  # (T, H, B, D)
+            return merge_heads(attend(q, k, v, causal).transpose(2, 1, 0, 3))
+
+        yield Hypothesis(f"attention: over the sequences of the batch, it should be over the tokens{words}", {"attn.heads": over_batch})
+    C = o.t["wte.weight"].shape[1]
+    for number in [n for n in range(1, min(C, 65)) if C % n == 0 and n != o.t.n_head]:
+        def recut(t, number=number):
+            q, k, v = (split_heads(merge_heads(t[f"attn.{n}"]), number) for n in "qkv")
+            return merge_heads(attend(q, k, v))
+
+        yield Hypothesis(f"attention: {number} heads of {C // number} channels, it should be {o.t.n_head} of {C // o.t.n_head}",
+                         {"attn.heads": recut}, 1)  # fmt: skip
     for h in range(o.t.n_head):
         yield Hypothesis(
             f"heads: head {h} is missing, zeros stand in its place",
@@ -986,6 +1188,42 @@ def gelus(o):
         if derivative is not None:
             changes["grad.mlp.fc"] = lambda t, d=derivative: d(t["mlp.fc"]) * t["grad.mlp.gelu"]
         yield Hypothesis(f"GELU: {words}", changes, 0, key)
+    if o.actual is not None and np.isfinite(o.actual).all():
+        yield from _gelu_constants(o)
+
+
+def _gelu_constants(o):
+    """The two constants of the tanh form, fitted: arctanh(2 y / x - 1) = root x + root cubic x^3."""
+    x = o.t["mlp.fc"].ravel()
+    tanh = 2 * o.actual.ravel() / np.where(x == 0, 1, x) - 1
+    good = (np.abs(tanh) < 0.999) & (np.abs(x) > 0.2)
+    if good.sum() < 20:
+        return
+    x, u = x[good], np.arctanh(tanh[good])
+    (root, both), *_ = np.linalg.lstsq(np.stack([x, x**3], 1), u, rcond=None)
+    if root <= 0 or abs(both) < 1e-6:
+        return
+    for name, value in (("sqrt(2)/pi", math.sqrt(2) / math.pi), ("sqrt(2)/sqrt(pi)", ROOT), ("pi/2", math.pi / 2),
+                        ("2/pi", 2 / math.pi), ("sqrt(2)", math.sqrt(2)), ("1/sqrt(pi)", math.pi**-0.5)):  # fmt: skip
+        if abs(root / value - 1) < 1e-4:
+            root, both = value, both / root * value
+            words = f"{name} in place of sqrt(2/pi)" if value != ROOT else ""
+            break
+    else:
+        words = f"{root:.6g} in place of sqrt(2/pi) = {ROOT:.6g}"
+    cubic = 0.044715 if abs(both / root / 0.044715 - 1) < 1e-3 else float(f"{both / root:.4g}")
+    if cubic != 0.044715:
+        words = " and ".join(filter(None, [words, f"{cubic:.6g} in place of 0.044715"]))
+    if words:
+        yield Hypothesis(f"GELU: {words}", {"mlp.gelu": lambda t: _tanh_gelu(t["mlp.fc"], root=root, cubic=cubic)}, 2)
+
+
+def activation_after(o):
+    """A layer's output goes through an activation that does not belong there."""
+    for words, function in (
+        ("a GELU", _tanh_gelu), ("a ReLU", lambda x: np.maximum(x, 0)), ("a tanh", np.tanh), ("a sigmoid", _sigmoid),
+    ):  # fmt: skip
+        yield Hypothesis(f"{label(o.what)}: {words} is applied to it, there is none here", {o.what: of_result(o.what, function)})
 
 
 # ---------------------------------------------------------------------------------------- output layer, loss, targets
@@ -996,11 +1234,11 @@ def output_layer(o):
     def after(function):
         return {"logits": of_result("logits", function)}
 
-    for words, key, changes in (
+    for words, harmless, changes in (
         ("their mean is subtracted (centred, as TransformerLens does on request)", None,
          after(lambda y: y - y.mean(-1, keepdims=True))),
-        ("they are log-probabilities (log_softmax)", None, after(lambda y: y - _log_sum(y))),
-        ("they are probabilities (softmax)", None, after(lambda y: np.exp(y - _log_sum(y)))),
+        ("they are log-probabilities (log_softmax)", True, after(lambda y: y - _log_sum(y))),
+        ("they are probabilities (softmax)", True, after(lambda y: np.exp(y - _log_sum(y)))),
         ("their largest is subtracted", None, after(lambda y: y - y.max(-1, keepdims=True))),
         ("ln_f is skipped", None, {"logits": lambda t: t["last"] @ t[t.head].T}),
         ("they are multiplied by 1/sqrt(C)", None, after(lambda y: y / math.sqrt(o.t["ln_f"].shape[-1]))),
@@ -1009,8 +1247,10 @@ def output_layer(o):
         ("tanh caps them at 30", None, after(lambda y: 30 * np.tanh(y / 30))),
         ("tanh caps them at 15", None, after(lambda y: 15 * np.tanh(y / 15))),
     ):  # fmt: skip
-        yield Hypothesis(f"logits: {words}", changes, 0, key)
+        yield Hypothesis(f"logits: {words}", changes, harmless=bool(harmless))
     if o.actual is None or not np.isfinite(o.actual).all():
+        return
+    if not _embeddings_are_right(o.t.tensors):  # then wte itself is another one
         return
     x, difference = operations.rows(o.t["ln_f"]), operations.rows(o.actual - o.right)
     N, C = x.shape
@@ -1050,35 +1290,42 @@ def output_layer(o):
             )  # fmt: skip
 
 
+def _embeddings_are_right(tensors):
+    """Whether embd, if it is recorded, follows from wte and wpe."""
+    embd = tensors.theirs.get("embd")
+    return embd is None or relative(embd.astype(np.float64), tensors.compute("embd")) < 1e-4
+
+
 def _log_sum(y):
     top = y.max(-1, keepdims=True)
     return top + np.log(np.exp(y - top).sum(-1, keepdims=True))
 
 
-def wrong_targets(o):
-    """The target of a token is the one after it; another choice changes the loss and its gradient."""
-    ids, targets = o.t["ids"], o.t["targets"]
+def target_choices(ids, targets):
+    """Pairs (words, targets): what is taken for the targets by mistake."""
     counted = np.where(targets == IGNORED, IGNORED, ids)
     moved = np.pad(targets[:, 1:], ((0, 0), (0, 1)), constant_values=IGNORED)
-    last = targets.copy()
-    last[:, -1] = IGNORED
-    first = targets.copy()
-    first[:, 0] = IGNORED
-    zero = np.where(targets == IGNORED, 0, targets)
-    wrap = np.where(targets == IGNORED, np.roll(ids, -1, 1), targets)
+    last, first = targets.copy(), targets.copy()
+    last[:, -1], first[:, 0] = IGNORED, IGNORED
     same = "targets: not shifted, every token has to predict itself; the target of a token is the one after it"
-    for words, wrong in (
+    choices = (
         (same, ids), (same, counted),
         ("targets: shifted twice, every token has to predict the second after it (does the model shift them too?)", moved),
-        ("targets: shifted the wrong way, every token has to predict the one before it", np.roll(np.where(targets == IGNORED, ids, ids), 1, 1)),
-        ("targets: the last token of each sequence is not counted (labels that the model shifts itself have none for it)", last),
+        ("targets: shifted the wrong way, every token has to predict the one before it", np.roll(ids, 1, 1)),
+        ("targets: the last token of each sequence is not counted (labels that the model shifts itself have none for it)",
+         last),
         ("targets: the first token of each sequence is not counted", first),
-        ("targets: those to be ignored (-100) count as token 0", zero),
-        ("targets: the last position has to predict the first token (the ids are rolled)", wrap),
+        ("targets: those to be ignored (-100) count as token 0", np.where(targets == IGNORED, 0, targets)),
+        ("targets: the last position has to predict the first token (the ids are rolled)",
+         np.where(targets == IGNORED, np.roll(ids, -1, 1), targets)),
         ("targets: in another order, those of the next sequence in the batch", np.roll(targets, -1, 0)),
-    ):  # fmt: skip
-        if (wrong == IGNORED).all() or np.array_equal(wrong, targets):
-            continue
+    )  # fmt: skip
+    return [(words, wrong) for words, wrong in choices if (wrong != IGNORED).any() and not np.array_equal(wrong, targets)]
+
+
+def wrong_targets(o):
+    """The target of a token is the one after it; another choice changes the loss and its gradient."""
+    for words, wrong in target_choices(o.t["ids"], o.t["targets"]):
         yield Hypothesis(words, {
             "loss": lambda t, w=wrong: np.asarray(cross_entropy_forward(t["logits"], w, t.label_smoothing)[0]),
             "grad.logits": lambda t, w=wrong: cross_entropy_backward(
@@ -1106,19 +1353,22 @@ def wrong_mean(o):
         (counted / 4, "multiplied by 4 (as by four steps of accumulation without a division)"),
         (counted / 8, "multiplied by 8 (as by eight steps of accumulation without a division)"),
         (counted * 4, "divided by 4"),
-        (B * (T - 1), f"divided by B (T - 1) = {B * (T - 1)}"),
+        *((counted / 2**n, f"multiplied by {2**n} (a loss scaled for half precision, not unscaled?)") for n in range(4, 17)),
+        (B * max(T - 1, 1), f"divided by B (T - 1) = {B * (T - 1)}"),
         (counted * math.log(2), "in bits, divided by ln 2; GPT-2's loss is in nats"),
         (-counted, "of the wrong sign"),
     ):
         factor = counted / count
         if factor == 1:
             continue
+        harmless = "unscaled" in words and o.what != "loss"
         yield Hypothesis(
             f"{subject}: {words}; GPT-2's loss is the mean over the {counted} targets that count, so there is a factor "
             f"of {factor:.6g}",
             {"loss": of_result("loss", lambda y, f=factor: y * f),
              "grad.logits": of_result("grad.logits", lambda y, f=factor: y * f)}
             if o.what in ("loss", "grad.logits") else {o.what: of_result(o.what, lambda y, f=factor: y * f)},
+            harmless=harmless,
         )  # fmt: skip
 
 
@@ -1225,15 +1475,15 @@ ANYWHERE = (missing_share, constant_factor, another_blocks_weights, permuted, dr
 
 FORWARD = {
     "embd": (positions, tokens),
-    **dict.fromkeys(("ln_1", "ln_2", "ln_f"), (layer_norms, layer_norm_eps, post_norm)),
-    **dict.fromkeys(("attn.q", "attn.k", "attn.v"), (heads_split,)),
-    "attn.scores": (scale, roles, masked_scores),
+    **dict.fromkeys(("ln_1", "ln_2", "ln_f"), (layer_norms, layer_norm_eps, post_norm, other_norms)),
+    **dict.fromkeys(("attn.q", "attn.k", "attn.v"), (heads_split, changed_projections)),
+    "attn.scores": (scale, changed_scores, roles, masked_scores),
     "attn.probs": (masks, softmaxes),
     "attn.heads": (heads_merged,),
-    "attn.out": (transposed_projection,),
-    "mlp.fc": (reshaped_weight,),
+    "attn.out": (transposed_projection, activation_after),
+    "mlp.fc": (reshaped_weight, activation_after),
     "mlp.gelu": (gelus,),
-    "mlp.out": (reshaped_weight,),
+    "mlp.out": (reshaped_weight, activation_after),
     "logits": (output_layer,),
     "loss": (wrong_targets, wrong_mean, loss_forms),
 }
