@@ -285,7 +285,7 @@ axes.grid(axis="x", visible=False)
 x = 0
 for group, members in groupby(names, lambda name: (name.startswith("grad."), part(name))):
     n = len([*members])
-    axes.plot([x - 0.1, x + n - 0.9], [0.7 * low] * 2, color="0.6", lw=1.5, ls="-", clip_on=False, solid_capstyle="butt")
+    axes.plot([x - 0.1, x + n - 0.9], [0.7 * low] * 2, color="0.6", ls="-", clip_on=False, solid_capstyle="butt")
     axes.text(x + n / 2 - 0.5, 0.55 * low, group[1], ha="center", va="top")
     x += n
 loss = names.index("loss")
@@ -356,7 +356,7 @@ show(by_hand)
 # %% [markdown] tags=["en"]
 # Only the logits, the loss and the gradients of the parameters were recorded, nothing in between. The report says so:
 # how many tensors were compared, between which two the mistake must lie, and what it did not see there. The forgotten
-# term is named, three times, as layer norm is used in three places.
+# term is named for each place in which layer norm is used, as it is missing in each.
 #
 # A check against finite differences (`minigpt2.gradient_check`) would also have told that this function is wrong. It
 # needs a function to call and says how large the error is; the comparison needs nothing but the numbers of a run, in
