@@ -18,7 +18,6 @@ FLOORS = (
     ("tasks", "loss_curve"),
     ("verification.pairs", "verification.compare", "verification.steps", "run_folder"),
     ("verification.diagnosis",),
-    ("verification.backward_mistakes",),
     ("verification.mistakes",),
     ("verification.operations",),
     ("verification.check", "verification.step_mistakes", "reference", "evaluation", "fine_tuning", "measures"),

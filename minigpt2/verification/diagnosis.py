@@ -1,7 +1,7 @@
 """What is wrong with another GPT-2: every operation that does not make of its inputs what it should, and why.
 
 Each of their tensors is recomputed from their own inputs (``operations``). What fails there is a mistake of its own, not
-a consequence of an earlier one. For each, the hypotheses of ``mistakes`` and ``backward_mistakes`` are tried; the one that
+a consequence of an earlier one. For each, the hypotheses of ``mistakes`` are tried; the one that
 makes their numbers is named, the simplest if several do, and if two are equally simple, both. A mistake that is found
 becomes part of what is expected, so that the next one shows. If none fits, it is said what is known.
 """
@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from minigpt2.parallel import without_false_alarms
-from minigpt2.verification.backward_mistakes import BACKWARD
-from minigpt2.verification.mistakes import ANYWHERE, FORWARD, Observed, order_along, relative, rounded, target_choices
+from minigpt2.verification.mistakes import ANYWHERE, BACKWARD, FORWARD
+from minigpt2.verification.mistakes.anywhere import order_along
+from minigpt2.verification.mistakes.hypothesis import Observed, relative, rounded
+from minigpt2.verification.mistakes.output import target_choices
 from minigpt2.verification.names import is_parameter, place
 from minigpt2.verification.operations import OPERATIONS, Block, Tensors
 
@@ -122,8 +124,6 @@ class Diagnosis:
             self._otherwise_recorded()
             for _ in range(MOST_FINDINGS):
                 failing = [name for name in self.failing() if not self._follows(name)]
-                if any(f.kind == "unknown" and not f.name.startswith("grad.") for f in self.findings):
-                    failing = [name for name in failing if not name.startswith("grad.")]  # they may well be consequences
                 if not failing:
                     break
                 if self._other_weights(failing):
@@ -308,7 +308,17 @@ class Diagnosis:
         if not fits:
             whats = {self.tensors.what(each)[0] for each in suspects}
             same = [n for n in failing if self.tensors.what(n)[0] == self.tensors.what(name)[0]]
-            kind, words = self._unknown(name, actual, expected, failing)
+            kind, words = self._unknown(name, actual, expected)
+            rest = {n for n in failing if is_parameter(n.removeprefix("grad."))}
+            if name in rest and len(rest) == len(failing) > 3:
+                same = sorted(rest, key=place)
+                words = "only the gradients of parameters are wrong, in {} tensors, those of the activations are right: {}; {}"
+                words = words.format(len(same), "were they added to older ones (not zeroed)?", f"{name} is {words[words.index(': ') + 2:]}")
+            if kind == "unknown" and name.startswith("grad.") and any(
+                f.kind == "unknown" and not f.name.startswith("grad.") for f in self.findings
+            ):
+                self.tainted |= {*suspects, *same}  # it may well be a consequence
+                return
             self.findings.append(Finding(
                 name, kind, words, self._place(name, suspects, same), tensors=same, worked=self._worked(name, actual, expected)
             ))  # fmt: skip
@@ -408,7 +418,7 @@ class Diagnosis:
                 continue
             its_block = self.tensors.what(other)[1]
             if other.startswith("grad.") and not name.startswith("grad."):  # the backward pass has its own mistakes
-                dropped |= changed
+                dropped |= {what for what in changed if what.startswith("grad.")}
             elif hypothesis.rule or (its_block == block and self.tensors.what(other)[0] in hypothesis.changes):
                 return None  # contradicted by a tensor beside it
             else:
@@ -487,7 +497,7 @@ class Diagnosis:
             parts.append(f"{name} does not follow from {_folded(inputs, 3)}")
         return "; ".join(parts)
 
-    def _unknown(self, name, actual, expected, failing):
+    def _unknown(self, name, actual, expected):
         """What is known where no hypothesis fits."""
         rtol, _ = self.tolerance(name)
         size = self.measure(expected, actual)[1]
@@ -542,7 +552,7 @@ class Diagnosis:
             if 0 < hit.sum() < len(hit) and (hit.sum() <= len(hit) / 2 or hit.sum() == len(hit) - 1):
                 return f"only in {what} {_ranges(np.flatnonzero(hit))} of {len(hit)}"
         cosine = self.measure(expected, actual)[2]
-        if size and 0.999 < abs(cosine):
+        if size and abs(cosine) > 0.999:
             return f"off by {relative(actual, expected):.1e} of its size, in the same direction (cosine {cosine:.6f})"
         return f"off by {relative(actual, expected):.1e} of its size everywhere (cosine {cosine:.3f})"
 

@@ -423,7 +423,7 @@ class Tensors:
             each = todo.pop(0)
             if each in recorded or each in between:
                 continue
-            if each in self.theirs or each in ("ids", "targets") or each in self.ours and is_parameter(each):
+            if each in self.theirs or each in ("ids", "targets") or (each in self.ours and is_parameter(each)):
                 recorded[each] = True
             else:
                 between[each] = True
