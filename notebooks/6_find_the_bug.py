@@ -2,8 +2,8 @@
 # # 6. 查错 · Find the bug in your GPT-2 in five minutes
 #
 # You have written GPT-2 in PyTorch. It runs, no shape is wrong, and the loss falls. Two of its lines are wrong all the
-# same. This notebook finds both in one run: record what the model computes, compare it with minigpt2, read which
-# mistake it is. Then the same for a backward pass written by hand in NumPy.
+# same. This notebook finds both in one run: record what the model computes, compare it with minigpt2, and read which
+# mistakes they are. Then the same for a backward pass written by hand in NumPy.
 #
 # You need to know the parts of GPT-2 (2.5). The document has no such section; it is what the others are good for.
 #
@@ -26,7 +26,6 @@ sys.path.insert(0, "..")  # style.py lies beside the sources of the notebooks
 import style
 
 import minigpt2
-import minigpt2.cli
 from minigpt2 import plain
 from minigpt2.char_tokenizer import CharTokenizer
 from minigpt2.verification import Recorder, record
@@ -58,7 +57,7 @@ class CausalSelfAttention(nn.Module):
         self.n_head = config.n_head
         self.c_attn = nn.Linear(C, 3 * C)
         self.c_proj = nn.Linear(C, C)
-        self.register_buffer("mask", torch.tril(torch.ones(P, P), diagonal=1))
+        self.mask = torch.tril(torch.ones(P, P), diagonal=1)
 
     def forward(self, x):
         B, T, C = x.shape
@@ -123,11 +122,11 @@ text = (Path(minigpt2.__file__).parent / "data/alice.txt").read_text(encoding="u
 text = " ".join("".join(c for c in text if c in "abcdefghijklmnopqrstuvwxyz ,.\n").split())[2000:22000]
 letters = CharTokenizer(sorted(set(text)))
 data = np.array(letters.encode(text))
-T = 8
+T = 7
 config = minigpt2.GPT2Config(vocab_size=len(letters), n_positions=T, n_embd=8, n_layer=2, n_head=2)
 
 
-def batches(steps=300, B=16):
+def batches(steps=250, B=16):
     """Windows of the text, and the letter that follows each of theirs."""
     rng = np.random.default_rng(0)
     for _ in range(steps):
@@ -176,7 +175,7 @@ figure, axes = plt.subplots(figsize=(6.5, 2.8))
 for values, label in ((right_losses, "minigpt2"), (losses, "the model above")):
     axes.plot(np.convolve(values, np.full(10, 0.1), "valid"), label=label)
 axes.axhline(np.log(len(letters)), color="0.6", lw=0.8)
-axes.text(300, np.log(len(letters)), "blind guess", ha="right", va="bottom", color="0.4")
+axes.text(250, np.log(len(letters)), "blind guess", ha="right", va="bottom", color="0.4")
 axes.set(xlabel="training step", ylabel="loss, mean of ten steps", ylim=(0, 3.8))
 axes.legend(loc="lower left")
 plt.show()
@@ -355,8 +354,8 @@ show(by_hand)
 
 # %% [markdown] tags=["en"]
 # Only the logits, the loss and the gradients of the parameters were recorded, nothing in between. The report says so:
-# how many tensors were compared, between which two the mistake must lie, and what it did not see there. The forgotten
-# term is named for each place in which layer norm is used, as it is missing in each.
+# how many tensors were compared, between which two the mistake must lie, and what it did not see there. Layer norm is used
+# in five places, each of them is wrong, and all for the same reason: the forgotten term, which is named.
 #
 # A check against finite differences (`minigpt2.gradient_check`) would also have told that this function is wrong. It
 # needs a function to call and says how large the error is; the comparison needs nothing but the numbers of a run, in
@@ -365,17 +364,18 @@ show(by_hand)
 # %% [markdown] tags=["en"]
 # ## 7. Without a notebook
 #
-# Write both runs into files, and give them to `compare`. Your model's checkpoint becomes one of ours with
-# `minigpt2 convert`, and `theirs.save("theirs.safetensors")` writes a recording:
+# Write both runs into files, and give them to `compare`. `theirs.save("theirs.safetensors")` writes the recording, and
+# the checkpoint of your model becomes one of ours first:
 #
 # ```sh
-# minigpt2 trace --model my_model --ids 15,4,12,12 --backward -o ours.safetensors
+# minigpt2 convert ckpt.pt --n-head 2 --out my_model
+# minigpt2 trace --model my_model --ids=5,7,0,21,17,17,16 --targets=7,0,21,17,17,16,0 --backward -o ours.safetensors
 # minigpt2 compare ours.safetensors theirs.safetensors --explain
 # ```
 #
-# (`--model gpt2` is the released one; `--text` in place of `--ids` uses its tokenizer.) The exit code tells a script
-# whether they agree: 0 if so, 1 if not, 2 for an error. C, Rust and JAX write files that `compare` reads, too; the page
-# "Verify your own GPT-2" in the manual has a function for each.
+# If it loads the released weights, the last two lines are enough: `--model gpt2`, and `--text` in place of `--ids` to
+# use its tokenizer. The exit code tells a script whether they agree: 0 if so, 1 if not, 2 for an error. C, Rust and JAX
+# write files that `compare` reads, too; the page "Verify your own GPT-2" in the manual says how.
 #
 # ## Questions
 #
