@@ -6,7 +6,7 @@ import numpy as np
 
 from minigpt2.components.loss import IGNORED, cross_entropy_backward, cross_entropy_forward
 from minigpt2.verification import operations
-from minigpt2.verification.mistakes.hypothesis import Hypothesis, of_result, relative
+from minigpt2.verification.mistakes.hypothesis import PARAMETERS, Hypothesis, of_result, relative
 from minigpt2.verification.names import is_parameter
 from minigpt2.verification.operations import OPERATIONS
 
@@ -232,8 +232,7 @@ def _decayed(share):
         squares = (x.astype(np.float64) for name, x in t.tensors.ours.items() if is_parameter(name))
         return operations.loss(t) + share * sum(np.vdot(w, w) for w in squares)
 
-    parameters = [what for what in OPERATIONS if what.startswith("grad.") and what.endswith((".weight", ".bias"))]
-    return {"loss": value} | {what: decayed(what) for what in parameters}
+    return {"loss": value} | {what: decayed(what) for what in PARAMETERS}
 
 
 def _more_classes(t):
