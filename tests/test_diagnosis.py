@@ -12,7 +12,7 @@ import re
 import numpy as np
 import planted
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from planted import Var, each
 from planted_mistakes import BACKWARD, FORWARD, rounded
@@ -447,7 +447,7 @@ def _of_nonsense(step, seed):
     return {step: changed}
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=15, phases=[Phase.generate])
 @given(step=st.sampled_from(STEPS), size=st.sampled_from([1e-8, 1e-6, 1e-4, 1e-2, 1.0, 100.0]), seed=st.integers(0, 999),
        keep=st.sampled_from([plain, bare, lambda name: True]))  # fmt: skip
 def test_noise_and_its_consequences_have_no_name(step, size, seed, keep):
@@ -456,7 +456,7 @@ def test_noise_and_its_consequences_have_no_name(step, size, seed, keep):
     assert not report and not named(report, COARSE if 1e-9 < size < 1e-5 else None), shown(report)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=15, phases=[Phase.generate])
 @given(step=st.sampled_from(STEPS), seed=st.integers(0, 999), keep=st.sampled_from([plain, bare, lambda name: True]))
 def test_a_random_function_has_no_name(step, seed, keep):
     theirs = {name: x for name, x in recorded(1, **_of_nonsense(step, seed)).items() if keep(name)}
@@ -464,7 +464,7 @@ def test_a_random_function_has_no_name(step, seed, keep):
     assert not report and not named(report), shown(report)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=20, phases=[Phase.generate])
 @given(name=st.sampled_from([n for n in trace(model_of(1), IDS, TARGETS, backward=True) if n not in ("ids", "targets", "loss", "grad.loss")]),
        seed=st.integers(0, 999))  # fmt: skip
 def test_channels_in_another_order_are_not_called_something_else(name, seed):
