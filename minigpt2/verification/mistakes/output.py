@@ -52,6 +52,8 @@ def output_layer(o):
         yield Hypothesis(
             "logits: a number of its own is added at each position, the same for all tokens", after(lambda y: y + shift), N,
         )  # fmt: skip
+    if (np.abs(difference).max(0) <= 1e-4 * np.abs(o.right).max()).mean() > 0.2:  # many tokens have the right matrix
+        return
     if (N >= C + 8 or N >= 2 * C) and np.linalg.matrix_rank(x) == C:  # with fewer rows some matrix could make any logits
         head = np.linalg.lstsq(x, operations.rows(o.actual), rcond=None)[0]
         yield Hypothesis(
