@@ -18,6 +18,7 @@ FLOORS = (
     ("tasks", "loss_curve"),
     ("verification.pairs", "verification.compare", "verification.steps", "run_folder"),
     ("verification.diagnosis",),
+    ("verification.search", "verification.in_words"),
     ("verification.mistakes",),
     ("verification.operations",),
     ("verification.check", "verification.step_mistakes", "reference", "evaluation", "fine_tuning", "measures"),

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from minigpt2.progress import progress_bar
-from minigpt2.verification.diagnosis import Diagnosis, partly_compared
+from minigpt2.verification.diagnosis import Diagnosis
 from minigpt2.verification.layouts import align
 from minigpt2.verification.mistakes import accepted
 from minigpt2.verification.names import is_parameter, place, translate
+from minigpt2.verification.search import partly_compared
 
 # How far apart two right answers may be, relative to the size of ours. Worst cases measured against PyTorch, among
 # all activations and gradients of 12 layers with 256 and 768 channels and sharp attention: 1.3e-14 in float64 and
