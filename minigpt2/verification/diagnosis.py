@@ -226,7 +226,7 @@ class Diagnosis:
             if not wrong:
                 return []
             without = self.tensors.without(wrong)
-            still = [name for name in wrong if self.right(name, without) is False]
+            still = [name for name in wrong if self.right(name, without) is False and np.isfinite(self.theirs[name]).all()]
             if still == wrong:
                 break
             wrong = still
@@ -341,7 +341,7 @@ class Diagnosis:
 
     def _fits(self, name, suspects, failing):
         """What explains a tensor; nothing if all its numbers are the same, which comes about in too many ways."""
-        actual = comparable(name, self.theirs[name])
+        actual = self.theirs[name]
         if actual.size > 1 and np.ptp(actual) == 0 and actual.any():
             return []
         return self._search(name, suspects, failing).fits()
@@ -377,7 +377,7 @@ class Diagnosis:
             same = failing
             words = (
                 f"only the gradients of parameters are wrong, in {len(same)} tensors, those of the activations are "
-                f"right: were they added to older ones (not zeroed)?; {name}: {words.partition(': ')[2]}"
+                f"right; {name}: {words.partition(': ')[2]}"
             )
         earlier = [f for f in self.findings if f.kind == "unknown" and not f.name.startswith("grad.")]
         if not (kind == "unknown" and name.startswith("grad.") and earlier):  # else it may well be a consequence
@@ -450,7 +450,7 @@ class Diagnosis:
             return False
         after = [n for n in self.theirs if place(n) >= place(name) and not is_parameter(n)]
         enough = max(2, 0.9 * len(after))  # not this one tensor alone
-        return self.measure(expected, actual)[1] < 5e-5 and len(self.differing & set(after)) >= enough
+        return self.measure(expected, actual)[1] < 2e-6 and len(self.differing & set(after)) >= enough
 
     def _worked(self, name, predicted=None):
         """The recomputation, with the numbers where they differ most, in lines."""

@@ -98,16 +98,17 @@ class Search:
             self.budget -= sum(self.tensors.compute(each).size for each in self.suspects)
             if self.budget < 0:
                 break
-            if (fit := self._fit(hypothesis, block)) is not None:
+            if (fit := self._fit(hypothesis, suspect)) is not None:
                 fits.append(fit)
         return fits
 
-    def _fit(self, hypothesis, block):
+    def _fit(self, hypothesis, suspect):
         """A Fit if the hypothesis makes what theirs has, here and wherever else it says something; else None."""
         first = self._left(hypothesis, self.name)
         if first is None:
             return None
         size, left, predicted = first
+        block = self.tensors.what(suspect)[1]
         explained, refuting, sizes, dropped = [self.name], set(), [size], set()
         for other, changed in self._others(hypothesis):
             wrong = other in self.failing
@@ -118,11 +119,14 @@ class Search:
                     sizes.append(fit[0])
             elif other.startswith("grad.") and not self.name.startswith("grad."):  # it has mistakes of its own
                 dropped |= {what for what in changed if what.startswith("grad.")}
-            elif hypothesis.rule or (self.tensors.what(other)[1] == block and self._what(other) in hypothesis.changes):
+            elif hypothesis.rule or (
+                self.tensors.what(other)[1] == block and (self._what(other) in hypothesis.changes or suspect != self.name)
+            ):
                 return None  # contradicted by a tensor beside it
             else:
                 refuting.add(self.tensors.what(other)[1])
-        if left is None and len(explained) < 2:  # what it predicts here is right anyway: others must speak for it
+        # What it predicts here is right anyway, or a number was fitted to a single one: others must speak for it.
+        if len(explained) < 2 and (left is None or (hypothesis.fitted and predicted.size == 1)):
             return None
         changes = {what: operation for what, operation in hypothesis.changes.items() if what not in dropped}
         blocks = {block} | {self.tensors.what(n)[1] for n in explained[1:]} - refuting

@@ -99,15 +99,21 @@ def another_input(o):
             continue
         right = tensors[name]
         if right.ndim >= 2 and right.shape[-1] == right.shape[-2]:
-            words = f"{label(o.what)}: computed from the transpose of {name}"
+            words = f"{label(o.what)}: computed from the transpose of {_within(name, o.t)}"
             yield Hypothesis(words, {o.what: _replacing(o, name, name, transposed=True)})
         for other, tensor in tensors.known().items():
             if other in later or not _could_be_taken(name, other, o.t) or tensor.shape != right.shape:
                 continue
-            words = f"{label(o.what)}: computed from {other}, it should be from {name}"
+            wrong, wanted = _within(other, o.t), _within(name, o.t)
+            words = f"{label(o.what)}: computed from {wrong}, it should be from {wanted}"
             if o.what in ("resid_mid", "resid_post") and not name.endswith("out"):
-                words = f"residual: the sum {o.what} starts from {other}{_said(other)}, it should start from {name}"
+                words = f"residual: the sum {o.what} starts from {wrong}{_said(other)}, it should start from {wanted}"
             yield Hypothesis(words, {o.what: _replacing(o, name, other)})
+
+
+def _within(name, t):
+    """The name of a tensor, without the number of the block if it is that of the operation."""
+    return name.replace(f"h.{t.number}.", "")
 
 
 def _said(name):
@@ -180,6 +186,7 @@ def another_blocks_weights(o):
 
 
 def _with_weights(operation, which):
+    """The operation, with the parameters of block which(number) in block number."""
     class WithWeights(operations.Block):
         def __getitem__(self, name):
             parameter = is_parameter(name)
@@ -269,6 +276,7 @@ def _near(what, bits):
 
 
 def _rounded_inputs(operation, bits, only_weights):
+    """The operation, with its inputs or only its weights rounded."""
     class Rounded(operations.Block):
         def __getitem__(self, name):
             value = super().__getitem__(name)
@@ -291,8 +299,8 @@ def dropout_left_on(o):
         return
     if zeros:
         words = (
-            f"dropout is on, with p = {1 - 1 / factor:.2g}: some numbers are 0, the others {factor:.4g} times what they "
-            "should be; call eval() before you record"
+            f"dropout is on, with p = {1 - 1 / factor:.2g}: some numbers are 0, the others {factor:.4g} times what "
+            "they should be; call eval() before you record"
         )
     elif 0.4 < factor < 1:
         words = f"dropout at evaluation multiplies by 1 - p = {factor:.4g}, though it did not divide in training"
