@@ -23,7 +23,8 @@ from overview import BLUE, GREY, ORANGE, PROMPT
 import minigpt2
 from minigpt2 import plain
 from minigpt2.exercises import check
-from minigpt2.verification.compare import RTOL, compare
+from minigpt2.verification.compare import compare
+from minigpt2.verification.rows import RTOL
 
 FOLDER = Path(__file__).resolve().parent
 WIDTH = 8.6  # inches, so that letters have their usual size in a column of text
