@@ -20,7 +20,6 @@ FLOORS = (
     ("verification.steps",),
     ("verification.step_mistakes",),
     ("verification.diagnosis",),
-    ("verification.backward_mistakes",),
     ("verification.mistakes",),
     ("verification.operations",),
     ("verification.check", "reference", "evaluation", "fine_tuning", "measures"),

@@ -1,7 +1,7 @@
 """What is wrong with another GPT-2: every operation that does not make of its inputs what it should, and why.
 
 Each of their tensors is recomputed from their own inputs (``operations``). What fails there is a mistake of its own, not
-a consequence of an earlier one. For each, the hypotheses of ``mistakes`` and ``backward_mistakes`` are tried; the one that
+a consequence of an earlier one. For each, the hypotheses of ``mistakes`` are tried; the one that
 makes their numbers is named, the simplest if several do, and if two are equally simple, both. A mistake that is found
 becomes part of what is expected, so that the next one shows. If none fits, it is said what is known.
 """
@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from minigpt2.parallel import without_false_alarms
-from minigpt2.verification.backward_mistakes import BACKWARD
-from minigpt2.verification.mistakes import ANYWHERE, FORWARD, Observed, order_along, relative
+from minigpt2.verification.mistakes import ANYWHERE, BACKWARD, FORWARD
+from minigpt2.verification.mistakes.anywhere import order_along
+from minigpt2.verification.mistakes.hypothesis import Observed, relative, rounded
+from minigpt2.verification.mistakes.output import target_choices
 from minigpt2.verification.names import is_parameter, place
 from minigpt2.verification.operations import OPERATIONS, Block, Tensors
 
@@ -84,12 +86,14 @@ class Diagnosis:
         self.ours, self.measure, self.tolerance = ours, measure, tolerance
         self.differing = set(differing)
         self.theirs = {name: x for name, x in theirs.items() if name not in ("ids", "targets")}
+        self.given_targets = theirs.get("targets")
         self.tensors = Tensors(ours, self.theirs, eps, label_smoothing, accepted)
         for name in sorted(ours, key=place):  # in this order no recursion is deep
             if name not in self.theirs and not is_parameter(name.removeprefix("grad.")):
                 with contextlib.suppress(KeyError):
                     self.tensors[name]
         self.tainted, self.findings = set(), []
+        self._passed_by, self._passes = None, {}
         self.scaled = {}  # names of tensors that were only recorded before or after the scale, and how
 
     def right(self, name, tensors=None):
@@ -116,10 +120,13 @@ class Diagnosis:
             if self._other_order():
                 return self.findings
             self._weights()
+            self._targets()
             self._otherwise_recorded()
             for _ in range(MOST_FINDINGS):
                 failing = [name for name in self.failing() if not self._follows(name)]
                 if not failing:
+                    break
+                if self._other_weights(failing):
                     break
                 self._explain(failing[0], failing)
             if not self.findings:
@@ -163,15 +170,30 @@ class Diagnosis:
                 sentence = f"the weights are not the same: {name} is not ours, {how}"
                 self.findings.append(Finding(name, "unknown", sentence, where, tensors=same))
 
+    def _targets(self):
+        """Targets of theirs that are not ours: those of the loss, or only recorded so."""
+        if "targets" not in self.differing:
+            return
+        words = next((words for words, wrong in target_choices(self.ours["ids"], self.ours["targets"])
+                      if np.array_equal(wrong, self.given_targets)), None)  # fmt: skip
+        computed = [n for n in ("loss", "grad.logits") if n in self.theirs]
+        if computed and all(self.right(n) for n in computed):
+            self.findings.append(Finding(
+                "targets", "recording", "only what was recorded as targets differs: the loss was computed with ours",
+                tensors=["targets"],
+            ))  # fmt: skip
+        elif words and not computed:
+            self.findings.append(Finding("targets", "mistake", words, tensors=["targets"]))
+
     # ------------------------------------------------------------------------ recorded otherwise, but not wrong
 
     def _otherwise_recorded(self):
         """Tensors that are wrong, while everything computed from them is right: only what was recorded differs."""
-        while wrong := [n for n in self._wrong_in_themselves() if n != "logits" or not self._fits(n, [n], [n], False)]:
+        while wrong := [n for n in self._wrong_in_themselves() if n != "logits" or not self._stays(n)]:
             for group in self._groups(wrong):
                 without = self.tensors.without(group)
                 consumers = self._consumers(group)
-                if consumers and all(self.right(name, without) for name in consumers):
+                if consumers and all(self.right(name, without) for name in consumers) and self._witnessed(group):
                     break
             else:
                 return
@@ -186,6 +208,21 @@ class Diagnosis:
                 ))  # fmt: skip
             self.theirs = {n: x for n, x in self.theirs.items() if n not in group}
             self.tensors = without
+
+    def _stays(self, name):
+        """Whether what is wrong with the logits has a name and is no way to record them, though the loss does not mind."""
+        fits = self._fits(name, [name], [name], False)
+        return bool(fits) and not any(fit.hypothesis.harmless for fit in fits)
+
+    def _witnessed(self, group):
+        """Whether each has a tensor computed from it that is wrong with what was recorded, and so speaks for the rest."""
+        for name in group:
+            if name == "loss":
+                if not all(self.right(n) for n in self.theirs if n.startswith("grad.")):
+                    return False
+            elif not any(self.right(n) is False for n in self._consumers([name])):
+                return False
+        return True
 
     def _scaled(self, name, expected):
         """How scores, q or k were recorded, if only before or after the division by sqrt(D); else None."""
@@ -239,18 +276,49 @@ class Diagnosis:
 
     # --------------------------------------------------------------------------------------- one mistake at a time
 
+    def _other_weights(self, failing):
+        """Whether all operations with weights are wrong and none without: then theirs has others, and nothing else is known.
+
+        Asked after the first tensor, which may have a name: blocks in another order look like this, too.
+        """
+        first = next((f for f in self.findings if f.kind != "recording"), None)
+        if first is None or first.kind != "unknown" or first.name.startswith("grad."):
+            return False
+        wrong = {self.tensors.what(n)[0] for n in [first.name, *failing]}
+        seen = {self.tensors.what(n)[0] for n in self.theirs if self.right(n) is not None and not n.startswith("grad.")}
+        with_weights = {"embd", "ln_1", "attn.q", "attn.k", "attn.v", "attn.out", "ln_2", "mlp.fc", "mlp.out", "ln_f", "logits"}
+        if len(seen & with_weights) < 4 or (seen & with_weights) - wrong or (wrong & seen) - with_weights:
+            return False
+        self.findings.remove(first)
+        self.findings.append(Finding(
+            first.name, "unknown", "every operation with weights is wrong and none without them: these are not the same "
+            "weights", tensors=failing, worked=first.worked,
+        ))  # fmt: skip
+        return True
+
     def _follows(self, name):
         """Whether a tensor is computed with an operation already known to be wrong."""
         return bool({name, *self.tensors.sources(name)[1]} & self.tainted)
 
     def _explain(self, name, failing):
         suspects = self._suspects(name)
-        fits = self._fits(name, suspects, failing)
+        constant = self.theirs[name].size > 1 and np.ptp(comparable(name, self.theirs[name])) == 0
+        fits = [] if constant and self.theirs[name].any() else self._fits(name, suspects, failing)
         actual, expected = comparable(name, self.theirs[name]), as_compared(name, self.tensors.compute(name))
         if not fits:
             whats = {self.tensors.what(each)[0] for each in suspects}
             same = [n for n in failing if self.tensors.what(n)[0] == self.tensors.what(name)[0]]
-            kind, words = self._unknown(name, actual, expected, failing)
+            kind, words = self._unknown(name, actual, expected)
+            rest = {n for n in failing if is_parameter(n.removeprefix("grad."))}
+            if name in rest and len(rest) == len(failing) > 3:
+                same = sorted(rest, key=place)
+                words = "only the gradients of parameters are wrong, in {} tensors, those of the activations are right: {}; {}"
+                words = words.format(len(same), "were they added to older ones (not zeroed)?", f"{name} is {words[words.index(': ') + 2:]}")
+            if kind == "unknown" and name.startswith("grad.") and any(
+                f.kind == "unknown" and not f.name.startswith("grad.") for f in self.findings
+            ):
+                self.tainted |= {*suspects, *same}  # it may well be a consequence
+                return
             self.findings.append(Finding(
                 name, kind, words, self._place(name, suspects, same), tensors=same, worked=self._worked(name, actual, expected)
             ))  # fmt: skip
@@ -259,23 +327,21 @@ class Diagnosis:
             return
         best = fits[0]
         sentences = list(dict.fromkeys(fit.hypothesis.sentence for fit in fits))
-        blocks = {self.tensors.what(n)[1] for n in best.explained}
         words = sentences[0] if len(sentences) == 1 else "either " + ", or ".join(sentences[:4])
+        harmless = all(fit.hypothesis.harmless for fit in fits)
         self.findings.append(Finding(
-            name, "mistake", words, self._place(name, suspects, best.explained), best.left, best.explained,
+            name, "recording" if harmless else "mistake", words, self._place(name, suspects, best), best.left, best.explained,
             best.hypothesis.key if len(sentences) == 1 else None, self._worked(name, actual, expected, best.predicted),
         ))  # fmt: skip
-        everywhere = all(n in best.explained or self._follows(n) for n in failing if n in best.touched) and blocks >= {
-            self.tensors.what(n)[1] for n in best.touched
-        }
+        blocks = best.blocks if best.refuted and best.blocks != {None} else None
         changes = {}
         for what, operation in best.changes.items():
-            changes |= dict.fromkeys([what] if everywhere else [(what, block) for block in blocks], operation)
+            changes |= dict.fromkeys([what] if blocks is None else [(what, block) for block in blocks], operation)
         if not any(what.startswith("grad.") for what in best.hypothesis.changes):
-            self._taint(set(best.changes), None if everywhere else blocks)
+            self._taint(set(best.changes), blocks)
         if best.hypothesis.spoils:
             self.tainted |= {n for n in self.ours if re.fullmatch(best.hypothesis.spoils, self.tensors.what(n)[0])
-                             and (self.tensors.what(n)[1] in blocks or n.startswith("grad."))}  # fmt: skip
+                             and (blocks is None or self.tensors.what(n)[1] in blocks or n.startswith("grad."))}  # fmt: skip
         self.tensors = self.tensors.changed(changes)
         if self.right(name) is False:  # what was found does not settle it
             self.tainted |= {name, *suspects}
@@ -312,7 +378,7 @@ class Diagnosis:
                 for mistake in table:
                     try:
                         found += self._tried(mistake, suspect, name, suspects, failing, budget)
-                    except (KeyError, ValueError, IndexError):  # the trace lacks what this mistake needs
+                    except (KeyError, ValueError, IndexError, ZeroDivisionError):  # the trace lacks what it needs
                         continue
         return _simplest(specific, self._floor(name)) or _simplest(general, self._floor(name))[:1]
 
@@ -327,36 +393,54 @@ class Diagnosis:
             budget[0] -= sum(self.tensors.compute(each).size for each in suspects)
             if budget[0] < 0:
                 break
-            fit = self._try(hypothesis, name, suspects, failing)
+            fit = self._try(hypothesis, name, suspect, failing)
             if fit is not None:
                 fits.append(fit)
         return fits
 
-    def _try(self, hypothesis, name, suspects, failing):
+    def _try(self, hypothesis, name, suspect, failing):
         """A Fit if the hypothesis makes what theirs has, here and wherever else it says something; else None."""
         first = self._left(hypothesis, name)
         if first is None:
             return None
-        explained, touched, sizes, dropped = [name], [name], [first[0]], set()
-        block = self.tensors.what(name)[1]
+        explained, refuting, sizes, dropped = [name], set(), [first[0]], set()
+        block = self.tensors.what(suspect)[1]
         for other in sorted(self.theirs, key=place):
-            what, its_block = self.tensors.what(other)
-            if other == name or what not in hypothesis.changes or other not in self.theirs:
+            changed = self._passed(other) & hypothesis.changes.keys()
+            if other == name or not changed or self._follows(other):
                 continue
-            touched.append(other)
-            fit = self._left(hypothesis, other, must_explain=other in failing)
-            if fit is None and its_block == block and not self._follows(other):
-                if other.startswith("grad.") and not name.startswith("grad."):  # the backward pass has its own mistakes
-                    dropped.add(what)
-                    continue
+            wrong = other in failing
+            fit = self._left(hypothesis, other, must_explain=wrong)
+            if fit is not None:
+                if wrong:
+                    explained.append(other)
+                    sizes.append(fit[0])
+                continue
+            its_block = self.tensors.what(other)[1]
+            if other.startswith("grad.") and not name.startswith("grad."):  # the backward pass has its own mistakes
+                dropped |= {what for what in changed if what.startswith("grad.")}
+            elif hypothesis.rule or (its_block == block and self.tensors.what(other)[0] in hypothesis.changes):
                 return None  # contradicted by a tensor beside it
-            if fit is not None and other in failing:
-                explained.append(other)
-                sizes.append(fit[0])
+            else:
+                refuting.add(its_block)
         if first[1] is None and len(explained) < 2:  # what it predicts here is right anyway: others must speak for it
             return None
         changes = {what: operation for what, operation in hypothesis.changes.items() if what not in dropped}
-        return Fit(hypothesis, changes, explained, touched, max(sizes), first[1] or 0.0, first[2])
+        blocks = {block} | {self.tensors.what(n)[1] for n in explained if n != name} - refuting
+        return Fit(hypothesis, changes, explained, blocks, bool(refuting), max(sizes), first[1] or 0.0, first[2])
+
+    def _passed(self, name):
+        """What the operations are that a tensor of theirs has gone through since the recorded ones before it."""
+        if self._passed_by is not self.tensors:
+            self._passed_by, self._passes = self.tensors, {}
+        if name not in self._passes:
+            what = self.tensors.what(name)[0]
+            try:
+                between = self.tensors.sources(name)[1] if what in OPERATIONS else []
+            except KeyError:
+                between = []
+            self._passes[name] = {what, *(self.tensors.what(n)[0] for n in between)}
+        return self._passes[name]
 
     def _left(self, hypothesis, name, must_explain=True):
         """(relative size of what is left, share of the difference, prediction); None if that is too much."""
@@ -364,13 +448,13 @@ class Diagnosis:
         only = {name, *between}
         try:
             predicted = as_compared(name, self.tensors.trial(self.tensors.changes | hypothesis.changes, only).compute(name))
-        except (KeyError, ValueError, IndexError, np.linalg.LinAlgError):
+        except (KeyError, ValueError, IndexError, ZeroDivisionError, np.linalg.LinAlgError):
             return None
         actual, right = comparable(name, self.theirs[name]), as_compared(name, self.tensors.compute(name))
         if predicted.shape != actual.shape:
             return None
         known = ~np.isnan(predicted)
-        if not predicted[known].any() and hypothesis.fitted != 1:  # zeros come about in too many ways
+        if not hypothesis.zeros and _only_zeros(predicted[known], right[known]):
             return None
         if known.mean() < 0.3 or not np.isfinite(actual[known]).all():
             return None
@@ -393,13 +477,18 @@ class Diagnosis:
 
     # ------------------------------------------------------------------------------------------------- in words
 
-    def _place(self, name, suspects, same):
-        """In which blocks, after what, and what lies between."""
-        parts, blocks = [], sorted({self.tensors.what(n)[1] for n in same} - {None})
+    def _place(self, name, suspects, fit):
+        """In which blocks, after what, and what lies between; ``fit``: a Fit, or a list of tensors that are wrong alike."""
+        parts = []
+        blocks = sorted((fit.blocks if isinstance(fit, Fit) else {self.tensors.what(n)[1] for n in fit}) - {None})
         recorded = {self.tensors.what(n)[1] for n in self.theirs if self.tensors.what(n)[0] == self.tensors.what(name)[0]}
         if blocks and len(recorded) > 1:
-            every = len(blocks) == len(recorded)
-            parts.append("in every block" if every else f"only in block{'s' * (len(blocks) > 1)} {', '.join(map(str, blocks))}")
+            if isinstance(fit, Fit) and not fit.refuted:
+                parts.append("in every block")
+            elif len(blocks) < len(recorded):
+                parts.append(f"only in block{'s' * (len(blocks) > 1)} {', '.join(map(str, blocks))}")
+            else:
+                parts.append("in every block")
         inputs, _ = self.tensors.sources(name)
         inputs = [n for n in inputs if not is_parameter(n) and n not in ("ids", "targets")]
         if inputs and len(suspects) > 1:
@@ -408,7 +497,7 @@ class Diagnosis:
             parts.append(f"{name} does not follow from {_folded(inputs, 3)}")
         return "; ".join(parts)
 
-    def _unknown(self, name, actual, expected, failing):
+    def _unknown(self, name, actual, expected):
         """What is known where no hypothesis fits."""
         rtol, _ = self.tolerance(name)
         size = self.measure(expected, actual)[1]
@@ -439,6 +528,8 @@ class Diagnosis:
             return f"theirs holds NaN or infinity ({np.mean(~np.isfinite(actual)):.0%} of its numbers)"
         if not actual.any():
             return "theirs is all zeros"
+        if actual.size > 1 and np.ptp(actual) == 0 < np.ptp(expected):
+            return f"theirs is {actual.flat[0]:.6g} everywhere"
         size = np.vdot(expected, expected)
         factor = np.vdot(expected, actual) / size if size else 0.0
         if relative(actual, factor * expected) < 1e-4 and abs(factor - 1) > 1e-4:
@@ -461,7 +552,7 @@ class Diagnosis:
             if 0 < hit.sum() < len(hit) and (hit.sum() <= len(hit) / 2 or hit.sum() == len(hit) - 1):
                 return f"only in {what} {_ranges(np.flatnonzero(hit))} of {len(hit)}"
         cosine = self.measure(expected, actual)[2]
-        if size and 0.999 < abs(cosine):
+        if size and abs(cosine) > 0.999:
             return f"off by {relative(actual, expected):.1e} of its size, in the same direction (cosine {cosine:.6f})"
         return f"off by {relative(actual, expected):.1e} of its size everywhere (cosine {cosine:.3f})"
 
@@ -496,16 +587,24 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class Fit:
-    """A hypothesis that fits: what it changes, the tensors it explains, those it says something about, the relative size of
-    what it leaves, the same as a share of the difference, and what it predicts for the first tensor."""
+    """A hypothesis that fits: what it changes, the tensors it explains, the blocks, whether other blocks refute it, the
+    relative size of what it leaves, the same as a share of the difference, and what it predicts for the first tensor."""
 
     hypothesis: object
     changes: dict
     explained: list
-    touched: list
+    blocks: set
+    refuted: bool
     size: float
     left: float
     predicted: np.ndarray
+
+
+def _only_zeros(predicted, right):
+    """Whether all that a prediction changes is to make it zero, which comes about in too many ways to prove one."""
+    size = np.abs(right).max(initial=0)
+    changed = np.abs(predicted - right) > 1e-4 * size
+    return bool(changed.any()) and np.abs(predicted[changed]).max() <= 1e-6 * size
 
 
 def _as_loaded(name, ours, theirs):
@@ -531,8 +630,13 @@ def _as_loaded(name, ours, theirs):
             parts = dict(zip("qkv", np.split(right, 3, -1), strict=True))
             if same(np.concatenate([parts[n] for n in order], -1)):
                 return f"weights: {name} holds {', '.join(order)}; in GPT-2 the order is q, k, v"
+    for words, bits in (("float16", 11), ("bfloat16", 8)):
+        if np.array_equal(rounded(right, bits), theirs):
+            return f"weights: {name} is rounded to {words}, {bits} significant bits"
     kind = re.sub(r"^h\.\d+\.", "", name)
     for other, tensor in ours.items():
+        if other != name and is_parameter(other) and tensor.ndim == 2 and same(tensor.astype(np.float64).T):
+            return f"weights: {name} is the transpose of {other}"
         if other != name and is_parameter(other) and same(tensor.astype(np.float64)):
             block = " of another block" if other.endswith(f".{kind}") and kind != name else ""
             return f"weights: {name} holds what belongs into {other}{block}"

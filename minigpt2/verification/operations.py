@@ -321,16 +321,16 @@ class Tensors:
     def without(self, names):
         """The same as if ``names`` were not recorded."""
         theirs = {name: x for name, x in self.theirs.items() if name not in names}
-        only = self._after(set(names)) | set(names)
+        only = self.after(set(names)) | set(names)
         return Tensors(self.ours, theirs, self.eps, self.label_smoothing, self.changes, self, only)
 
     def changed(self, changes):
         """The same with operations replaced."""
         seeds = {name for name in self.ours if self.what(name)[0] in changes or self.what(name) in changes}
-        only = self._after({name for name in seeds if name not in self.theirs}) | seeds
+        only = self.after({name for name in seeds if name not in self.theirs}) | seeds
         return Tensors(self.ours, self.theirs, self.eps, self.label_smoothing, self.changes | changes, self, only)
 
-    def _after(self, names):
+    def after(self, names):
         """What is computed from tensors with these names, directly or through others that are not recorded."""
         found, values = set(), set(names)
         for name in sorted(self.ours, key=place):
@@ -423,7 +423,7 @@ class Tensors:
             each = todo.pop(0)
             if each in recorded or each in between:
                 continue
-            if each in self.theirs or each in ("ids", "targets") or each in self.ours and is_parameter(each):
+            if each in self.theirs or each in ("ids", "targets") or (each in self.ours and is_parameter(each)):
                 recorded[each] = True
             else:
                 between[each] = True

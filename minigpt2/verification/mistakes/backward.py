@@ -1,4 +1,4 @@
-"""Mistakes in a hand-written backward pass, each as the operation that replaces the right one; see ``mistakes``.
+"""Mistakes in a hand-written backward pass.
 
 The commonest, a share of a sum that is missing or counted twice, are found by ``missing_share``: the two branches of a
 residual sum, the three terms of layer norm's gradient, q, k and v in the gradient of ln_1, the two uses of wte.
@@ -10,16 +10,9 @@ import numpy as np
 
 from minigpt2.components.softmax import softmax_forward
 from minigpt2.verification import operations
-from minigpt2.verification.mistakes import (
-    GELUS,
-    ROOT,
-    Hypothesis,
-    label,
-    loss_forms,
-    of_result,
-    wrong_mean,
-    wrong_targets,
-)
+from minigpt2.verification.mistakes.feed_forward import GELUS, ROOT
+from minigpt2.verification.mistakes.hypothesis import Hypothesis, label, of_result
+from minigpt2.verification.mistakes.output import loss_forms, wrong_mean, wrong_targets
 from minigpt2.verification.operations import OPERATIONS, rows, split_heads
 
 
@@ -44,6 +37,10 @@ def logits_gradient(o):
         ("target minus prediction, the wrong sign", lambda p, q, seen, n: (q - p) * seen / n),
         ("of the probabilities, -1/p at the target, not of the logits", lambda p, q, seen, n: -q / p / n),
         ("1 is added at the target", lambda p, q, seen, n: (p + q) * seen / n),
+        ("1 is subtracted at the token after the target (its id + 1)",
+         lambda p, q, seen, n: (p - np.roll(q, 1, -1)) * seen / n),
+        ("1 is subtracted at the token before the target (its id - 1)",
+         lambda p, q, seen, n: (p - np.roll(q, -1, -1)) * seen / n),
     ):  # fmt: skip
         if function:
             yield Hypothesis(f"gradient of the logits: {words}", {"grad.logits": of_probs(function)})
@@ -76,14 +73,16 @@ def gelu_derivatives(o):
         ("1 in place of 1 - tanh^2", d(outer=lambda tanh: 1.0)),
         ("its inner derivative is missing", d(lambda x: 1.0)),
         ("the second term, x times the derivative of tanh, is missing", lambda x, tanh: 0.5 * (1 + tanh)),
-        ("the first term, (1 + tanh) / 2, is missing", lambda x, tanh: 0.5 * x * (1 - tanh**2) * ROOT * (1 + 3 * 0.044715 * x * x)),
+        ("the first term, (1 + tanh) / 2, is missing",
+         lambda x, tanh: 0.5 * x * (1 - tanh**2) * ROOT * (1 + 3 * 0.044715 * x * x)),
         ("the factor x of the second term is missing",
          lambda x, tanh: 0.5 * (1 + tanh) + 0.5 * (1 - tanh**2) * ROOT * (1 + 3 * 0.044715 * x * x)),
         ("the factor 1/2 of the first term is missing",
          lambda x, tanh: (1 + tanh) + 0.5 * x * (1 - tanh**2) * ROOT * (1 + 3 * 0.044715 * x * x)),
         ("the factor 1/2 of the second term is missing",
          lambda x, tanh: 0.5 * (1 + tanh) + x * (1 - tanh**2) * ROOT * (1 + 3 * 0.044715 * x * x)),
-        ("the factor 1/2 is missing", lambda x, tanh: (1 + tanh) + x * (1 - tanh**2) * ROOT * (1 + 3 * 0.044715 * x * x)),
+        ("the factor 1/2 is missing",
+         lambda x, tanh: (1 + tanh) + x * (1 - tanh**2) * ROOT * (1 + 3 * 0.044715 * x * x)),
         ("the second term has the wrong sign",
          lambda x, tanh: 0.5 * (1 + tanh) - 0.5 * x * (1 - tanh**2) * ROOT * (1 + 3 * 0.044715 * x * x)),
         ("1 - tanh in place of 1 + tanh in the first term",
@@ -110,42 +109,52 @@ NORMS = {"grad.resid_mid": ("resid_mid", "ln_2", "grad.resid_post"), "grad.x": (
 
 
 def layer_norm_derivatives(o):
-    """What is forgotten in layer norm's gradient beside one of its terms, which ``missing_share`` finds."""
-    x, name, residual = NORMS[o.what]
+    """What is forgotten in layer norm's gradient, in all layer norms or in one."""
+    def of(function, what):
+        x, name, residual = NORMS[what]
 
-    def of(function):
         def changed(t):
             x_hat, rstd = operations.normalised(t[x], t.eps)
             dx = function(t[f"grad.{name}"], t[f"{name}.weight"], x_hat, rstd)
             return dx if residual is None else t[residual] + dx
-        return {o.what: changed}
+        return changed
 
     def terms(dx_hat, x_hat):
         return dx_hat - _mean(dx_hat) - x_hat * _mean(dx_hat * x_hat)
 
     for words, function in (
         ("it is not divided by the standard deviation (rstd is missing)", lambda dy, g, h, r: terms(dy * g, h)),
-        ("it is multiplied by the standard deviation, it should be divided by it", lambda dy, g, h, r: terms(dy * g, h) / r),
+        ("it is multiplied by the standard deviation, it should be divided by it",
+         lambda dy, g, h, r: terms(dy * g, h) / r),
         ("it is divided by the standard deviation twice", lambda dy, g, h, r: terms(dy * g, h) * r * r),
         ("the gain is missing, dx_hat = dy weight", lambda dy, g, h, r: r * terms(dy, h)),
         ("the gain is applied after the means, it should be before", lambda dy, g, h, r: r * g * terms(dy, h)),
         ("the gain is applied twice", lambda dy, g, h, r: r * terms(dy * g * g, h)),
         ("the gradient passes unchanged, as if there were no layer norm", lambda dy, g, h, r: dy),
-        ("mean and x_hat terms are missing, mean and standard deviation are taken for constants", lambda dy, g, h, r: r * g * dy),
+        ("mean and x_hat terms are missing, mean and standard deviation are taken for constants",
+         lambda dy, g, h, r: r * g * dy),
         ("sums stand in place of both means", lambda dy, g, h, r: r * (dy * g - _sum(dy * g) - h * _sum(dy * g * h))),
-        ("a sum stands in place of mean(dx_hat)", lambda dy, g, h, r: r * (dy * g - _sum(dy * g) - h * _mean(dy * g * h))),
-        ("a sum stands in place of mean(dx_hat x_hat)", lambda dy, g, h, r: r * (dy * g - _mean(dy * g) - h * _sum(dy * g * h))),
-        ("the factor x_hat of the last term is missing", lambda dy, g, h, r: r * (dy * g - _mean(dy * g) - _mean(dy * g * h))),
-        ("mean(dx_hat) is multiplied by mean(dx_hat x_hat)", lambda dy, g, h, r: r * (dy * g - _mean(dy * g) - h * _mean(dy * g) * _mean(h))),
+        ("a sum stands in place of mean(dx_hat)",
+         lambda dy, g, h, r: r * (dy * g - _sum(dy * g) - h * _mean(dy * g * h))),
+        ("a sum stands in place of mean(dx_hat x_hat)",
+         lambda dy, g, h, r: r * (dy * g - _mean(dy * g) - h * _sum(dy * g * h))),
+        ("the factor x_hat of the last term is missing",
+         lambda dy, g, h, r: r * (dy * g - _mean(dy * g) - _mean(dy * g * h))),
+        ("the term mean(dx_hat) is missing", lambda dy, g, h, r: r * (dy * g - h * _mean(dy * g * h))),
+        ("the term x_hat mean(dx_hat x_hat) is missing", lambda dy, g, h, r: r * (dy * g - _mean(dy * g))),
+        ("mean(dx_hat) stands in place of mean(dx_hat x_hat)",
+         lambda dy, g, h, r: r * (dy * g - _mean(dy * g) - h * _mean(dy * g))),
         ("the means are over the tokens (axis T), they should be over the channels",
          lambda dy, g, h, r: r * (dy * g - (dy * g).mean(1, keepdims=True) - h * (dy * g * h).mean(1, keepdims=True))),
         ("the means are over the whole tensor, they should be over the channels",
          lambda dy, g, h, r: r * (dy * g - (dy * g).mean() - h * (dy * g * h).mean())),
-        ("the mean terms have the wrong sign", lambda dy, g, h, r: r * (dy * g + _mean(dy * g) + h * _mean(dy * g * h))),
+        ("the mean terms have the wrong sign",
+         lambda dy, g, h, r: r * (dy * g + _mean(dy * g) + h * _mean(dy * g * h))),
         ("the variance is divided by C - 1 in it", lambda dy, g, h, r: r * (
             dy * g - _mean(dy * g) - h * _sum(dy * g * h) / (g.size - 1))),
     ):  # fmt: skip
-        yield Hypothesis(f"layer norm's gradient, {name}: {words}", of(function))
+        yield Hypothesis(f"layer norm's gradient: {words}", {what: of(function, what) for what in NORMS})
+        yield Hypothesis(f"layer norm's gradient, in {NORMS[o.what][1]}: {words}", {o.what: of(function, o.what)}, 1)
 
 
 def _mean(x):
@@ -165,7 +174,8 @@ def softmax_derivatives(o):
         ("the mean of dprobs probs in place of its sum", lambda p, d: p * (d - _mean(d * p))),
         ("the mean of dprobs in place of the sum of dprobs probs", lambda p, d: p * (d - _mean(d))),
         ("p (1 - p) dprobs, the diagonal of the Jacobian alone", lambda p, d: p * (1 - p) * d),
-        ("the sum is over the queries (axis -2), it should be over the keys", lambda p, d: p * (d - (d * p).sum(-2, keepdims=True))),
+        ("the sum is over the queries (axis -2), it should be over the keys",
+         lambda p, d: p * (d - (d * p).sum(-2, keepdims=True))),
         ("the sum is over the heads", lambda p, d: p * (d - (d * p).sum(1, keepdims=True))),
         ("the sum is added, it should be subtracted", lambda p, d: p * (d + _sum(d * p))),
         ("probs is multiplied once more", lambda p, d: p * p * (d - _sum(d * p))),
@@ -173,7 +183,7 @@ def softmax_derivatives(o):
         ("it passes unchanged, as if there were no softmax", lambda p, d: d),
     ):  # fmt: skip
         def changed(t, f=function):
-            return f(t["attn.probs"], np.tril(t["grad.attn.probs"]))
+            return np.tril(f(t["attn.probs"], np.tril(t["grad.attn.probs"])))
 
         yield Hypothesis(f"softmax's gradient in attention: {words}", {"grad.attn.scores": changed})
 
@@ -218,6 +228,52 @@ def value_derivatives(o):
             return f(t["attn.probs"], t["attn.scores"], split_heads(t["grad.attn.heads"], t.n_head))
 
         yield Hypothesis(f"attention's gradient, dv: {words}", {"grad.attn.v": changed})
+
+
+def detached(o):
+    """No gradient reaches q, k or v."""
+    def without(operation, part):
+        class Stopped(operations.Block):
+            def __getitem__(self, name):
+                value = super().__getitem__(name)
+                return 0 * value if name == f"grad.attn.{part}" else value
+
+        return lambda t: operation(Stopped(t.tensors, t.number))
+
+    for part in "qkv":
+        yield Hypothesis(
+            f"attention's gradient: none reaches {part} (is it detached?)",
+            {what: without(OPERATIONS[what][0], part)
+             for what in ("grad.attn.c_attn.weight", "grad.attn.c_attn.bias", "grad.ln_1")}, zeros=True,
+        )  # fmt: skip
+
+
+def decay_in_loss(o):
+    """A multiple of each parameter is added to its gradient."""
+    if o.actual is None:
+        return
+    weight = o.t[o.what.removeprefix("grad.")]
+    factor = np.vdot(weight, o.actual - o.right) / np.vdot(weight, weight)
+    if abs(factor) > 1e-9:
+        for words, whats in (("of every parameter", PARAMETERS), ("of this kind", [o.what])):
+            yield Hypothesis(
+                f"gradients: {factor:.4g} times the parameter {words} is added: weight decay (L2) in the loss; in GPT-2 it is "
+                "the optimizer's", {what: _with_decay(what, factor) for what in whats}, 1 + (len(whats) == 1),
+            )  # fmt: skip
+
+
+def _with_decay(what, factor):
+    add = of_result(what, lambda y: y)
+    return lambda t: add(t) + factor * t[what.removeprefix("grad.")]
+
+
+def scaled_loss(o):
+    """The gradient of the loss is not 1."""
+    if o.actual is not None and o.actual.size == 1 and float(o.actual) not in (0.0, 1.0):
+        yield Hypothesis(
+            f"the loss was multiplied by {float(o.actual):.6g} before the backward pass (a GradScaler, or accumulation?)",
+            {"grad.loss": of_result("grad.loss", lambda y: y * float(o.actual))}, 1, harmless=True,
+        )  # fmt: skip
 
 
 def probs_derivatives(o):
@@ -296,10 +352,12 @@ def embedding_gradient(o):
 
     at = "where a token stands several times"
     for words, changes in (
-        (f"= (or d[ids] += g, which adds once) in place of a sum: {at}, only its last place counts", with_share(assigned)),
+        (f"= (or d[ids] += g, which adds once) in place of a sum: {at}, only its last place counts",
+         with_share(assigned)),
         (f"{at}, only its first place counts", with_share(first)),
         (f"{at} in a sequence, only its last place there counts (d[ids] += g adds once)", with_share(rowwise)),
-        (f"{at} in the batch at one position, only the last sequence counts (d[ids] += g adds once)", with_share(stepwise)),
+        (f"{at} in the batch at one position, only the last sequence counts (d[ids] += g adds once)",
+         with_share(stepwise)),
         ("the embedding's share overwrites the output layer's in the rows of the tokens that occur; += for =",
          {"grad.wte.weight": overwritten_by_sum}),
         (f"the embedding's share overwrites the output layer's, and {at}, only its last place counts",
@@ -313,10 +371,11 @@ def untied_head(o):
     """With the output layer tied to wte, its gradient has two shares."""
     if o.t.head != "wte.weight":
         return
-    sentence = "output layer: not tied to the token embedding, the gradient of wte lacks the "
-    head, embedding = "output layer's share", "embedding's share"
-    yield Hypothesis(sentence + head, {"grad.wte.weight": operations.d_tokens})
-    yield Hypothesis(sentence + embedding, {"grad.wte.weight": operations.d_head})
+    lacks = "the gradient of wte lacks the"
+    yield Hypothesis(f"output layer: not tied to the token embedding, {lacks} output layer's share",
+                     {"grad.wte.weight": operations.d_tokens})  # fmt: skip
+    yield Hypothesis(f"output layer: not tied to the token embedding, or the embedding is frozen: {lacks} "
+                     "embedding's share", {"grad.wte.weight": operations.d_head})  # fmt: skip
 
 
 def parts_of_the_batch(o):
@@ -329,7 +388,9 @@ def parts_of_the_batch(o):
 
     name = label(o.what)
     if B > 1:
-        yield Hypothesis(f"{name}: only the last sequence counts (= for +=, or the sum over B is missing)", of(slice(-1, None), slice(None)))
+        yield Hypothesis(
+            f"{name}: only the last sequence counts (= for +=, or the sum over B is missing)", of(slice(-1, None), slice(None)),
+        )  # fmt: skip
         yield Hypothesis(f"{name}: only the first sequence counts", of(slice(0, 1), slice(None)))
         if B > 2:
             yield Hypothesis(f"{name}: the last sequence does not count", of(slice(0, -1), slice(None)))
@@ -340,7 +401,9 @@ def parts_of_the_batch(o):
         yield Hypothesis(f"{name}: the last position does not count", of(slice(None), slice(0, -1)))
         yield Hypothesis(f"{name}: the first position does not count", of(slice(None), slice(1, None)))
     if B > 1 and T > 1:
-        yield Hypothesis(f"{name}: only the last token of the last sequence counts (= for +=)", of(slice(-1, None), slice(-1, None)))
+        yield Hypothesis(
+            f"{name}: only the last token of the last sequence counts (= for +=)", of(slice(-1, None), slice(-1, None)),
+        )  # fmt: skip
         yield Hypothesis(f"{name}: only the first token of the first sequence counts", of(slice(0, 1), slice(0, 1)))
 
 
@@ -403,7 +466,8 @@ def gain_gradient(o):
     for words, function in (
         ("x_hat is missing, it is the shift's gradient", lambda t: t[f"grad.{name}"].sum((0, 1))),
         ("it is computed with x, it should be with x_hat", lambda t: (t[f"grad.{name}"] * t[x]).sum((0, 1))),
-        ("it is computed with the output y, it should be with x_hat", lambda t: (t[f"grad.{name}"] * t[name]).sum((0, 1))),
+        ("it is computed with the output y, it should be with x_hat",
+         lambda t: (t[f"grad.{name}"] * t[name]).sum((0, 1))),
         ("it is computed with x - mean, rstd is missing",
          lambda t: (t[f"grad.{name}"] * (t[x] - _mean(t[x]))).sum((0, 1))),
         ("it is multiplied by the gain", lambda t: operations.d_gain(t, x, name) * t[f"{name}.weight"]),
@@ -438,18 +502,20 @@ PARAMETERS = [what for what in OPERATIONS if what.startswith("grad.") and what.e
 
 BACKWARD = {
     "grad.logits": (wrong_targets, wrong_mean, logits_gradient, loss_forms),
-    "grad.loss": (wrong_mean,),
+    "grad.loss": (scaled_loss, wrong_mean),
+    "grad.ln_1": (detached,),
     "grad.mlp.fc": (gelu_derivatives,),
     **dict.fromkeys(NORMS, (layer_norm_derivatives,)),
     "grad.attn.scores": (softmax_derivatives,),
     **dict.fromkeys(("grad.attn.q", "grad.attn.k"), (attention_derivatives,)),
     "grad.attn.v": (value_derivatives,),
     "grad.attn.probs": (probs_derivatives,),
-    **dict.fromkeys(PARAMETERS, (accumulated, parts_of_the_batch)),
-    **{f"grad.{name}.bias": (accumulated, inner_loop, parts_of_the_batch)
-       for name in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")},
-    "grad.wte.weight": (untied_head, accumulated, embedding_gradient, parts_of_the_batch),
-    "grad.wpe.weight": (accumulated, position_gradient),
-    **{f"grad.{name}.weight": (accumulated, gain_gradient, parts_of_the_batch) for name in ("ln_1", "ln_2", "ln_f")},
-    **{f"grad.{name}.bias": (accumulated, shift_gradient, parts_of_the_batch) for name in ("ln_1", "ln_2", "ln_f")},
+    **dict.fromkeys(PARAMETERS, (accumulated, decay_in_loss, parts_of_the_batch)),
+    **{f"grad.{name}.bias": (accumulated, decay_in_loss, inner_loop, *([detached] if name == "attn.c_attn" else []),
+       parts_of_the_batch) for name in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")},
+    "grad.attn.c_attn.weight": (accumulated, decay_in_loss, detached, parts_of_the_batch),
+    "grad.wte.weight": (untied_head, accumulated, decay_in_loss, embedding_gradient, parts_of_the_batch),
+    "grad.wpe.weight": (accumulated, decay_in_loss, position_gradient),
+    **{f"grad.{name}.weight": (accumulated, decay_in_loss, gain_gradient, parts_of_the_batch) for name in ("ln_1", "ln_2", "ln_f")},
+    **{f"grad.{name}.bias": (accumulated, decay_in_loss, shift_gradient, parts_of_the_batch) for name in ("ln_1", "ln_2", "ln_f")},
 }
