@@ -28,8 +28,8 @@ FLOORS = (
     ("verification.__init__", "verification.recorder", "verification.torch_hooks"),
     (
         "model", "gradcheck", "storage.conversion", "data",
-        "verification.names", "verification.npz", "verification.dump", "verification.llm_c_state", "verification.step_rules",
-        "verification.step_record",
+        "verification.names", "verification.npz", "verification.dump", "verification.llm_c_state",
+        "verification.step_rules", "verification.step_record",
     ),
     ("generation", "config", "tokenizer", "settings"),
     ("sampling", "char_tokenizer", "tokenizer_files", "components"),

@@ -1,6 +1,7 @@
 """Optimizer steps of others, held against the formula: right ones raise no alarm, a planted mistake gets its name."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from minigpt2 import GPT2, GPT2Config, flatten
 from minigpt2.cli import main
 from minigpt2.storage.checkpoint import write_tensors
-from minigpt2.verification.recorder import Recorder
+from minigpt2.verification.compare import compare
+from minigpt2.verification.recorder import Recorder, record
 from minigpt2.verification.step_rules import Settings
 from minigpt2.verification.steps import compare_steps, model_with, trace_steps
 from minigpt2.verification.trace import read_trace, trace
@@ -154,8 +156,9 @@ MISTAKES = {  # words of the sentence: the change, and with which parts recorded
     "eps is added to sqrt(v), before the bias correction": (
         {"direction": lambda m, v, t, s: m / f32(1 - s.beta1**t) * f32(np.sqrt(1 - s.beta2**t))
          / (np.sqrt(v) + f32(s.eps))}, EVERYWHERE),
-    "the step divides by v_hat": ({"direction": lambda m, v, t, s: m / f32(1 - s.beta1**t) / (v / f32(1 - s.beta2**t) + f32(s.eps))},
-                ("all", "moments", "gradients")),
+    "the step divides by v_hat": (
+        {"direction": lambda m, v, t, s: m / f32(1 - s.beta1**t) / (v / f32(1 - s.beta2**t) + f32(s.eps))},
+        EVERYWHERE),
     "beta1 is 0.8": ({"settings": Settings(**SETTINGS | {"beta1": 0.8})}, ALL),
     "beta2 is 0.999": ({"settings": Settings(**SETTINGS | {"beta2": 0.999})}, ALL),
     "eps is 1e-05": ({"settings": Settings(**SETTINGS | {"eps": 1e-5})}, ALL),
@@ -171,7 +174,8 @@ MISTAKES = {  # words of the sentence: the change, and with which parts recorded
     "the learning rate is that of the next step": ({"rate": lambda s, k: s.rate(k + 1)}, ALL),
     "no warm-up of the learning rate": ({"rate": lambda s, k: dataclasses.replace(s, warmup_steps=0).rate(k)}, ALL),
     "the learning rate stays at its highest": ({"rate": lambda s, k: s.lr}, ALL),
-    "the warm-up divides by 2; it should be lr step / 3": ({"rate": lambda s, k: s.lr * k / s.warmup_steps if k <= s.warmup_steps else s.rate(k)}, ALL),
+    "the warm-up divides by 2; it should be lr step / 3": (
+        {"rate": lambda s, k: s.lr * k / s.warmup_steps if k <= s.warmup_steps else s.rate(k)}, ALL),
     "gradients are not zeroed": ({"zeroed": False}, ALL),
     "every gradient is 1/2 times": ({"factor": 0.5}, ("all", "gradients")),
     "the moments are kept in bfloat16": (
@@ -204,14 +208,15 @@ def in_parts(named):
 
 @pytest.mark.parametrize("mistake, which", in_parts(MISTAKES))
 def test_a_mistake_has_its_name(mistake, which, model, ours):
-    change = MISTAKES[mistake][0]
-    max_norm = change["settings"].max_norm if mistake == "each number of the gradient is clipped to 0.05" else SETTINGS["max_norm"]
+    change, max_norm = MISTAKES[mistake][0], SETTINGS["max_norm"]
+    if mistake.startswith("each number"):
+        max_norm = change["settings"].max_norm
     if max_norm != SETTINGS["max_norm"]:
         settings = SETTINGS | {"max_norm": max_norm}
         ours = trace(model, *BATCH) | trace_steps(model, [BATCH] * K, **settings)
     with np.errstate(all="ignore"):
         theirs = Planted(**{"settings": Settings(**SETTINGS)} | change).run(model)
-    rows, findings = held(ours, part(theirs, which), max_norm=max_norm)
+    _, findings = held(ours, part(theirs, which), max_norm=max_norm)
     assert len(findings) == 1 and findings[0].kind == "mistake", findings
     assert mistake in findings[0].sentence
 
@@ -306,7 +311,8 @@ def test_optimizers_of_torch(case, model, ours):
     theirs = torch_steps(torch, model, make)
     for which in PARTS:
         rows, findings = held(ours, part(theirs, which))
-        assert len(findings) == bool(name) and all(text.startswith(name) for text in sentences(findings)), (which, findings)
+        assert len(findings) == bool(name), (which, findings)
+        assert all(text.startswith(name) for text in sentences(findings))
         assert any(row.verdict != "ok" for row in rows) == bool(name)
 
 
@@ -390,6 +396,112 @@ def test_the_command_writes_steps(tmp_path, model, capsys):
 def test_flags_that_cannot_be(flags, message, tmp_path, capsys):
     assert main(["trace", "--ids", "1,2,3", "-o", str(tmp_path / "x.safetensors"), *flags]) == 1
     assert message in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------- in one report with the pass
+
+
+def test_the_pass_and_the_steps_are_one_comparison(model, ours):
+    settings = Settings(**SETTINGS)
+    theirs = trace(model, *BATCH, backward=True) | Planted(settings, **COUPLED).run(model)
+    ours = trace(model, *BATCH, backward=True) | ours
+    report = compare(ours, theirs, settings=settings)
+    assert report.first.name == "step.1.m.wte.weight" and report.where.startswith("step.1.m.wte.weight, off by")
+    assert [finding.name for finding in report.findings] == ["step.1.m.wte.weight"]
+    assert report.diagnosis.startswith("optimizer: decay is added") and "Diagnosis: optimizer" in report.summary()
+    assert report.compared == report.total == len([name for name in theirs if "ids" not in name and "targets" not in name
+                                                   and name not in flatten(model.params)])  # fmt: skip
+    assert "should be" in report.explanation() and json.dumps(report.to_dict(), allow_nan=False)
+    right = compare(ours, trace(model, *BATCH) | Planted(settings).run(model), settings=settings)
+    assert right and right.only_ours[-1] == "step.4.loss" and "All" in right.summary()
+
+
+def test_a_mistake_in_the_pass_is_not_told_again_of_the_steps(model, ours):
+    theirs = trace(model, *BATCH) | Planted(Settings(**SETTINGS)).run(model)
+    theirs["h.1.mlp.gelu"] = theirs["h.1.mlp.gelu"] * f32(1.5)
+    theirs |= {name: 2 * x for name, x in theirs.items() if name == "step.1.grad.wte.weight"}
+    report = compare(ours, theirs, settings=Settings(**SETTINGS))
+    assert report.first.name == "h.1.mlp.gelu" and not report.findings[0].sentence.startswith("optimizer")
+    assert not any("the gradient of step 1" in finding.sentence for finding in report.findings)
+
+
+def test_weights_after_a_step_alone(model, ours):
+    """Whatever Adam made of the key bias's rounding noise; and they are enough beside a trace with steps."""
+    names = flatten(model.params)
+    mine = {name: ours[f"step.1.{name}"] for name in names}
+    theirs = {name: x.copy() for name, x in mine.items()}
+    theirs["h.0.attn.c_attn.bias"][16:32] += f32(1e-3)
+    report = compare(mine, theirs)
+    assert report and report.compared == len(names)
+    assert next(row.note for row in report.rows if row.note) == "the key bias apart, which changes nothing"
+    theirs["h.0.attn.c_attn.bias"][0] += f32(1e-3)
+    assert compare(mine, theirs).first.name == "h.0.attn.c_attn.bias"
+    report = compare(ours, part(Planted(Settings(**SETTINGS)).run(model), "weights"), settings=Settings(**SETTINGS))
+    assert report and report.compared == report.total == K * len(names)
+
+
+def test_steps_that_cannot_be_compared(model, ours):
+    with pytest.raises(ValueError, match="settings: theirs has optimizer steps"):
+        compare(ours, ours)
+    report = compare(trace(model, *BATCH), ours)
+    assert report and "step 1 of theirs was not compared, ours has none" in report.assumed[-1]
+    with pytest.raises(ValueError, match=r"step.2.ids differ"):
+        other = {"step.2.ids": BATCH[0]}
+        compare(ours | other, ours | {"step.2.ids": BATCH[1]}, settings=Settings(**SETTINGS))
+    report = compare(ours, ours | {"step.2.m.wte.weight": np.ones((3, 3), f32)}, settings=Settings(**SETTINGS))
+    assert (report.first.name, report.first.verdict) == ("step.2.m.wte.weight", "shape")
+
+
+@pytest.mark.parametrize("text", ["5", "{", '{"lr": "high"}', '{"lr": -1}', '{"optimizer": "lion"}', "[" * 10**5])
+def test_metadata_that_are_no_settings(text):
+    with pytest.raises(ValueError, match="do not say how its steps were taken"):
+        Settings.from_metadata({"steps": text})
+
+
+LOOPS = {  # what a loop does wrong, and the first words about it
+    "right": None, "validation": None, "autocast": None, "not zeroed": "gradients are not zeroed",
+    "not clipped": "gradients are not clipped", "decay on vectors": "vectors decay too",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_loop_in_torch_is_recorded_whole(loop, model, tmp_path, capsys):
+    torch = pytest.importorskip("torch", reason="needs torch")
+    transformers = pytest.importorskip("transformers", reason="needs transformers")
+    model.save_pretrained(tmp_path / "model")
+    module = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "model", attn_implementation="eager").eval()
+    parts = [[p for p in module.parameters() if (p.ndim >= 2) == matrix] for matrix in (True, False)]
+    decays = 0.1, 0.1 if loop == "decay on vectors" else 0.0
+    groups = [{"params": part, "weight_decay": decay} for part, decay in zip(parts, decays, strict=True)]
+    optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.95))
+    ids, targets = (torch.tensor(x) for x in BATCH)
+    with record(module) as theirs:
+        for _ in range(3):
+            if loop == "validation":
+                with torch.no_grad():
+                    module(ids)
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=loop == "autocast"):
+                logits = module(ids).logits
+            torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten()).backward()
+            if loop != "not clipped":
+                torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+            optimizer.step()
+            theirs.step(optimizer)
+            if loop != "not zeroed":
+                optimizer.zero_grad()
+    assert theirs.notes == []
+    theirs.save(tmp_path / "theirs.safetensors")
+    call = ["trace", "--model", str(tmp_path / "model"), "--backward", "--steps", "3", "--beta2", "0.95"]
+    call += [f"--{flag}={','.join(map(str, row))}" for flag, x in zip(("ids", "targets"), BATCH, strict=True) for row in x]
+    assert main([*call, "--max-norm", "1", "-o", str(tmp_path / "ours.safetensors")]) == 0
+    capsys.readouterr()
+    files = [str(tmp_path / f"{whose}.safetensors") for whose in ("ours", "theirs")]
+    code = main(["compare", *files, "--json"])
+    report = json.loads(capsys.readouterr().out)
+    assert code == (LOOPS[loop] is not None) and report["passed"] == (not code), report["where"]
+    found = [finding["sentence"].removeprefix("optimizer: ") for finding in report["findings"]]
+    assert len(found) == code and all(text.startswith(LOOPS[loop]) for text in found)
+    assert sum(row["name"].startswith("step.3.m.") for row in report["tensors"]) == len(flatten(model.params))
 
 
 # ------------------------------------------------------------------------------------------------------- llm.c

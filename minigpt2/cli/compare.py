@@ -1,5 +1,7 @@
 """``minigpt2 compare``: find the first tensor in which another implementation differs, and why."""
 
+import contextlib
+import io
 import json
 from pathlib import Path
 
@@ -50,10 +52,11 @@ def run(options):
     theirs, others = read_trace(options.theirs, ours)
     if metadata.get("recorded") == "theirs" or ("config" in others and "config" not in metadata):
         raise ValueError(f"{options.ours} is not what `minigpt2 trace` wrote: give that file first, and then theirs")
-    report = compare(
-        ours, theirs, options.rtol, options.atol, names, layer_norm_epsilon(metadata), _smoothing(metadata),
-        options.accept, Settings.from_metadata(metadata),
-    )  # fmt: skip
+    with contextlib.redirect_stderr(io.StringIO()) if options.quiet else contextlib.nullcontext():  # no progress
+        report = compare(
+            ours, theirs, options.rtol, options.atol, names, layer_norm_epsilon(metadata), _smoothing(metadata),
+            options.accept, Settings.from_metadata(metadata),
+        )  # fmt: skip
     if options.json:
         print(json.dumps({"minigpt2": __version__} | report.to_dict(), indent=2, allow_nan=False))
     elif not options.quiet:

@@ -92,15 +92,15 @@ def tolerances(ours, theirs, rtol=None, atol=None):
     ours, theirs: dicts from name to array. The coarser dtype of the two decides, but a half counts only where a whole
     pass of theirs is in it: one tensor in bfloat16 among float32 is to be seen.
     """
-    halves = _halves(theirs)
+    half = halves(theirs)
     found = {}
     for name in ours.keys() & theirs.keys():
         floats = [x.dtype.name for x in (ours[name], theirs[name]) if x.dtype.kind == "f"]
         if not floats:
             found[name] = 0.0, 0.0  # integers are equal or not
             continue
-        half = halves[_pass(name)]
-        floats = [half] if half else ["float32" if dtype in HALVES else dtype for dtype in floats]
+        whole = half[_pass(name)]
+        floats = [whole] if whole else ["float32" if dtype in HALVES else dtype for dtype in floats]
         most = rtol if rtol is not None else max(RTOL.get(dtype, RTOL["float64"]) for dtype in floats)
         found[name] = most, most * ATOL_PER_RTOL if atol is None else atol
     return found
@@ -111,7 +111,7 @@ def _pass(name):
     return lead if lead in ("grad", "step") else "weights" if is_parameter(name) else "forward"
 
 
-def _halves(theirs):
+def halves(theirs):
     """Dict from each pass to the half in which theirs computed it, or None.
 
     A pass is in it if nearly all of its tensors are, weights included. Under autocast most weights and sums stay in

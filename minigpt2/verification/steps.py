@@ -15,7 +15,7 @@ from minigpt2.config import GPT2Config
 from minigpt2.model import GPT2
 from minigpt2.parameters import flatten, layout
 from minigpt2.verification.diagnosis import Finding
-from minigpt2.verification.rows import RTOL, Row, half_of, where_it_differs
+from minigpt2.verification.rows import RTOL, Row, half_of, halves, where_it_differs
 from minigpt2.verification.step_mistakes import diagnose_steps
 from minigpt2.verification.step_record import KINDS, Recording, precision, simulate, split
 from minigpt2.verification.step_rules import ROUNDING, Rule, Settings, Value, rounded
@@ -111,7 +111,9 @@ def compare_steps(ours, theirs, settings, eps=1e-5, label_smoothing=0.0, rtol=No
     rtol = RTOL.get(dtype, 1e-10) if rtol is None else rtol
     rec = Recording({name: theirs[name] for name in (*names, *(n for n in start if n in theirs))}, start, dtype, rtol)
     config = _config(ours, start, eps)
-    losses = _fresh(rec, ours, config, label_smoothing, max(rtol, RTOL.get(coarse, 0.0))) if fresh else {}
+    near = max(rtol, RTOL.get(coarse, 0.0))
+    rec.off = max(near, RTOL.get(halves(theirs)["grad"], 0.0))  # under autocast only the gradients are in a half
+    losses = _fresh(rec, ours, config, label_smoothing, near) if fresh else {}
     rule = _recorded_as(rule, rec)
     notes, findings = _coarse(rule, rec, floats, names, theirs)
     rows, where = _rows(rule, rec, ours, theirs, names, losses, notes, atol)
@@ -156,7 +158,7 @@ def _fresh(rec, ours, config, smoothing, rtol):
                 single = flatten(model_with(config, single).loss_and_grads(*batch, smoothing)[1])
         elif not near or any(gradient is None for gradient in grads.values()):
             continue
-        off = {name: _noise(gradient, rtol) for name, gradient in grads.items()}
+        off = {name: _noise(gradient, rec.off) for name, gradient in grads.items()}
         for name, gradient in single.items():
             rounding = ROUNDINGS * np.abs(gradient - grads[name]).max(initial=0)
             off[name] = np.maximum(off[name], rounding * (off[name] > 0))
@@ -194,14 +196,14 @@ def _ratio(row, expected):
 
 def _recorded_as(rule, rec):
     """The rule with ``seen``: whether their gradient was recorded before or after it was clipped."""
-    if rule.max_norm is None or not any((step, "grad") in rec.given for step in rec.steps):
+    first = next((step for step in rec.steps if (step, "grad") in rec.given), None)  # later ones may not be zeroed
+    if rule.max_norm is None or first is None:
         return rule
     after = replace(rule, seen="clipped")
     worst = []
     for each in rule, after:
-        out = simulate(each, rec, sampled=True)
-        found = [(step, "grad") for step in rec.steps if (step, "grad") in rec.given]
-        worst.append(max(_ratio(rec.given[key][rec.some], out[key]) for key in found))
+        expected = simulate(each, rec, sampled=True)[first, "grad"]
+        worst.append(_ratio(rec.given[first, "grad"][rec.some], expected))
     return after if worst[0] > 1 >= worst[1] else rule
 
 
@@ -261,10 +263,9 @@ def _rows(rule, rec, ours, theirs, names, losses, notes, atol):
         if parameter in ("ids", "targets"):
             continue
         mine, other = np.asarray(ours[name], np.float64), np.asarray(theirs[name], np.float64)
-        note = "from theirs"
         if kind == "loss":
             expected = losses.get(step, float(mine) if step == 1 else np.nan)
-            value, tolerance = np.asarray(expected), np.asarray(rec.rtol * abs(expected))
+            value, tolerance = np.asarray(expected), np.asarray(rec.off * abs(expected))
         elif kind in ("lr", "norm"):
             value, tolerance = (np.asarray(number) for number in out[step, kind])
             if kind == "norm" and not np.isnan(value) and (step, "grad") in rec.given and step in rec.fresh:
@@ -278,20 +279,20 @@ def _rows(rule, rec, ours, theirs, names, losses, notes, atol):
             tolerance = tolerance + coarse * np.abs(value)
             if kind == "grad" and step in rec.fresh:
                 tolerance = np.maximum(tolerance, rec.rtol * np.abs(value).max(initial=0))
-        row, sentence = _row(name, other, value, tolerance, mine, rec.rtol, atol, note, notes.get(kind, ""))
+        row, sentence = _row(name, other, value, tolerance, mine, rec.rtol, atol, notes.get(kind, ""))
         rows.append(row)
         where = where or sentence
     return rows, where
 
 
-def _row(name, other, value, tolerance, mine, rtol, atol, note, coarse):
+def _row(name, other, value, tolerance, mine, rtol, atol, note):
     """The Row of one tensor, and a sentence if it is not right."""
     unknown = np.nan, np.nan, np.nan
     if other.shape != mine.shape:
         row = Row(name, mine.shape, *unknown, "shape", f"theirs {other.shape}")
         return row, f"{name}, which cannot be compared: its shape is {other.shape}, and ours {mine.shape}"
     if np.isnan(value).any():  # what it is made of was not recorded
-        value, note = mine, "against ours"
+        value, note = mine, ", ".join(filter(None, ("against ours", note)))
         tolerance = np.full(mine.shape, 4 * rtol * np.abs(mine).max(initial=0))
     if not np.isfinite(other).all():
         row = Row(name, mine.shape, *unknown, "NaN", note)
@@ -302,6 +303,5 @@ def _row(name, other, value, tolerance, mine, rtol, atol, note, coarse):
     right = bool((off <= np.maximum(tolerance, atol or 0.0)).all())
     relative = absolute / size if size else (np.inf if absolute else 0.0)
     cosine = float((value * other).sum() / norm) if norm else float(not other.any() and not value.any())
-    note = f"{note}, {coarse}" if coarse else note
     row = Row(name, mine.shape, absolute, float(relative), cosine, "ok" if right else "differs", note)
     return row, None if right else where_it_differs(row, value, other)
