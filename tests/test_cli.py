@@ -25,6 +25,7 @@ from minigpt2.data.token_file import encode_documents, open_tokens
 from minigpt2.evaluation import evaluate
 from minigpt2.generation import stream_text
 from minigpt2.shell import option, shell_line
+from minigpt2.verification.trace import read_trace
 
 TEXT = "Shall I compare thee to a summer's day? Thou art more lovely and more temperate.\n" * 20
 
@@ -1235,3 +1236,12 @@ def test_the_examples_of_train_can_be_pasted_one_after_another():
             folder = options.out or f"runs/{options.preset or 'alice'}"
             assert folder not in folders
             folders.add(folder)
+
+
+def test_a_trace_without_weights(folder, tmp_path):
+    paths = [str(tmp_path / name) for name in ("with.safetensors", "without.safetensors")]
+    for path, flags in zip(paths, ([], ["--no-weights"]), strict=True):
+        assert main(["trace", "--model", str(folder), "--ids", "1,2,3", "--backward", "-o", path, *flags]) == 0
+    whole, rest = (read_trace(path)[0] for path in paths)
+    assert whole.keys() - rest.keys() == {name[5:] for name in rest if name.endswith((".weight", ".bias"))}
+    assert main(["compare", paths[1], paths[0], "--quiet"]) == main(["compare", *paths, "--quiet"]) == 0

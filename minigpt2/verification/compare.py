@@ -122,9 +122,9 @@ class Comparison:
         return "\n".join(lines)
 
     def _too_few(self):
-        known = "they agree" if self.compared else "nothing that is computed was compared"
+        known = "though they agree" if self.compared else "nothing that is computed was compared"
         return (
-            f"Too few to call it agreement, though {known}:\na quarter is needed, and the logits or the loss. "
+            f"Too few to call it agreement, {known}:\na quarter is needed, and the logits or the loss. "
             "Record more, or say with --map what their names stand for."
         )
 
