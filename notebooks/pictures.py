@@ -1,8 +1,9 @@
 """Draw the README's pictures of the three uses and of the speed: read.png, teach.png, verify.png and pace.png.
 
-Each shows what the code does: formula, source and figure of a notebook; the report of a check; a comparison with a
-PyTorch GPT-2 in which a mistake is planted; the table on the page about speed. A picture holds what it was drawn from
-as text as well, so that a test can tell whether it still shows what is true. Needs the extras [notebooks,reference].
+Each shows what the code does: formula, source and figure of a notebook; the report of a check; two wrong lines of a
+GPT-2 in PyTorch and what the comparison in notebook 6 says of them; the table on the page about speed. A picture holds
+what it was drawn from as text as well, so that a test can tell whether it still shows what is true. Needs the extra
+[notebooks].
 
 Run from the repository: python notebooks/pictures.py [read] [teach] [verify] [pace]
 """
@@ -13,18 +14,13 @@ import io
 import json
 import re
 import sys
-from itertools import groupby
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
-from overview import BLUE, GREY, ORANGE, PROMPT
+from overview import BLUE, GREY, ORANGE
 
-import minigpt2
 from minigpt2 import plain
 from minigpt2.exercises import check
-from minigpt2.verification.compare import compare
-from minigpt2.verification.rows import RTOL
 
 FOLDER = Path(__file__).resolve().parent
 WIDTH = 8.6  # inches, so that letters have their usual size in a column of text
@@ -100,55 +96,47 @@ def code(figure, lines, top):
 
 
 def verify_facts():
-    """What `minigpt2 compare` finds in a PyTorch GPT-2 whose last block has the exact GELU, not its tanh form."""
-    sys.path.insert(0, str(FOLDER.parent / "tests"))
-    import torch
-    import torch_gpt2
-
-    model = minigpt2.GPT2.from_pretrained("shakespeare")
-    ids = np.array([minigpt2.Tokenizer.from_pretrained("shakespeare").encode(PROMPT)])
-    ours = minigpt2.trace(model, ids, backward=True)
-    report = compare(ours, torch_gpt2.trace(model, ids, ours["targets"], "erf_gelu", torch.float32))
-    rows = [(row.name, row.relative, row.verdict) for row in report.rows if row.name not in ("ids", "targets")]
-    return {"rows": rows, "first": report.first.name, "diagnosis": report.diagnosis}
+    """Of notebook 6: two wrong lines of a GPT-2 in PyTorch, each below its class, and what the comparison prints."""
+    notebook = json.loads((FOLDER / "en/6_find_the_bug.ipynb").read_text(encoding="utf-8"))
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    model = next("".join(cell["source"]) for cell in cells if "class MLP(" in "".join(cell["source"])).split("\n")
+    printed = ["".join(output["text"]) for cell in cells for output in cell["outputs"] if "text" in output]
+    table = next(text for text in printed if text.startswith("tensor ")).split("\n")
+    told = next(text for text in printed if "tensors differ" in text).rstrip().split("\n")
+    first = next(n for n, row in enumerate(table) if "first divergence" in row)
+    wrong = [next(line for line in model if part in line) for part in ("diagonal=1", "nn.GELU()")]
+    classes = [[line for line in model[: model.index(line)] if line.startswith("class ")][-1] for line in wrong]
+    code = [line for pair in zip(classes, wrong, strict=True) for line in (pair[0], "    ...", pair[1])]
+    return {"code": code, "wrong": wrong, "report": [table[0], "...", *table[first - 2 : first + 2], "...", *told]}
 
 
 def verify(facts):
-    """The relative difference of each tensor, in the order of computation."""
-    names, errors, verdicts = zip(*facts["rows"], strict=True)
-    low, first, loss = 3e-8, names.index(facts["first"]), names.index("loss")
-    figure, axes = plt.subplots(figsize=(WIDTH, 3.3), layout="constrained")
-    axes.set_yscale("log")
-    axes.set(ylim=(low, 0.15), xlim=(-1, len(names)), xticks=[], ylabel="difference / size of the tensor")
-    axes.set_title("A PyTorch GPT-2 against minigpt2, in the order of computation", loc="left", fontsize=10.5)
-    for x, (error, verdict) in enumerate(zip(errors, verdicts, strict=True)):
-        axes.bar(x, max(error - low, 0), 0.8, bottom=low, color=BLUE if verdict == "ok" else ORANGE)
-    axes.axhline(RTOL["float32"], color="0.3", lw=0.8, ls="--")
-    axes.text(0, RTOL["float32"] * 1.3, "tolerance in float32", fontsize=8.5, color="0.3")
-    arrow = {"arrowstyle": "->", "color": "0.2"}
-    told = f"first divergence: {facts['first']}\n{facts['diagnosis']}"
-    axes.annotate(told, (first, errors[first] * 1.1), (22, 8e-3), fontsize=9, va="bottom",
-                  arrowprops=arrow | {"relpos": (0.25, 0)})  # fmt: skip
-    axes.annotate("the loss alone\nwould not have told", (loss - 0.3, errors[loss]), (22, 3e-6), fontsize=8.5,
-                  va="center", arrowprops=arrow)  # fmt: skip
-    x = 0
-    for group, members in groupby(names, part):
-        n = len([*members])
-        axes.plot([x - 0.1, x + n - 0.9], [0.75 * low] * 2, color="0.6", lw=1.5, clip_on=False, solid_capstyle="butt")
-        if n > 6:
-            axes.text(x + n / 2 - 0.5, 0.62 * low, group, ha="center", va="top", fontsize=8.5)
-        x += n
-    axes.text(loss / 2, 0.3 * low, "activations", ha="center", va="top", fontsize=9)
-    axes.text((loss + len(names)) / 2, 0.3 * low, "gradients", ha="center", va="top", fontsize=9)
-    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    """A model, the command, and its answer; the wrong lines and the names of their mistakes stand out."""
+    answer = ["$ minigpt2 compare ours.safetensors theirs.safetensors", *facts["report"]]
+    height = LINE * (len(facts["code"]) + len(answer) + 4.9)
+    figure = plt.figure(figsize=(WIDTH, height))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, WIDTH), ylim=(0, height))
+    axes.axis("off")
+    frame = LINE * (len(facts["code"]) + 0.5)
+    axes.add_patch(plt.Rectangle((0.05, height - 1.55 * LINE - frame), WIDTH - 0.1, frame, fc="0.97", ec="0.85"))
+    y = height - 0.35 * LINE
+    for heading, lines in (
+        ("Your GPT-2 runs, and its loss falls. Two lines are wrong.", facts["code"]),
+        ("Compared with minigpt2: the first tensor that differs, and the name of each mistake.", answer),
+    ):
+        axes.text(0.1, y, heading, fontsize=10.5, va="top", color=GREY)
+        y -= 1.6 * LINE
+        for line in lines:
+            wrong = line in facts["wrong"] or line.startswith("Diagnosis:")
+            if wrong or "first divergence" in line:
+                axes.add_patch(plt.Rectangle((0.06, y - 0.87 * LINE), WIDTH - 0.12, LINE, fc="#fdeadb", ec="none"))
+            color = ORANGE if wrong or " differs" in line else BLUE if line.endswith(" ok") else "0.1"
+            axes.text(0.15, y, line, fontsize=8.5, family="monospace", va="top", color=color,
+                      weight="bold" if wrong else "normal")  # fmt: skip
+            y -= LINE
+        y -= 0.8 * LINE
     return figure
-
-
-def part(name):
-    """The block that a tensor belongs to, or "before" or "after" all of them; gradients apart."""
-    grad, block = re.match(r"(grad\.)?(h\.\d+)?", name).groups()
-    outside = "before" if re.search(r"embd|wte|wpe", name) else "after"
-    return f"{block or outside}{' ' if grad else ''}"
 
 
 def pace_facts():
@@ -200,7 +188,7 @@ def main(names):
         find, draw = PICTURES[name]
         facts = find()
         kept = json.dumps({key: value for key, value in facts.items() if key != "figure"})
-        draw(facts).savefig(FOLDER / f"{name}.png", dpi=150, metadata={"Software": None, "Description": kept})
+        draw(facts).savefig(FOLDER / f"{name}.png", dpi=200, metadata={"Software": None, "Description": kept})
 
 
 if __name__ == "__main__":

@@ -566,7 +566,7 @@ def test_train_and_resume(folder, tmp_path, capsys):
         (["trace", "--ids=", "-o", "x"], "--ids: there is no token in it"),
         (["trace", "--text", "a", "-o", "."], ". is a folder, and nothing takes its place: give the name of a file"),
         (["compare", "nowhere.npz", "b.npz"], "error: nowhere.npz: No such file or directory\n"),  # without [Errno 2]
-        (["compare", "a", "b", "--map", "nope"], "--map: nope is no file; give transformers, nanogpt, llm.c"),
+        (["compare", "a", "b", "--map", "nope"], "--map: nope is no file; give auto, torch, transformers, nanogpt"),
         (["generate", "--temperature", "-1"], r"--temperature must be a number, 0 \(greedy\) or above, got -1"),
         (["generate", "--top-k", "0"], "--top-k must be an integer, 1 or more, got 0"),
         (["generate", "--top-p", "1.5"], "--top-p must be"),
@@ -606,7 +606,7 @@ def test_a_users_error_is_one_line(call, message, folder, tmp_path, capsys, monk
     monkeypatch.chdir(tmp_path)
     if "--model" not in call and call[:1] in (["generate"], ["eval"], ["tokenize"]):
         call = [*call, "--model", folder]
-    assert re.search(message, fails(capsys, *call))
+    assert re.search(message, fails(capsys, *call, code=2 if call[0] == "compare" else 1))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -1209,8 +1209,8 @@ def test_trace_is_told_what_is_wrong_before_the_pass(folder, tmp_path, capsys, m
     assert "is a folder, and nothing takes its place" in fails(capsys, *call, tmp_path, "--ids", "1,2")
     assert "--text: there is no token in it" in fails(capsys, *call, tmp_path / "x", "--text", "")
     assert "--ids: there is no token in it" in fails(capsys, *call, tmp_path / "x", "--ids", "")
-    assert "--map: nonogpt is no file; give transformers, nanogpt" in fails(
-        capsys, "compare", tmp_path / "x", tmp_path / "x", "--map", "nonogpt"
+    assert "--map: nonogpt is no file; give auto, torch, transformers, nanogpt" in fails(
+        capsys, "compare", tmp_path / "x", tmp_path / "x", "--map", "nonogpt", code=2
     )
 
 

@@ -20,6 +20,7 @@ FLOORS = (
     ("verification.steps",),
     ("verification.step_mistakes",),
     ("verification.diagnosis",),
+    ("verification.search", "verification.in_words"),
     ("verification.mistakes",),
     ("verification.operations",),
     ("verification.check", "reference", "evaluation", "fine_tuning", "measures"),

@@ -7,12 +7,16 @@ Building is tested on small sources of its own; what the committed notebooks sho
 import base64
 import importlib.util
 import json
+import os
 import re
 import shutil
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from minigpt2.verification.trace import read_trace
 
 jupytext, nbformat, *_ = (
     pytest.importorskip(package, reason=f"needs {package}, of the extra 'notebooks'")
@@ -44,6 +48,7 @@ SECTIONS = {  # the titles of the document, and of the nine components of its se
     "代码实例": "4_1_code_example",
     "解释说明": "4_2_explanation",
     "评估": "5_evaluation",  # announced in 4.2; the document ends before it
+    "查错": "6_find_the_bug",  # what the others are good for
 }
 
 PENDING = []  # not written yet
@@ -174,6 +179,31 @@ def test_the_committed_layer_norm_notebook_is_rebuilt_twice_to_the_same_bytes(tm
     assert found[0] == found[1]
     committed = nbformat.read(FOLDER / "en" / f"{name}.ipynb", as_version=4)
     assert build.compare(committed, nbformat.reads(found[0].decode(), as_version=4)) == []
+
+
+@pytest.mark.slow
+def test_the_bug_is_found_without_torch_as_with_it(tmp_path, monkeypatch):
+    """It then reads what was recorded: what it shows is the same."""
+    (tmp_path / "torch.py").write_text('raise ImportError("not here")\n')
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(FOLDER.parent)]))
+    assert build.run(["6_find_the_bug"]) == []
+
+
+@pytest.mark.slow
+def test_the_recordings_of_the_bug_are_what_its_model_computes(tmp_path):
+    pytest.importorskip("torch", reason="records a PyTorch GPT-2")
+    for file in ("6_find_the_bug.py", "style.py"):
+        shutil.copy(FOLDER / file, tmp_path)
+    (tmp_path / "recorded").mkdir()
+    build.build(["6_find_the_bug"], tmp_path)
+    written, committed = ({path.name: read_trace(path)[0] for path in sorted(folder.glob("*.safetensors"))}
+                          for folder in (tmp_path / "recorded", FOLDER / "recorded"))  # fmt: skip
+    assert written.keys() == committed.keys() and len(committed) == 3
+    for file, tensors in committed.items():
+        assert written[file].keys() == tensors.keys()
+        for name, tensor in tensors.items():  # the same bits here; another processor rounds otherwise
+            np.testing.assert_allclose(written[file][name], tensor, rtol=1e-3, atol=1e-4, err_msg=f"{file}: {name}")
+    assert sum(path.stat().st_size for path in (FOLDER / "recorded").iterdir()) < 200_000
 
 
 def change(path, function):

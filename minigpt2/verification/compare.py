@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from minigpt2.progress import progress_bar
-from minigpt2.verification.diagnosis import Diagnosis, partly_compared
+from minigpt2.verification.diagnosis import Diagnosis
 from minigpt2.verification.layouts import align
 from minigpt2.verification.mistakes import accepted
 from minigpt2.verification.names import is_parameter, place, translate
 from minigpt2.verification.rows import Row, measure, measured, tolerances, where_it_differs
+from minigpt2.verification.search import partly_compared
 from minigpt2.verification.step_record import split
 from minigpt2.verification.steps import compare_steps
 

@@ -99,15 +99,21 @@ def another_input(o):
             continue
         right = tensors[name]
         if right.ndim >= 2 and right.shape[-1] == right.shape[-2]:
-            words = f"{label(o.what)}: computed from the transpose of {name}"
+            words = f"{label(o.what)}: computed from the transpose of {_within(name, o.t)}"
             yield Hypothesis(words, {o.what: _replacing(o, name, name, transposed=True)})
         for other, tensor in tensors.known().items():
             if other in later or not _could_be_taken(name, other, o.t) or tensor.shape != right.shape:
                 continue
-            words = f"{label(o.what)}: computed from {other}, it should be from {name}"
+            wrong, wanted = _within(other, o.t), _within(name, o.t)
+            words = f"{label(o.what)}: computed from {wrong}, it should be from {wanted}"
             if o.what in ("resid_mid", "resid_post") and not name.endswith("out"):
-                words = f"residual: the sum {o.what} starts from {other}{_said(other)}, it should start from {name}"
+                words = f"residual: the sum {o.what} starts from {wrong}{_said(other)}, it should start from {wanted}"
             yield Hypothesis(words, {o.what: _replacing(o, name, other)})
+
+
+def _within(name, t):
+    """The name of a tensor, without the number of the block if it is that of the operation."""
+    return name.replace(f"h.{t.number}.", "")
 
 
 def _said(name):

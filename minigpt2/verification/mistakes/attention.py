@@ -263,7 +263,7 @@ def masks(o):
          soft(lambda s, f: np.where(f, 0.0, softmax_forward(s.copy())))),
         ("transposed, a token sees itself and those after it", None,
          soft(lambda s, f: softmax_forward(np.where(f.T, -np.inf, s)))),
-        ("inverted, a token sees only those after it", None, soft(lambda s, f: _soft(np.where(f, s, -np.inf)))),
+        ("inverted, a token sees only those after it", None, soft(lambda s, f: softmax_forward(np.where(f, s, -np.inf)))),
         ):  # fmt: skip
         yield Hypothesis(f"causal mask: {words}", changes, 0, key)
     for b in range(len(o.t["ids"])) if len(o.t["ids"]) > 1 and o.actual is None else ():
@@ -315,10 +315,6 @@ def masked_scores(o):
             f"causal mask: a token sees only the last {width}, itself included (a window)",
             {"attn.scores": hidden(far), "attn.probs": windowed}, 1,
         )  # fmt: skip
-
-
-def _soft(s):
-    return softmax_forward(s)
 
 
 def softmaxes(o):

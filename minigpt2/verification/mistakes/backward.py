@@ -11,7 +11,7 @@ import numpy as np
 from minigpt2.components.softmax import softmax_forward
 from minigpt2.verification import operations
 from minigpt2.verification.mistakes.feed_forward import GELUS, ROOT
-from minigpt2.verification.mistakes.hypothesis import Hypothesis, label, of_result
+from minigpt2.verification.mistakes.hypothesis import PARAMETERS, Hypothesis, label, of_result
 from minigpt2.verification.mistakes.output import loss_forms, wrong_mean, wrong_targets
 from minigpt2.verification.operations import OPERATIONS, rows, split_heads
 
@@ -485,7 +485,6 @@ def shift_gradient(o):
 
 def accumulated(o):
     """All parameters' gradients are a multiple of what they should be: a second backward pass, or none zeroed."""
-    parameters = [what for what in OPERATIONS if what.startswith("grad.") and what.endswith((".weight", ".bias"))]
     for factor, words in (
         (2, "twice what they should be, though those of the activations are right: added to those of a pass before (not zeroed)"),
         (3, "three times what they should be, though those of the activations are right: added up over passes (not zeroed)"),
@@ -494,11 +493,9 @@ def accumulated(o):
     ):
         yield Hypothesis(
             f"gradients: the parameters' are {words}",
-            {what: of_result(what, lambda y, f=factor: y * f) for what in parameters},
+            {what: of_result(what, lambda y, f=factor: y * f) for what in PARAMETERS},
         )
 
-
-PARAMETERS = [what for what in OPERATIONS if what.startswith("grad.") and what.endswith((".weight", ".bias"))]
 
 BACKWARD = {
     "grad.logits": (wrong_targets, wrong_mean, logits_gradient, loss_forms),

@@ -22,11 +22,6 @@ def _sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def _d_tanh_gelu(x, root=ROOT, cubic=0.044715):
-    tanh = np.tanh(root * (x + cubic * x**3))
-    return 0.5 * (1 + tanh) + 0.5 * x * (1 - tanh**2) * root * (1 + 3 * cubic * x**2)
-
-
 GELUS = (  # words, key, the function and its derivative
     ("the erf form; GPT-2 was trained with the tanh form (in PyTorch: approximate='tanh')", "gelu=erf",
      lambda x: x * (1 + erf(x / math.sqrt(2))) / 2,

@@ -58,6 +58,10 @@ class Observed:
         return sizes if counted == B * T else sizes | {"counted targets": counted}
 
 
+# The gradients of all parameters.
+PARAMETERS = [what for what in OPERATIONS if what.startswith("grad.") and what.endswith((".weight", ".bias"))]
+
+
 def of_result(what, function):
     """The operation of ``what``, with its result changed by ``function``."""
     operation = OPERATIONS[what][0]

@@ -44,6 +44,11 @@ def other_norms(o):
                  "resid_mid": lambda t, a=added: t["x"] + a(t) + t["attn.out"]},
                 spoils=r"grad\..*",
             )  # fmt: skip
+    if name == "ln_2":
+        yield Hypothesis(
+            "layer norm: ln_2 reads what the block reads, x; it should read resid_mid, x + attention's output",
+            {"ln_2": lambda t: normalised(t["x"], t.eps)[0] * t["ln_2.weight"] + t["ln_2.bias"]}, spoils=r"grad\..*",
+        )  # fmt: skip
     streams = ["embd", *(f"h.{i}.resid_post" for i in range(o.t.n_layer)), *(f"h.{i}.resid_mid" for i in range(o.t.n_layer))]
     right = o.t.full(x)
     for stream in streams:
