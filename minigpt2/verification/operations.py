@@ -23,6 +23,7 @@ from minigpt2.verification.names import BLOCK, is_parameter, place
 
 
 def embedding(t):
+    """The rows of wte and wpe for the ids (B, T): (B, T, C)"""
     tokens = t["wte.weight"][t["ids"]]
     positions = np.broadcast_to(t["wpe.weight"][: tokens.shape[1]], tokens.shape)
     return {"the token embedding": tokens, "the position embedding": positions}
@@ -67,10 +68,12 @@ def merge_heads(x):
 
 
 def scores(t):
+    """q k^T / sqrt(D), without the mask: (B, H, T, T)"""
     return t["attn.q"] @ t["attn.k"].swapaxes(-1, -2) / math.sqrt(t["attn.q"].shape[-1])
 
 
 def probs(t):
+    """The attention weights (B, H, T, T)"""
     return masked_softmax(t["attn.scores"])
 
 
@@ -81,14 +84,17 @@ def masked_softmax(scores, ahead=0):
 
 
 def heads(t):
+    """probs v, the heads side by side: (B, T, C)"""
     return merge_heads(t["attn.probs"] @ t["attn.v"])
 
 
 def logits(t):
+    """ln_f wte^T (B, T, V), or with the matrix of an output layer of its own"""
     return t["ln_f"] @ t[t.head].T
 
 
 def loss(t):
+    """The mean cross-entropy ()"""
     return np.asarray(cross_entropy_forward(t["logits"], t["targets"], t.label_smoothing)[0])
 
 
@@ -96,11 +102,13 @@ def loss(t):
 
 
 def d_logits(t):
+    """(B, T, V)"""
     _, cache = cross_entropy_forward(t["logits"], t["targets"], t.label_smoothing)
     return cross_entropy_backward(1.0, cache) * t["grad.loss"]
 
 
 def d_ln_f(t):
+    """(B, T, C)"""
     return t["grad.logits"] @ t[t.head]
 
 
@@ -116,10 +124,12 @@ def d_layer_norm(t, x, name):
 
 
 def d_gain(t, x, name):
+    """The gradient (C,) of a layer norm's gain, x the name of its input"""
     return (t[f"grad.{name}"] * normalised(t[x], t.eps)[0]).sum((0, 1))
 
 
 def d_shift(t, name):
+    """The gradient (C,) of a layer norm's shift"""
     return t[f"grad.{name}"].sum((0, 1))
 
 
@@ -134,6 +144,7 @@ def d_weight(t, x, dy):
 
 
 def d_bias(t, dy):
+    """The sum (C,) of dy over B and T"""
     return t[dy].sum((0, 1))
 
 
@@ -143,35 +154,43 @@ def rows(x):
 
 
 def d_gelu(t):
+    """(B, T, 4C)"""
     _, cache = gelu_forward(t["mlp.fc"])
     return gelu_backward(t["grad.mlp.gelu"], cache)
 
 
 def d_heads(t):
+    """(B, T, C)"""
     return t["grad.attn.out"] @ t["attn.c_proj.weight"].T
 
 
 def d_probs(t):
+    """dheads v^T (B, H, T, T)"""
     return split_heads(t["grad.attn.heads"], t.n_head) @ t["attn.v"].swapaxes(-1, -2)
 
 
 def d_v(t):
+    """probs^T dheads (B, H, T, D)"""
     return t["attn.probs"].swapaxes(-1, -2) @ split_heads(t["grad.attn.heads"], t.n_head)
 
 
 def d_scores(t):
+    """(B, H, T, T)"""
     return softmax_backward(t["grad.attn.probs"], t["attn.probs"])
 
 
 def d_q(t):
+    """dscores k / sqrt(D): (B, H, T, D)"""
     return t["grad.attn.scores"] @ t["attn.k"] / math.sqrt(t["attn.k"].shape[-1])
 
 
 def d_k(t):
+    """dscores^T q / sqrt(D): (B, H, T, D)"""
     return t["grad.attn.scores"].swapaxes(-1, -2) @ t["attn.q"] / math.sqrt(t["attn.q"].shape[-1])
 
 
 def d_ln_1(t):
+    """The shares (B, T, C) of q, k and v, each times its third of W_attn^T"""
     C = t["attn.c_attn.weight"].shape[0]
     weights = np.split(t["attn.c_attn.weight"], [C, 2 * C], -1)
     return {
@@ -186,18 +205,22 @@ def d_qkv(t):
 
 
 def d_c_attn(t):
+    """ln_1^T (dq, dk, dv): (C, 3C)"""
     return rows(t["ln_1"]).T @ rows(d_qkv(t))
 
 
 def d_c_attn_bias(t):
+    """(3C,)"""
     return d_qkv(t).sum((0, 1))
 
 
 def d_resid_mid(t):
+    """The residual branch, and what comes back through ln_2: (B, T, C)"""
     return {"the residual branch": t["grad.resid_post"], **d_layer_norm(t, "resid_mid", "ln_2")}
 
 
 def d_stream(t):
+    """The gradient (B, T, C) of a block's input"""
     return {"the residual branch": t["grad.resid_mid"], **d_layer_norm(t, "x", "ln_1")}
 
 
@@ -214,11 +237,13 @@ def d_tokens(t):
 
 
 def d_wte(t):
+    """The shares (V, C) of the output layer, if it is tied, and of the embedding"""
     embedding = {"the embedding's share": d_tokens(t)}
     return embedding if t.head != "wte.weight" else {"the output layer's share": d_head(t)} | embedding
 
 
 def d_wpe(t):
+    """The sum of dembd over B, 0 in rows that are not used: (P, C)"""
     dwpe = np.zeros(t["wpe.weight"].shape)
     dwpe[: t["grad.embd"].shape[1]] = t["grad.embd"].sum(0)
     return dwpe
@@ -300,8 +325,8 @@ class Tensors:
     ours:    a trace with its weights, from which come ids, targets and the weights that theirs lacks
     theirs:  dict from our name to array, in the shape of ours
     eps, label_smoothing: of our model
-    changes: dict from what a tensor is, a key of OPERATIONS, or a pair of this and the number of a block, to the function
-        that replaces its operation
+    changes: dict from what a tensor is, a key of OPERATIONS, or a pair of this and the number of a block, to the
+        function that replaces its operation
     base:    Tensors of the same, from which everything is taken that is not in ``only``, a set of names
     """
 

@@ -1,8 +1,15 @@
 """The mistakes that are made in a GPT-2, each as the operation that replaces the right one.
 
-A mistake is tried where an operation of theirs fails: its result is recomputed with the mistake, from *their* inputs, and
-if that is what they have, the mistake has a name. Each is a generator ``mistake(o)`` of hypotheses for an ``Observed``
-operation; the tables below say for which. Shape letters as in ``operations``.
+A mistake is tried where an operation of theirs fails: its result is recomputed with the mistake, from *their* inputs,
+and if that is what they have, the mistake has a name. Each is a generator ``mistake(o)`` of hypotheses for an
+``Observed`` operation. A new one goes into the file of its subject, and its name into the table below for the operation
+where it shows (``BACKWARD`` and ``ANYWHERE`` stand in their files):
+
+    def negative_scores(o):
+        changes = {"attn.scores": lambda t: -operations.scores(t)}
+        yield Hypothesis("attention: the scores have the wrong sign", changes)
+
+Shape letters as in ``operations``.
 """
 
 import re

@@ -186,6 +186,7 @@ def another_blocks_weights(o):
 
 
 def _with_weights(operation, which):
+    """The operation, with the parameters of block which(number) in block number."""
     class WithWeights(operations.Block):
         def __getitem__(self, name):
             parameter = is_parameter(name)
@@ -275,6 +276,7 @@ def _near(what, bits):
 
 
 def _rounded_inputs(operation, bits, only_weights):
+    """The operation, with its inputs or only its weights rounded."""
     class Rounded(operations.Block):
         def __getitem__(self, name):
             value = super().__getitem__(name)
@@ -297,8 +299,8 @@ def dropout_left_on(o):
         return
     if zeros:
         words = (
-            f"dropout is on, with p = {1 - 1 / factor:.2g}: some numbers are 0, the others {factor:.4g} times what they "
-            "should be; call eval() before you record"
+            f"dropout is on, with p = {1 - 1 / factor:.2g}: some numbers are 0, the others {factor:.4g} times what "
+            "they should be; call eval() before you record"
         )
     elif 0.4 < factor < 1:
         words = f"dropout at evaluation multiplies by 1 - p = {factor:.4g}, though it did not divide in training"

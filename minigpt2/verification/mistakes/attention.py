@@ -37,8 +37,8 @@ def heads_split(o):
         return [split_heads(x, H) for x in np.moveaxis(qkv.reshape(B, T, C3 // 3, 3), -1, 0)]
 
     for words, make in (
-        ("(B, T, C) is reshaped to (B, H, T, D) at once, which mixes up tokens and heads; reshape to (B, T, H, D), then "
-         "exchange T and H", at_once),
+        ("(B, T, C) is reshaped to (B, H, T, D) at once, which mixes up tokens and heads; reshape to (B, T, H, D), "
+         "then exchange T and H", at_once),
         ("a head takes every H-th channel, C is split as (D, H); it should take D neighbours, (H, D)", interleaved),
         ("the output of c_attn is split head by head, (H, 3, D); in GPT-2 all of q comes first, then k, then v: "
          "(3, H, D)", per_head),
@@ -105,8 +105,8 @@ def changed_projections(o):
 
             parts[f"attn.{name}"] = changed
         yield Hypothesis(
-            f"attention: the bias of c_attn is split as {', '.join(order)}, its weight as q, k, v; in GPT-2 both are q, k, v",
-            parts,
+            f"attention: the bias of c_attn is split as {', '.join(order)}, its weight as q, k, v; in GPT-2 both are "
+            "q, k, v", parts,
         )
 
 
@@ -124,6 +124,7 @@ def _interleaved(w, H):
 
 
 def _with_matrix(t, part, matrix):
+    """Part 0, 1 or 2 of c_attn's output, with matrix(its third of the weight, H) in that one's place."""
     C = t["ln_1"].shape[-1]
     columns = slice(part * C, (part + 1) * C)
     w = matrix(t["attn.c_attn.weight"][:, columns], t.n_head)
@@ -159,9 +160,8 @@ def scale(o):
         if (o.t.n_head == 1 and "sqrt(H)" in words) or (o.t["ids"].shape[1] == 1 and "sqrt(T)" in words):
             continue
         changes = {"attn.scores": lambda t, f=factor: operations.scores(t) * f(t)}
-        changes |= {
-            f"grad.attn.{n}": lambda t, f=factor, d=d: d(t) * f(t) for n, d in (("q", operations.d_q), ("k", operations.d_k))
-        }
+        for what, operation in (("grad.attn.q", operations.d_q), ("grad.attn.k", operations.d_k)):
+            changes[what] = lambda t, f=factor, d=operation: d(t) * f(t)
         if len({factor(o.t.of(i)) for i in range(2)}) > 1 or factor(o.t) != 1.0:
             of_all = "index of the block" in words
             yield Hypothesis(f"attention: {words}", changes, int(of_all), key, rule=of_all)
@@ -204,6 +204,7 @@ def changed_scores(o):
 
 
 def _unit(x):
+    """x divided by its length."""
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
@@ -263,8 +264,9 @@ def masks(o):
          soft(lambda s, f: np.where(f, 0.0, softmax_forward(s.copy())))),
         ("transposed, a token sees itself and those after it", None,
          soft(lambda s, f: softmax_forward(np.where(f.T, -np.inf, s)))),
-        ("inverted, a token sees only those after it", None, soft(lambda s, f: softmax_forward(np.where(f, s, -np.inf)))),
-        ):  # fmt: skip
+        ("inverted, a token sees only those after it", None,
+         soft(lambda s, f: softmax_forward(np.where(f, s, -np.inf)))),
+    ):  # fmt: skip
         yield Hypothesis(f"causal mask: {words}", changes, 0, key)
     for b in range(len(o.t["ids"])) if len(o.t["ids"]) > 1 and o.actual is None else ():
         def only(t, b=b):
@@ -298,12 +300,15 @@ def masked_scores(o):
     def hidden(which):
         return lambda t: np.where(which, np.nan, operations.scores(t))
 
+    def shown(scores):
+        return np.where(np.isnan(scores), 0, scores)
+
     for words, ahead in (("a token cannot see itself", -1), ("a token sees neither itself nor the one before it", -2)):
         unseen = np.triu(np.ones((T, T), bool), 1 + ahead)
         yield Hypothesis(
             f"causal mask: off by {'one' if ahead == -1 else 'two'}, {words}",
             {"attn.scores": hidden(unseen & np.tri(T, dtype=bool)),
-             "attn.probs": lambda t, a=ahead: masked_softmax(np.where(np.isnan(t["attn.scores"]), 0, t["attn.scores"]), a)},
+             "attn.probs": lambda t, a=ahead: masked_softmax(shown(t["attn.scores"]), a)},
         )  # fmt: skip
     for width in range(1, min(T, 9)):
         far = np.tri(T, T, -width, dtype=bool)
@@ -391,6 +396,7 @@ def heads_merged(o):
         ("the values themselves, without the attention weights", lambda t: merge_heads(t["attn.v"])),
     ):  # fmt: skip
         yield Hypothesis(f"heads: {words}", {"attn.heads": function})
+
     def attend(q, k, v, causal=True):
         scores = q @ k.swapaxes(-1, -2) / math.sqrt(q.shape[-1])
         return (masked_softmax(scores) if causal else softmax_forward(scores)) @ v
@@ -401,7 +407,8 @@ def heads_merged(o):
             return merge_heads(attend(q, k, v, causal).transpose(2, 1, 0, 3))
 
         yield Hypothesis(
-            f"attention: over the sequences of the batch, it should be over the tokens{words}", {"attn.heads": over_batch},
+            f"attention: over the sequences of the batch, it should be over the tokens{words}",
+            {"attn.heads": over_batch},
         )  # fmt: skip
     C = o.t["wte.weight"].shape[1]
     for number in [n for n in range(1, min(C, 65)) if C % n == 0 and n != o.t.n_head]:
@@ -409,7 +416,8 @@ def heads_merged(o):
             q, k, v = (split_heads(merge_heads(t[f"attn.{n}"]), number) for n in "qkv")
             return merge_heads(attend(q, k, v))
 
-        yield Hypothesis(f"attention: {number} heads of {C // number} channels, it should be {o.t.n_head} of {C // o.t.n_head}",
+        H = o.t.n_head
+        yield Hypothesis(f"attention: {number} heads of {C // number} channels, it should be {H} of {C // H}",
                          {"attn.heads": recut}, 1)  # fmt: skip
     for h in range(o.t.n_head):
         yield Hypothesis(

@@ -12,6 +12,7 @@ from minigpt2.components.softmax import softmax_forward
 from minigpt2.verification import operations
 from minigpt2.verification.mistakes.feed_forward import GELUS, ROOT
 from minigpt2.verification.mistakes.hypothesis import PARAMETERS, Hypothesis, label, of_result
+from minigpt2.verification.mistakes.layer_norm import INPUTS
 from minigpt2.verification.mistakes.output import loss_forms, wrong_mean, wrong_targets
 from minigpt2.verification.operations import OPERATIONS, rows, split_heads
 
@@ -48,9 +49,9 @@ def logits_gradient(o):
 
 def gelu_derivatives(o):
     """Parts of GELU's derivative that are easily forgotten."""
-    def of(function):
+    def of(function, at="mlp.fc"):
         def changed(t):
-            x = t["mlp.fc"]
+            x = t[at]
             tanh = np.tanh(ROOT * (x + 0.044715 * x**3))
             return function(x, tanh) * t["grad.mlp.gelu"]
         return {"grad.mlp.fc": changed}
@@ -94,14 +95,13 @@ def gelu_derivatives(o):
     for words, _, _, derivative in GELUS:
         if derivative is not None:
             yield Hypothesis(
-                f"GELU's derivative: that of {words.split(';')[0].removesuffix(' in its place')}, while the forward pass has "
-                "the tanh form", {"grad.mlp.fc": lambda t, d=derivative: d(t["mlp.fc"]) * t["grad.mlp.gelu"]},
+                f"GELU's derivative: that of {words.split(';')[0].removesuffix(' in its place')}, while the forward "
+                "pass has the tanh form", {"grad.mlp.fc": lambda t, d=derivative: d(t["mlp.fc"]) * t["grad.mlp.gelu"]},
             )  # fmt: skip
     yield Hypothesis(
         "GELU's derivative: taken at the GELU's output, it should be at its input",
-        {"grad.mlp.fc": lambda t: (lambda x: (0.5 * (1 + np.tanh(ROOT * (x + 0.044715 * x**3))) + 0.5 * x * (
-            1 - np.tanh(ROOT * (x + 0.044715 * x**3)) ** 2) * ROOT * (1 + 3 * 0.044715 * x * x)) * t["grad.mlp.gelu"])(t["mlp.gelu"])},
-    )  # fmt: skip
+        of(d(), at="mlp.gelu"),
+    )
 
 
 NORMS = {"grad.resid_mid": ("resid_mid", "ln_2", "grad.resid_post"), "grad.x": ("x", "ln_1", "grad.resid_mid"),
@@ -158,10 +158,12 @@ def layer_norm_derivatives(o):
 
 
 def _mean(x):
+    """The mean over the last axis, which stays with length 1."""
     return x.mean(-1, keepdims=True)
 
 
 def _sum(x):
+    """The sum over the last axis, which stays with length 1."""
     return x.sum(-1, keepdims=True)
 
 
@@ -191,6 +193,14 @@ def softmax_derivatives(o):
 def attention_derivatives(o):
     """The scale, and what is multiplied with what."""
     root = math.sqrt(o.t["wte.weight"].shape[1] // o.t.n_head)
+
+    def product(n, transposed=False):
+        """dscores or its transpose, times q or k."""
+        def changed(t):
+            d = t["grad.attn.scores"]
+            return (d.swapaxes(-1, -2) if transposed else d) @ t[f"attn.{n}"] / root
+        return changed
+
     both = {"grad.attn.q": operations.d_q, "grad.attn.k": operations.d_k}
     for words, factor in (
         (f"the scale 1/sqrt(D) = 1/{root:.4g} is missing", root),
@@ -203,16 +213,14 @@ def attention_derivatives(o):
             yield Hypothesis(f"attention's gradient: {words}, in d{what[-1]}", {what: every[what]}, 1)
     scores = {"grad.attn.scores": of_result("grad.attn.scores", lambda y: y * root)}
     yield Hypothesis("attention's gradient: the scale 1/sqrt(D) is missing", scores, 1)
-    yield Hypothesis("attention's gradient: dq is computed with q, it should be with k",
-                     {"grad.attn.q": lambda t: t["grad.attn.scores"] @ t["attn.q"] / root})  # fmt: skip
-    yield Hypothesis("attention's gradient: dk is computed with k, it should be with q",
-                     {"grad.attn.k": lambda t: t["grad.attn.scores"].swapaxes(-1, -2) @ t["attn.k"] / root})  # fmt: skip
-    yield Hypothesis("attention's gradient: dscores is not transposed in dk",
-                     {"grad.attn.k": lambda t: t["grad.attn.scores"] @ t["attn.q"] / root})  # fmt: skip
-    yield Hypothesis("attention's gradient: dscores is transposed in dq",
-                     {"grad.attn.q": lambda t: t["grad.attn.scores"].swapaxes(-1, -2) @ t["attn.k"] / root})  # fmt: skip
-    yield Hypothesis("attention's gradient: dq and dk are exchanged",
-                     {"grad.attn.q": operations.d_k, "grad.attn.k": operations.d_q})  # fmt: skip
+    for words, changes in (
+        ("dq is computed with q, it should be with k", {"grad.attn.q": product("q")}),
+        ("dk is computed with k, it should be with q", {"grad.attn.k": product("k", transposed=True)}),
+        ("dscores is not transposed in dk", {"grad.attn.k": product("q")}),
+        ("dscores is transposed in dq", {"grad.attn.q": product("k", transposed=True)}),
+        ("dq and dk are exchanged", {"grad.attn.q": operations.d_k, "grad.attn.k": operations.d_q}),
+    ):
+        yield Hypothesis(f"attention's gradient: {words}", changes)
 
 
 def value_derivatives(o):
@@ -257,12 +265,13 @@ def decay_in_loss(o):
     if abs(factor) > 1e-9:
         for words, whats in (("of every parameter", PARAMETERS), ("of this kind", [o.what])):
             yield Hypothesis(
-                f"gradients: {factor:.4g} times the parameter {words} is added: weight decay (L2) in the loss; in GPT-2 it is "
-                "the optimizer's", {what: _with_decay(what, factor) for what in whats}, 1 + (len(whats) == 1),
+                f"gradients: {factor:.4g} times the parameter {words} is added: weight decay (L2) in the loss; "
+                "in GPT-2 it is the optimizer's", {what: _with_decay(what, factor) for what in whats}, 1 + (len(whats) == 1),
             )  # fmt: skip
 
 
 def _with_decay(what, factor):
+    """The operation of a parameter's gradient, with factor times the parameter added."""
     add = of_result(what, lambda y: y)
     return lambda t: add(t) + factor * t[what.removeprefix("grad.")]
 
@@ -271,7 +280,8 @@ def scaled_loss(o):
     """The gradient of the loss is not 1."""
     if o.actual is not None and o.actual.size == 1 and float(o.actual) not in (0.0, 1.0):
         yield Hypothesis(
-            f"the loss was multiplied by {float(o.actual):.6g} before the backward pass (a GradScaler, or accumulation?)",
+            f"the loss was multiplied by {float(o.actual):.6g} before the backward pass (a GradScaler, "
+            "or accumulation?)",
             {"grad.loss": of_result("grad.loss", lambda y: y * float(o.actual))}, 1, harmless=True,
         )  # fmt: skip
 
@@ -287,12 +297,14 @@ def probs_derivatives(o):
         {"grad.attn.scores": lambda t: t["grad.attn.probs"]},
     )
     yield Hypothesis(
-        "attention's gradient: dheads is reshaped to (B, H, T, D) at once; reshape to (B, T, H, D), then exchange T and H",
+        "attention's gradient: dheads is reshaped to (B, H, T, D) at once; reshape to (B, T, H, D), then exchange T "
+        "and H",
         {what: _with_unmoved_heads(OPERATIONS[what][0]) for what in ("grad.attn.probs", "grad.attn.v")},
     )
 
 
 def _with_unmoved_heads(operation):
+    """The operation, with dheads (B, T, C) reshaped to (B, H, T, D) at once."""
     class Unmoved(operations.Block):
         def __getitem__(self, name):
             x = super().__getitem__(name)
@@ -389,7 +401,8 @@ def parts_of_the_batch(o):
     name = label(o.what)
     if B > 1:
         yield Hypothesis(
-            f"{name}: only the last sequence counts (= for +=, or the sum over B is missing)", of(slice(-1, None), slice(None)),
+            f"{name}: only the last sequence counts (= for +=, or the sum over B is missing)",
+            of(slice(-1, None), slice(None)),
         )  # fmt: skip
         yield Hypothesis(f"{name}: only the first sequence counts", of(slice(0, 1), slice(None)))
         if B > 2:
@@ -428,7 +441,8 @@ def inner_loop(o):
     inputs = {"grad.attn.c_attn.bias": C, "grad.attn.c_proj.bias": C, "grad.mlp.c_fc.bias": C,
               "grad.mlp.c_proj.bias": o.t["mlp.c_proj.weight"].shape[0]}  # fmt: skip
     yield Hypothesis(
-        "gradients of the biases: too large by the number of inputs of the layer, dbias is added up in the innermost loop",
+        "gradients of the biases: too large by the number of inputs of the layer, dbias is added up in the innermost "
+        "loop",
         {what: of_result(what, lambda y, n=n: y * n) for what, n in inputs.items()},
     )
     n = inputs[o.what]
@@ -462,7 +476,7 @@ def position_gradient(o):
 def gain_gradient(o):
     """dweight = sum of dy x_hat, dbias = sum of dy"""
     name = o.what.removeprefix("grad.").removesuffix(".weight")
-    x = {"ln_1": "x", "ln_2": "resid_mid", "ln_f": "last"}[name]
+    x = INPUTS[name]
     for words, function in (
         ("x_hat is missing, it is the shift's gradient", lambda t: t[f"grad.{name}"].sum((0, 1))),
         ("it is computed with x, it should be with x_hat", lambda t: (t[f"grad.{name}"] * t[x]).sum((0, 1))),
@@ -476,6 +490,7 @@ def gain_gradient(o):
 
 
 def shift_gradient(o):
+    """dbias = sum of dy, in layer norm."""
     name = o.what.removeprefix("grad.").removesuffix(".bias")
     yield Hypothesis(
         f"gradient of {name}'s shift: it is multiplied by the gain",
@@ -485,14 +500,15 @@ def shift_gradient(o):
 
 def accumulated(o):
     """All parameters' gradients are a multiple of what they should be: a second backward pass, or none zeroed."""
-    for factor, words in (
-        (2, "twice what they should be, though those of the activations are right: added to those of a pass before (not zeroed)"),
-        (3, "three times what they should be, though those of the activations are right: added up over passes (not zeroed)"),
-        (4, "four times what they should be, though those of the activations are right: added up over passes (not zeroed)"),
-        (0.5, "half of what they should be, though those of the activations are right"),
+    for factor, times, why in (
+        (2, "twice", ": added to those of a pass before (not zeroed)"),
+        (3, "three times", ": added up over passes (not zeroed)"),
+        (4, "four times", ": added up over passes (not zeroed)"),
+        (0.5, "half of", ""),
     ):
         yield Hypothesis(
-            f"gradients: the parameters' are {words}",
+            f"gradients: the parameters' are {times} what they should be, though those of the activations are right"
+            f"{why}",
             {what: of_result(what, lambda y, f=factor: y * f) for what in PARAMETERS},
         )
 
@@ -513,6 +529,8 @@ BACKWARD = {
     "grad.attn.c_attn.weight": (accumulated, decay_in_loss, detached, parts_of_the_batch),
     "grad.wte.weight": (untied_head, accumulated, decay_in_loss, embedding_gradient, parts_of_the_batch),
     "grad.wpe.weight": (accumulated, decay_in_loss, position_gradient),
-    **{f"grad.{name}.weight": (accumulated, decay_in_loss, gain_gradient, parts_of_the_batch) for name in ("ln_1", "ln_2", "ln_f")},
-    **{f"grad.{name}.bias": (accumulated, decay_in_loss, shift_gradient, parts_of_the_batch) for name in ("ln_1", "ln_2", "ln_f")},
-}
+    **dict.fromkeys(("grad.ln_1.weight", "grad.ln_2.weight", "grad.ln_f.weight"), (
+        accumulated, decay_in_loss, gain_gradient, parts_of_the_batch)),
+    **dict.fromkeys(("grad.ln_1.bias", "grad.ln_2.bias", "grad.ln_f.bias"), (
+        accumulated, decay_in_loss, shift_gradient, parts_of_the_batch)),
+}  # fmt: skip

@@ -15,10 +15,12 @@ def erf(x):
 
 
 def _tanh_gelu(x, root=ROOT, cubic=0.044715, power=3):
+    """0.5 x (1 + tanh(root (x + cubic x^power)))"""
     return 0.5 * x * (1 + np.tanh(root * (x + cubic * x**power)))
 
 
 def _sigmoid(x):
+    """1 / (1 + exp(-x))"""
     return 1 / (1 + np.exp(-x))
 
 

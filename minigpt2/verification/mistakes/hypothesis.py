@@ -52,9 +52,12 @@ class Observed:
     def sizes(self):
         """Numbers that a factor may be, by name."""
         B, T = self.t["ids"].shape
-        C, (V, H) = self.t["wte.weight"].shape[1], (self.t["wte.weight"].shape[0], self.t.n_head)
+        (V, C), H, L = self.t["wte.weight"].shape, self.t.n_head, self.t.n_layer
         counted = int((self.t["targets"] != IGNORED).sum()) if "targets" in self.t.tensors.ours else B * T
-        sizes = {"B": B, "T": T, "B T": B * T, "C": C, "4 C": 4 * C, "H": H, "D": C // H, "V": V, "layers": self.t.n_layer, "2 layers": 2 * self.t.n_layer}
+        sizes = {
+            "B": B, "T": T, "B T": B * T, "C": C, "4 C": 4 * C, "H": H, "D": C // H, "V": V,
+            "layers": L, "2 layers": 2 * L,
+        }  # fmt: skip
         return sizes if counted == B * T else sizes | {"counted targets": counted}
 
 
@@ -86,5 +89,9 @@ def rounded(x, bits):
 
 def label(what):
     """The name of an operation in a sentence."""
-    return {"embd": "embedding", "grad.x": "the gradient of a block's input", "grad.last": "the gradient of the last block's output"}.get(
-        what, f"the gradient of {what[5:]}" if what.startswith("grad.") else what)  # fmt: skip
+    named = {
+        "embd": "embedding",
+        "grad.x": "the gradient of a block's input",
+        "grad.last": "the gradient of the last block's output",
+    }
+    return named.get(what) or (f"the gradient of {what[5:]}" if what.startswith("grad.") else what)

@@ -5,12 +5,14 @@ import numpy as np
 from minigpt2.verification.mistakes.hypothesis import Hypothesis, relative
 from minigpt2.verification.operations import normalised
 
+INPUTS = {"ln_1": "x", "ln_2": "resid_mid", "ln_f": "last"}  # what each layer norm reads
+
 
 def layer_norms(o):
     """Other ways to normalise, all with the right weights and input."""
     _, name = _norm(o.what)
     for words, key, form in LAYER_NORMS:
-        changes = {what: _layer_norm_of(what, form) for what in ("ln_1", "ln_2", "ln_f")}
+        changes = {what: _layer_norm_of(what, form) for what in INPUTS}
         if key is not None:
             changes |= _layer_norm_backward(key)
         words = words.replace("it is skipped", f"{name} is skipped") if "skipped" in words else words
@@ -28,11 +30,14 @@ def other_norms(o):
                 spoils=rf"grad\.({name}|{other})\.(weight|bias)",
             )  # fmt: skip
     groups = o.t.n_head
+
+    def grouped(x, g, b, eps):
+        return _over(x.reshape(*x.shape[:-1], groups, -1), -1, eps).reshape(x.shape) * g + b
+
     yield Hypothesis(
         f"layer norm: mean and variance are of each head's channels alone, {groups} groups of C / {groups}",
-        {what: _layer_norm_of(what, lambda x, g, b, eps: _over(
-            x.reshape(*x.shape[:-1], groups, -1), -1, eps).reshape(x.shape) * g + b) for what in ("ln_1", "ln_2", "ln_f")},
-    )  # fmt: skip
+        {what: _layer_norm_of(what, grouped) for what in INPUTS},
+    )
     for words, added in (
         ("the position embedding is added again", lambda t: t["wpe.weight"][: t["ids"].shape[1]]),
         ("the embedding is added again", lambda t: t["embd"]),
@@ -49,7 +54,7 @@ def other_norms(o):
             "layer norm: ln_2 reads what the block reads, x; it should read resid_mid, x + attention's output",
             {"ln_2": lambda t: normalised(t["x"], t.eps)[0] * t["ln_2.weight"] + t["ln_2.bias"]}, spoils=r"grad\..*",
         )  # fmt: skip
-    streams = ["embd", *(f"h.{i}.resid_post" for i in range(o.t.n_layer)), *(f"h.{i}.resid_mid" for i in range(o.t.n_layer))]
+    streams = ["embd", *(f"h.{i}.{name}" for name in ("resid_post", "resid_mid") for i in range(o.t.n_layer))]
     right = o.t.full(x)
     for stream in streams:
         if stream != right and stream in o.t.tensors.theirs:
@@ -70,24 +75,29 @@ def _reading(name, stream, number):
 
 
 def _norm(what):
-    return {"ln_1": "x", "ln_2": "resid_mid", "ln_f": "last"}[what], what
+    """The names of a layer norm's input and of its parameters."""
+    return INPUTS[what], what
 
 
 def _layer_norm_of(what, form):
+    """The operation that makes y = form(x, gain, shift, eps) of a layer norm's input."""
     x, name = _norm(what)
     return lambda t: form(t[x], t[f"{name}.weight"], t[f"{name}.bias"], t.eps)
 
 
 def _scaled(x, variance, eps, outside=False):
+    """x without its mean, divided by the root of a variance (..., 1), with eps inside the root or outside."""
     centred = x - x.mean(-1, keepdims=True)
     return centred / (np.sqrt(variance) + eps if outside else np.sqrt(variance + eps))
 
 
 def _var(x, ddof=0):
+    """The variance (..., 1) of the last axis, its sum divided by C - ddof."""
     return x.var(-1, keepdims=True, ddof=ddof) if x.shape[-1] > ddof else np.full((*x.shape[:-1], 1), np.nan)
 
 
 def _over(x, axis, eps):
+    """x normalised over any axis or axes."""
     return (x - x.mean(axis, keepdims=True)) / np.sqrt(x.var(axis, keepdims=True) + eps)
 
 
@@ -96,8 +106,8 @@ LAYER_NORMS = (
      lambda x, g, b, eps: _scaled(x, _var(x, 1), eps) * g + b),
     ("eps is added to the standard deviation, it should be added to the variance, inside the root", "eps=outside",
      lambda x, g, b, eps: _scaled(x, _var(x), eps, True) * g + b),
-    ("the variance is divided by C - 1, and eps (1e-6) is added to the standard deviation; in GPT-2 it is divided by C, "
-     "and eps = 1e-5 is inside the root", None, lambda x, g, b, eps: _scaled(x, _var(x, 1), 1e-6, True) * g + b),
+    ("the variance is divided by C - 1, and eps (1e-6) is added to the standard deviation; in GPT-2 it is divided by "
+     "C, and eps = 1e-5 is inside the root", None, lambda x, g, b, eps: _scaled(x, _var(x, 1), 1e-6, True) * g + b),
     ("the variance is divided by C - 1, and eps is added to the standard deviation", None,
      lambda x, g, b, eps: _scaled(x, _var(x, 1), eps, True) * g + b),
     ("the gain is missing", None, lambda x, g, b, eps: _over(x, -1, eps) + b),
@@ -165,13 +175,13 @@ def _layer_norm_backward(key):
         "grad.resid_mid": lambda t: {"the residual branch": t["grad.resid_post"], **shares(t, "resid_mid", "ln_2")},
         "grad.last": lambda t: shares(t, "last", "ln_f"),
         **{f"grad.{name}.weight": (lambda t, x=x, name=name: gain(t, x, name))
-           for name, x in (("ln_1", "x"), ("ln_2", "resid_mid"), ("ln_f", "last"))},
+           for name, x in INPUTS.items()},
     }  # fmt: skip
 
 
 def eps_hypothesis(eps):
     """Layer norms with another eps."""
-    changes = {what: _layer_norm_of(what, lambda x, g, b, _: _over(x, -1, eps) * g + b) for what in ("ln_1", "ln_2", "ln_f")}
+    changes = {what: _layer_norm_of(what, lambda x, g, b, _: _over(x, -1, eps) * g + b) for what in INPUTS}
     return Hypothesis("", changes | _layer_norm_backward(f"eps={eps!r}"), 1, f"eps={eps:g}")
 
 
@@ -226,8 +236,8 @@ def post_norm(o):
             return x_hat * t[f"{o.what}.weight"] + t[f"{o.what}.bias"]
 
         yield Hypothesis(
-            "the layer norm sits between the sub-layer and the residual sum, x + layer_norm(sub_layer(x)); in GPT-2 it is "
-            "x + sub_layer(layer_norm(x))", {o.what: between}, spoils=".*",
+            "the layer norm sits between the sub-layer and the residual sum, x + layer_norm(sub_layer(x)); in GPT-2 it "
+            "is x + sub_layer(layer_norm(x))", {o.what: between}, spoils=".*",
         )  # fmt: skip
         yield Hypothesis(
             "post-norm: the layer norm comes after the sub-layer and the residual sum; in GPT-2 it comes before "

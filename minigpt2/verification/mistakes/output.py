@@ -8,7 +8,6 @@ from minigpt2.components.loss import IGNORED, cross_entropy_backward, cross_entr
 from minigpt2.verification import operations
 from minigpt2.verification.mistakes.hypothesis import PARAMETERS, Hypothesis, of_result, relative
 from minigpt2.verification.names import is_parameter
-from minigpt2.verification.operations import OPERATIONS
 
 
 def output_layer(o):
@@ -50,11 +49,13 @@ def output_layer(o):
         )  # fmt: skip
         shift = np.median(difference, 1).reshape(*o.right.shape[:-1], 1)
         yield Hypothesis(
-            "logits: a number of its own is added at each position, the same for all tokens", after(lambda y: y + shift), N,
+            "logits: a number of its own is added at each position, the same for all tokens",
+            after(lambda y: y + shift), N,
         )  # fmt: skip
     if (np.abs(difference).max(0) <= 1e-4 * np.abs(o.right).max()).mean() > 0.2:  # many tokens have the right matrix
         return
-    if (N >= C + 8 or N >= 2 * C) and np.linalg.matrix_rank(x) == C:  # with fewer rows some matrix could make any logits
+    # With fewer rows some matrix could make any logits.
+    if (N >= C + 8 or N >= 2 * C) and np.linalg.matrix_rank(x) == C:
         head = np.linalg.lstsq(x, operations.rows(o.actual), rcond=None)[0]
         yield Hypothesis(
             "output layer: not tied to the token embedding, the logits are made by a matrix other than wte",
@@ -85,6 +86,7 @@ def _embeddings_are_right(tensors):
 
 
 def _log_sum(y):
+    """log sum exp over the last axis, which stays with length 1."""
     top = y.max(-1, keepdims=True)
     return top + np.log(np.exp(y - top).sum(-1, keepdims=True))
 
@@ -101,7 +103,8 @@ def target_choices(ids, targets):
         ("targets: shifted twice, every token has to predict the second after it (does the model shift them too?)",
          moved),
         ("targets: shifted the wrong way, every token has to predict the one before it", np.roll(ids, 1, 1)),
-        ("targets: the last token of each sequence is not counted (labels that the model shifts itself have none for it)",
+        ("targets: the last token of each sequence is not counted (labels that the model shifts itself have none for "
+         "it)",
          last),
         ("targets: the first token of each sequence is not counted", first),
         ("targets: those to be ignored (-100) count as token 0", np.where(targets == IGNORED, 0, targets)),
@@ -109,7 +112,8 @@ def target_choices(ids, targets):
          np.where(targets == IGNORED, np.roll(ids, -1, 1), targets)),
         ("targets: in another order, those of the next sequence in the batch", np.roll(targets, -1, 0)),
     )  # fmt: skip
-    return [(words, wrong) for words, wrong in choices if (wrong != IGNORED).any() and not np.array_equal(wrong, targets)]
+    some = [(words, wrong) for words, wrong in choices if (wrong != IGNORED).any()]
+    return [(words, wrong) for words, wrong in some if not np.array_equal(wrong, targets)]
 
 
 def wrong_targets(o):
@@ -142,11 +146,12 @@ def wrong_mean(o):
         (counted / 4, "multiplied by 4 (as by four steps of accumulation without a division)"),
         (counted / 8, "multiplied by 8 (as by eight steps of accumulation without a division)"),
         (counted * 4, "divided by 4"),
-        *((counted / 2**n, f"multiplied by {2**n} (a loss scaled for half precision, not unscaled?)") for n in range(4, 17)),
+        *((counted / 2**n, f"multiplied by {2**n} (a loss scaled for half precision, not unscaled?)")
+          for n in range(4, 17)),
         (B * max(T - 1, 1), f"divided by B (T - 1) = {B * (T - 1)}"),
         (counted * math.log(2), "in bits, divided by ln 2; GPT-2's loss is in nats"),
         (-counted, "of the wrong sign"),
-    ):
+    ):  # fmt: skip
         factor = counted / count
         if factor == 1:
             continue
@@ -169,15 +174,15 @@ def loss_forms(o):
         return value
 
     def per_sequence(t):
-        losses = [cross_entropy_forward(y, x)[0] for y, x in zip(t["logits"], t["targets"], strict=True) if (x != IGNORED).any()]
-        return np.asarray(np.mean(losses))
+        pairs = [(y, x) for y, x in zip(t["logits"], t["targets"], strict=True) if (x != IGNORED).any()]
+        return np.asarray(np.mean([cross_entropy_forward(y, x)[0] for y, x in pairs]))
 
     for words, function in (
         ("of softmax(logits), softmax is taken twice; the loss takes the logits themselves",
          of_logits(lambda y: np.exp(y - _log_sum(y)))),
         ("the softmax is over the tokens (axis T), it should be over the vocabulary",
          lambda t: _loss_over(t, 1)),
-        ("the softmax is over a vocabulary padded with zeros", lambda t: _padded_loss(t)),
+        ("the softmax is over a vocabulary padded with zeros", _padded_loss),
         ("the mean of each sequence first, then of those; GPT-2's is over all targets at once", per_sequence),
         ("the perplexity, exp(loss)", of_result("loss", np.exp)),
         ("the loss of a single sequence, the first",
@@ -193,16 +198,16 @@ def loss_forms(o):
         if more is not None:
             extra, loss_of, gradient_of = more
             yield Hypothesis(
-                f"loss: beyond the {o.t['logits'].shape[-1]} tokens of the vocabulary, rows of padding count as well and get "
-                f"{extra:.1%} of the probability; cut the logits off before the loss",
+                f"loss: beyond the {o.t['logits'].shape[-1]} tokens of the vocabulary, rows of padding count as well "
+                f"and get {extra:.1%} of the probability; cut the logits off before the loss",
                 {"loss": loss_of, "grad.logits": gradient_of}, 1, spoils=r"grad\.(ln_f|wte\.weight)",
             )  # fmt: skip
     if o.what == "loss" and o.actual is not None:
         weights = [x.astype(np.float64) for name, x in o.t.tensors.ours.items() if is_parameter(name)]
         share = float((o.actual - o.right) / sum(np.vdot(w, w) for w in weights)) if weights else 0.0
         yield Hypothesis(
-            f"loss: {share:.4g} times the sum of the squares of all parameters is part of it (weight decay, L2); in GPT-2 "
-            "decay is the optimizer's", _decayed(share), 1,
+            f"loss: {share:.4g} times the sum of the squares of all parameters is part of it (weight decay, L2); in "
+            "GPT-2 decay is the optimizer's", _decayed(share), 1,
         )  # fmt: skip
     for e in (0.1, 0.2, 0.05, 0.01, 0.3):
         def smooth(t, e=e):
@@ -216,6 +221,7 @@ def loss_forms(o):
 
 
 def _loss_over(t, axis):
+    """The loss with a softmax over another axis of the logits (B, T, V)."""
     y, targets = t["logits"], t["targets"]
     top = y.max(axis, keepdims=True)
     log_p = y - top - np.log(np.exp(y - top).sum(axis, keepdims=True))
