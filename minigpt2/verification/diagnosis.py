@@ -226,7 +226,7 @@ class Diagnosis:
             if not wrong:
                 return []
             without = self.tensors.without(wrong)
-            still = [name for name in wrong if self.right(name, without) is False and np.isfinite(self.theirs[name]).all()]
+            still = [n for n in wrong if self.right(n, without) is False and np.isfinite(self.theirs[n]).all()]
             if still == wrong:
                 break
             wrong = still
