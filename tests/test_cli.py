@@ -25,6 +25,7 @@ from minigpt2.data.token_file import encode_documents, open_tokens
 from minigpt2.evaluation import evaluate
 from minigpt2.generation import stream_text
 from minigpt2.shell import option, shell_line
+from minigpt2.verification.trace import read_trace
 
 TEXT = "Shall I compare thee to a summer's day? Thou art more lovely and more temperate.\n" * 20
 
@@ -565,7 +566,7 @@ def test_train_and_resume(folder, tmp_path, capsys):
         (["trace", "--ids=", "-o", "x"], "--ids: there is no token in it"),
         (["trace", "--text", "a", "-o", "."], ". is a folder, and nothing takes its place: give the name of a file"),
         (["compare", "nowhere.npz", "b.npz"], "error: nowhere.npz: No such file or directory\n"),  # without [Errno 2]
-        (["compare", "a", "b", "--map", "nope"], "--map: nope is no file; give transformers, nanogpt, llm.c"),
+        (["compare", "a", "b", "--map", "nope"], "--map: nope is no file; give auto, torch, transformers, nanogpt"),
         (["generate", "--temperature", "-1"], r"--temperature must be a number, 0 \(greedy\) or above, got -1"),
         (["generate", "--top-k", "0"], "--top-k must be an integer, 1 or more, got 0"),
         (["generate", "--top-p", "1.5"], "--top-p must be"),
@@ -605,7 +606,7 @@ def test_a_users_error_is_one_line(call, message, folder, tmp_path, capsys, monk
     monkeypatch.chdir(tmp_path)
     if "--model" not in call and call[:1] in (["generate"], ["eval"], ["tokenize"]):
         call = [*call, "--model", folder]
-    assert re.search(message, fails(capsys, *call))
+    assert re.search(message, fails(capsys, *call, code=2 if call[0] == "compare" else 1))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -1208,8 +1209,8 @@ def test_trace_is_told_what_is_wrong_before_the_pass(folder, tmp_path, capsys, m
     assert "is a folder, and nothing takes its place" in fails(capsys, *call, tmp_path, "--ids", "1,2")
     assert "--text: there is no token in it" in fails(capsys, *call, tmp_path / "x", "--text", "")
     assert "--ids: there is no token in it" in fails(capsys, *call, tmp_path / "x", "--ids", "")
-    assert "--map: nonogpt is no file; give transformers, nanogpt" in fails(
-        capsys, "compare", tmp_path / "x", tmp_path / "x", "--map", "nonogpt"
+    assert "--map: nonogpt is no file; give auto, torch, transformers, nanogpt" in fails(
+        capsys, "compare", tmp_path / "x", tmp_path / "x", "--map", "nonogpt", code=2
     )
 
 
@@ -1235,3 +1236,12 @@ def test_the_examples_of_train_can_be_pasted_one_after_another():
             folder = options.out or f"runs/{options.preset or 'alice'}"
             assert folder not in folders
             folders.add(folder)
+
+
+def test_a_trace_without_weights(folder, tmp_path):
+    paths = [str(tmp_path / name) for name in ("with.safetensors", "without.safetensors")]
+    for path, flags in zip(paths, ([], ["--no-weights"]), strict=True):
+        assert main(["trace", "--model", str(folder), "--ids", "1,2,3", "--backward", "-o", path, *flags]) == 0
+    whole, rest = (read_trace(path)[0] for path in paths)
+    assert whole.keys() - rest.keys() == {name[5:] for name in rest if name.endswith((".weight", ".bias"))}
+    assert main(["compare", paths[1], paths[0], "--quiet"]) == main(["compare", *paths, "--quiet"]) == 0

@@ -535,11 +535,11 @@ def test_a_map_over_an_empty_giant_is_refused(tmp_path):
 
 def test_the_command_line_says_which_file_it_was(tmp_path, capsys):
     (tmp_path / "map.json").write_text('{"a": 5}')
-    assert main(["compare", "a.npz", "b.npz", "--map", str(tmp_path / "map.json")]) == 1
+    assert main(["compare", "a.npz", "b.npz", "--map", str(tmp_path / "map.json")]) == 2
     assert re.fullmatch(r"[^\n]*map\.json: names: 'a' must stand for[^\n]*\n", capsys.readouterr().err)
     for name in "ab":
         (tmp_path / f"{name}.npz").write_bytes(npz(("../x.npy", npy())))
-    assert main(["compare", str(tmp_path / "a.npz"), str(tmp_path / "b.npz")]) == 1
+    assert main(["compare", str(tmp_path / "a.npz"), str(tmp_path / "b.npz")]) == 2
     assert re.fullmatch(r"[^\n]*a\.npz is damaged[^\n]*\n", capsys.readouterr().err)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "b.npz", "map.json"]
 

@@ -80,6 +80,7 @@ def test_a_greedy_text_up_to_a_stop(loaded):
     assert published.continuation_error(model, tokenizer, "The old", before[:-1], (stop,))[0] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", [1.1, 1.6])
 def test_the_penalty_counts_occurrences(loaded, theirs, penalty):
     import torch
@@ -104,6 +105,7 @@ def test_the_penalty_counts_occurrences(loaded, theirs, penalty):
     assert penalty == 1.1 or once != text, "the two formulas tell themselves apart"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
 def test_beams_are_transformers(loaded, theirs, temperature):
     """Without an end, all texts are of one length. The temperature divides the logits: its final norm is divided."""
@@ -178,8 +180,7 @@ def test_log_likelihood(loaded, logits):
     assert before + after != tokenizer.encode("The old man and the sea"), "they become tokens separately"
 
 
-@pytest.mark.parametrize("window", [5, 7, 64])
-@pytest.mark.parametrize("length", [4, 10, 17, 21])
+@pytest.mark.parametrize("window, length", [(5, 4), (5, 10), (7, 17), (7, 21), (64, 17)])
 def test_log_probs_by_token_in_windows(loaded, logits, window, length):
     """Each window predicts up to ``window`` tokens that none before it did, from as many tokens as fit."""
     model, tokenizer = loaded
@@ -284,6 +285,7 @@ def test_the_perplexity_of_joined_rows(loaded, theirs, logits, tmp_path):
         published.wikitext_error(*case, expected)
 
 
+@pytest.mark.slow
 def test_perplexity_and_accuracy_of_last_words(loaded, theirs, logits, tmp_path):
     model, tokenizer = loaded
     erf, nats, tokens, right = theirs(activation_function="gelu"), 0.0, 0, 0

@@ -1,11 +1,14 @@
 """``minigpt2 compare``: find the first tensor in which another implementation differs, and why."""
 
+import contextlib
+import io
 import json
 from pathlib import Path
 
 from minigpt2.cli.common import add_command
 from minigpt2.verification.compare import compare
 from minigpt2.verification.maps import MAPS, read_map
+from minigpt2.verification.step_rules import Settings
 from minigpt2.verification.trace import layer_norm_epsilon, read_trace
 from minigpt2.version import __version__
 
@@ -16,12 +19,14 @@ def add_parser(commands):
         commands, "compare", run, "find the first tensor in which another implementation differs, and why",
         "minigpt2 compare ours.safetensors theirs.safetensors",
         "minigpt2 compare ours.safetensors theirs.npz --accept gelu=erf --explain",
+        "minigpt2 compare ours.safetensors theirs.dump --map names.json --first",
     )  # fmt: skip
     parser.description += "; exits with 0 if they agree, 1 if they differ or too little was compared, 2 on an error"
     parser.set_defaults(error_code=2)
     add = parser.add_argument
     add("ours", help="a file that `minigpt2 trace` wrote")
-    add("theirs", help="the other implementation's tensors, .safetensors or .npz, or llm.c's debug state")
+    add("theirs", help="the other implementation's tensors: .safetensors, .npz, a dump of arrays that a program in C "
+        "wrote, or llm.c's debug state")  # fmt: skip
     add("--rtol", type=float, metavar="X",
         help="largest difference allowed, relative to a tensor's size (default: 5e-5, float64 1e-10)")  # fmt: skip
     add("--atol", type=float, metavar="X", help="smaller differences are ignored (default rtol * 1e-6)")
@@ -29,7 +34,7 @@ def add_parser(commands):
         help=f"what their names stand for: auto (default) recognises them; {', '.join(MAPS)}; or a JSON file with "
         '{"their.{i}.name": "h.{i}.our.name", ...}; given again, it adds to what is known')  # fmt: skip
     add("--accept", action="append", default=[], metavar="CHOICE",
-        help="what differs on purpose, such as gelu=erf, eps=1e-6 or head=untied: the rest is judged from it")  # fmt: skip
+        help="what differs on purpose, gelu=erf, eps=1e-6, head=untied, ...: the rest is judged from it")  # fmt: skip
     add("--explain", action="store_true", help="show for each mistake the recomputation from their own inputs")
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--first", action="store_true", help="no table, only the first difference and what is wrong")
@@ -44,12 +49,16 @@ def run(options):
     """
     names = [_names(name) for name in options.map or ["auto"]]
     ours, metadata = read_trace(options.ours)
-    theirs, _ = read_trace(options.theirs, ours)
-    report = compare(
-        ours, theirs, options.rtol, options.atol, names, layer_norm_epsilon(metadata), _smoothing(metadata), options.accept
-    )  # fmt: skip
+    theirs, others = read_trace(options.theirs, ours)
+    if metadata.get("recorded") == "theirs" or ("config" in others and "config" not in metadata):
+        raise ValueError(f"{options.ours} is not what `minigpt2 trace` wrote: give that file first, and then theirs")
+    with contextlib.redirect_stderr(io.StringIO()) if options.quiet else contextlib.nullcontext():  # no progress
+        report = compare(
+            ours, theirs, options.rtol, options.atol, names, layer_norm_epsilon(metadata), _smoothing(metadata),
+            options.accept, Settings.from_metadata(metadata),
+        )  # fmt: skip
     if options.json:
-        print(json.dumps({"minigpt2": __version__} | report.to_dict(), indent=2))
+        print(json.dumps({"minigpt2": __version__} | report.to_dict(), indent=2, allow_nan=False))
     elif not options.quiet:
         print(report.summary() if options.first else report)
         if options.explain and report.findings:

@@ -47,6 +47,8 @@ def add_parser(commands):
     add("--backward", action="store_true", help="write the gradients of all activations and parameters too")
     add("--dtype", choices=["float32", "float64"], default="float32",
         help="precision to compute in (default float32)")  # fmt: skip
+    add("--no-weights", action="store_true",
+        help="leave out the weights: a smaller file, with which `compare` can name fewer mistakes")  # fmt: skip
     add("--label-smoothing", type=float, default=0.0, metavar="E", help="label smoothing of the loss (default 0)")
     steps = parser.add_argument_group(
         "steps of an optimizer", "written beside the pass, each on the same tokens; the model stays as it is"
@@ -76,8 +78,11 @@ def run(options):
         raise ValueError(f"{'--ids' if options.text is None else '--text'}: there is no token in it; give one or more")
     targets = None if options.targets is None else _sequences(options.targets, "--targets")
     settings = _step_settings(options)
+    if options.steps and options.no_weights:
+        raise ValueError("--no-weights: the steps of an optimizer begin with the weights; give one of the two")
     model = GPT2.from_pretrained(options.model, options.dtype).to(options.device)
-    tensors = trace(model, ids, targets, options.backward, options.label_smoothing)
+    weights = not options.no_weights and not options.steps  # those of trace_steps are the same
+    tensors = trace(model, ids, targets, options.backward, options.label_smoothing, weights)
     metadata = {
         "model": options.model, "config": model.config.to_dict(), "label_smoothing": options.label_smoothing,
     }  # fmt: skip

@@ -226,7 +226,7 @@ class Diagnosis:
             if not wrong:
                 return []
             without = self.tensors.without(wrong)
-            still = [name for name in wrong if self.right(name, without) is False and np.isfinite(self.theirs[name]).all()]
+            still = [n for n in wrong if self.right(n, without) is False and np.isfinite(self.theirs[n]).all()]
             if still == wrong:
                 break
             wrong = still
@@ -373,7 +373,7 @@ class Diagnosis:
         actual, expected = comparable(name, self.theirs[name]), as_compared(name, self.tensors.compute(name))
         kind, words = self._unknown(name, actual, expected)
         same = [n for n in failing if self._what(n) == self._what(name)]
-        if len(failing) > 3 and all(map(_is_weight, failing)):
+        if kind == "unknown" and len(failing) > 3 and all(map(_is_weight, failing)):
             same = failing
             words = (
                 f"only the gradients of parameters are wrong, in {len(same)} tensors, those of the activations are "

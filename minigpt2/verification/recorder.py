@@ -33,7 +33,7 @@ class Recorder:
 
     def __init__(self):
         self.notes = []
-        self._arrays = {}
+        self._arrays, self._steps = {}, 0
         self._hooks = None  # while ``record`` watches a module
 
     @property
@@ -68,6 +68,38 @@ class Recorder:
             on_gradient(tensor, add)
         return tensor
 
+    def step(self, optimizer, parameters=None):
+        """Record what a PyTorch optimizer has just done, between ``optimizer.step()`` and ``zero_grad()``.
+
+        The learning rates, the gradients as they stand there, which may be clipped, the moments of Adam or the momentum
+        of SGD, and the parameters. After the first step the passes of a module are no longer recorded: the pass in the
+        file is the one with which training began.
+
+        optimizer: has ``state`` and ``param_groups``
+        parameters: pairs of name and parameter; by default those of the module of ``record``
+        raises: ValueError when there are neither.
+        """
+        if parameters is None:
+            if self._hooks is None:
+                raise ValueError("step: call it within `with record(module)`, or give model.named_parameters()")
+            parameters = self._hooks.module.named_parameters()
+        if self._hooks is not None:
+            self._hooks.stepped, self._hooks.keeping = True, False
+        self._steps += 1
+        lead = f"step.{self._steps}."
+        rates = {id(parameter): group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
+        for name, parameter in parameters:
+            if id(parameter) not in rates:
+                continue  # frozen, or another optimizer's
+            state = optimizer.state.get(parameter, {})
+            self._arrays[f"{lead}lr"] = np.array(float(rates[id(parameter)]))
+            for kind, tensor in (
+                ("grad.", parameter.grad), ("m.", state.get("exp_avg", state.get("momentum_buffer"))),
+                ("v.", state.get("exp_avg_sq")), ("", parameter),
+            ):  # fmt: skip
+                if tensor is not None:
+                    self._arrays[f"{lead}{kind}{name}"] = to_numpy(name, tensor)
+
     def save(self, path):
         """Write all that was recorded as a safetensors file, atomically.
 
@@ -97,7 +129,8 @@ def record(module):
     Recorded are ``ids``, ``targets`` and ``loss`` where they can be told; the output ``{module}`` and the first input
     ``{module}.input`` of every submodule; functions called within one, ``{module}.softmax``, and their inputs; the
     parameters, as they were before the pass; and the gradients of all these, ``grad.{name}``, when backward runs in
-    the block. Of several passes the last one is kept, but a pass without gradients never replaces one with them.
+    the block. Of several passes the last one is kept, but a pass without gradients never replaces one with them, and
+    none does after ``theirs.step(optimizer)``.
 
     module: torch.nn.Module, also compiled or wrapped; it computes the same as ever, and keeps no hooks after the block
     returns Recorder, complete at the end of the block.

@@ -118,7 +118,8 @@ class Search:
                     explained.append(other)
                     sizes.append(fit[0])
             elif other.startswith("grad.") and not self.name.startswith("grad."):  # it has mistakes of its own
-                dropped |= {what for what in changed if what.startswith("grad.")}
+                if self.tensors.what(other)[1] in (block, None):
+                    dropped |= {what for what in changed if what.startswith("grad.")}
             elif hypothesis.rule or (
                 self.tensors.what(other)[1] == block and (self._what(other) in hypothesis.changes or suspect != self.name)
             ):

@@ -7,31 +7,19 @@ that are left, none is believed more than another.
 
 import itertools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
+from minigpt2.verification.diagnosis import Finding
 from minigpt2.verification.step_record import KINDS, simulate, split
 
 STAGES = "lr", "grad", "norm", "clipped", "m", "v", "w"  # in the order of computation
 LEFT = 0.1  # of the difference that a mistake explains at most this share may remain, or else it only touches it
-WHOLE = "PyTorch's defaults", "SGD", "plain SGD", "Lion", "RMSprop", "Adagrad"  # which explain everything, or nothing
+# Other optimizers, the first words of their sentences: they explain everything, or nothing.
+WHOLE = "AdamW with PyTorch", "Adam with PyTorch", "SGD", "plain SGD", "Lion", "RMSprop", "Adagrad"
 HELPFUL = 12  # mistakes, those that leave least unexplained, that are tried in pairs beside the most frequent ones
 MOST = 3  # explanations that are worth telling apart
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What is known of a mistake.
-
-    name: in a few words, "" where it has none; kind: "mistake", "unknown", or "note" for what need not be one
-    sentence: what is wrong, and what it should be; first: the tensor from which it was seen
-    """
-
-    name: str
-    kind: str
-    sentence: str
-    first: str
 
 
 def diagnose_steps(rule, rec, rows):
@@ -50,15 +38,17 @@ def diagnose_steps(rule, rec, rows):
         stage = min((kind for _, kind in bad), key=STAGES.index)
         first = _first(rule, rec, stage, base)
         found = _explanations(rule, rec, stage) or _pairs(rule, rec, stage)
-        found = list({each[1]: each for each in reversed(found)}.values())[::-1]  # a sentence once
-        found = [each for each in found if _explains(each[2], rec, stage, base, sampled=False)[0]]
+        found = list({each[0]: each for each in reversed(found)}.values())[::-1]  # a sentence once
+        found = [each for each in found if _explains(each[1], rec, stage, base, sampled=False)[0]]
         if found and len(found) <= MOST:
-            names, sentences = [each[0] for each in found], [each[1] for each in found]
+            sentences = [sentence for sentence, _ in found]
             sentence = sentences[0] if len(found) == 1 else f"either {', or '.join(sentences)}"
-            findings.append(Finding(" or ".join(names), "mistake", f"optimizer: {sentence}", first))
-            rule = found[0][2]
+            worked = _worked(rule, found[0][1], rec, stage, first)
+            findings.append(Finding(first, "mistake", f"optimizer: {sentence}", worked=worked))
+            rule = found[0][1]
         else:
-            findings.append(Finding("", "unknown", _known(rule, rec, stage, first), first))
+            worked = _worked(rule, None, rec, stage, first)
+            findings.append(Finding(first, "unknown", _known(rule, rec, stage, first), worked=worked))
         done.add(stage)
     return findings or _rest(rec, failed, rows)
 
@@ -112,10 +102,10 @@ def _explains(rule, rec, stage, base, sampled=True):
 
 
 def _explanations(rule, rec, stage):
-    """The hypotheses that explain most, with the fewest fitted numbers: (name, sentence, rule)."""
+    """The hypotheses that explain most, with the fewest fitted numbers: (sentence, rule)."""
     base = _Fit(rule, rec)
     for source in _hypotheses, _fits:
-        found = [(*_explains(each[2], rec, stage, base), each) for each in source(rule, rec, stage)]
+        found = [(*_explains(each[1], rec, stage, base), each) for each in source(rule, rec, stage)]
         bad = sum(ratio > 1 for ratio in base.worst.values())
         found = [each for each in found if each[0] == bad or not each[2][0].startswith(WHOLE)]
         most = max((count for count, *_ in found), default=0)
@@ -129,17 +119,17 @@ def _pairs(rule, rec, stage):
     """Two mistakes at once, where neither explains it alone and a stage cannot be seen apart from another."""
     base = _Fit(rule, rec)
     often = [*_usual(rule), *(_decay(rule) if rule.optimizer == "adamw" else ())]
-    rest = [(_explains(each[2], rec, stage, base)[1], each) for each in _hypotheses(rule, rec, stage)]
+    rest = [(_explains(each[1], rec, stage, base)[1], each) for each in _hypotheses(rule, rec, stage)]
     rest = [each for _, each in sorted(rest, key=lambda pair: pair[0]) if each not in often]
     single = [*often, *rest[:HELPFUL]]
     found = []
-    for (name, sentence, one), (name2, sentence2, two) in itertools.combinations(single, 2):
+    for (sentence, one), (sentence2, two) in itertools.combinations(single, 2):
         changed = [{f: getattr(r, f) for f in _fields(r) if getattr(r, f) != getattr(rule, f)} for r in (one, two)]
         if set(changed[0]) & set(changed[1]):
             continue
         both = replace(rule, **changed[0], **changed[1])
         if _explains(both, rec, stage, base)[0]:
-            found.append((f"{name} and {name2}", f"{sentence}; and {sentence2}", both))
+            found.append((f"{sentence}; and {sentence2}", both))
     return found
 
 
@@ -153,7 +143,7 @@ def _usual(rule):
     ):  # fmt: skip
         for value in values:
             if value != getattr(rule, field):
-                yield *_number(field, f"{field.replace('_', ' ')} is")(rule, value), replace(rule, **{field: value})
+                yield _number(field, f"{field.replace('_', ' ')} is")(rule, value), replace(rule, **{field: value})
 
 
 def _fields(rule):
@@ -164,7 +154,7 @@ def _fields(rule):
 
 
 def _hypotheses(rule, rec, stage):
-    """Every mistake without a fitted number: (name, sentence, rule)."""
+    """Every mistake without a fitted number: (sentence, rule)."""
     yield from _gradients(rule)
     yield from _clipping(rule, rec)
     if rule.optimizer == "adamw":
@@ -173,29 +163,29 @@ def _hypotheses(rule, rec, stage):
         yield from _other_optimizers(rule)
         yield from _precision(rule)
     elif rule.optimizer == "sgd":
-        for name, sentence in (
+        for variant, sentence in (
             ("nesterov", "Nesterov's momentum; it should be the plain one"),
             ("dampened", "momentum is dampened, the gradient times 1 - momentum; it should not be"),
         ):
-            yield name, sentence, replace(rule, variant=name)
-        yield "no momentum", f"no momentum; it should be {rule.momentum:g}", replace(rule, momentum=0.0)
-        yield "adamw", "AdamW; it should be SGD", replace(rule, optimizer="adamw", weight_decay=0.0)
+            yield sentence, replace(rule, variant=variant)
+        yield f"no momentum; it should be {rule.momentum:g}", replace(rule, momentum=0.0)
+        yield "AdamW; it should be SGD", replace(rule, optimizer="adamw", weight_decay=0.0)
     yield from _rates(rule)
     for counts in True, False:
         words = "each step is taken twice with one gradient"
-        yield "step taken twice", words, replace(rule, repeat=2, counts=counts)
+        yield words, replace(rule, repeat=2, counts=counts)
         words = "wte.weight is updated twice in each step, as embedding and as output layer"
-        yield "wte updated twice", words, replace(rule, twice="wte", counts=counts)
-    yield "wte updated twice", words, replace(rule, twice="wte, apart")
+        yield words, replace(rule, twice="wte", counts=counts)
+    yield words, replace(rule, twice="wte, apart")
     up = replace(rule, lr=-rule.lr, min_lr=-rule.min_lr)
-    yield "wrong sign", "the step goes up the gradient; it should go down", up
+    yield "the step goes up the gradient; it should go down", up
 
 
 def _gradients(rule):
     for gradient in "accumulated", "accumulated, clipped":
         for seen in "raw", "clipped":
             yield (
-                "gradients not zeroed", "gradients are not zeroed, those of earlier steps are in them",
+                "gradients are not zeroed, those of earlier steps are in them",
                 replace(rule, gradient=gradient, seen=seen),
             )  # fmt: skip
 
@@ -206,22 +196,22 @@ def _clipping(rule, rec):
     rows = [rec.given.get((step, "grad"), rec.fresh[step].x if step in rec.fresh else None) for step in rec.steps]
     largest = max((np.nanmax(np.abs(row), initial=0) for row in rows if row is not None), default=0.0)
     norm = f"the norm of all gradients to {rule.max_norm:g}"
-    for clip, name, words in (
-        ("tensor", "clipped per tensor", "each tensor's gradient is clipped by its own norm"),
-        ("value", "clipped by value", f"each number of the gradient is clipped to {rule.max_norm:g}"),
-        ("always", "always scaled to max_norm", f"gradients shorter than {rule.max_norm:g} are scaled up to it"),
-        ("moments", "clipped after the moments", "the moments see the gradient before it is clipped"),
-        ("squared", "norm without its root", "the norm lacks its square root"),
+    for clip, words in (
+        ("tensor", "each tensor's gradient is clipped by its own norm"),
+        ("value", f"each number of the gradient is clipped to {rule.max_norm:g}"),
+        ("always", f"gradients shorter than {rule.max_norm:g} are scaled up to it"),
+        ("moments", "the moments see the gradient before it is clipped"),
+        ("squared", "the norm lacks its square root"),
     ):  # fmt: skip
         separate = any((step, "clipped") in rec.given for step in rec.steps)
         if (clip == "value" and not largest > rule.max_norm) or (clip == "moments" and not separate):
             continue  # the same as no clipping
-        yield name, f"{words}; clip {norm}", replace(rule, clip=clip)
+        yield f"{words}; clip {norm}", replace(rule, clip=clip)
     words = f"gradients are not clipped, or only after the step; clip {norm} before it"
     if not any(key[1] in ("grad", "clipped", "m", "norm") for key in (*rec.given, *rec.numbers)):
         # Adam's step is the same for all gradients times a factor.
         words += ", or all gradients are too small by a factor, so that nothing is clipped"
-    yield "not clipped", words, replace(rule, max_norm=None)
+    yield words, replace(rule, max_norm=None)
 
 
 def _decay(rule):
@@ -230,86 +220,86 @@ def _decay(rule):
         return
     right = f"w <- w - lr {d} w, for matrices only"
     forms = (
-        ("coupled", "coupled decay (L2)", "decay is added to the gradient (L2, Adam) and goes through the moments"),
-        ("unscaled", "decay not times lr", "decay is not multiplied by lr"),
-        ("peak", "decay times the highest lr", "decay is multiplied by the highest lr, not by that of the step"),
+        ("coupled", "decay is added to the gradient (L2, Adam) and goes through the moments"),
+        ("unscaled", "decay is not multiplied by lr"),
+        ("peak", "decay is multiplied by the highest lr, not by that of the step"),
     )
     places = (
-        ("all", "decay on vectors", "vectors decay too, biases and layer norms"),
-        ("vectors", "decay on vectors only", "vectors decay and matrices do not, the two groups are exchanged"),
-        ("no embeddings", "no decay on embeddings", "wte and wpe do not decay"),
-        ("no wte", "no decay on wte", "wte does not decay"),
-        ("no wpe", "no decay on wpe", "wpe does not decay"),
-        ("no biases", "decay on layer norms", "the gains of layer norms decay too"),
+        ("all", "vectors decay too, biases and layer norms"),
+        ("vectors", "vectors decay and matrices do not, the two groups are exchanged"),
+        ("no embeddings", "wte and wpe do not decay"),
+        ("no wte", "wte does not decay"),
+        ("no wpe", "wpe does not decay"),
+        ("no biases", "the gains of layer norms decay too"),
     )
-    for decay, name, words in forms:
-        yield name, f"{words}; it should be {right}", replace(rule, decay=decay)
-    for decays, name, words in places:
-        yield name, f"{words}; it should be {right}", replace(rule, decays=decays)
-    for (decay, name, words), (decays, name2, words2) in itertools.product(forms[:2], places[:1]):
+    for decay, words in forms:
+        yield f"{words}; it should be {right}", replace(rule, decay=decay)
+    for decays, words in places:
+        yield f"{words}; it should be {right}", replace(rule, decays=decays)
+    for (decay, words), (decays, words2) in itertools.product(forms[:2], places[:1]):
         changed = replace(rule, decay=decay, decays=decays)
-        yield f"{name} and {name2}", f"{words}, and {words2}; it should be {right}", changed
-    yield "no decay", f"no weight decay; it should be {right}", replace(rule, weight_decay=0.0)
+        yield f"{words}, and {words2}; it should be {right}", changed
+    yield f"no weight decay; it should be {right}", replace(rule, weight_decay=0.0)
     up = replace(rule, weight_decay=-rule.weight_decay)
-    yield "decay upwards", f"decay makes weights larger; it should be {right}", up
+    yield f"decay makes weights larger; it should be {right}", up
 
 
 def _moments(rule):
     for corrected, words in (((False, False), "m and v are"), ((False, True), "m is"), ((True, False), "v is")):
         yield (
-            "no bias correction", f"{words} not divided by 1 - beta^t (no bias correction)",
+            f"{words} not divided by 1 - beta^t (no bias correction)",
             replace(rule, corrected=corrected),
         )  # fmt: skip
     right = "it should be sqrt(v_hat) + eps"
-    yield "eps inside the root", f"eps is added inside the root; {right}", replace(rule, eps_at="inside")
+    yield f"eps is added inside the root; {right}", replace(rule, eps_at="inside")
     words = f"eps is added to sqrt(v), before the bias correction; {right}"
-    yield "eps before the correction", words, replace(rule, eps_at="before")
-    yield "betas exchanged", "beta1 and beta2 are exchanged", replace(rule, beta1=rule.beta2, beta2=rule.beta1)
-    yield "t stays 1", "t stays 1 in the bias correction; it should count the steps", replace(rule, variant="stuck")
-    yield "t starts at 2", "t starts at 2 in the bias correction; it should at 1", replace(rule, first=2)
-    for variant, name, words in (
-        ("sum of m", "m without 1 - beta1", "m <- beta1 m + g; the gradient should be multiplied by 1 - beta1"),
-        ("sum of v", "v without 1 - beta2", "v <- beta2 v + g^2; the square should be multiplied by 1 - beta2"),
-        ("abs", "v of |g|", "v averages |g|; it should average g^2"),
-        ("v of m", "v of m", "v averages m^2; it should average g^2"),
-        ("no root", "no root", "the step divides by v_hat; it should by its square root"),
+    yield words, replace(rule, eps_at="before")
+    yield "beta1 and beta2 are exchanged", replace(rule, beta1=rule.beta2, beta2=rule.beta1)
+    yield "t stays 1 in the bias correction; it should count the steps", replace(rule, variant="stuck")
+    yield "t starts at 2 in the bias correction; it should at 1", replace(rule, first=2)
+    for variant, words in (
+        ("sum of m", "m <- beta1 m + g; the gradient should be multiplied by 1 - beta1"),
+        ("sum of v", "v <- beta2 v + g^2; the square should be multiplied by 1 - beta2"),
+        ("abs", "v averages |g|; it should average g^2"),
+        ("v of m", "v averages m^2; it should average g^2"),
+        ("no root", "the step divides by v_hat; it should by its square root"),
     ):
-        yield name, words, replace(rule, variant=variant)
+        yield words, replace(rule, variant=variant)
 
 
 def _other_optimizers(rule):
     words = "AMSGrad, which divides by the largest v so far; it should divide by v itself"
-    yield "amsgrad", words, replace(rule, amsgrad=True)
+    yield words, replace(rule, amsgrad=True)
     bare = replace(rule, weight_decay=0.0)
-    yield "Adagrad", "Adagrad; it should be AdamW", replace(bare, variant="adagrad", eps=1e-10)
+    yield "Adagrad; it should be AdamW", replace(bare, variant="adagrad", eps=1e-10)
     for beta2 in {0.99, rule.beta2}:
         rmsprop = replace(bare, beta1=0.0, beta2=beta2, corrected=(False, False))
-        yield "RMSprop", f"RMSprop with {beta2:g}; it should be AdamW", rmsprop
+        yield f"RMSprop with {beta2:g}; it should be AdamW", rmsprop
     words = "betas 0.9 and 0.999, and weight decay 0.01 for every parameter"
     default = replace(rule, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.01, decays="all")
-    yield "PyTorch's defaults", f"AdamW with PyTorch's own defaults, {words}", default
+    yield f"AdamW with PyTorch's own defaults, {words}", default
     words = "betas 0.9 and 0.999, and no weight decay"
     default = replace(bare, beta1=0.9, beta2=0.999, eps=1e-8)
-    yield "PyTorch's defaults", f"Adam with PyTorch's own defaults, {words}; it should be AdamW", default
+    yield f"Adam with PyTorch's own defaults, {words}; it should be AdamW", default
     for momentum in (0.0, rule.beta1):
         words = f"SGD with momentum {momentum:g}" if momentum else "plain SGD"
-        yield words, f"{words}; it should be AdamW", replace(rule, optimizer="sgd", momentum=momentum)
+        yield f"{words}; it should be AdamW", replace(rule, optimizer="sgd", momentum=momentum)
     if rule.weight_decay:
         for momentum in (0.0, rule.beta1):
             words = f"SGD with momentum {momentum:g}" if momentum else "plain SGD"
             sgd = replace(rule, optimizer="sgd", momentum=momentum)
-            yield words, f"{words}, without decay; it should be AdamW", replace(sgd, weight_decay=0.0)
-            yield words, f"{words}, with L2; it should be AdamW", replace(sgd, decay="coupled", decays="all")
+            yield f"{words}, without decay; it should be AdamW", replace(sgd, weight_decay=0.0)
+            yield f"{words}, with L2; it should be AdamW", replace(sgd, decay="coupled", decays="all")
     for betas in {(rule.beta1, rule.beta2), (0.9, 0.99)}:
         lion = replace(rule, optimizer="lion", beta1=betas[0], beta2=betas[1])
-        yield "Lion", f"Lion with betas {betas[0]:g} and {betas[1]:g}; it should be AdamW", lion
+        yield f"Lion with betas {betas[0]:g} and {betas[1]:g}; it should be AdamW", lion
 
 
 def _precision(rule):
     for dtype in "float16", "bfloat16":
         for how in "", ", twice":
-            yield f"moments in {dtype}", f"the moments are kept in {dtype}", replace(rule, moments=dtype + how)
-            yield f"weights in {dtype}", f"the weights are kept in {dtype}", replace(rule, weights=dtype + how)
+            yield f"the moments are kept in {dtype}", replace(rule, moments=dtype + how)
+            yield f"the weights are kept in {dtype}", replace(rule, weights=dtype + how)
 
 
 def _rates(rule):
@@ -333,7 +323,7 @@ def _rates(rule):
         rates = [changed.lr_of(step) for step in steps]
         if rates not in seen:
             seen.append(rates)
-            yield f"lr: {schedule}", sentence, changed
+            yield sentence, changed
 
 
 # -------------------------------------------------------------------------------------------------------- fits
@@ -370,7 +360,7 @@ def _number(field, words):
     def sentence(rule, value):
         should = getattr(rule, field)
         it = "there should be no clipping" if should is None else f"it should be {should:g}"
-        return f"another {field}", f"{words} {value:.6g}, {it}"
+        return f"{words} {value:.6g}, {it}"
 
     return sentence
 
@@ -383,7 +373,7 @@ def _factor(rule, value):
     else:
         cause = f", such as a mean over {round(n)} batches taken twice" if whole else ""
     shown = f"1/{round(n)}" if whole and value < 1 else f"{value:.6g}"
-    return "gradient times a factor", f"every gradient is {shown} times what it should be{cause}"
+    return f"every gradient is {shown} times what it should be{cause}"
 
 
 def _fit(rule, rec, stage, field, grid, words):
@@ -424,7 +414,7 @@ def _fit(rule, rec, stage, field, grid, words):
     for each in dict.fromkeys(nice):
         if each > 0 and _explains(changed(math.log(each)), rec, stage, base)[0]:
             fitted = changed(math.log(each))
-            yield *words(rule, getattr(fitted, field)), fitted
+            yield words(rule, getattr(fitted, field)), fitted
             return
 
 
@@ -439,6 +429,26 @@ def _first(rule, rec, stage, base):
     wrong = _wrong(rule, rec, step, stage)
     prefix = f"step.{step}." if stage == "w" else f"step.{step}.{stage}."
     return prefix + next(name for name in rec.names if wrong[rec.slices[name]].any())
+
+
+def _worked(rule, found, rec, stage, first):
+    """What follows from their tensors before the first wrong one, where it is most off: as it should be, and with what
+    was found."""
+    step = int(first.split(".")[1])
+    row = rec.given[step, stage] if stage in KINDS else np.array([rec.numbers[step, stage]])
+    part = rec.slices[split(first)[2]] if stage in KINDS else slice(None)
+    right, wrong = (
+        None if each is None else np.atleast_1d(simulate(each, rec)[step, stage][0])[part] for each in (rule, found)
+    )
+    off = np.nan_to_num(np.abs(row[part] - right), nan=0.0)
+    at = int(np.argmax(off))
+    shape = rec.shapes[split(first)[2]] if stage in KINDS else ()
+    place = f" at {[int(i) for i in np.unravel_index(at, shape)]}" if shape else ""
+    lines = [
+        f"{first}, computed from their tensors before it",
+        f"  should be {right[at]:.7g}{place}, theirs is {row[part][at]:.7g}",
+    ]
+    return lines if wrong is None else [*lines, f"  with the mistake it is {wrong[at]:.7g}"]
 
 
 def _wrong(rule, rec, step, stage):
@@ -493,4 +503,4 @@ def _rest(rec, failed, rows):
             said += ", as from a division by zero: by 1 - beta^t where t starts at 0, or by a root without eps"
     elif rec.assumed:
         said += "; it is held against ours, as their weights before it were not recorded"
-    return [Finding("", "unknown", f"optimizer: {said}", first)]
+    return [Finding(first, "unknown", f"optimizer: {said}")]

@@ -49,7 +49,8 @@ class Recording:
     names, shapes: of the parameters, in the order of the row; slices: where each is in it
     steps: 1 ... K; given: (step, kind) -> row, with the weights before the first step as (0, "w")
     numbers: (step, "lr" or "norm") -> float; fresh: step -> Value, the gradient that belongs to their weights
-    dtype: the coarsest of what was recorded; u: its rounding; rtol: what a result may be off by beside its rounding
+    dtype: the coarsest of what was recorded; u: its rounding; rtol: what a result may be off by beside its rounding;
+        off: the same of gradients and of the loss that are computed from the weights
     """
 
     def __init__(self, theirs, start, dtype, rtol):
@@ -60,7 +61,7 @@ class Recording:
         ends = np.cumsum(sizes)
         self.slices = {name: slice(end - size, end) for name, size, end in zip(start, sizes, ends, strict=True)}
         self.starts, self.size = ends - sizes, int(ends[-1])
-        self.rtol, self.dtype, self.u = rtol, dtype, ROUNDING[dtype]
+        self.rtol, self.off, self.dtype, self.u = rtol, rtol, dtype, ROUNDING[dtype]
         self.given, self.numbers, self.fresh, self.cache = {}, {}, {}, {}
         self.assumed = set()  # steps whose gradient is that of our weights, as theirs were not recorded
         self.moments_rounded = 0.0  # share by which recorded moments may be off, where only the record is coarse
@@ -212,7 +213,7 @@ def _gradient(rule, rec, step, out, at, hidden):
     """The gradient that the moments see, of the numbers in use."""
     g, used, norms = _whole_gradient(rule, rec, step, hidden)
     norm = float(np.sqrt((norms**2).sum()))
-    out[step, "norm"] = norm, 2 * rec.rtol * norm
+    out[step, "norm"] = norm, 2 * (rec.rtol if (step, "grad") in rec.given else rec.off) * norm
     raw = Value(used.x[at], _part(used.off, at))
     clipped = _clipped(rule, rec, step, used, norms, at, hidden)
     out[step, "clipped"] = clipped.x, clipped.off + rec.rtol * np.abs(clipped.x)

@@ -4,8 +4,9 @@ A ``Rule`` is the settings together with every way to get a step wrong that has 
 All parameters stand side by side in one row of numbers, so that a rule is tried with a few operations.
 """
 
+import json
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +42,25 @@ class Settings:
         """The learning rate of a step, counted from 1."""
         end = self.decay_steps or math.inf
         return learning_rate(step - 1, self.lr, self.min_lr, self.warmup_steps, end) if step > 0 else 0.0
+
+    @classmethod
+    def from_metadata(cls, metadata):
+        """Those that ``minigpt2 trace --steps`` wrote into its file, or None if that has no steps.
+
+        raises: ValueError when they are no settings.
+        """
+        if "steps" not in metadata:
+            return None
+        try:
+            values = json.loads(metadata["steps"])
+            values = {each.name: values[each.name] for each in fields(cls) if each.name in values}
+            numbers = [value for name, value in values.items() if name != "optimizer" and value is not None]
+            right = all(isinstance(number, int | float) and 0 <= number < math.inf for number in numbers)
+        except (TypeError, ValueError, RecursionError):
+            right, values = False, {}
+        if not right or values.get("optimizer", "adamw") not in ("adamw", "sgd"):
+            raise ValueError("the file's metadata do not say how its steps were taken: write it with `minigpt2 trace`")
+        return cls(**values)
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,7 @@ v from that and the last m and v, the parameters from these. So a difference sta
 the key bias, which is zero but for rounding, and which Adam makes as large as any other, raises no alarm.
 """
 
-import dataclasses
-import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,14 +14,13 @@ from minigpt2.components.optimizer import SGD, AdamW
 from minigpt2.config import GPT2Config
 from minigpt2.model import GPT2
 from minigpt2.parameters import flatten, layout
-from minigpt2.verification.step_mistakes import Finding, diagnose_steps
+from minigpt2.verification.diagnosis import Finding
+from minigpt2.verification.rows import RTOL, Row, half_of, halves, where_it_differs
+from minigpt2.verification.step_mistakes import diagnose_steps
 from minigpt2.verification.step_record import KINDS, Recording, precision, simulate, split
 from minigpt2.verification.step_rules import ROUNDING, Rule, Settings, Value, rounded
 
-# How far apart two right gradients may be, relative to the largest number of a tensor, as in ``compare``; and by how
-# much a step may be off, relative to its size, beside the rounding of the weights.
 ROUNDINGS = 10.0  # two right float32 gradients differ by less than this many times what ours differs from float64
-RTOL = {"float64": 1e-10, "float32": 5e-5, "float16": 2e-2, "bfloat16": 2e-2}
 
 
 def trace_steps(model: GPT2, batches, label_smoothing: float = 0.0, **settings) -> dict[str, np.ndarray]:
@@ -88,93 +85,54 @@ def model_with(config, params):
     return model
 
 
-def record_step(recorder, optimizer, parameters, step=None):
-    """Record what a PyTorch optimizer has just done, between ``optimizer.step()`` and ``zero_grad()``.
-
-        minigpt2.verification.steps.record_step(theirs, optimizer, model.named_parameters())
-
-    recorder: has ``tap(name, array)``, such as ``recorder.Recorder``
-    optimizer: has ``state`` and ``param_groups``; parameters: pairs of a name and a parameter
-    step: its number from 1; by default the one that the optimizer counts itself, as Adam and AdamW do
-    The gradient is what stands there after the step: the clipped one, if it was clipped in place; ``compare`` finds
-    out which. PyTorch is not needed for anything but to be the caller.
-    """
-    rates = {id(parameter): group["lr"] for group in optimizer.param_groups for parameter in group["params"]}
-    for name, parameter in parameters:
-        if id(parameter) not in rates:
-            continue  # frozen, or not this optimizer's
-        state = optimizer.state.get(parameter, {})
-        k = int(state["step"]) if step is None else step
-        recorder.tap(f"step.{k}.lr", float(rates[id(parameter)]))
-        if parameter.grad is not None:
-            recorder.tap(f"step.{k}.grad.{name}", parameter.grad)
-        for key, kind in ("exp_avg", "m"), ("momentum_buffer", "m"), ("exp_avg_sq", "v"):
-            if state.get(key) is not None:
-                recorder.tap(f"step.{k}.{kind}.{name}", state[key])
-        recorder.tap(f"step.{k}.{name}", parameter)
-
-
 # ------------------------------------------------------------------------------------------------- comparison
 
 
-@dataclass(frozen=True)
-class StepRow:
-    """One tensor of a step that both have; ``compare.Row`` says what the fields are.
-
-    absolute and relative are against what follows from *their* tensors before it, or against ours where these were
-    not recorded, as the note says.
-    """
-
-    name: str
-    shape: tuple
-    absolute: float
-    relative: float
-    cosine: float
-    verdict: str
-    note: str
-
-
-def compare_steps(ours, theirs, settings, rtol=None, atol=None):
+def compare_steps(ours, theirs, settings, eps=1e-5, label_smoothing=0.0, rtol=None, atol=None, fresh=True):
     """Hold their optimizer steps against the formula.
 
     ours:     a trace with steps; theirs: their tensors under our names, in our shapes, as many as there are
-    settings: a ``Settings``, or a file's metadata, as ``minigpt2 trace --steps`` writes it; with its "config" their
-              gradients are computed from their own parameters where they recorded all of these
-    rtol:     what a gradient may be off by, by default 5e-5 in float32 and 1e-10 in float64; atol: what counts as none
-    returns (list of StepRow in the order of computation, list of Finding), both empty where theirs has no step.
+    settings: the ``Settings`` of the steps in ours; eps: of our layer norms; label_smoothing: of our loss
+    rtol:     what a gradient may be off by, see ``rows``; atol: what counts as none
+    fresh:    whether their gradients are computed anew from their parameters: not where another mistake is known
+    returns (list of Row in the order of computation, list of Finding, sentence about the first row that is not right or
+        None), empty where theirs has no step.
     """
-    rule, config, smoothing = _settings(settings)
+    rule = Rule(**vars(settings) | ({"weight_decay": 0.0} if settings.optimizer == "sgd" else {}))  # ours has no decay
     start = {name.partition(".m.")[2]: None for name in ours if name.startswith("step.1.m.")}
     start = {name: ours[name] for name in start if name in ours}
     names = [name for name in ours if name in theirs and split(name)]
     if not start or not names:
-        return [], []
+        return [], [], None
     floats = [theirs[name] for name in names if np.ndim(theirs[name])]
-    dtype = max((a.dtype.name for a in floats), key=lambda name: ROUNDING.get(name, 0), default="float64")
+    dtypes = [half_of(floats)] if half_of(floats) else ["float64", *(x.dtype.name for x in floats)]
+    dtype = max(dtypes, key=lambda name: ROUNDING.get(name, 0))
     coarse = max(dtype, ours[next(iter(start))].dtype.name, key=lambda name: ROUNDING.get(name, 0))
     rtol = RTOL.get(dtype, 1e-10) if rtol is None else rtol
     rec = Recording({name: theirs[name] for name in (*names, *(n for n in start if n in theirs))}, start, dtype, rtol)
-    losses = _fresh(rec, ours, config, smoothing, max(rtol, RTOL.get(coarse, 0.0)))
+    config = _config(ours, start, eps)
+    near = max(rtol, RTOL.get(coarse, 0.0))
+    rec.off = max(near, RTOL.get(halves(theirs)["grad"], 0.0))  # under autocast only the gradients are in a half
+    losses = _fresh(rec, ours, config, label_smoothing, near) if fresh else {}
     rule = _recorded_as(rule, rec)
     notes, findings = _coarse(rule, rec, floats, names, theirs)
-    rows = _rows(rule, rec, ours, theirs, names, losses, notes, atol)
-    return rows, findings + diagnose_steps(rule, rec, {row.name: row.verdict for row in rows})
+    rows, where = _rows(rule, rec, ours, theirs, names, losses, notes, atol)
+    findings += diagnose_steps(rule, rec, {row.name: row.verdict for row in rows})
+    return rows, findings, where
 
 
-def _settings(settings):
-    """The Rule, the GPT2Config or None, and the label smoothing that settings or metadata hold."""
-    config, smoothing = None, 0.0
-    if isinstance(settings, Settings):
-        steps = dataclasses.asdict(settings)
-    else:
-        steps, known = json.loads(settings["steps"]), {field.name for field in dataclasses.fields(Settings)}
-        steps = {name: value for name, value in steps.items() if name in known}
-        if "config" in settings:
-            config = GPT2Config.from_dict(json.loads(settings["config"]))
-        smoothing = float(settings.get("label_smoothing", 0.0))
-    if steps.get("optimizer") == "sgd":
-        steps["weight_decay"] = 0.0  # ours has none
-    return Rule(**steps), config, smoothing
+def _config(ours, start, eps):
+    """The GPT2Config of a trace, or None if it does not show; start: its parameters."""
+    q, blocks = ours.get("h.0.attn.q"), {name.split(".")[1] for name in start if name.startswith("h.")}
+    if q is None or not {"wte.weight", "wpe.weight", "h.0.mlp.c_fc.weight"} <= start.keys():
+        return None
+    (V, C), (P, _) = start["wte.weight"].shape, start["wpe.weight"].shape
+    config = GPT2Config(
+        vocab_size=V, n_positions=P, n_embd=C, n_layer=len(blocks), n_head=q.shape[1], layer_norm_epsilon=eps,
+        n_inner=start["h.0.mlp.c_fc.weight"].shape[1], tie_word_embeddings="lm_head.weight" not in start,
+    )  # fmt: skip
+    shapes = {name: tensor.shape for name, tensor in start.items()}
+    return config if config.parameter_shapes() == shapes else None
 
 
 def _fresh(rec, ours, config, smoothing, rtol):
@@ -200,7 +158,7 @@ def _fresh(rec, ours, config, smoothing, rtol):
                 single = flatten(model_with(config, single).loss_and_grads(*batch, smoothing)[1])
         elif not near or any(gradient is None for gradient in grads.values()):
             continue
-        off = {name: _noise(gradient, rtol) for name, gradient in grads.items()}
+        off = {name: _noise(gradient, rec.off) for name, gradient in grads.items()}
         for name, gradient in single.items():
             rounding = ROUNDINGS * np.abs(gradient - grads[name]).max(initial=0)
             off[name] = np.maximum(off[name], rounding * (off[name] > 0))
@@ -238,14 +196,14 @@ def _ratio(row, expected):
 
 def _recorded_as(rule, rec):
     """The rule with ``seen``: whether their gradient was recorded before or after it was clipped."""
-    if rule.max_norm is None or not any((step, "grad") in rec.given for step in rec.steps):
+    first = next((step for step in rec.steps if (step, "grad") in rec.given), None)  # later ones may not be zeroed
+    if rule.max_norm is None or first is None:
         return rule
     after = replace(rule, seen="clipped")
     worst = []
     for each in rule, after:
-        out = simulate(each, rec, sampled=True)
-        found = [(step, "grad") for step in rec.steps if (step, "grad") in rec.given]
-        worst.append(max(_ratio(rec.given[key][rec.some], out[key]) for key in found))
+        expected = simulate(each, rec, sampled=True)[first, "grad"]
+        worst.append(_ratio(rec.given[first, "grad"][rec.some], expected))
     return after if worst[0] > 1 >= worst[1] else rule
 
 
@@ -265,9 +223,8 @@ def _coarse(rule, rec, floats, names, theirs):
             rec.moments_rounded = ROUNDING[dtype]
         first = min((name for name in names if split(name)[1] in kinds), key=lambda name: split(name)[0])
         how = "are kept in" if kept else "are kept, or were recorded, in"
-        findings.append(Finding(
-            f"{word} in {dtype}", "mistake" if kept else "note", f"optimizer: the {word} {how} {dtype}", first,
-        ))  # fmt: skip
+        sentence = f"optimizer: the {word} {how} {dtype}"
+        findings.append(Finding(first, "mistake" if kept else "recording", sentence))
     return notes, findings
 
 
@@ -297,19 +254,18 @@ def _kept(rule, rec, kinds, dtype):
 
 
 def _rows(rule, rec, ours, theirs, names, losses, notes, atol):
-    """The rows of all step tensors that both have."""
+    """The rows of all step tensors that both have, and a sentence about the first that is not right, or None."""
     out = simulate(rule, rec)
-    order = {kind: place for place, kind in enumerate(("ids", "targets", "loss", "lr", *KINDS[:1], "norm", *KINDS[1:]))}
-    rows = []
+    order = {kind: place for place, kind in enumerate(("loss", "lr", *KINDS[:1], "norm", *KINDS[1:]))}
+    rows, where = [], None
     for name in sorted(names, key=lambda name: (split(name)[0], order.get(split(name)[1], 99))):
         step, kind, parameter = split(name)
         if parameter in ("ids", "targets"):
             continue
         mine, other = np.asarray(ours[name], np.float64), np.asarray(theirs[name], np.float64)
-        note = "from theirs"
         if kind == "loss":
             expected = losses.get(step, float(mine) if step == 1 else np.nan)
-            value, tolerance = np.asarray(expected), np.asarray(rec.rtol * abs(expected))
+            value, tolerance = np.asarray(expected), np.asarray(rec.off * abs(expected))
         elif kind in ("lr", "norm"):
             value, tolerance = (np.asarray(number) for number in out[step, kind])
             if kind == "norm" and not np.isnan(value) and (step, "grad") in rec.given and step in rec.fresh:
@@ -317,29 +273,35 @@ def _rows(rule, rec, ours, theirs, names, losses, notes, atol):
                 whole = float(np.sqrt((rec.fresh[step].x ** 2).sum()))
                 value = value if abs(other - value) <= abs(other - whole) else np.asarray(whole)
         else:
-            where = rec.slices[parameter]
-            value, tolerance = (part[where].reshape(mine.shape) for part in out[step, kind])
+            place = rec.slices[parameter]
+            value, tolerance = (part[place].reshape(mine.shape) for part in out[step, kind])
             coarse = ROUNDING.get(notes.get(kind, ""), 0.0)
             tolerance = tolerance + coarse * np.abs(value)
             if kind == "grad" and step in rec.fresh:
                 tolerance = np.maximum(tolerance, rec.rtol * np.abs(value).max(initial=0))
-        rows.append(_row(name, other, value, tolerance, mine, rec.rtol, atol, note, notes.get(kind, "")))
-    return rows
+        row, sentence = _row(name, other, value, tolerance, mine, rec.rtol, atol, notes.get(kind, ""))
+        rows.append(row)
+        where = where or sentence
+    return rows, where
 
 
-def _row(name, other, value, tolerance, mine, rtol, atol, note, coarse):
+def _row(name, other, value, tolerance, mine, rtol, atol, note):
+    """The Row of one tensor, and a sentence if it is not right."""
+    unknown = np.nan, np.nan, np.nan
     if other.shape != mine.shape:
-        return StepRow(name, mine.shape, np.nan, np.nan, np.nan, "shape", f"theirs is {other.shape}")
+        row = Row(name, mine.shape, *unknown, "shape", f"theirs {other.shape}")
+        return row, f"{name}, which cannot be compared: its shape is {other.shape}, and ours {mine.shape}"
     if np.isnan(value).any():  # what it is made of was not recorded
-        value, note = mine, "against ours"
+        value, note = mine, ", ".join(filter(None, ("against ours", note)))
         tolerance = np.full(mine.shape, 4 * rtol * np.abs(mine).max(initial=0))
     if not np.isfinite(other).all():
-        return StepRow(name, mine.shape, np.nan, np.nan, np.nan, "NaN", note)
+        row = Row(name, mine.shape, *unknown, "NaN", note)
+        return row, where_it_differs(row, value, other)
     off = np.abs(other - value)
     size, norm = np.abs(value).max(initial=0), np.linalg.norm(value) * np.linalg.norm(other)
     absolute = float(off.max(initial=0))
     right = bool((off <= np.maximum(tolerance, atol or 0.0)).all())
     relative = absolute / size if size else (np.inf if absolute else 0.0)
     cosine = float((value * other).sum() / norm) if norm else float(not other.any() and not value.any())
-    note = f"{note}, {coarse}" if coarse else note
-    return StepRow(name, mine.shape, absolute, float(relative), cosine, "ok" if right else "differs", note)
+    row = Row(name, mine.shape, absolute, float(relative), cosine, "ok" if right else "differs", note)
+    return row, None if right else where_it_differs(row, value, other)

@@ -64,6 +64,7 @@ class TorchHooks:
         self.keeping = True  # whether the current pass is recorded
         self.graded = False  # whether the recorded pass keeps gradients
         self.open = False
+        self.stepped = False  # whether the optimizer has moved the weights: then the recording of the pass is over
         self.versions = None  # of the parameters that were copied
         self.ignored = IGNORED
         self.by_hand, self.before = set(), set()  # names tapped in this pass, and before the first
@@ -185,6 +186,9 @@ class TorchHooks:
     def _begin(self, module, arguments, keywords):
         """The whole module is called: another pass."""
         self.stack.clear()
+        if self.stepped:
+            self.keeping = False
+            return
         self.passes += 1
         graded = self.torch.is_grad_enabled()
         self.graded_passes += graded
@@ -231,6 +235,8 @@ class TorchHooks:
         """A hook that keeps the gradient as soon as it is there: clipping and zero_grad may follow in the block."""
 
         def keep(parameter):
+            if self.stepped:
+                return
             self._store(f"grad.{name}", parameter.grad)
 
         return keep
@@ -261,6 +267,8 @@ class TorchHooks:
 
     def _before_backward(self, arguments):
         loss = arguments[0] if arguments else None
+        if self.stepped:
+            return
         if self.graded_passes < 2 and any(parameter.grad is not None for parameter in self.module.parameters()):
             self.note(
                 "record: the parameters had gradients already when backward ran, so what is recorded is the sum; "

@@ -135,7 +135,7 @@ def read_trace(path, ours=None):
 
     path: a safetensors file, one that numpy.savez wrote, see ``read_npz``, one that a program in C wrote, see
         ``read_dump``, or a debug state of llm.c; the first bytes tell them apart
-    ours: our trace, by whose sizes a debug state is read
+    ours: our trace, by whose sizes a debug state is read, if this is theirs
     returns dict from name to array, and the metadata: str -> str, none but in safetensors.
     raises: FileNotFoundError; ValueError, naming the file, when it is damaged or of another kind, with the line that
         writes one of these from what it seems to hold.
@@ -152,7 +152,9 @@ def read_trace(path, ours=None):
     if start.startswith(MAGIC):
         return read_dump(path), {}
     if start[:4] == llm_c_state.MAGIC.to_bytes(4, "little"):
-        return llm_c_state.debug_state_as_trace(path, ours or {}), {}
+        if ours is None:
+            raise ValueError(f"{path} is a debug state of llm.c, which comes second: it does not say how large it is")
+        return llm_c_state.debug_state_as_trace(path, ours), {}
     for magic, kind, advice in OTHER_FILES:
         if re.match(magic, start, re.DOTALL):
             raise ValueError(f"{path} is {kind}, which is not read here: {advice}")

@@ -266,7 +266,8 @@ def decay_in_loss(o):
         for words, whats in (("of every parameter", PARAMETERS), ("of this kind", [o.what])):
             yield Hypothesis(
                 f"gradients: {factor:.4g} times the parameter {words} is added: weight decay (L2) in the loss; "
-                "in GPT-2 it is the optimizer's", {what: _with_decay(what, factor) for what in whats}, 1 + (len(whats) == 1),
+                "in GPT-2 it is the optimizer's",
+                {what: _with_decay(what, factor) for what in whats}, 1 + (len(whats) == 1),
             )  # fmt: skip
 
 
