@@ -359,7 +359,7 @@ class Diagnosis:
         worked = self._worked(name, best.predicted)
         self.findings.append(Finding(name, kind, words, where, best.left, best.explained, key, worked))
 
-        blocks = best.blocks if best.refuted and best.blocks != {None} else None
+        blocks = best.blocks if best.refuted else None
         self._taint(best, blocks)
         changes = {}
         for what, operation in best.changes.items():

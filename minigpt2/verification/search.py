@@ -121,7 +121,8 @@ class Search:
                 if self.tensors.what(other)[1] in (block, None):
                     dropped |= {what for what in changed if what.startswith("grad.")}
             elif hypothesis.rule or (
-                self.tensors.what(other)[1] == block and (self._what(other) in hypothesis.changes or suspect != self.name)
+                self.tensors.what(other)[1] == block
+                and (self._what(other) in hypothesis.changes or suspect != self.name)
             ):
                 return None  # contradicted by a tensor beside it
             else:
@@ -195,7 +196,7 @@ def is_consequence(tensors, name, tainted):
 
 
 def simplest(fits, floor):
-    """Of the Fits that explain most and leave least, those with the fewest fitted numbers.
+    """Of the Fits that explain most and leave least, those that no block refutes, with the fewest fitted numbers.
 
     floor: rounding, relative to a tensor's size; what leaves no more leaves nothing
     """
@@ -205,8 +206,8 @@ def simplest(fits, floor):
     fits = [fit for fit in fits if len(fit.explained) == most]
     least = min(fit.size for fit in fits)
     fits = [fit for fit in fits if fit.size <= max(3 * least, floor)]
-    fewest = min(fit.hypothesis.fitted for fit in fits)
-    return [fit for fit in fits if fit.hypothesis.fitted == fewest]
+    simple = min((fit.refuted, fit.hypothesis.fitted) for fit in fits)
+    return [fit for fit in fits if (fit.refuted, fit.hypothesis.fitted) == simple]
 
 
 def _only_zeros(predicted, right):
