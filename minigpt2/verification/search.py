@@ -206,8 +206,12 @@ def simplest(fits, floor):
     fits = [fit for fit in fits if len(fit.explained) == most]
     least = min(fit.size for fit in fits)
     fits = [fit for fit in fits if fit.size <= max(3 * least, floor)]
-    simple = min((fit.refuted, fit.hypothesis.fitted) for fit in fits)
-    return [fit for fit in fits if (fit.refuted, fit.hypothesis.fitted) == simple]
+
+    def rank(fit):  # a rule for all blocks that shows in one tensor only is no better than what other blocks refute
+        return fit.refuted or (fit.hypothesis.rule and len(fit.explained) < 2), fit.hypothesis.fitted
+
+    simple = min(map(rank, fits))
+    return [fit for fit in fits if rank(fit) == simple]
 
 
 def _only_zeros(predicted, right):
