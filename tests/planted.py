@@ -1,6 +1,6 @@
 """A GPT-2 in NumPy in which any step can be replaced, to plant mistakes; nothing of it comes from minigpt2.
 
-``forward`` computes with ``Var``, arrays that remember how they were made: gradients are those of whatever was computed,
+``forward`` computes with ``Var``, arrays that remember how they were made: gradients are those of what was computed,
 as a framework derives them. ``backward`` is the backward pass written by hand, from recorded activations.
 Names of tensors are those of ``minigpt2.trace``. B batch, T time, C channels, H heads, D head size.
 """
@@ -24,15 +24,35 @@ class Var:
         self.value, self.sources, self.grad = np.asarray(value), sources, None
         self.number = next(self.numbers)
 
-    shape = property(lambda self: self.value.shape)
-    __add__ = __radd__ = lambda a, b: _pair(np.add, a, b, lambda g, x, y: g, lambda g, x, y: g)
-    __mul__ = __rmul__ = lambda a, b: _pair(np.multiply, a, b, lambda g, x, y: g * y, lambda g, x, y: g * x)
-    __neg__ = lambda a: a * -1.0
-    __sub__ = lambda a, b: a + b * -1.0
-    __rsub__ = lambda a, b: a * -1.0 + b
-    __truediv__ = lambda a, b: _pair(np.divide, a, b, lambda g, x, y: g / y, lambda g, x, y: -g * x / (y * y))
-    __rtruediv__ = lambda a, b: Var(np.asarray(b, a.value.dtype)) / a
-    __matmul__ = lambda a, b: _pair(np.matmul, a, b, lambda g, x, y: g @ _t(y), lambda g, x, y: _t(x) @ g)
+    @property
+    def shape(self):
+        return self.value.shape
+
+    def __add__(self, other):
+        return _pair(np.add, self, other, lambda g, x, y: g, lambda g, x, y: g)
+
+    def __mul__(self, other):
+        return _pair(np.multiply, self, other, lambda g, x, y: g * y, lambda g, x, y: g * x)
+
+    def __truediv__(self, other):
+        return _pair(np.divide, self, other, lambda g, x, y: g / y, lambda g, x, y: -g * x / (y * y))
+
+    def __matmul__(self, other):
+        return _pair(np.matmul, self, other, lambda g, x, y: g @ _t(y), lambda g, x, y: _t(x) @ g)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __neg__(self):
+        return self * -1.0
+
+    def __sub__(self, other):
+        return self + other * -1.0
+
+    def __rsub__(self, other):
+        return self * -1.0 + other
+
+    def __rtruediv__(self, other):
+        return Var(np.asarray(other, self.value.dtype)) / self
 
     def __getitem__(self, index):
         def back(g):
@@ -105,11 +125,6 @@ def exp(x):
 def where(condition, x, other):
     """x where the condition holds, elsewhere a number."""
     return Var(np.where(condition, x.value, other), (x, lambda g: np.where(condition, g, 0)))
-
-
-def detached(x):
-    """The same numbers, through which no gradient passes."""
-    return Var(x.value)
 
 
 def joined(parts, axis=-1):
@@ -351,7 +366,8 @@ def d_wpe(m, dembd):
 
 
 BACKWARD_STEPS = {f.__name__: f for f in (
-    d_logits, d_norm, d_gain, d_shift, d_linear, d_act, d_probs, d_v, d_softmax, d_q, d_k, d_attn, d_add, d_head, d_wte, d_wpe,
+    d_logits, d_norm, d_gain, d_shift, d_linear, d_act, d_probs, d_v, d_softmax, d_q, d_k, d_attn, d_add, d_head,
+    d_wte, d_wpe,
 )} | {"kept": lambda name, x: x, "decay": 0.0}  # fmt: skip
 
 

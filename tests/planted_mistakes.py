@@ -8,9 +8,37 @@ import re
 
 import numpy as np
 from planted import (
-    Var, add, attention, block, cut, d_add, d_attn, d_head, d_k, d_linear, d_norm, d_q, d_wpe, d_wte, detached, each, embed, exp,
-    feed_forward, head, joined, linear, loss, mask, merged, mix, norm, d_softmax, normalised, qkv, score, softmax, split,
-    token_losses, where,
+    Var,
+    add,
+    attention,
+    block,
+    cut,
+    d_add,
+    d_attn,
+    d_k,
+    d_linear,
+    d_norm,
+    d_q,
+    d_softmax,
+    d_wte,
+    each,
+    embed,
+    exp,
+    feed_forward,
+    head,
+    joined,
+    linear,
+    loss,
+    mask,
+    mix,
+    norm,
+    normalised,
+    qkv,
+    score,
+    softmax,
+    split,
+    token_losses,
+    where,
 )  # fmt: skip
 
 ROOT = math.sqrt(2 / math.pi)
@@ -18,9 +46,10 @@ ORDERS = ("qvk", "kqv", "kvq", "vqk", "vkq")
 
 
 def only(block, wrong, right):
-    """A step that is wrong in one block; the number of the block, or a name that has it, is its last argument but one."""
+    """A step that is wrong in one block; among its arguments are the number of the block, or a name that has it."""
     def step(m, *inputs):
-        here = any(x == block or (isinstance(x, str) and x.startswith(f"h.{block}.")) for x in inputs if not isinstance(x, Var))
+        here = any(x == block or (isinstance(x, str) and x.startswith(f"h.{block}.")) for x in inputs
+                   if not isinstance(x, Var))
         return (wrong if here else right)(m, *inputs)
 
     return step
@@ -51,28 +80,44 @@ def _sinusoidal(m):
     return m.p["wte.weight"][m.ids] + np.stack([np.sin(angle), np.cos(angle)], -1).reshape(T, C)
 
 
+def _scaled_tokens(m):
+    w = m.p["wte.weight"]
+    return w[m.ids] * math.sqrt(w.shape[1]) + m.p["wpe.weight"][np.arange(m.ids.shape[1])]
+
+
 EMBEDDING = {
-    "positions+1": ("embd", "position embedding: off by one, the first token gets row 1", _positions(lambda m, B, T, P: np.arange(T) + 1)),
+    "positions+1": ("embd", "position embedding: off by one, the first token gets row 1",
+                    _positions(lambda m, B, T, P: np.arange(T) + 1)),
     "positions+2": ("embd", "position embedding: off by two", _positions(lambda m, B, T, P: np.arange(T) + 2)),
-    "positions+5": ("embd", "position embedding: the positions start at 5", _positions(lambda m, B, T, P: np.arange(T) + 5)),
+    "positions+5": ("embd", "position embedding: the positions start at 5",
+                    _positions(lambda m, B, T, P: np.arange(T) + 5)),
     "positions-1": ("embd", "position embedding: .*last row", _positions(lambda m, B, T, P: np.arange(T) - 1)),
-    "positions-1, cut": ("embd", "position embedding: .*first two tokens get row 0", _positions(lambda m, B, T, P: np.maximum(np.arange(T) - 1, 0))),
-    "positions 0": ("embd", "position embedding: every token gets row 0", _positions(lambda m, B, T, P: np.zeros(T, int))),
+    "positions-1, cut": ("embd", "position embedding: .*first two tokens get row 0",
+                         _positions(lambda m, B, T, P: np.maximum(np.arange(T) - 1, 0))),
+    "positions 0": ("embd", "position embedding: every token gets row 0",
+                    _positions(lambda m, B, T, P: np.zeros(T, int))),
     "positions reversed": ("embd", "position embedding: in reverse", _positions(lambda m, B, T, P: np.arange(T)[::-1])),
-    "positions of the batch": ("embd", "position embedding: .*number of the sequence", _positions(lambda m, B, T, P: np.arange(B)[:, None])),
-    "positions of ids": ("embd", "position embedding: .*token's id", _positions(lambda m, B, T, P: np.minimum(m.ids, P - 1))),
-    "positions from the end": ("embd", "position embedding: .*from the end", _positions(lambda m, B, T, P: np.arange(P - T, P))),
-    "positions on through the batch": ("embd", "position embedding: counted on", _positions(lambda m, B, T, P: np.arange(B * T).reshape(B, T) % P)),
+    "positions of the batch": ("embd", "position embedding: .*number of the sequence",
+                               _positions(lambda m, B, T, P: np.arange(B)[:, None])),
+    "positions of ids": ("embd", "position embedding: .*token's id",
+                         _positions(lambda m, B, T, P: np.minimum(m.ids, P - 1))),
+    "positions from the end": ("embd", "position embedding: .*from the end",
+                               _positions(lambda m, B, T, P: np.arange(P - T, P))),
+    "positions on through the batch": ("embd", "position embedding: counted on",
+                                       _positions(lambda m, B, T, P: np.arange(B * T).reshape(B, T) % P)),
     "sinusoidal": ("embd", "position embedding: sinusoidal", {"embed": _sinusoidal}),
     "no positions": ("embd", "position embedding is missing", {"embed": lambda m: m.p["wte.weight"][m.ids]}),
-    "no tokens": ("embd", "token embedding is missing", {"embed": lambda m: m.p["wpe.weight"][np.zeros_like(m.ids) + np.arange(m.ids.shape[1])]}),
+    "no tokens": ("embd", "token embedding is missing",
+                  {"embed": lambda m: m.p["wpe.weight"][np.zeros_like(m.ids) + np.arange(m.ids.shape[1])]}),
     "tokens * sqrt(C)": ("embd", r"token embedding is multiplied by [\d.]+ = sqrt\(C\)",
-                         {"embed": lambda m: m.p["wte.weight"][m.ids] * math.sqrt(m.p["wte.weight"].shape[1]) + m.p["wpe.weight"][np.arange(m.ids.shape[1])]}),
+                         {"embed": _scaled_tokens}),
     "ids+1": ("embd", "id of a token is off by one", _tokens(lambda ids, V: np.minimum(ids + 1, V - 1))),
     "ids-1": ("embd", "id of a token is off by one", _tokens(lambda ids, V: np.maximum(ids - 1, 0))),
     "ids of the next": ("embd", "each position gets the token after", _tokens(lambda ids, V: np.roll(ids, -1, 1))),
-    "ids of the first sequence": ("embd", "all sequences get the first", _tokens(lambda ids, V: np.broadcast_to(ids[:1], ids.shape))),
-    "BOS": ("embd", "a token was put in front", _tokens(lambda ids, V: np.pad(ids[:, :-1], ((0, 0), (1, 0)), constant_values=V - 1))),
+    "ids of the first sequence": ("embd", "all sequences get the first",
+                                  _tokens(lambda ids, V: np.broadcast_to(ids[:1], ids.shape))),
+    "BOS": ("embd", "a token was put in front",
+            _tokens(lambda ids, V: np.pad(ids[:, :-1], ((0, 0), (1, 0)), constant_values=V - 1))),
 }  # fmt: skip
 
 
@@ -103,8 +148,10 @@ def _centred(x):
 
 
 LN = {
-    "unbiased": ("variance is divided by C - 1", lambda x, g, b, eps: _centred(x) / _sqrt(_var(x, -1, True) + eps) * g + b),
-    "eps outside": ("eps is added to the standard deviation", lambda x, g, b, eps: _centred(x) / (_sqrt(_var(x)) + eps) * g + b),
+    "unbiased": ("variance is divided by C - 1", lambda x, g, b,
+                 eps: _centred(x) / _sqrt(_var(x, -1, True) + eps) * g + b),
+    "eps outside": ("eps is added to the standard deviation", lambda x, g, b,
+                    eps: _centred(x) / (_sqrt(_var(x)) + eps) * g + b),
     "unbiased, eps 1e-6 outside": (r"C - 1, and eps \(1e-6\) is added to the standard deviation",
                                    lambda x, g, b, eps: _centred(x) / (_sqrt(_var(x, -1, True)) + 1e-6) * g + b),
     "unbiased, eps outside": ("C - 1, and eps is added to the standard deviation",
@@ -116,10 +163,12 @@ LN = {
     "1 + gain": (r"gain is 1 \+ weight", lambda x, g, b, eps: _hat(x, eps) * (g + 1.0) + b),
     "exchanged": ("gain and shift are exchanged", lambda x, g, b, eps: _hat(x, eps) * b + g),
     "RMS": ("RMSNorm", lambda x, g, b, eps: x / _sqrt((x * x).mean() + eps) * g + b),
-    "not centred": ("mean is not subtracted from x, only in the variance", lambda x, g, b, eps: x / _sqrt(_var(x) + eps) * g + b),
+    "not centred": ("mean is not subtracted from x, only in the variance", lambda x, g, b,
+                    eps: x / _sqrt(_var(x) + eps) * g + b),
     "no root": ("divides by the variance", lambda x, g, b, eps: _centred(x) / (_var(x) + eps) * g + b),
     "not divided": ("does not divide by the standard deviation", lambda x, g, b, eps: _centred(x) * g + b),
-    "multiplied": ("multiplies by the standard deviation", lambda x, g, b, eps: _centred(x) * _sqrt(_var(x) + eps) * g + b),
+    "multiplied": ("multiplies by the standard deviation", lambda x, g, b,
+                   eps: _centred(x) * _sqrt(_var(x) + eps) * g + b),
     "skipped": ("(it|ln_1) is skipped", lambda x, g, b, eps: x * 1.0),
     "only gain and shift": ("only gain and shift are applied", lambda x, g, b, eps: x * g + b),
     "over T": (r"over the tokens \(axis T\)", lambda x, g, b, eps: _hat(x, eps, 1) * g + b),
@@ -156,10 +205,13 @@ def _per_group(m, x, name):
 
 LAYER_NORM = {name: ("h.0.ln_1", words, _norm(form)) for name, (words, form) in LN.items()} | {
     "norm between": ("h.0.ln_1", "sits between the sub-layer and the residual sum", {"block": _between}),
-    "gain of ln_2": ("h.0.ln_1", "ln_1 takes gain and shift of ln_2", {"norm": lambda m, x, name: norm(m, x, name.replace("ln_1", "ln_2"))}),
+    "gain of ln_2": ("h.0.ln_1", "ln_1 takes gain and shift of ln_2",
+                     {"norm": lambda m, x, name: norm(m, x, name.replace("ln_1", "ln_2"))}),
     "per head": ("h.0.ln_1", "of each head's channels", {"norm": _per_group}),
     "post-norm": ("h.0.ln_1", "post-norm", {"block": _post_norm}),
-    "eps in ln_f": ("ln_f", "eps is 0.001, it", {"norm": lambda m, x, name: _norm(LN["eps 0.001"][1])["norm"](m, x, name) if name == "ln_f" else norm(m, x, name)}),
+    "eps in ln_f": ("ln_f", "eps is 0.001, it",
+                    {"norm": lambda m, x,
+                     name: _norm(LN["eps 0.001"][1])["norm"](m, x, name) if name == "ln_f" else norm(m, x, name)}),
     "unbiased in block 1": ("h.1.ln_1", "divided by C - 1", {"norm": only(1, _norm(LN["unbiased"][1])["norm"], norm)}),
 }  # fmt: skip
 
@@ -273,7 +325,8 @@ def _rope(halves):
     def turned(x):
         T, D = x.shape[-2:]
         angle = np.arange(T)[:, None] / 10000 ** (2 * np.arange(D // 2) / D)
-        first, second = (np.arange(D // 2), np.arange(D // 2) + D // 2) if halves else (np.arange(0, D, 2), np.arange(1, D, 2))
+        first, second = (np.arange(D // 2), np.arange(D // 2) + D // 2) if halves else (np.arange(0, D, 2),
+                                                                                        np.arange(1, D, 2))
         a, b = x[..., first], x[..., second]
         y = joined([a * np.cos(angle) - b * np.sin(angle), a * np.sin(angle) + b * np.cos(angle)])
         return y[..., np.argsort(np.concatenate([first, second]))]
@@ -282,25 +335,36 @@ def _rope(halves):
 
 
 SPLIT = {
-    "at once": ("h.0.attn.q", r"\(B, T, C\) is reshaped to \(B, H, T, D\) at once", _cut(lambda y, H: [_at_once(x, H) for x in _thirds(y)])),
+    "at once": ("h.0.attn.q", r"\(B, T, C\) is reshaped to \(B, H, T, D\) at once",
+                _cut(lambda y, H: [_at_once(x, H) for x in _thirds(y)])),
     "interleaved": ("h.0.attn.q", "every H-th channel", _cut(lambda y, H: [_interleaved(x, H) for x in _thirds(y)])),
     "per head": ("h.0.attn.q", r"\(H, 3, D\)", _cut(_per_head)),
     "per channel": ("h.0.attn.q", r"\(C, 3\)", _cut(_per_channel)),
-    **{f"{name} alone at once": (f"h.0.attn.{name}", f"in {name} alone, .*reshaped", _one(n, _at_once)) for n, name in enumerate("qkv")},
+    **{f"{name} alone at once": (f"h.0.attn.{name}", f"in {name} alone, .*reshaped", _one(n, _at_once)) for n,
+       name in enumerate("qkv")},
     "k alone interleaved": ("h.0.attn.k", "in k alone, .*every H-th", _one(1, _interleaved)),
-    **{f"order {order}": ("h.0.attn.k" if order == "qvk" else "h.0.attn.q", f"split as {', '.join(order)};", _ordered(order)) for order in ORDERS},
-    **{f"bias in order {order}": ("h.0.attn.k" if order == "qvk" else "h.0.attn.q", f"bias of c_attn is split as {', '.join(order)},", _bias_ordered(order))
+    **{f"order {order}": ("h.0.attn.k" if order == "qvk" else "h.0.attn.q", f"split as {', '.join(order)};",
+                          _ordered(order)) for order in ORDERS},
+    **{f"bias in order {order}": ("h.0.attn.k" if order == "qvk" else "h.0.attn.q",
+                                  f"bias of c_attn is split as {', '.join(order)},", _bias_ordered(order))
        for order in ORDERS},
     "q and k of length 1": ("h.0.attn.q", "q and k are divided by their length", _of_q_and_k(lambda x: _length(x))),
     "q and k normalised": ("h.0.attn.q", "q and k are normalised", _of_q_and_k(lambda x: _hat(x, 1e-5))),
-    "q and k by their RMS": ("h.0.attn.q", "divided by their root mean square", _of_q_and_k(lambda x: x / _sqrt((x * x).mean() + 1e-6))),
-    "scaled before and after": ("h.0.attn.q", r"q is divided by sqrt\(D\) before it is recorded",
-                                {"qkv": lambda m, x, i: [x / math.sqrt(x.shape[-1]) if n == 0 else x for n, x in enumerate(qkv(m, x, i))]}),
-    "c_attn read transposed": ("h.0.attn.q", "weight of c_attn is read transposed", _weight(lambda w, H: w.swap().reshape(*w.shape))),
-    "c_attn reshaped": ("h.0.attn.q", "weight of c_attn is reshaped", _weight(lambda w, H: w.reshape(*w.shape[::-1]).swap())),
+    "q and k by their RMS": ("h.0.attn.q", "divided by their root mean square",
+                             _of_q_and_k(lambda x: x / _sqrt((x * x).mean() + 1e-6))),
+    "scaled before and after": ("h.0.attn.q",
+                                r"q is divided by sqrt\(D\) before it is recorded|divided by sqrt\(D\) twice",
+                                {"qkv": lambda m, x,
+                                 i: [x / math.sqrt(x.shape[-1]) if n == 0 else x for n, x in enumerate(qkv(m, x, i))]}),
+    "c_attn read transposed": ("h.0.attn.q", "weight of c_attn is read transposed",
+                               _weight(lambda w, H: w.swap().reshape(*w.shape))),
+    "c_attn reshaped": ("h.0.attn.q", "weight of c_attn is reshaped",
+                        _weight(lambda w, H: w.reshape(*w.shape[::-1]).swap())),
     "thirds transposed": ("h.0.attn.q", "transposed in each of its thirds", _weight(_of_thirds(lambda w, H: w.swap()))),
-    "heads (H, D, C)": ("h.0.attn.q", r"weight of q, k and v is reshaped to \(H, D, C\)", _weight(_of_thirds(_heads_as_dc))),
-    "heads (C, D, H)": ("h.0.attn.q", r"weight of q, k and v is read as \(C, D, H\)", _weight(_of_thirds(_heads_as_dh))),
+    "heads (H, D, C)": ("h.0.attn.q", r"weight of q, k and v is reshaped to \(H, D, C\)",
+                        _weight(_of_thirds(_heads_as_dc))),
+    "heads (C, D, H)": ("h.0.attn.q", r"weight of q, k and v is read as \(C, D, H\)",
+                        _weight(_of_thirds(_heads_as_dh))),
     "q (H, D, C)": ("h.0.attn.q", r"weight of q alone is reshaped to \(H, D, C\)",
                     _weight(lambda w, H: joined([_heads_as_dc(_thirds(w)[0], H), *_thirds(w)[1:]]))),
     "v (C, D, H)": ("h.0.attn.v", r"weight of v alone is read as \(C, D, H\)",
@@ -308,9 +372,13 @@ SPLIT = {
     "no bias of q": ("h.0.attn.q", "attn.q: the bias is missing", _no_bias(0)),
     "no bias of v": ("h.0.attn.v", "attn.v: the bias is missing", _no_bias(2)),
     "heads of q turned": ("h.0.attn.q", "heads are in the order 2, 0, 1",
-                          {"qkv": lambda m, x, i: [part[:, np.array([2, 0, 1])] if n == 0 else part for n, part in enumerate(qkv(m, x, i))]}),
+                          {"qkv": lambda m, x,
+                           i: [part[:, np.array([2, 0, 1])] if n == 0 else part for n,
+                               part in enumerate(qkv(m, x, i))]}),
     "q of a token late": ("h.0.attn.q", "shifted by one token",
-                          {"qkv": lambda m, x, i: [part[:, :, np.arange(-1, part.shape[2] - 1)] if n == 0 else part for n, part in enumerate(qkv(m, x, i))]}),
+                          {"qkv": lambda m, x,
+                           i: [part[:, :, np.arange(-1, part.shape[2] - 1)] if n == 0 else part for n,
+                               part in enumerate(qkv(m, x, i))]}),
     "q in block 1": ("h.1.attn.q", "in q alone, .*reshaped", {"qkv": only(1, _one(0, _at_once)["qkv"], qkv)}),
 }  # fmt: skip
 
@@ -361,7 +429,8 @@ SCALE = {
     "q q^T": ("h.0.attn.scores", r"q q\^T", {"score": lambda m, q, k, i: score(m, q, q, i)}),
     "k k^T": ("h.0.attn.scores", r"k k\^T", {"score": lambda m, q, k, i: score(m, k, k, i)}),
     "cosines": ("h.0.attn.scores", "cosines", {"score": lambda m, q, k, i: _length(q) @ _length(k).swap()}),
-    "none in block 1": ("h.1.attn.scores", r"not divided by sqrt\(D\)", _times(lambda m, D, i: math.sqrt(D) if i == 1 else 1)),
+    "none in block 1": ("h.1.attn.scores", r"not divided by sqrt\(D\)",
+                        _times(lambda m, D, i: math.sqrt(D) if i == 1 else 1)),
     **{f"roles {order}": ("h.0.attn.scores", f"split as {', '.join(order)};", _roles(order)) for order in ORDERS},
 }  # fmt: skip
 
@@ -404,14 +473,20 @@ MASK = {
     "minus 1": ("h.0.attn.probs", "1 is subtracted from masked scores", _added(lambda f: -1.0 * f)),
     "plus 1": ("h.0.attn.probs", "1 is added to (masked scores|the scores that are not)", _added(lambda f: 1.0 * f)),
     "minus 10": ("h.0.attn.probs", "-10 is added to masked", _added(lambda f: -10.0 * f)),
-    "plus the mask": ("h.0.attn.probs", "1 is (added to the scores that are not|subtracted from) masked", _added(lambda f: 1.0 * ~f)),
+    "plus the mask": ("h.0.attn.probs", "1 is (added to the scores that are not|subtracted from) masked",
+                      _added(lambda f: 1.0 * ~f)),
     "after the softmax": ("h.0.attn.probs", "after the softmax", {"mask": lambda m, s, i: s, "softmax": _after}),
     "transposed": ("h.0.attn.probs", "mask: transposed", _masked(lambda s: _future(s).T)),
     "inverted": ("h.0.attn.probs", "mask: inverted", _masked(lambda s: ~_future(s))),
     "recorded, not itself": ("h.0.attn.scores", "mask.* cannot see itself", _recorded_masked(lambda s: _future(s, -1))),
-    "recorded, two behind": ("h.0.attn.scores", "mask: off by two, a token sees neither", _recorded_masked(lambda s: _future(s, -2))),
-    "recorded, window 4": ("h.0.attn.scores", "only the last 4,", _recorded_masked(lambda s: _future(s) | np.tri(*s.shape[-2:], -4, dtype=bool))),
-    "of sequence 0": ("h.0.attn.probs", "missing in sequence 1, 2, 3 of the batch|only sequence 0 of the batch has it", {"mask": lambda m, s, i: where((np.arange(len(s.value)) > 0)[:, None, None, None] | ~_future(s), s, -1e30)}),
+    "recorded, two behind": ("h.0.attn.scores", "mask: off by two, a token sees neither",
+                             _recorded_masked(lambda s: _future(s, -2))),
+    "recorded, window 4": ("h.0.attn.scores", "only the last 4,",
+                           _recorded_masked(lambda s: _future(s) | np.tri(*s.shape[-2:], -4, dtype=bool))),
+    "of sequence 0": ("h.0.attn.probs",
+                      "missing in sequence 1, 2, 3 of the batch|only sequence 0 of the batch has it",
+                      {"mask": lambda m, s,
+                       i: where((np.arange(len(s.value)) > 0)[:, None, None, None] | ~_future(s), s, -1e30)}),
     "window 3": ("h.0.attn.probs", "only the last 3,", _window(3)),
     "window 1": ("h.0.attn.probs", "only the last 1,|the values themselves", _window(1)),
     "none in block 1": ("h.1.attn.probs", "mask: there is none", {"mask": only(1, lambda m, s, i: s, mask)}),
@@ -444,18 +519,23 @@ SOFTMAX = {
     "over heads": ("over the heads", _over(1)),
     "over the batch": ("over the batch", _over(0)),
     "over both": ("queries and keys together", _over((-2, -1))),
-    "twice": ("taken twice$", _softmax(lambda s: _weights(where(np.tri(s.shape[-1], dtype=bool), _weights(s), -np.inf)))),
+    "twice": ("taken twice$", _softmax(lambda s: _weights(where(np.tri(s.shape[-1], dtype=bool), _weights(s),
+                                                                -np.inf)))),
     "twice, unmasked": ("taken twice, the second time without the mask", _softmax(lambda s: _weights(_weights(s)))),
     "missing": ("softmax: missing", _softmax(_seen)),
     "not divided": ("not divided by the sum", _softmax(exp)),
-    "not divided, shifted": ("not divided by the sum, after the largest", _softmax(lambda s: exp(s - s.value.max(-1, keepdims=True)))),
+    "not divided, shifted": ("not divided by the sum, after the largest",
+                             _softmax(lambda s: exp(s - s.value.max(-1, keepdims=True)))),
     "one more": ("with 1 added to the sum", _softmax(lambda s: exp(s) / (exp(s).sum() + 1.0))),
     "sigmoid": ("a sigmoid in its place", _softmax(lambda s: 1.0 / (exp(-s) + 1.0))),
     "base 2": ("base 2", _softmax(lambda s: _weights(s * math.log(2)))),
     "log": ("logarithm", _softmax(lambda s: _seen(each(np.log, _weights(s) + 1e-300)))),
-    "flat": ("all keys weigh the same", _softmax(lambda s: _weights(where(np.tri(s.shape[-1], dtype=bool), _seen(s) * 0.0, -np.inf)))),
-    "scaled": (r"divided by sqrt\(D\) (once more|twice)", {"softmax": lambda m, s, i: _weights(s / math.sqrt(m.p["wte.weight"].shape[1] // m.n_head))}),
-    "unscaled": (r"not divided by sqrt\(D\)", {"softmax": lambda m, s, i: _weights(s * math.sqrt(m.p["wte.weight"].shape[1] // m.n_head))}),
+    "flat": ("all keys weigh the same",
+             _softmax(lambda s: _weights(where(np.tri(s.shape[-1], dtype=bool), _seen(s) * 0.0, -np.inf)))),
+    "scaled": (r"divided by sqrt\(D\) (once more|twice)",
+               {"softmax": lambda m, s, i: _weights(s / math.sqrt(m.p["wte.weight"].shape[1] // m.n_head))}),
+    "unscaled": (r"not divided by sqrt\(D\)",
+                 {"softmax": lambda m, s, i: _weights(s * math.sqrt(m.p["wte.weight"].shape[1] // m.n_head))}),
 }  # fmt: skip
 SOFTMAX = {name: ("h.0.attn.probs", words, steps) for name, (words, steps) in SOFTMAX.items()}
 
@@ -501,8 +581,10 @@ def _one_head(m, probs, v, i):
 
 
 HEADS = {
-    "unmoved": (r"\(B, H, T, D\) is reshaped to \(B, T, C\) at once", {"mix": lambda m, p, v, i: _rows(p @ v, v.shape[2])}),
-    "interleaved": ("heads are interleaved", {"mix": lambda m, p, v, i: _rows((p @ v).transpose(0, 2, 3, 1), v.shape[2])}),
+    "unmoved": (r"\(B, H, T, D\) is reshaped to \(B, T, C\) at once",
+                {"mix": lambda m, p, v, i: _rows(p @ v, v.shape[2])}),
+    "interleaved": ("heads are interleaved",
+                    {"mix": lambda m, p, v, i: _rows((p @ v).transpose(0, 2, 3, 1), v.shape[2])}),
     "reversed": ("heads: in reverse order", _merged(lambda y: y[:, np.array([2, 1, 0])])),
     "on by one": ("heads: moved on by one", _merged(lambda y: y[:, np.array([2, 0, 1])])),
     "back by one": ("heads: moved back by one", _merged(lambda y: y[:, np.array([1, 2, 0])])),
@@ -515,8 +597,9 @@ HEADS = {
     "over sequences": ("over the sequences of the batch, it should be over the tokens($|[^,])", _over_sequences(True)),
     "over sequences, no mask": ("over the sequences of the batch, .*without a mask", _over_sequences(False)),
     "one head": ("1 heads? of 18 channels", {"qkv": _kept_parts, "mix": _one_head}),
-    "of q": (r"computed from h.\d.attn.q, it should be from h.\d.attn.v",
-             {"qkv": lambda m, x, i: m.__dict__.setdefault("parts", {}).setdefault(i, qkv(m, x, i)), "mix": lambda m, p, v, i: mix(m, p, m.parts[i][0], i)}),
+    "of q": (r"computed from (h.\d.)?attn.q, it should be from (h.\d.)?attn.v",
+             {"qkv": lambda m, x, i: m.__dict__.setdefault("parts", {}).setdefault(i, qkv(m, x, i)), "mix": lambda m,
+              p, v, i: mix(m, p, m.parts[i][0], i)}),
 }  # fmt: skip
 HEADS = {name: ("h.0.attn.heads", words, steps) for name, (words, steps) in HEADS.items()}
 
@@ -598,34 +681,60 @@ def _sums(end, factor):
 
 
 BLOCKS = {
-    "c_proj transposed": ("h.0.attn.out", "c_proj is transposed", _layer("attn.c_proj", _with_weight(lambda w: w.swap()))),
-    "c_fc reshaped": ("h.0.mlp.fc", "mlp.c_fc is reshaped", _layer("mlp.c_fc", _with_weight(lambda w: w.swap().reshape(*w.shape)))),
-    "mlp.c_proj reshaped": ("h.0.mlp.out", "mlp.c_proj is reshaped", _layer("mlp.c_proj", _with_weight(lambda w: w.swap().reshape(*w.shape)))),
+    "c_proj transposed": ("h.0.attn.out", "c_proj is transposed",
+                          _layer("attn.c_proj", _with_weight(lambda w: w.swap()))),
+    "c_fc reshaped": ("h.0.mlp.fc", "mlp.c_fc is reshaped",
+                      _layer("mlp.c_fc", _with_weight(lambda w: w.swap().reshape(*w.shape)))),
+    "mlp.c_proj reshaped": ("h.0.mlp.out", "mlp.c_proj is reshaped",
+                            _layer("mlp.c_proj", _with_weight(lambda w: w.swap().reshape(*w.shape)))),
     **{f"no bias of {layer}": (f"h.0.{name}", f"{name}: the bias is missing", _layer(layer, _without_bias))
        for layer, name in (("attn.c_proj", "attn.out"), ("mlp.c_fc", "mlp.fc"), ("mlp.c_proj", "mlp.out"))},
     "bias of c_fc twice": ("h.0.mlp.fc", "bias is counted twice",
                            _layer("mlp.c_fc", lambda m, x, i, layer: linear(m, x, i, layer) + m.w(i, f"{layer}.bias"))),
-    "no residual, attention": ("h.0.resid_mid", "(residual branch|x) is missing", _sum("resid_mid", lambda m, x, y, name: y * 1.0)),
-    "no residual, mlp": ("h.0.resid_post", "(residual branch|x) is missing", _sum("resid_post", lambda m, x, y, name: y * 1.0)),
-    "no attention": ("h.0.resid_mid", "(attention's output|the branch) is missing", _sum("resid_mid", lambda m, x, y, name: x * 1.0)),
-    "no mlp": ("h.0.resid_post", "(feed-forward network's output|the branch) is missing", _sum("resid_post", lambda m, x, y, name: x * 1.0)),
-    "residual twice": ("h.0.resid_mid", "(residual branch|x) is (counted twice|added twice)", _sum("resid_mid", lambda m, x, y, name: x + x + y)),
-    "subtracted": ("h.0.resid_post", "output has the wrong sign|branch is subtracted", _sum("resid_post", lambda m, x, y, name: x - y)),
-    "divided by sqrt(2)": ("h.0.resid_mid", r"1/sqrt\(2\)", _sum("resid_mid", lambda m, x, y, name: (x + y) / math.sqrt(2))),
-    **{f"branches * {words}, {place}": (f"h.0.{first}", rf"branches are multiplied by {re.escape(words)}.*, in {place}", _sums(end, factor))
-       for words, factor in (("1/sqrt(2 layers)", lambda n: (2 * n) ** -0.5), ("1/sqrt(layers)", lambda n: n**-0.5), ("1/2", lambda n: 0.5))
-       for end, first, place in (("", "resid_mid", "both sums"), ("resid_mid", "resid_mid", "resid_mid"), ("resid_post", "resid_post", "resid_post"))},
-    "both halved": ("h.0.resid_mid", "both terms are multiplied by 1/2, in both sums", _sum("", lambda m, x, y, name: (x + y) / 2)),
-    "both halved in resid_post": ("h.0.resid_post", "both terms are multiplied by 1/2, in resid_post", _sum("resid_post", lambda m, x, y, name: (x + y) / 2)),
-    "GELU after attn.out": ("h.0.attn.out", "attn.out: a GELU is applied", _after("attn.c_proj", lambda x: _tanh_gelu(x))),
-    "ReLU before the GELU": ("h.0.mlp.fc", "mlp.fc: a ReLU is applied", _after("mlp.c_fc", lambda x: np.where(x > 0, x, 0))),
-    "ReLU after attn.out": ("h.0.attn.out", "attn.out: a ReLU is applied", _after("attn.c_proj", lambda x: np.where(x > 0, x, 0))),
+    "no residual, attention": ("h.0.resid_mid", "(residual branch|x) is missing",
+                               _sum("resid_mid", lambda m, x, y, name: y * 1.0)),
+    "no residual, mlp": ("h.0.resid_post", "(residual branch|x) is missing",
+                         _sum("resid_post", lambda m, x, y, name: y * 1.0)),
+    "no attention": ("h.0.resid_mid", "(attention's output|the branch) is missing",
+                     _sum("resid_mid", lambda m, x, y, name: x * 1.0)),
+    "no mlp": ("h.0.resid_post", "(feed-forward network's output|the branch) is missing",
+               _sum("resid_post", lambda m, x, y, name: x * 1.0)),
+    "residual twice": ("h.0.resid_mid", "(residual branch|x) is (counted twice|added twice)",
+                       _sum("resid_mid", lambda m, x, y, name: x + x + y)),
+    "subtracted": ("h.0.resid_post", "output has the wrong sign|branch is subtracted",
+                   _sum("resid_post", lambda m, x, y, name: x - y)),
+    "divided by sqrt(2)": ("h.0.resid_mid", r"1/sqrt\(2\)",
+                           _sum("resid_mid", lambda m, x, y, name: (x + y) / math.sqrt(2))),
+    **{f"branches * {words}, {place}": (f"h.0.{first}",
+                                        rf"branches are multiplied by {re.escape(words)}.*, in {place}",
+                                        _sums(end, factor))
+       for words, factor in (("1/sqrt(2 layers)", lambda n: (2 * n) ** -0.5), ("1/sqrt(layers)", lambda n: n**-0.5),
+                             ("1/2", lambda n: 0.5))
+       for end, first, place in (("", "resid_mid", "both sums"), ("resid_mid", "resid_mid", "resid_mid"),
+                                 ("resid_post", "resid_post", "resid_post"))},
+    "both halved": ("h.0.resid_mid", "both terms are multiplied by 1/2, in both sums",
+                    _sum("", lambda m, x, y, name: (x + y) / 2)),
+    "both halved in resid_post": ("h.0.resid_post", "both terms are multiplied by 1/2, in resid_post",
+                                  _sum("resid_post", lambda m, x, y, name: (x + y) / 2)),
+    "GELU after attn.out": ("h.0.attn.out", "attn.out: a GELU is applied",
+                            _after("attn.c_proj", lambda x: _tanh_gelu(x))),
+    "ReLU before the GELU": ("h.0.mlp.fc", "mlp.fc: a ReLU is applied",
+                             _after("mlp.c_fc", lambda x: np.where(x > 0, x, 0))),
+    "ReLU after attn.out": ("h.0.attn.out", "attn.out: a ReLU is applied",
+                            _after("attn.c_proj", lambda x: np.where(x > 0, x, 0))),
     "wpe again": ("h.1.ln_1", "the position embedding is added again", _again("wpe")),
     "embedding again": ("h.1.ln_1", "residual: the embedding is added again", _again("embd")),
-    "block 1 left out": ("h.2.ln_1", "ln_1 reads h.0.resid_post, it should read h.1.resid_post; is block 1 left out|starts from h.0.resid_post", {"block": _left_out}),
-    "reads resid_mid": ("h.1.ln_1", "ln_1:? (reads|computed from) h.0.resid_mid, it should (read|be from) h.0.resid_post", {"block": _reads_mid}),
-    "normalised stream": ("h.0.resid_mid", r"residual: the sum resid_mid starts from h.\d.ln_1", {"block": _normal_stream}),
-    "parallel": ("h.0.ln_2", "ln_2:? (reads|computed from) .*, it should (be from|read) h..*.resid_mid", {"block": _parallel}),
+    "block 1 left out": ("h.2.ln_1",
+                         "ln_1 reads .*resid_post, it should read .*resid_post; "
+                         "is block 1 left out|starts from .*resid_post",
+                         {"block": _left_out}),
+    "reads resid_mid": ("h.1.ln_1",
+                        "ln_1:? (reads|computed from) h.0.resid_mid, it should (read|be from) h.0.resid_post",
+                        {"block": _reads_mid}),
+    "normalised stream": ("h.0.resid_mid", r"residual: the sum resid_mid starts from (h.\d.)?ln_1",
+                          {"block": _normal_stream}),
+    "parallel": ("h.0.ln_2", "ln_2:? (reads|computed from) .* it should (be from|read) (h..*.)?resid_mid",
+                 {"block": _parallel}),
     "stale": ("h.0.resid_post", "residual: the sum resid_post starts from", {"block": _stale}),
     "reversed": ("h.0.ln_1", "blocks: the weights are taken in reverse", {"which": lambda i: 2 - i}),
     "first shared": ("h.1.ln_1", "weights are taken of the (first block, in all|block before)", {"which": lambda i: 0}),
@@ -698,17 +807,19 @@ def _erf_gelu(x):
 
 
 def _erf_without_root(x):
-    return each(lambda x: x * (1 + _erf(x)) / 2, x, lambda x: (1 + _erf(x)) / 2 + x * np.exp(-x * x) / math.sqrt(math.pi))
+    return each(lambda x: x * (1 + _erf(x)) / 2, x,
+                lambda x: (1 + _erf(x)) / 2 + x * np.exp(-x * x) / math.sqrt(math.pi))
 
 
-GELUS = {name: ("h.0.mlp.gelu", words, {"act": lambda m, x, i, f=f: each(f, x)}) for name, (words, f) in GELU.items()} | {
+GELUS = {name: ("h.0.mlp.gelu", words, {"act": lambda m, x, i, f=f: each(f, x)}) for name,
+         (words, f) in GELU.items()} | {
     "erf": ("h.0.mlp.gelu", "the erf form", {"act": lambda m, x, i: _erf_gelu(x)}),
-    "erf without sqrt(2)": ("h.0.mlp.gelu", r"erf form without sqrt\(2\)", {"act": lambda m, x, i: _erf_without_root(x)}),
-    "cut at 10": ("h.0.mlp.gelu", "beyond 10 are cut off", {"act": lambda m, x, i: each(lambda x: np.where(_tanh_gelu(x) < 10, _tanh_gelu(x), 10), x)}),
+    "erf without sqrt(2)": ("h.0.mlp.gelu", r"erf form without sqrt\(2\)",
+                            {"act": lambda m, x, i: _erf_without_root(x)}),
 }  # fmt: skip
 
 
-# ------------------------------------------------------------------------------------------- output layer, loss, targets
+# ------------------------------------------------------------------------------------------ output layer, loss, targets
 
 
 def _logits(change):
@@ -732,7 +843,9 @@ OUTPUT = {
     "log-probabilities": ("log-probabilities", _logits(lambda y: y - _log_sum(y))),
     "probabilities": (r"probabilities \(softmax\)", _logits(lambda y: exp(y - _log_sum(y)))),
     "largest": ("their largest is subtracted", _logits(lambda y: y - y.value.max(-1, keepdims=True))),
-    "no ln_f": ("ln_f is skipped", {"norm": lambda m, x, name: m.__dict__.update(last=x) or norm(m, x, name), "head": lambda m, x: head(m, m.last)}),
+    "no ln_f": ("ln_f is skipped",
+                {"norm": lambda m, x, name: m.__dict__.update(last=x) or norm(m, x, name), "head": lambda m,
+                 x: head(m, m.last)}),
     "1/sqrt(C)": (r"1/sqrt\(C\)", {"head": lambda m, x: head(m, x) / math.sqrt(x.shape[-1])}),
     "sqrt(C)": (r"by sqrt\(C\)", {"head": lambda m, x: head(m, x) * math.sqrt(x.shape[-1])}),
     "softmax over T": ("softmax over the tokens", _logits(lambda y: exp(y) / exp(y).sum(1))),
@@ -741,7 +854,8 @@ OUTPUT = {
     "constant": ("a constant is added, 0.7", _logits(lambda y: y + 0.7)),
     "bias": ("output layer: a bias", _logits(lambda y: y + _random(y.shape[-1]))),
     "per position": ("number of its own is added at each position", _logits(lambda y: y + _random((*y.shape[:2], 1)))),
-    "another matrix": ("not tied", _logits(lambda y: y) | {"head": lambda m, x: x @ Var(_random(m.p["wte.weight"].shape)).swap()}),
+    "another matrix": ("not tied",
+                       _logits(lambda y: y) | {"head": lambda m, x: x @ Var(_random(m.p["wte.weight"].shape)).swap()}),
     "negated": ("logits: multiplied by -1", _logits(lambda y: y * -1.0)),
 }  # fmt: skip
 OUTPUT = {name: ("logits", words, steps) for name, (words, steps) in OUTPUT.items()}
@@ -765,10 +879,12 @@ def _set(targets, where, value=-100):
 TARGETS = {
     "no shift": ("not shifted", _with_targets(lambda ids, t: ids)),
     "no shift, ignored": ("not shifted", _with_targets(lambda ids, t: np.where(t == -100, t, ids))),
-    "shifted twice": ("shifted twice", _with_targets(lambda ids, t: np.pad(t[:, 1:], ((0, 0), (0, 1)), constant_values=-100))),
+    "shifted twice": ("shifted twice",
+                      _with_targets(lambda ids, t: np.pad(t[:, 1:], ((0, 0), (0, 1)), constant_values=-100))),
     "wrong way": ("shifted the wrong way", _with_targets(lambda ids, t: np.roll(ids, 1, 1))),
     "last ignored": ("last token of each sequence is not counted", _with_targets(lambda ids, t: _set(t, np.s_[:, -1]))),
-    "first ignored": ("first token of each sequence is not counted", _with_targets(lambda ids, t: _set(t, np.s_[:, 0]))),
+    "first ignored": ("first token of each sequence is not counted",
+                      _with_targets(lambda ids, t: _set(t, np.s_[:, 0]))),
     "ignored are 0": ("count as token 0", _with_targets(lambda ids, t: np.where(t == -100, 0, t))),
     "rolled": ("ids are rolled", _with_targets(lambda ids, t: np.where(t == -100, np.roll(ids, -1, 1), t))),
     "of another sequence": ("those of the next sequence", _with_targets(lambda ids, t: np.roll(t, -1, 0))),
@@ -866,7 +982,8 @@ def _decayed(m, logits):
 LOSS = {
     "softmax twice": ("softmax is taken twice", _loss_of(lambda y: exp(y - _log_sum(y)))),
     "over T": (r"over the tokens \(axis T\)", {"loss": _over_tokens}),
-    "padded": ("vocabulary padded with zeros|rows of padding count as well", _more_rows(lambda B, T, V: np.zeros((B, T, 64 - V)))),
+    "padded": ("vocabulary padded with zeros|rows of padding count as well",
+               _more_rows(lambda B, T, V: np.zeros((B, T, 64 - V)))),
     "padded, random": ("rows of padding count as well", _more_rows(lambda B, T, V: _random((B, T, 64 - V)))),
     "decay": ("sum of the squares of all parameters", {"loss": _decayed}),
     "per sequence": ("mean of each sequence first", {"loss": _per_sequence}),
@@ -917,7 +1034,8 @@ STORED = {
     "dropout of embd": ("embd", "dropout is on, with p = 0.2", {"embed": lambda m: _dropped(embed(m), 0.2, 0)}),
     "dropout of attn.out": ("h.0.attn.out", "dropout is on, with p = 0.1",
                             _layer("attn.c_proj", lambda m, x, i, layer: _dropped(linear(m, x, i, layer), 0.1, i))),
-    "dropout of probs": ("h.0.attn.probs", "dropout is on, with p = 0.2", {"softmax": lambda m, s, i: _dropped(softmax(m, s, i), 0.2, i)}),
+    "dropout of probs": ("h.0.attn.probs", "dropout is on, with p = 0.2",
+                         {"softmax": lambda m, s, i: _dropped(softmax(m, s, i), 0.2, i)}),
 }  # fmt: skip
 
 FORWARD = {
@@ -930,7 +1048,8 @@ FORWARD = {
 # ------------------------------------------------------------------------------------------ a backward pass by hand
 
 
-def _d_gelu(inner=lambda x: ROOT * (1 + 3 * 0.044715 * x**2), outer=lambda t: 1 - t**2, first=lambda t: 0.5 * (1 + t), second=0.5,
+def _d_gelu(inner=lambda x: ROOT * (1 + 3 * 0.044715 * x**2), outer=lambda t: 1 - t**2, first=lambda t: 0.5 * (1 + t),
+            second=0.5,
             factor=lambda x: x):  # fmt: skip
     def step(m, dy, x, y):
         t = np.tanh(ROOT * (x + 0.044715 * x**3))
@@ -1008,19 +1127,26 @@ D_NORM = {
     "gain after": ("gain is applied after the means", lambda dy, g, h, r: r * g * _terms(dy, h)),
     "gain twice": ("gain is applied twice", lambda dy, g, h, r: r * _terms(dy * g * g, h)),
     "unchanged": ("passes unchanged, as if there were no layer norm", lambda dy, g, h, r: dy),
-    "no mean terms": (r"mean and x_hat terms are missing|mean\(dx_hat\) is missing and", lambda dy, g, h, r: r * g * dy),
+    "no mean terms": (r"mean and x_hat terms are missing|mean\(dx_hat\) is missing and", lambda dy, g, h,
+                      r: r * g * dy),
     "no mean": (r"term mean\(dx_hat\) is missing", lambda dy, g, h, r: r * (dy * g - h * _avg(dy * g * h))),
     "no x_hat term": (r"term x_hat mean\(dx_hat x_hat\) is missing", lambda dy, g, h, r: r * (dy * g - _avg(dy * g))),
     "no dx_hat": ("term dx_hat is missing", lambda dy, g, h, r: -r * (_avg(dy * g) + h * _avg(dy * g * h))),
-    "sums": ("sums stand in place of both|both means|multiplied by 18", lambda dy, g, h, r: r * (dy * g - 18 * _avg(dy * g) - 18 * h * _avg(dy * g * h))),
-    "sum of dx_hat": (r"sum stands in place of mean\(dx_hat\)|mean\(dx_hat\) is multiplied by 18", lambda dy, g, h, r: r * (dy * g - 18 * _avg(dy * g) - h * _avg(dy * g * h))),
+    "sums": ("sums stand in place of both|both means|multiplied by 18", lambda dy, g, h,
+             r: r * (dy * g - 18 * _avg(dy * g) - 18 * h * _avg(dy * g * h))),
+    "sum of dx_hat": (r"sum stands in place of mean\(dx_hat\)|mean\(dx_hat\) is multiplied by 18", lambda dy, g, h,
+                      r: r * (dy * g - 18 * _avg(dy * g) - h * _avg(dy * g * h))),
     "sum of dx_hat x_hat": (r"sum stands in place of mean\(dx_hat x_hat\)|mean\(dx_hat x_hat\) is multiplied by 18",
                             lambda dy, g, h, r: r * (dy * g - _avg(dy * g) - 18 * h * _avg(dy * g * h))),
-    "no factor x_hat": ("factor x_hat of the last term", lambda dy, g, h, r: r * (dy * g - _avg(dy * g) - _avg(dy * g * h))),
-    "the other mean": (r"mean\(dx_hat\) stands in place of mean\(dx_hat x_hat\)", lambda dy, g, h, r: r * (dy * g - _avg(dy * g) - h * _avg(dy * g))),
-    "over T": (r"over the tokens \(axis T\)", lambda dy, g, h, r: r * (dy * g - (dy * g).mean(1, keepdims=True) - h * (dy * g * h).mean(1, keepdims=True))),
+    "no factor x_hat": ("factor x_hat of the last term", lambda dy, g, h,
+                        r: r * (dy * g - _avg(dy * g) - _avg(dy * g * h))),
+    "the other mean": (r"mean\(dx_hat\) stands in place of mean\(dx_hat x_hat\)", lambda dy, g, h,
+                       r: r * (dy * g - _avg(dy * g) - h * _avg(dy * g))),
+    "over T": (r"over the tokens \(axis T\)", lambda dy, g, h,
+               r: r * (dy * g - (dy * g).mean(1, keepdims=True) - h * (dy * g * h).mean(1, keepdims=True))),
     "over all": ("over the whole tensor", lambda dy, g, h, r: r * (dy * g - (dy * g).mean() - h * (dy * g * h).mean())),
-    "signs": ("mean terms have the wrong sign|wrong sign and", lambda dy, g, h, r: r * (dy * g + _avg(dy * g) + h * _avg(dy * g * h))),
+    "signs": ("mean terms have the wrong sign|wrong sign and", lambda dy, g, h,
+              r: r * (dy * g + _avg(dy * g) + h * _avg(dy * g * h))),
     "C - 1": ("divided by C - 1", lambda dy, g, h, r: r * (dy * g - _avg(dy * g) - h * _avg(dy * g * h) * 18 / 17)),
 }  # fmt: skip
 D_NORM = {
@@ -1061,31 +1187,40 @@ D_ATTENTION = {
     "no scale": ("grad.h.0.attn.k", r"scale 1/sqrt\(D\) = 1/[\d.]+ is missing, in dq and in dk",
                  {"d_q": lambda m, s, q, k: s @ k, "d_k": lambda m, s, q, k: s.swapaxes(-1, -2) @ q}),
     "scale twice": ("grad.h.0.attn.k", "applied twice, in dq and in dk",
-                    {"d_q": lambda m, s, q, k: s @ k / k.shape[-1], "d_k": lambda m, s, q, k: s.swapaxes(-1, -2) @ q / k.shape[-1]}),
-    "no scale in dq": ("grad.h.0.attn.q", r"scale 1/sqrt\(D\).* is missing, in dq($|[^a])", {"d_q": lambda m, s, q, k: s @ k}),
-    "no scale in dk": ("grad.h.0.attn.k", r"scale 1/sqrt\(D\).* is missing, in dk", {"d_k": lambda m, s, q, k: s.swapaxes(-1, -2) @ q}),
-    "scale multiplied in dq": ("grad.h.0.attn.q", r"multiplied by sqrt\(D\), .* in dq", {"d_q": lambda m, s, q, k: d_q(m, s, q, k) * k.shape[-1]}),
+                    {"d_q": lambda m, s, q, k: s @ k / k.shape[-1], "d_k": lambda m, s, q,
+                     k: s.swapaxes(-1, -2) @ q / k.shape[-1]}),
+    "no scale in dq": ("grad.h.0.attn.q", r"scale 1/sqrt\(D\).* is missing, in dq($|[^a])",
+                       {"d_q": lambda m, s, q, k: s @ k}),
+    "no scale in dk": ("grad.h.0.attn.k", r"scale 1/sqrt\(D\).* is missing, in dk",
+                       {"d_k": lambda m, s, q, k: s.swapaxes(-1, -2) @ q}),
+    "scale multiplied in dq": ("grad.h.0.attn.q", r"multiplied by sqrt\(D\), .* in dq",
+                               {"d_q": lambda m, s, q, k: d_q(m, s, q, k) * k.shape[-1]}),
     "no scale in dscores": ("grad.h.0.attn.scores", r"scale 1/sqrt\(D\).* is missing|multiplied by .* = sqrt\(D\)",
                             {"d_softmax": lambda m, d, p: d_softmax(m, d, p) * math.sqrt(6)}),
     "dq of q": ("grad.h.0.attn.q", "dq is computed with q", {"d_q": lambda m, s, q, k: d_q(m, s, q, q)}),
     "dk of k": ("grad.h.0.attn.k", "dk is computed with k", {"d_k": lambda m, s, q, k: d_k(m, s, k, k)}),
-    "dk not transposed": ("grad.h.0.attn.k", "not transposed in dk", {"d_k": lambda m, s, q, k: d_k(m, s.swapaxes(-1, -2), q, k)}),
-    "dq transposed": ("grad.h.0.attn.q", "transposed in dq", {"d_q": lambda m, s, q, k: d_q(m, s.swapaxes(-1, -2), q, k)}),
+    "dk not transposed": ("grad.h.0.attn.k", "not transposed in dk",
+                          {"d_k": lambda m, s, q, k: d_k(m, s.swapaxes(-1, -2), q, k)}),
+    "dq transposed": ("grad.h.0.attn.q", "transposed in dq",
+                      {"d_q": lambda m, s, q, k: d_q(m, s.swapaxes(-1, -2), q, k)}),
     "dq and dk": ("grad.h.0.attn.k", "dq and dk are exchanged", {"d_q": d_k, "d_k": d_q}),
     "dv: p": ("grad.h.0.attn.v", "dv: probs is not transposed", {"d_v": lambda m, d, p, i: p @ cut(m, d)}),
     "dv: no p": ("grad.h.0.attn.v", "dv: it is dheads itself", {"d_v": lambda m, d, p, i: cut(m, d)}),
     "dv: scores": ("grad.h.0.attn.v", "dv: it is computed with the scores",
                    {"d_v": lambda m, d, p, i: np.tril(m.a[f"h.{i}.attn.scores"]).swapaxes(-1, -2) @ cut(m, d)}),
     "dv: no mask": ("grad.h.0.attn.v", "dv: it is computed without the mask",
-                    {"d_v": lambda m, d, p, i: softmax(None, Var(m.a[f"h.{i}.attn.scores"]), i).value.swapaxes(-1, -2) @ cut(m, d)}),
+                    {"d_v": lambda m, d, p,
+                     i: softmax(None, Var(m.a[f"h.{i}.attn.scores"]), i).value.swapaxes(-1, -2) @ cut(m, d)}),
     **{f"no d{n}": (f"grad.h.0.attn.{n}", f"none reaches {n}|all zeros", {f"d_{n}": _zero}) for n in "qkv"},
-    "dprobs of k": ("grad.h.0.attn.probs", "dprobs: it is computed with k", {"d_probs": lambda m, d, v, i: cut(m, d) @ m.a[f"h.{i}.attn.k"].swapaxes(-1, -2)}),
+    "dprobs of k": ("grad.h.0.attn.probs", "dprobs: it is computed with k",
+                    {"d_probs": lambda m, d, v, i: cut(m, d) @ m.a[f"h.{i}.attn.k"].swapaxes(-1, -2)}),
     "dheads at once": ("grad.h.0.attn.probs", "dheads is reshaped", {
         "d_probs": lambda m, d, v, i: d.reshape(v.shape) @ v.swapaxes(-1, -2),
         "d_v": lambda m, d, p, i: p.swapaxes(-1, -2) @ d.reshape(p.shape[0], p.shape[1], p.shape[2], -1)}),
     **{f"ln_1 lacks {n}": ("grad.h.0.ln_1", f"share of {n} is missing", {
         "d_attn": lambda m, parts, x, name, n=n: (
-            d_attn(m, [0 * d if k == n else d for k, d in zip("qkv", parts, strict=True)], x, name)[0], *d_attn(m, parts, x, name)[1:])})
+            d_attn(m, [0 * d if k == n else d for k, d in zip("qkv", parts, strict=True)], x, name)[0],
+            *d_attn(m, parts, x, name)[1:])})
        for n in "qkv"},
 }  # fmt: skip
 
@@ -1104,11 +1239,16 @@ def _layer_gradient(layer, change):
 
 
 SHARES = {
-    "stream dropped, mlp": ("grad.h.0.resid_mid", "the residual branch is missing", {"d_add": _when("resid_mid", lambda m, x, y, name: y, d_add)}),
-    "branch dropped, mlp": ("grad.h.0.resid_mid", "branch through ln_2 is missing", {"d_add": _when("resid_mid", lambda m, x, y, name: x, d_add)}),
-    "stream dropped, attention": ("grad.embd", "the residual branch is missing", {"d_add": _when(("resid_post", "embd"), lambda m, x, y, name: y, d_add)}),
-    "branch dropped, attention": ("grad.embd", "branch through ln_1 is missing", {"d_add": _when(("resid_post", "embd"), lambda m, x, y, name: x, d_add)}),
-    "stream twice": ("grad.h.0.resid_mid", "the residual branch is counted twice", {"d_add": _when("resid_mid", lambda m, x, y, name: 2 * x + y, d_add)}),
+    "stream dropped, mlp": ("grad.h.0.resid_mid", "the residual branch is missing",
+                            {"d_add": _when("resid_mid", lambda m, x, y, name: y, d_add)}),
+    "branch dropped, mlp": ("grad.h.0.resid_mid", "branch through ln_2 is missing",
+                            {"d_add": _when("resid_mid", lambda m, x, y, name: x, d_add)}),
+    "stream dropped, attention": ("grad.embd", "the residual branch is missing",
+                                  {"d_add": _when(("resid_post", "embd"), lambda m, x, y, name: y, d_add)}),
+    "branch dropped, attention": ("grad.embd", "branch through ln_1 is missing",
+                                  {"d_add": _when(("resid_post", "embd"), lambda m, x, y, name: x, d_add)}),
+    "stream twice": ("grad.h.0.resid_mid", "the residual branch is counted twice",
+                     {"d_add": _when("resid_mid", lambda m, x, y, name: 2 * x + y, d_add)}),
 }  # fmt: skip
 
 
@@ -1188,43 +1328,70 @@ def _part(layer, where):
 PARAMETERS = {
     "wte: =": ("grad.wte.weight", "only its last place counts", {"d_wte": _last}),
     "wte: first place": ("grad.wte.weight", "only its first place counts", {"d_wte": _first}),
-    "wte: once per sequence": ("grad.wte.weight", "in a sequence, only its last place there counts", {"d_wte": _once_per(0)}),
-    "wte: once per position": ("grad.wte.weight", "at one position, only the last sequence counts", {"d_wte": _once_per(1)}),
-    "wte: overwritten": ("grad.wte.weight", "overwrites the output layer's, and .* only its last place", {"d_wte": _overwritten}),
-    "wte: overwritten by the sum": ("grad.wte.weight", "overwrites the output layer's in the rows", {"d_wte": _overwritten_by_sum}),
+    "wte: once per sequence": ("grad.wte.weight", "in a sequence, only its last place there counts",
+                               {"d_wte": _once_per(0)}),
+    "wte: once per position": ("grad.wte.weight", "at one position, only the last sequence counts",
+                               {"d_wte": _once_per(1)}),
+    "wte: overwritten": ("grad.wte.weight", "overwrites the output layer's, and .* only its last place",
+                         {"d_wte": _overwritten}),
+    "wte: overwritten by the sum": ("grad.wte.weight", "overwrites the output layer's in the rows",
+                                    {"d_wte": _overwritten_by_sum}),
     "wte: mean": ("grad.wte.weight", "the mean of its places", {"d_wte": _averaged}),
     "wte: no embedding": ("grad.wte.weight", "lacks the embedding's share", {"d_wte": lambda m, d, share: share}),
-    "wte: no output layer": ("grad.wte.weight", "lacks the output layer's share", {"d_wte": lambda m, d, share: d_wte(m, d, 0 * share)}),
+    "wte: no output layer": ("grad.wte.weight", "lacks the output layer's share",
+                             {"d_wte": lambda m, d, share: d_wte(m, d, 0 * share)}),
     "wpe: mean": ("grad.wpe.weight", "wpe: the mean over the batch|multiplied by 0.25", _wpe(lambda d: d.mean(0))),
     "wpe: last": ("grad.wpe.weight", "wpe: only the last sequence", _wpe(lambda d: d[-1])),
     "wpe: first": ("grad.wpe.weight", "wpe: only the first sequence", _wpe(lambda d: d[0])),
-    "wpe: off by one": ("grad.wpe.weight", "wpe: off by one row", _wpe(lambda d: np.pad(d.sum(0)[:-1], ((1, 0), (0, 0))))),
+    "wpe: off by one": ("grad.wpe.weight", "wpe: off by one row",
+                        _wpe(lambda d: np.pad(d.sum(0)[:-1], ((1, 0), (0, 0))))),
     "wpe: row 0": ("grad.wpe.weight", "all in row 0", _wpe(lambda d: d.sum((0, 1))[None])),
     "wpe: all positions": ("grad.wpe.weight", "sum over all positions", _wpe(lambda d: d.sum((0, 1)) + 0 * d[0])),
     "gain: no x_hat": ("grad.ln_f.weight", "gain: x_hat is missing", {"d_gain": lambda m, dy, x, name: dy.sum((0, 1))}),
-    "gain: x": ("grad.ln_f.weight", "gain: it is computed with x,", {"d_gain": lambda m, dy, x, name: (dy * x).sum((0, 1))}),
-    "gain: y": ("grad.ln_f.weight", "gain: it is computed with the output", {"d_gain": lambda m, dy, x, name: (dy * m.a[name]).sum((0, 1))}),
-    "gain: no rstd": ("grad.ln_f.weight", "gain: it is computed with x - mean", {"d_gain": lambda m, dy, x, name: (dy * (x - _avg(x))).sum((0, 1))}),
+    "gain: x": ("grad.ln_f.weight", "gain: it is computed with x,",
+                {"d_gain": lambda m, dy, x, name: (dy * x).sum((0, 1))}),
+    "gain: y": ("grad.ln_f.weight", "gain: it is computed with the output",
+                {"d_gain": lambda m, dy, x, name: (dy * m.a[name]).sum((0, 1))}),
+    "gain: no rstd": ("grad.ln_f.weight", "gain: it is computed with x - mean",
+                      {"d_gain": lambda m, dy, x, name: (dy * (x - _avg(x))).sum((0, 1))}),
     "gain: times gain": ("grad.ln_f.weight", "gain: it is multiplied by the gain",
-                         {"d_gain": lambda m, dy, x, name: (dy * normalised(m, x)[0]).sum((0, 1)) * m.p[f"{name}.weight"]}),
-    "shift: times gain": ("grad.ln_f.bias", "shift: it is multiplied by the gain", {"d_shift": lambda m, dy, name: dy.sum((0, 1)) * m.p[f"{name}.weight"]}),
-    "shift: last sequence": ("grad.ln_f.bias", "only the last sequence counts", {"d_shift": lambda m, dy, name: dy[-1].sum(0)}),
-    "bias twice": ("grad.h.0.mlp.c_fc.bias", "c_fc.bias: multiplied by 2", _layer_gradient("mlp.c_fc", lambda dx, dw, db, x, dy: (dx, dw, 2 * db))),
+                         {"d_gain": lambda m, dy, x,
+                          name: (dy * normalised(m, x)[0]).sum((0, 1)) * m.p[f"{name}.weight"]}),
+    "shift: times gain": ("grad.ln_f.bias", "shift: it is multiplied by the gain",
+                          {"d_shift": lambda m, dy, name: dy.sum((0, 1)) * m.p[f"{name}.weight"]}),
+    "shift: last sequence": ("grad.ln_f.bias", "only the last sequence counts",
+                             {"d_shift": lambda m, dy, name: dy[-1].sum(0)}),
+    "bias twice": ("grad.h.0.mlp.c_fc.bias", "c_fc.bias: multiplied by 2",
+                   _layer_gradient("mlp.c_fc", lambda dx, dw, db, x, dy: (dx, dw, 2 * db))),
     "bias in the inner loop": ("grad.h.0.mlp.c_proj.bias", "innermost loop", {
         "d_linear": lambda m, dy, x, name: (*d_linear(m, dy, x, name)[:2], d_linear(m, dy, x, name)[2] * x.shape[-1])}),
-    "one bias of 72 inputs": ("grad.h.0.mlp.c_proj.bias", "c_proj.bias: 72 times", _layer_gradient("mlp.c_proj", lambda dx, dw, db, x, dy: (dx, dw, db * x.shape[-1]))),
-    "one bias in the inner loop": ("grad.h.0.attn.c_proj.bias", "c_proj.bias: 18 times", _layer_gradient("attn.c_proj", lambda dx, dw, db, x, dy: (dx, dw, db * x.shape[-1]))),
-    "weight: last sequence": ("grad.h.0.mlp.c_fc.weight", "only the last sequence counts", _part("mlp.c_fc", np.s_[-1:])),
-    "weight: first sequence": ("grad.h.0.mlp.c_fc.weight", "only the first sequence counts", _part("mlp.c_fc", np.s_[:1])),
-    "weight: all but the last sequence": ("grad.h.0.mlp.c_fc.weight", "the last sequence does not", _part("mlp.c_fc", np.s_[:-1])),
-    "weight: all but the first sequence": ("grad.h.0.mlp.c_fc.weight", "the first sequence does not", _part("mlp.c_fc", np.s_[1:])),
-    "weight: first position": ("grad.h.0.mlp.c_fc.weight", "only the first position counts", _part("mlp.c_fc", np.s_[:, :1])),
-    "weight: all but the first position": ("grad.h.0.mlp.c_fc.weight", "the first position does not", _part("mlp.c_fc", np.s_[:, 1:])),
-    "weight: last position": ("grad.h.0.mlp.c_fc.weight", "only the last position counts", _part("mlp.c_fc", np.s_[:, -1:])),
-    "weight: all but the last position": ("grad.h.0.mlp.c_fc.weight", "the last position does not", _part("mlp.c_fc", np.s_[:, :-1])),
-    "weight: last token": ("grad.h.0.mlp.c_fc.weight", "only the last token of the last", _part("mlp.c_fc", np.s_[-1:, -1:])),
-    "weight: first token": ("grad.h.0.mlp.c_fc.weight", "only the first token of the first", _part("mlp.c_fc", np.s_[:1, :1])),
-    "weight: zeros": ("grad.h.0.mlp.c_fc.weight", "all zeros", _layer_gradient("mlp.c_fc", lambda dx, dw, db, x, dy: (dx, 0 * dw, db))),
+    "one bias of 72 inputs": ("grad.h.0.mlp.c_proj.bias", "c_proj.bias: 72 times",
+                              _layer_gradient("mlp.c_proj", lambda dx, dw, db, x, dy: (dx, dw, db * x.shape[-1]))),
+    "one bias in the inner loop": ("grad.h.0.attn.c_proj.bias", "c_proj.bias: 18 times",
+                                   _layer_gradient("attn.c_proj", lambda dx, dw, db, x,
+                                                   dy: (dx, dw, db * x.shape[-1]))),
+    "weight: last sequence": ("grad.h.0.mlp.c_fc.weight", "only the last sequence counts",
+                              _part("mlp.c_fc", np.s_[-1:])),
+    "weight: first sequence": ("grad.h.0.mlp.c_fc.weight", "only the first sequence counts",
+                               _part("mlp.c_fc", np.s_[:1])),
+    "weight: all but the last sequence": ("grad.h.0.mlp.c_fc.weight", "the last sequence does not",
+                                          _part("mlp.c_fc", np.s_[:-1])),
+    "weight: all but the first sequence": ("grad.h.0.mlp.c_fc.weight", "the first sequence does not",
+                                           _part("mlp.c_fc", np.s_[1:])),
+    "weight: first position": ("grad.h.0.mlp.c_fc.weight", "only the first position counts",
+                               _part("mlp.c_fc", np.s_[:, :1])),
+    "weight: all but the first position": ("grad.h.0.mlp.c_fc.weight", "the first position does not",
+                                           _part("mlp.c_fc", np.s_[:, 1:])),
+    "weight: last position": ("grad.h.0.mlp.c_fc.weight", "only the last position counts",
+                              _part("mlp.c_fc", np.s_[:, -1:])),
+    "weight: all but the last position": ("grad.h.0.mlp.c_fc.weight", "the last position does not",
+                                          _part("mlp.c_fc", np.s_[:, :-1])),
+    "weight: last token": ("grad.h.0.mlp.c_fc.weight", "only the last token of the last",
+                           _part("mlp.c_fc", np.s_[-1:, -1:])),
+    "weight: first token": ("grad.h.0.mlp.c_fc.weight", "only the first token of the first",
+                            _part("mlp.c_fc", np.s_[:1, :1])),
+    "weight: zeros": ("grad.h.0.mlp.c_fc.weight", "all zeros",
+                      _layer_gradient("mlp.c_fc", lambda dx, dw, db, x, dy: (dx, 0 * dw, db))),
     "decay": ("grad.ln_f.bias", "0.01 times the parameter of every parameter is added", {"decay": 0.01}),
     "not zeroed": ("grad.ln_f.bias", "twice what they should be", _parameters(lambda g: 2 * g)),
     "three passes": ("grad.ln_f.bias", "three times", _parameters(lambda g: 3 * g)),
@@ -1253,13 +1420,17 @@ D_LOGITS = {
     "of the probabilities": ("of the probabilities, -1/p", _d_logits(lambda p, q, c, n: -q / p * c / n)),
     "plus": ("1 is added at the target", _d_logits(lambda p, q, c, n: (p + q) * c / n)),
     "summed": ("summed, not averaged|= counted targets", _d_logits(lambda p, q, c, n: (p - q) * c)),
-    "over B T": (r"over all \d+ positions|multiplied by .* = .counted targets./B T", _d_logits(lambda p, q, c, n: (p - q) * c / c.size)),
-    "next id": (r"token after the target \(its id \+ 1\)", _d_logits(lambda p, q, c, n: (p - np.roll(q, 1, -1)) * c / n)),
-    "id before": (r"token before the target \(its id - 1\)", _d_logits(lambda p, q, c, n: (p - np.roll(q, -1, -1)) * c / n)),
+    "over B T": (r"over all \d+ positions|multiplied by .* = .counted targets./B T",
+                 _d_logits(lambda p, q, c, n: (p - q) * c / c.size)),
+    "next id": (r"token after the target \(its id \+ 1\)",
+                _d_logits(lambda p, q, c, n: (p - np.roll(q, 1, -1)) * c / n)),
+    "id before": (r"token before the target \(its id - 1\)",
+                  _d_logits(lambda p, q, c, n: (p - np.roll(q, -1, -1)) * c / n)),
     "twice": ("counted twice|multiplied by 2", _d_logits(lambda p, q, c, n: (p - q) * c / n * 2)),
 }  # fmt: skip
 D_LOGITS = {name: ("grad.logits", words, steps) for name, (words, steps) in D_LOGITS.items()}
 
 BACKWARD = {
-    "logits": D_LOGITS, "GELU": D_GELU, "norm": D_NORM, "attention": D_ATTENTION, "shares": SHARES, "parameters": PARAMETERS,
+    "logits": D_LOGITS, "GELU": D_GELU, "norm": D_NORM, "attention": D_ATTENTION, "shares": SHARES,
+    "parameters": PARAMETERS,
 }  # fmt: skip
