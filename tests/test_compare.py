@@ -340,7 +340,7 @@ ALL = list(trace(tiny(), IDS, TARGETS, backward=True))
 FLOATS = [name for name in ALL if name not in ("ids", "targets")]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(name=st.sampled_from(FLOATS), size=st.sampled_from([1e-9, 1e-6, 1e-3, 1.0]), seed=st.integers(0, 2**32 - 1))
 def test_noise_has_no_name(name, size, seed):
     ours = trace(tiny(), IDS, TARGETS, backward=True)
@@ -379,7 +379,7 @@ def test_an_activation_in_float32_is_said_to_be_one(ours):
     _assert_names(report, "from embd on only as exact as float32: something at or before it is in float32$")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(
     name=st.sampled_from([name for name in FLOATS if "scores" not in name]),
     factor=st.sampled_from([0.0, -1.0, 1.01, 1.7]),

@@ -207,8 +207,8 @@ def simplest(fits, floor):
     least = min(fit.size for fit in fits)
     fits = [fit for fit in fits if fit.size <= max(3 * least, floor)]
 
-    def rank(fit):  # a rule for all blocks that shows in one tensor only is no better than what other blocks refute
-        return fit.refuted or (fit.hypothesis.rule and len(fit.explained) < 2), fit.hypothesis.fitted
+    def rank(fit):  # a rule for all blocks that shows in one only is no better than what other blocks refute
+        return fit.refuted or (fit.hypothesis.rule and len(fit.blocks) < 2), fit.hypothesis.fitted
 
     simple = min(map(rank, fits))
     return [fit for fit in fits if rank(fit) == simple]
