@@ -83,6 +83,8 @@ def translate(theirs, names="auto", ours=None):
     own, built_in, label = [], [], None
     for entry in names if isinstance(names, list | tuple) else [names]:
         if entry == "auto":
+            if all(map(is_ours, theirs)):  # no map is needed
+                continue
             entry = _best(theirs, ours)
         if isinstance(entry, str):
             if entry not in MAPS:
