@@ -229,12 +229,8 @@ def test_what_cannot_be_computed_is_a_key_error():
 
 LAYERS = {"blocks": 3, **dict.fromkeys(("gelu", "softmax", "output", "targets", "count", "loss"), 1)}
 
-BLAMED = "a consequence is called another mistake"
 KNOWN = {  # "how it was recorded/family/name": why the test fails; taken out when it no longer does
-    "all/heads/of q": BLAMED, "all/blocks/stale": BLAMED,
     "(plain|bare)/shares/branch dropped, mlp": "computed from grad.resid_post",
-    "all/heads/head 1 missing": "no name", "all/blocks/ReLU .*": "no name", "all/stored/TF32": "no name",
-    "all/logits/target only": "no name", "all/count/scaled": "no name",
 }  # fmt: skip
 QUICK = 24  # of so many planted mistakes one is quick, the rest slow: all of them take more than three seconds
 
@@ -416,6 +412,19 @@ def test_two_mistakes_are_both_named(pairs):
     for word in words:
         assert sum(re.search(word, sentence) is not None for sentence in sentences) == 1, shown(report)
     assert len(report.findings) == len(words), shown(report)
+
+
+@pytest.mark.parametrize("pairs", [
+    (("scale", "none"), ("mask", "none")), (("scale", "twice"), ("mask", "ahead")),
+    (("mask", "none"), ("heads", "unmoved")),
+], ids=str)  # fmt: skip
+def test_two_mistakes_between_which_nothing_was_recorded_are_named_together(pairs):
+    """As in a fused attention, of which only q, k, v and the output are seen."""
+    steps, words = _both(*pairs)
+    report = compare(ours_of(), {name: x for name, x in recorded(**steps).items() if plain(name)})
+    assert re.search("; and ", report.diagnosis), shown(report)
+    assert all(re.search(word, report.diagnosis) for word in words), shown(report)
+    assert len(named(report)) == 1 and "in every block" in report.findings[0].place, shown(report)
 
 
 @pytest.mark.parametrize("pairs", [

@@ -13,6 +13,7 @@ import numpy as np
 
 from minigpt2.progress import progress_bar
 from minigpt2.verification.diagnosis import Diagnosis
+from minigpt2.verification.in_words import few, in_any_block
 from minigpt2.verification.layouts import align
 from minigpt2.verification.mistakes import accepted
 from minigpt2.verification.names import is_parameter, place, translate
@@ -182,8 +183,9 @@ def compare(ours, theirs, rtol=None, atol=None, names="auto", eps=1e-5, label_sm
     common = sorted(ours.keys() & theirs.keys(), key=place)
     if all(_is_tokens(name) for name in common):
         raise ValueError(
-            f"nothing to compare, the traces have no tensor in common: ours has {_few(ours)}; theirs has "
-            f"{_few([*theirs, *translation.unknown])}; say with --map what their names stand for, and give ours first"
+            f"nothing to compare, the traces have no tensor in common: ours has {few(ours) or 'none'}; theirs has "
+            f"{few([*theirs, *translation.unknown]) or 'none'}; say with --map what their names stand for, and give "
+            "ours first"
         )
     reading = align(ours, theirs)
     _check_ids(reading, ours, theirs)
@@ -316,18 +318,13 @@ def _head(x):
     return f"{x.shape} {x.ravel()[:6].tolist()}{' ...' if x.size > 6 else ''}"
 
 
-def _few(names, most=4):
-    some = ", ".join(list(names)[:most]) or "none"
-    return some + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
 def _summary(names):
     """Names, with those of several layers or steps as one: "h.*.attn.out (12 layers)", "step.*.grad (84 tensors)"."""
     alike = {}
     for name in names:
         step = split(name)
         kind = step and (step[1] if step[1] != "w" else "{parameter}")
-        plain = (f"step.*.{kind}", "tensors") if kind else (re.sub(r"\bh\.\d+\.", "h.*.", name, count=1), "layers")
+        plain = (f"step.*.{kind}", "tensors") if kind else (in_any_block(name), "layers")
         alike.setdefault(plain, []).append(name)
     return [same[0] if len(same) == 1 else f"{name} ({len(same)} {what})" for (name, what), same in alike.items()]
 

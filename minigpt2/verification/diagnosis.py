@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from minigpt2.parallel import without_false_alarms
-from minigpt2.verification.in_words import difference, folded, in_blocks, ranges
+from minigpt2.verification.in_words import difference, folded, in_any_block, in_blocks, ranges
 from minigpt2.verification.mistakes.anywhere import order_along
 from minigpt2.verification.mistakes.output import target_choices
 from minigpt2.verification.mistakes.weights import as_loaded
@@ -183,7 +183,7 @@ class Diagnosis:
         kinds = {}
         for name in sorted(self.differing, key=place):
             if is_parameter(name) and name in self.theirs:
-                kinds.setdefault(re.sub(r"^h\.\d+\.", "h.*.", name), []).append(name)
+                kinds.setdefault(in_any_block(name), []).append(name)
         for same in list(kinds.values())[: MOST_FINDINGS // 2]:
             name, kind = same[0], "mistake"
             words = as_loaded(name, self.ours, self.theirs[name])

@@ -7,15 +7,28 @@ import numpy as np
 from minigpt2.verification.mistakes.hypothesis import relative
 
 
+def in_any_block(name):
+    """A name without the number of its block.
+
+    >>> in_any_block("grad.h.3.attn.q")
+    'grad.h.*.attn.q'
+    """
+    return re.sub(r"\bh\.\d+\.", "h.*.", name, count=1)
+
+
+def few(names, most=4):
+    """The first of some names, and how many there are beside them, in a line."""
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
 def folded(names, most=4):
     """Names, those of several blocks as one, in a line.
 
     >>> folded(["h.0.ln_1", "h.1.ln_1", "h.1.ln_2"], most=2)
     'h.*.ln_1, h.*.ln_2'
     """
-    short = list(dict.fromkeys(re.sub(r"\bh\.\d+\.", "h.*.", n) for n in names))
-    names = list(names) if len(names) <= most else short
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    return few(names if len(names) <= most else dict.fromkeys(map(in_any_block, names)), most)
 
 
 def ranges(numbers):

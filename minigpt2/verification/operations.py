@@ -490,6 +490,22 @@ class Block:
             plain = f"h.{self.number}.{plain}"
         return grad + plain
 
+    def same(self, full):
+        """The function (another block) -> the name of what is to it as ``full`` is to this one.
+
+        The block's input is "x", whatever it is called: embd for the first block, h.2.resid_post for block 3.
+        """
+        grad, plain = ("grad.", full[5:]) if full.startswith("grad.") else ("", full)
+        if self.number is None:
+            return lambda other: full
+        if full == self.full(f"{grad}x"):
+            return lambda other: other.full(f"{grad}x")
+
+        def moved(other):
+            return grad + re.sub(r"^h\.(\d+)", lambda m: f"h.{int(m[1]) + other.number - self.number}", plain)
+
+        return moved
+
     def of(self, number):
         """Another block."""
         return Block(self.tensors, number)

@@ -202,13 +202,13 @@ def token_error(model, tokenizer, text, window, expected):
 
 def slice_error(model, tokenizer, tensor, ids, expected):
     """The worst |actual - expected| / (1 + |expected|) in [1:4, 1:4] of a tensor: what atol = rtol ask for."""
-    actual = trace(model, list(ids))[tensor][0, 1:4, 1:4]
+    actual = trace(model, list(ids), weights=False)[tensor][0, 1:4, 1:4]
     return _worst(np.abs(actual - expected) / (1 + np.abs(expected)))
 
 
 def hidden_error(model, tokenizer, text, expected):
     """The largest difference of the first channels after the final layer norm, at the first token."""
-    actual = trace(model, tokenizer.encode(text))["ln_f"][0, 0, : len(expected)]
+    actual = trace(model, tokenizer.encode(text), weights=False)["ln_f"][0, 0, : len(expected)]
     return _worst(np.abs(actual - expected))
 
 

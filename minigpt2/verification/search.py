@@ -4,13 +4,14 @@ A hypothesis is tried on the tensor in question and on every other one that it s
 there, leave right what is right, and beat those that explain less or fit more numbers.
 """
 
+import itertools
 import math
 import re
 from dataclasses import dataclass
 
 import numpy as np
 
-from minigpt2.verification.mistakes import ANYWHERE, BACKWARD, FORWARD
+from minigpt2.verification.mistakes import ANYWHERE, BACKWARD, FORWARD, TOGETHER
 from minigpt2.verification.mistakes.hypothesis import Hypothesis, Observed
 from minigpt2.verification.names import place
 from minigpt2.verification.operations import OPERATIONS, Block
@@ -73,7 +74,29 @@ class Search:
             specific += self._tried(table, suspect)
             if general_too and not specific and len(self.suspects) <= MOST_SUSPECTS:
                 general += self._tried(ANYWHERE, suspect)
-        return simplest(specific, self.floor) or simplest(general, self.floor)[:1]
+        return simplest(specific, self.floor) or simplest(general, self.floor)[:1] or self._two_at_once()
+
+    def _two_at_once(self):
+        """The simplest Fits of two mistakes in operations between which nothing was recorded."""
+        tables = {each: TOGETHER.get(self._what(each), ()) for each in self.suspects}
+        singles = [
+            (suspect, hypothesis)
+            for suspect, table in tables.items()
+            for mistake in table
+            for hypothesis in self._hypotheses(mistake, suspect)
+            if not (hypothesis.fitted or hypothesis.rule)
+        ]
+        fits = []
+        for (one, first), (two, second) in itertools.combinations(singles, 2):
+            if one == two or first.changes.keys() & second.changes.keys():
+                continue
+            self.budget -= sum(self.tensors.compute(each).size for each in self.suspects)
+            if self.budget < 0:
+                break
+            both = Hypothesis(f"{first.sentence}; and {second.sentence}", first.changes | second.changes, 1)
+            if (fit := self._fit(both, one)) is not None:
+                fits.append(fit)
+        return simplest(fits, self.floor)
 
     def _what(self, name):
         return self.tensors.what(name)[0]
@@ -90,17 +113,21 @@ class Search:
 
     def _fits_of(self, mistake, suspect):
         """The Fits of one mistake, as long as the budget lasts."""
-        what, block = self.tensors.what(suspect)
-        actual = comparable(suspect, self.tensors.theirs[suspect]) if suspect == self.name else None
-        right = as_compared(suspect, self.tensors.compute(suspect))
         fits = []
-        for hypothesis in mistake(Observed(what, Block(self.tensors, block), suspect, right, actual, self.floor)):
+        for hypothesis in self._hypotheses(mistake, suspect):
             self.budget -= sum(self.tensors.compute(each).size for each in self.suspects)
             if self.budget < 0:
                 break
             if (fit := self._fit(hypothesis, suspect)) is not None:
                 fits.append(fit)
         return fits
+
+    def _hypotheses(self, mistake, suspect):
+        """The hypotheses of one mistake in one operation."""
+        what, block = self.tensors.what(suspect)
+        actual = comparable(suspect, self.tensors.theirs[suspect]) if suspect == self.name else None
+        right = as_compared(suspect, self.tensors.compute(suspect))
+        return mistake(Observed(what, Block(self.tensors, block), suspect, right, actual, self.floor))
 
     def _fit(self, hypothesis, suspect):
         """A Fit if the hypothesis makes what theirs has, here and wherever else it says something; else None."""
@@ -128,7 +155,8 @@ class Search:
             else:
                 refuting.add(self.tensors.what(other)[1])
         # What it predicts here is right anyway, or a number was fitted to a single one: others must speak for it.
-        if len(explained) < 2 and (left is None or (hypothesis.fitted and predicted.size == 1)):
+        alone = hypothesis.fitted and predicted.size == 1 and not hypothesis.harmless
+        if len(explained) < 2 and (left is None or alone):
             return None
         changes = {what: operation for what, operation in hypothesis.changes.items() if what not in dropped}
         blocks = {block} | {self.tensors.what(n)[1] for n in explained[1:]} - refuting

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from minigpt2.backend import to_host
-from minigpt2.components.optimizer import SGD, AdamW
+from minigpt2.components.optimizer import SGD, AdamW, norm_and_scale
 from minigpt2.config import GPT2Config
 from minigpt2.model import GPT2
 from minigpt2.parameters import flatten, layout
@@ -54,8 +54,8 @@ def trace_steps(model: GPT2, batches, label_smoothing: float = 0.0, **settings) 
     for step, (ids, targets) in enumerate(batches, 1):
         loss, grads = model.loss_and_grads(ids, targets, label_smoothing)
         optimizer.lr = settings.rate(step)
-        norm = optimizer.step(grads, settings.max_norm)
-        scale = 1.0 if settings.max_norm is None else min(1.0, settings.max_norm / (norm + 1e-6))
+        _, norm, scale = norm_and_scale(grads, leaves, settings.max_norm)
+        optimizer.step(grads, settings.max_norm)
         dtype = next(iter(leaves.values())).dtype
         numbers = {"loss": loss, "lr": optimizer.lr, "norm": norm}
         tensors |= {f"step.{step}.{name}": np.asarray(number, dtype) for name, number in numbers.items()}
@@ -77,9 +77,9 @@ def _views(flat, leaves):
     return {name: flat[slices[name]].reshape(leaf.shape) for name, leaf in leaves.items()}
 
 
-def model_with(config, params):
-    """A GPT2 with copies of these parameters, by name, in their dtype."""
-    model = GPT2(config, dtype=next(iter(params.values())).dtype.name)
+def model_with(config, params, dtype=None):
+    """A GPT2 with copies of these parameters, by name, in their dtype or another."""
+    model = GPT2(config, dtype=dtype or next(iter(params.values())).dtype.name)
     for name, leaf in flatten(model.params).items():
         leaf[...] = params[name]
     return model

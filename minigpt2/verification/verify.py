@@ -40,6 +40,7 @@ from minigpt2.verification.check import Check, Skipped
 from minigpt2.verification.llm_c_state import read_debug_state
 from minigpt2.verification.pairs import pair, run_case
 from minigpt2.verification.published import MODELS, published_checks
+from minigpt2.verification.steps import model_with
 from minigpt2.verification.trace import trace
 
 # Tolerances, each with the worst case measured.
@@ -84,10 +85,7 @@ def _run(checks):
 
 def model_of(config, params, dtype="float64"):
     """A GPT2 with these parameters. config: dict with Hugging Face's names; params: nested dict of arrays."""
-    model = GPT2(GPT2Config(**config), dtype=dtype)
-    for name, parameter in flatten(model.params).items():
-        parameter[...] = flatten(params)[name]
-    return model
+    return model_with(GPT2Config(**config), flatten(params), dtype)
 
 
 def error_of(name, reference):
@@ -223,7 +221,7 @@ def debug_state_checks(folder, config, path):
 
     @functools.cache
     def ours():
-        return trace(GPT2.from_pretrained(folder), state["ids"], state["targets"], backward=True)
+        return trace(GPT2.from_pretrained(folder), state["ids"], state["targets"], backward=True, weights=False)
 
     def outputs():
         return relative_error({name: ours()[name] for name in ("logits", "loss")}, state["outputs"])

@@ -22,7 +22,7 @@ from minigpt2.verification.mistakes.anywhere import ANYWHERE
 from minigpt2.verification.mistakes.backward import BACKWARD
 from minigpt2.verification.mistakes.hypothesis import Observed
 
-__all__ = "ANYWHERE", "BACKWARD", "FORWARD", "accepted"
+__all__ = "ANYWHERE", "BACKWARD", "FORWARD", "TOGETHER", "accepted"
 
 FORWARD = {
     "embd": (embedding.positions, embedding.tokens),
@@ -39,6 +39,12 @@ FORWARD = {
     "mlp.out": (feed_forward.reshaped_weight, feed_forward.activation_after),
     "logits": (output.output_layer,),
     "loss": (output.wrong_targets, output.wrong_mean, output.loss_forms),
+}  # fmt: skip
+
+# What is tried two at a time where nothing between was recorded, such as inside a fused attention.
+TOGETHER = {
+    "attn.scores": (attention.scale,), "attn.probs": (attention.masks,), "attn.heads": (attention.heads_merged,),
+    "attn.out": (attention.transposed_projection,),
 }  # fmt: skip
 
 

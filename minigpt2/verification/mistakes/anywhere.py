@@ -108,11 +108,16 @@ def another_input(o):
             words = f"{label(o.what)}: computed from {wrong}, it should be from {wanted}"
             if o.what in ("resid_mid", "resid_post") and not name.endswith("out"):
                 words = f"residual: the sum {o.what} starts from {wrong}{_said(other)}, it should start from {wanted}"
-            yield Hypothesis(words, {o.what: _replacing(o, name, other)})
+            # In the backward pass what was read gets the gradient that was meant for the right tensor.
+            spoils = "" if o.what.startswith("grad.") else re.escape(tensors.what(f"grad.{other}")[0])
+            yield Hypothesis(words, {o.what: _replacing(o, name, other)}, spoils=spoils)
 
 
 def _within(name, t):
-    """The name of a tensor, without the number of the block if it is that of the operation."""
+    """The name of a tensor for the operation's block: without its number, "x" for what the block reads."""
+    for x in ("x", "grad.x") if t.number is not None else ():
+        if name == t.full(x):
+            return x
     return name.replace(f"h.{t.number}.", "")
 
 
@@ -133,24 +138,14 @@ def _could_be_taken(name, other, t):
 
 
 def _replacing(o, name, other, transposed=False):
-    """The operation with another tensor for the one called name; in another block, with the numbers of blocks moved."""
-    operation, number = OPERATIONS[o.what][0], o.t.number
-
-    def moved(full, t):
-        if number is None or t.number is None:
-            return full
-        return re.sub(r"h\.(\d+)\.", lambda m: f"h.{int(m[1]) + t.number - number}.", full)
+    """The operation with another tensor for the one called name, and in other blocks what corresponds to the two."""
+    operation, wanted, taken = OPERATIONS[o.what][0], o.t.same(name), o.t.same(other)
 
     class Swapped(operations.Block):
-        def __getitem__(self, wanted):
-            full = self.full(wanted)
-            same = full == moved(name, self) or {full, name} == {"embd", moved(name, self)} or (
-                number == 0 and name == "embd" and wanted == "x"
-            )
-            if not same:
-                return super().__getitem__(wanted)
-            taken = full if transposed else moved(other, self)
-            value = self.tensors[taken]
+        def __getitem__(self, role):
+            if self.full(role) != wanted(self):
+                return super().__getitem__(role)
+            value = self.tensors[taken(self)]
             return value.swapaxes(-1, -2) if transposed else value
 
     return lambda t: operation(Swapped(t.tensors, t.number))
@@ -258,6 +253,10 @@ def coarser(o):
                     f"precision: {whose} rounded to {words}, {bits} significant bits",
                     {what: _rounded_inputs(OPERATIONS[what][0], bits, which) for what in OPERATIONS},
                 )
+                yield Hypothesis(
+                    f"{label(o.what)}: its {whose} rounded to {words}, {bits} significant bits",
+                    {o.what: _rounded_inputs(OPERATIONS[o.what][0], bits, which)}, 1,
+                )  # fmt: skip
 
 
 def _near(what, bits):
@@ -276,11 +275,11 @@ def _near(what, bits):
 
 
 def _rounded_inputs(operation, bits, only_weights):
-    """The operation, with its inputs or only its weights rounded."""
+    """The operation, with the operands of its product rounded, or its weights with their biases and gains."""
     class Rounded(operations.Block):
         def __getitem__(self, name):
             value = super().__getitem__(name)
-            if value.dtype.kind != "f" or not value.ndim or (only_weights and not is_parameter(name)):
+            if value.dtype.kind != "f" or not (is_parameter(name) if only_weights else value.ndim > 1):
                 return value
             return rounded(value, bits)
 

@@ -423,6 +423,7 @@ def heads_merged(o):
         yield Hypothesis(
             f"heads: head {h} is missing, zeros stand in its place",
             {"attn.heads": reordered(lambda y, h=h: y * (np.arange(y.shape[1]) != h)[:, None, None])}, 1,
+            zeros=True,
         )  # fmt: skip
 
 

@@ -33,7 +33,6 @@ def logits_gradient(o):
     for words, function in (
         ("1 is not subtracted at the target", lambda p, q, seen, n: p * seen / n),
         ("only the target's entry is there", lambda p, q, seen, n: (p - q) * q / n),
-        ("softmax is missing, it is logits - target", None),
         ("positions to be ignored (-100) get a gradient as well", lambda p, q, seen, n: (p - q) / n),
         ("target minus prediction, the wrong sign", lambda p, q, seen, n: (q - p) * seen / n),
         ("of the probabilities, -1/p at the target, not of the logits", lambda p, q, seen, n: -q / p / n),
@@ -43,8 +42,7 @@ def logits_gradient(o):
         ("1 is subtracted at the token before the target (its id - 1)",
          lambda p, q, seen, n: (p - np.roll(q, -1, -1)) * seen / n),
     ):  # fmt: skip
-        if function:
-            yield Hypothesis(f"gradient of the logits: {words}", {"grad.logits": of_probs(function)})
+        yield Hypothesis(f"gradient of the logits: {words}", {"grad.logits": of_probs(function)}, zeros=True)
 
 
 def gelu_derivatives(o):

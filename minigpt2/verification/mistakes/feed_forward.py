@@ -115,6 +115,7 @@ def activation_after(o):
     ):  # fmt: skip
         yield Hypothesis(
             f"{label(o.what)}: {words} is applied to it, there is none here", {o.what: of_result(o.what, function)},
+            zeros=True,
         )  # fmt: skip
 
 
