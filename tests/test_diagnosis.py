@@ -229,9 +229,6 @@ def test_what_cannot_be_computed_is_a_key_error():
 
 LAYERS = {"blocks": 3, **dict.fromkeys(("gelu", "softmax", "output", "targets", "count", "loss"), 1)}
 
-KNOWN = {  # "how it was recorded/family/name": why the test fails; taken out when it no longer does
-    "(plain|bare)/shares/branch dropped, mlp": "computed from grad.resid_post",
-}  # fmt: skip
 QUICK = 24  # of so many planted mistakes one is quick, the rest slow: all of them take more than three seconds
 
 
@@ -242,9 +239,6 @@ def cases(tables, how="all"):
     params = []
     for n, (family, name) in enumerate(every):
         marks = [pytest.mark.slow] if n % (QUICK if how == "all" else 4) else []
-        for known, reason in KNOWN.items():
-            if re.fullmatch(known, f"{how}/{family}/{name}"):
-                marks.append(pytest.mark.xfail(strict=True, reason=reason))
         params.append(pytest.param(family, name, marks=marks))
     return params
 
