@@ -6,9 +6,16 @@ cells carry the tag of their language; its code cells belong to every language:
     # %% [markdown] tags=["en"]      into en/<name>.ipynb
     # %% [markdown] tags=["zh"]      into zh/<name>.ipynb, which is built once a source has such a cell
     # %%                             into both
+
+A cell of code shows one picture at most. What the picture shows, for those who do not see it, stands in words in the
+cell after it, which is no cell of the notebook but its picture's alternative text:
+
+    # %% [markdown] tags=["en", "alt"]
 """
 
 import argparse
+import base64
+import io
 import json
 import math
 import os
@@ -22,6 +29,7 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+from PIL import Image
 
 from minigpt2.storage.files import atomic_write
 
@@ -45,6 +53,10 @@ ENVIRONMENT = {
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     "TQDM_DISABLE": "1",  # a bar would stay in the output
+    # What a notebook shows must not depend on what somebody has downloaded.
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_CACHE": "build/nothing",
+    "MINIGPT2_CACHE": "build/nothing",
 }
 
 # A printed number may differ by a thousandth, by 1e-6 (rounding noise around 0), or by one in its last digit.
@@ -204,7 +216,7 @@ def convert(path, language):
     """The notebook of a source in one language, not executed.
 
     Ids count the cells of the source, so that a code cell has the same one in every language.
-    raises: ValueError when a prose cell has no language, or two.
+    raises: ValueError when a prose cell has no language, or two, or an alternative text stands behind no code.
     """
     cells = []
     for index, cell in enumerate(_read(path)):
@@ -212,6 +224,11 @@ def convert(path, language):
         if cell.cell_type == "markdown" and len(set(tags) & set(LANGUAGES)) != 1:
             raise ValueError(f"{path.name}: a prose cell needs the tag of its language, en or zh: {cell.source[:60]!r}")
         if cell.cell_type == "markdown" and language not in tags:
+            continue
+        if "alt" in tags:
+            if not cells or cells[-1].cell_type != "code":
+                raise ValueError(f"{path.name}: an alternative text stands behind no picture: {cell.source[:60]!r}")
+            cells[-1].metadata["alt"] = " ".join(cell.source.split())
             continue
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
         cell.id = f"{path.stem}-{index}"
@@ -232,6 +249,10 @@ def execute(path, language):
     if seconds > LIMIT:
         raise ValueError(f"{path.name}: {seconds:.0f} s, more than {LIMIT:.0f}")
     notebook.metadata = nbformat.from_dict(METADATA)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            if "image/png" in output.get("data", {}):
+                _finish(output, cell.metadata.get("alt", ""))
     return notebook, seconds
 
 
@@ -282,6 +303,9 @@ def problems(notebook):
                 found.append(f"cell {cell.id} shows a path of the machine that built it")
             if ADDRESS.search(text):
                 found.append(f"cell {cell.id} shows an address in memory, which differs each time")
+        pictures = sum("image/png" in output.get("data", {}) for output in cell.outputs)
+        if pictures != ("alt" in cell.metadata):
+            found.append(f"cell {cell.id} shows {pictures} pictures: one and a cell tagged alt, or none")
     return found
 
 
@@ -362,6 +386,18 @@ def main(arguments=None):
 def _read(path):
     """The cells of a source."""
     return jupytext.read(path, fmt="py:percent").cells
+
+
+def _finish(output, alt):
+    """Give a picture of twice the resolution the colours that it uses, at most 256, and its alternative text.
+
+    It then takes the room of one of half the resolution in all colours.
+    """
+    picture = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"]))).convert("RGB")
+    file = io.BytesIO()
+    picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(file, "png", optimize=True)
+    output.data["image/png"] = base64.b64encode(file.getvalue()).decode() + "\n"
+    output.metadata.setdefault("image/png", {})["alt"] = alt
 
 
 def _same_number(old, new):

