@@ -44,10 +44,11 @@ def self_bleu(texts):
 
         BLEU = 100 min(1, exp(1 - r / c)) (p_1 p_2 p_3 p_4)^(1/4)
 
-    p_n is the share of a text's n-grams that occur in one of the others, each counted at most as often as in the other
-    that has it most often; c is the text's length, r the closest length among the others. 100 for equal texts, close to 0 for texts that have little in common. Smoothing is sacrebleu's
-    "floor", 0.1 in place of a count of 0 (Chen and Cherry 2014, method 1), as Texygen's code has it. For a
-    text of fewer than four words, only the orders up to its length count.
+    p_n is the share of a text's n-grams that occur in the others, each counted at most as often as in the other that
+    has it most often; c is the text's length, r the closest length among the others. 100 for equal texts, close to 0
+    for texts that have little in common. Smoothing is sacrebleu's "floor", 0.1 in place of a count of 0 (Chen and
+    Cherry 2014, method 1), as Texygen's code has it. For a text of fewer than four words, only the orders up to its
+    length count.
 
     texts: list of str; those without a word are left out
     returns float in [0, 100], or None when fewer than two texts have a word.
