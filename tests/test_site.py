@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -192,6 +193,17 @@ def test_long_imports_are_folded_and_code_can_be_copied(site):
         assert all(">import<" in cell for cell in folded), path.name
         assert len(folded) == 1, path.name
     assert any("copybutton" in url for url in pages[folder / "index.html"].loads)
+
+
+def test_pictures_of_notebooks_have_words_and_answers_are_folded(site):
+    for path in (NOTEBOOKS / "en").glob("*.ipynb"):
+        text = (site[0] / f"{path.stem}.html").read_text(encoding="utf-8")
+        pictures = re.findall(r'<img alt="([^"]*)"[^>]*src="_images/[^>]*style="width: (\d+)px', text)
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        words = [cell["metadata"]["alt"] for cell in cells if "alt" in cell["metadata"]]
+        assert [unescape(alt) for alt, _ in pictures] == words, path.name
+        answers = re.findall(r"<details><summary>Answer</summary>(.*?)</details>", text, re.DOTALL)
+        assert len(answers) >= 2 and all("<p>" in answer for answer in answers), path.name
 
 
 def test_there_is_one_search_box(site):
