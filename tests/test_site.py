@@ -198,10 +198,11 @@ def test_long_imports_are_folded_and_code_can_be_copied(site):
 def test_pictures_of_notebooks_have_words_and_answers_are_folded(site):
     for path in (NOTEBOOKS / "en").glob("*.ipynb"):
         text = (site[0] / f"{path.stem}.html").read_text(encoding="utf-8")
-        pictures = re.findall(r'<img alt="([^"]*)"[^>]*src="_images/[^>]*style="width: (\d+)px', text)
+        pictures = re.findall(r'<img alt="([^"]*)"[^>]*src="_images/[^>]*width="(\d+)"', text)
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         words = [cell["metadata"]["alt"] for cell in cells if "alt" in cell["metadata"]]
         assert [unescape(alt) for alt, _ in pictures] == words, path.name
+        assert all(int(width) <= 1000 for _, width in pictures), path.name
         answers = re.findall(r"<details><summary>Answer</summary>(.*?)</details>", text, re.DOTALL)
         assert len(answers) >= 2 and all("<p>" in answer for answer in answers), path.name
 
