@@ -197,7 +197,7 @@ def test_every_notebook_has_its_row():
         notebook = json.loads((ROOT / f"notebooks/en/{name}.ipynb").read_text(encoding="utf-8"))
         heading = "".join(notebook["cells"][0]["source"]).splitlines()[0]
         assert re.fullmatch(rf"# {re.escape(number)}\.? .*· {re.escape(title)}", heading), name
-    assert len(rows) == 23 and "[Twenty-three notebooks]" in README
+    assert len(rows) == 24 and "[Twenty-four notebooks]" in README
 
 
 def test_the_experiments_are_those_that_were_run():
