@@ -82,7 +82,8 @@ def maps(arrays, columns=3, limit=None, size=1.5):
     """
     rows = -(-len(arrays) // columns)
     scale = _scale(list(arrays.values()), limit)
-    figure, axes = plt.subplots(rows, columns, figsize=(columns * size + 0.9, rows * (size + 0.25)), squeeze=False)
+    inches = _pixels(columns * size + 0.9), _pixels(rows * (size + 0.25))
+    figure, axes = plt.subplots(rows, columns, figsize=inches, squeeze=False)
     for axis in axes.flat[len(arrays) :]:
         axis.axis("off")
     for axis, (name, array) in zip(axes.flat, arrays.items(), strict=False):
@@ -341,9 +342,14 @@ def _draw_scale(figure, axes, scale, x, y):
         axes.text(place, y + 0.06, number(value), fontsize=SIZE, ha=side, va="center_baseline", color="0.3")
 
 
+def _pixels(inches):
+    """The next whole number of pixels, in inches; a little more, as the fraction of a pixel is cut off."""
+    return (np.ceil(inches * 100) + 0.01) / 100
+
+
 def _canvas(width, height):
     """A figure with axes whose unit is the inch, y downwards."""
-    figure = plt.figure(figsize=(width, height), layout=PlaceHolderLayoutEngine(True, True))
+    figure = plt.figure(figsize=(_pixels(width), _pixels(height)), layout=PlaceHolderLayoutEngine(True, True))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, width), ylim=(height, 0))
     axes.axis("off")
