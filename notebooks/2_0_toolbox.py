@@ -54,7 +54,7 @@ rng = np.random.default_rng(0)
 #
 # ## 2. The idea
 #
-# Here is the smallest computation in which everything happens, $y = (x + w)\cdot x$ at $x = 2$, $w = 1$. Above each
+# Here is a small computation in which all of this happens, $y = (x + w)\cdot x$ at $x = 2$, $w = 1$. Above each
 # edge stands the number that travels along it, from left to right. The numbers below the edges are found from right to
 # left: **how much does $y$ grow, per unit, if the number above grows?**
 
@@ -104,8 +104,8 @@ plt.show()
 # reasons:
 #
 # - *It is huge and mostly empty.* The linear layer in the middle of a GPT-2's feed-forward network turns 1024 vectors
-#   of 768 numbers into 1024 of 3072. Its Jacobian has a number for each pair: see the next cell. All but one in 1024
-#   are zero, since a token acts only on itself.
+#   of 768 numbers into 1024 of 3072. Its Jacobian has a number for each pair: see the next cell. Only one in 1024
+#   of them is not zero, since a token acts only on itself.
 # - *It is not needed.* For three steps $dx = dy\,J_3 J_2 J_1$. Computed from the left, each step is a vector times a
 #   matrix; from the right, it would be a matrix times a matrix. The loss is *one* number, so from the left it is.
 
@@ -177,9 +177,9 @@ test("broadcast over n", dy.sum(axis=0), lambda b: x + b, b, dy)
 #   dW_{io} = \sum_n x_{ni}\,dy_{no}, \quad dW = x^\top dy .$$
 #
 # No need to learn it by heart: of the possible products of $dy$ and $W$, the shapes `(N, O)` and `(I, O)` allow only
-# one that is `(N, I)`. One product forward, two backward: a backward pass costs about twice the forward pass. With
-# more axes in front (`(B, H, T, D)` in attention) the same holds for each $b$ and $h$; a factor that all of them share,
-# as $W$ is shared by all tokens, gets the sum over them (R1).
+# one that is `(N, I)`, if the three numbers differ. One product forward, two backward: a backward pass costs about
+# twice the forward pass. With more axes in front (`(B, H, T, D)` in attention) the same holds for each $b$ and $h$; a
+# factor that all of them share, as $W$ is shared by all tokens, gets the sum over them (R1).
 
 # %%
 x, W, dy = rng.normal(size=(4, 3)), rng.normal(size=(3, 2)), rng.normal(size=(4, 2))
@@ -275,7 +275,8 @@ test("x + x W", dy + dy @ W.T, lambda x: x + x @ W, x, dy)
 #
 # where a bar is the mean over the channels. **Why a mean is subtracted**: softmax does not change if all $z$ grow by
 # the same $\varepsilon$. A direction in which nothing changes has the derivative 0, so $\sum_i dz_i = 0$, and something
-# has to make the sum vanish. Layer normalization ignores shift and scale: two directions, two means.
+# has to make the sum vanish. Layer normalization ignores shift and scale: two directions, two means (its
+# scale only if `eps` is 0; the formula holds with any).
 
 # %%
 z, dy = rng.normal(size=(2, 4)), rng.normal(size=(2, 4))
@@ -328,8 +329,9 @@ style.show_source(gradcheck._check_input)
 # %% [markdown] tags=["en"]
 # ### By hand
 #
-# Five rules in one small network: two tokens fetch their rows from a table $E$ (both fetch the same one), a matrix $W$
-# is applied and a bias added, and a residual connection leads around it. Take a pencil, and go from right to left.
+# Four rules in one small network: two tokens fetch their rows from a table $E$ (both fetch row 1, counted from 0), a
+# matrix $W$ is applied and a bias added, and a residual connection leads around it. Take a pencil, and go from right to
+# left.
 
 # %%
 E, ids = np.array([[1.0, 0], [1, 2], [0, 3]]), np.array([1, 1])
@@ -485,9 +487,8 @@ plt.show()
 # %% [markdown] tags=["en"]
 # At the library's step all three are far below its **tolerance, $10^{-6}$**: the noise of a correct backward pass and
 # a mistake (0.5 and more for the two planted in this notebook) are well apart, and there is room for a component whose
-# $f'''$ is large. The
-# linear layer has no right half of the U. It is linear in each of its inputs, so $f''' = 0$, and even the step 1 is
-# right.
+# $f'''$ is large. The linear layer has no right half of the U. It is linear in each of its inputs, so $f''' = 0$, and
+# even the step 1 is right.
 #
 # ### Why a random upstream gradient?
 #
