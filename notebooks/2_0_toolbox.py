@@ -238,7 +238,7 @@ test("dE[ids] += dy", wrong, lambda E: E[ids], E, dy)
 #
 # $$dx_i = \sum_j du_j\,\frac{\partial u_j}{\partial x_i} + \sum_k dv_k\,\frac{\partial v_k}{\partial x_i} .$$
 #
-# It is R1 once more (a copy for each use). A residual connection $y = x + F(x)$ is the most important case (2.5.5): one
+# It is R1 once more (a copy for each use). A residual connection $y = x + f(x)$ is the most important case (2.5.5): one
 # of the two ways hands $dy$ on unchanged. The tied table, which is used at the bottom and at the top of the model, is
 # another (2.5.1).
 
@@ -561,7 +561,7 @@ for backward in (layer_norm_backward, forgetful_layer_norm_backward):
 # Number by number, the check of a whole model is hopeless: two forward passes per parameter. But the trick with the
 # random direction works on the *input* side as well. Move **all** parameters at once, by $\varepsilon$ times a random
 # direction $r$. The chain rule says how fast the loss changes along it: at the rate $\sum_i g_i\,r_i$, where $g$ are
-# the gradients from one backward pass. Two forward passes check them all. (A derivative along a direction is a
+# the gradients from one backward pass. Two forward passes check them all at once. (A derivative along a direction is a
 # *Jacobian-vector product*, the counterpart of the VJP.) The model is the small one that comes with the package.
 
 

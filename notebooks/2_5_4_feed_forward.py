@@ -560,8 +560,8 @@ print(f"by chance {16 * 16 / F:27.2f}")
 
 # %% [markdown] tags=["en"]
 # So they are other ones: two different tokens share about half a neuron of their sixteen (by chance a quarter), the
-# same token at two places six to ten. And a fixed choice of sixteen is worth nothing; it takes far more than 256 to do
-# what sixteen chosen for the token can do. There is something to the reading as a set of rules: at any moment few of
+# same token at two places six to ten. And a fixed choice of sixteen is worth nothing; even 256 fixed ones do less than
+# sixteen chosen for the token. There is something to the reading as a set of rules: at any moment few of
 # them apply, and which ones depends on the token, though not on the token alone.
 #
 # ### What do single neurons fire on?
@@ -649,8 +649,8 @@ for i in range(model.config.n_layer):
     print(f"block {i} {len(some):9} {own.mean():12.0%} {others_five.mean():16.1%}")
 
 # %% [markdown] tags=["en"]
-# One of the five comes next in about one case of ten, several times as often as the five of another neuron. (Two
-# detectors may have the same token; each is counted.) So these are rules about what comes next, weak ones, one of many
+# One of the five comes next in 6 to 12 cases of a hundred, several times as often as one of the five of another neuron
+# (at most 2.3). Two detectors may have the same token; each is counted. So these are rules about what comes next, weak ones, one of many
 # that work together. Nobody wrote them. They were found by gradient descent, to make the next token a little less
 # surprising.
 #
