@@ -650,9 +650,9 @@ for i in range(model.config.n_layer):
 
 # %% [markdown] tags=["en"]
 # One of the five comes next in 6 to 12 cases of a hundred, several times as often as one of the five of another neuron
-# (at most 2.3). Two detectors may have the same token; each is counted. So these are rules about what comes next, weak ones, one of many
-# that work together. Nobody wrote them. They were found by gradient descent, to make the next token a little less
-# surprising.
+# (at most 2.3). Two detectors may have the same token; each is counted. So these are rules about what comes next, weak
+# ones, one of many that work together. Nobody wrote them. They were found by gradient descent, to make the next token a
+# little less surprising.
 #
 # The picture shows two such neurons of every block while the model reads the last two lines of the scene. They are not
 # clean switches: some of them stir on related tokens as well.
@@ -717,9 +717,10 @@ for i in range(model.config.n_layer):
     print(f"block {i} {rises[0]:22.2f} {rises[1] + 0.0:14.2f}")
 
 # %% [markdown] tags=["en"]
-# The lowest block's is indispensable, and its bias is a part of it; each of the others could be spared at a small
-# price, one of them at none that this text shows. That does not mean that a model of one block would do as well. It
-# means that this model, which never had to do without the first, has built everything on it.
+# The lowest block's is indispensable, and its bias is a part of it: without both, the loss is above that of a uniform
+# guess. Each of the others could be spared at a small price, one of them at none that this text shows. That does not
+# mean that a model of one such network would do as well. It is about *this* model, which has never had to do without
+# the first one in training, and whose other blocks read what it has written.
 
 # %% [markdown] tags=["en"]
 # ## Questions
