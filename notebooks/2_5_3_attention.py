@@ -47,11 +47,11 @@ style.use()
 #
 # "Multi-head self-attention is a network layer based on the attention mechanism. It allows the model to attend to
 # information at different positions at the same time." That is true. It leaves out the half that makes GPT-2 a GPT:
-# *which* positions. In GPT-2 a
-# token attends to itself and to the tokens **before** it, never to a later one. This is called **causal** attention
-# (Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training", section 3.1, take the *decoder*
-# of the Transformer, whose attention is masked in this way: Vaswani et al. 2017, section 3.2.3). BERT, which the
-# document names in the same breath as GPT-2, has the same attention without that restriction.
+# *which* positions. In GPT-2 a token attends to itself and to the tokens **before** it, never to a later one. This is
+# called **causal** attention (Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training",
+# section 3.1, take the *decoder* of the Transformer, whose attention is masked in this way: Vaswani et al. 2017,
+# section 3.2.3). BERT, which the document names in the same breath as GPT-2, has the same attention without that
+# restriction.
 #
 # We need not take this on trust. If later tokens cannot be seen, then changing the last token of a text cannot change
 # any logit before it. `causal=False` runs the same parameters with BERT's kind of attention:
@@ -268,8 +268,8 @@ plt.show()
 # - $\mathrm{scores} = q\,k^\top/\sqrt D$ (R2):
 #   $$dq_{bhim} = \frac{1}{\sqrt D}\sum_j d\mathrm{scores}_{bhij}\,k_{bhjm}, \qquad
 #     dk_{bhjm} = \frac{1}{\sqrt D}\sum_i d\mathrm{scores}_{bhij}\,q_{bhim} .$$
-# - $qkv$ was cut in three, and into heads (R4): put $dq$, $dk$ and $dv$ together in the same places, shape `(B, T,
-#   3C)`.
+# - $qkv$ was cut in three, and into heads (R4): put $dq$, $dk$ and $dv$ together in the same places. Its
+#   shape is `(B, T, 3C)`.
 # - $qkv = x\,W_\mathrm{attn} + b_\mathrm{attn}$ (R2, R1), with $W$ and $b$ for short:
 #   $$dx_{bic} = \sum_e dqkv_{bie}\,W_{ce}, \qquad dW_{ce} = \sum_b\sum_i x_{bic}\,dqkv_{bie}, \qquad
 #     db_e = \sum_b\sum_i dqkv_{bie} .$$
@@ -728,10 +728,10 @@ after_the_copy(np.random.default_rng(0).permuted(scene, axis=1))
 # %% [markdown] tags=["en"]
 # With random tokens the place after the copy gets what its neighbours get, in every head. **This model has no induction
 # heads.** With pieces of the scene, read twice, a few heads do prefer that place, most of all block 3, head 1 (0.046
-# against 0.026). Had we tested with real text only, we would have been misled. If the same tokens stand in random order,
-# hardly anything is left of the preference: whatever attracts these heads in real text, it is no rule for tokens of any
-# kind. In other models, with two blocks or more, induction heads have been found (the papers above show them). This one
-# was trained on one megabyte of text.
+# against 0.026). Had we tested with real text only, we would have been misled. If the same tokens stand in random
+# order, hardly anything is left of the preference: whatever attracts these heads in real text, it is no rule for tokens
+# of any kind. In other models, with two blocks or more, induction heads have been found (the papers above show them).
+# This one was trained on one megabyte of text.
 #
 # Here are two heads on a sentence: the one with the largest share for the previous token, and the one that likes marks.
 
@@ -757,12 +757,12 @@ plt.show()
 # head 2: columns below the comma and the semicolon are darker than the rest.
 
 # %% [markdown] tags=["en"]
-# On the left, in the rows of the first seven tokens the *first* token has the largest share, 0.4 or more, where an even
-# spread would give the seventh token a seventh: a small sink, which is gone further down. From `_lord` on, recent
-# tokens have it: `_lord` looks at `_my` and `_say` at `_I`, but `_king` looks at `_say`, two places back. So "the head
-# for the previous token" would be too fine a name. On the right the columns of the comma and the semicolon are dark:
-# whoever comes after a mark looks back at it. That is a habit one can name, and the table above, on another text,
-# confirms it. Most heads have none. Whether they matter is asked in question 7.
+# On the left, in the rows of the first seven tokens the *first* token has the largest share, about 0.4 or more, where
+# an even spread would give the seventh token a seventh: a small sink, which is gone further down. From `_lord` on,
+# recent tokens have it: `_lord` looks at `_my` and `_say` at `_I`, but `_king` looks at `_say`, two places back. So
+# "the head for the previous token" would be too fine a name. On the right the columns of the comma and the semicolon
+# are dark: whoever comes after a mark looks back at it. That is a habit one can name, and the table above, on another
+# text, confirms it. Most heads have none. Whether they matter is asked in question 7.
 #
 # ### Why does generation not read everything again?
 #
