@@ -74,7 +74,7 @@ for name, table in {"learned": wpe, "sinusoidal": computed}.items():
 
 # %% [markdown] tags=["en"]
 # Had somebody filled the table with sines and cosines, all its vectors would be of the same length. (You can prove it:
-# $\sin^2+\cos^2=1$.) These differ widely. They were learned.
+# $\sin^2+\cos^2=1$.) These differ widely: they are no sines and cosines.
 #
 # A learned table has an end. For a token past the last row there is nothing to add, and the model says so:
 
@@ -132,13 +132,13 @@ print("with positions         ", *(f"{d:5.2f}" for d in differences(model, ids))
 print("without                ", *(f"{d:5.2f}" for d in differences(blind, ids)))
 
 # %% [markdown] tags=["en"]
-# Without positions, one block cannot tell the two lines apart: the last token sees the same vectors, and takes the
-# same mean. The *second* block can. In the first one every token looked back, and what it found there depends on
-# the tokens before it. " love" after " my lord" and " love" after " the king" have become different vectors, and so the
-# last token now sees different vectors. The mask itself lets some order leak in. (Haviv et al. 2022, "Transformer
-# Language Models without Positional Encodings Still Learn Positional Information", train models that live on that
-# alone.) Section 6 asks whether it is enough. (It is no merit that the lower numbers become larger than the upper ones.
-# The built-in model was trained with positions, and without them it is not itself.)
+# Without positions, one block cannot tell the two lines apart: the last token sees the same vectors, and takes the same
+# mean. The *second* block can. In the first one every token looked back, and what it found there depends on the tokens
+# before it. " love" after " my lord" and " love" after " the king" have become different vectors, and so the last token
+# now sees different vectors. The mask itself lets some order leak in. (Haviv et al. 2022, "Transformer Language Models
+# without Positional Encodings Still Learn Positional Information", train models that live on that alone.) Section 6
+# asks whether it is enough. (It is no merit that the lower numbers become larger than the upper ones. The built-in
+# model was trained with positions, and without them it is not itself.)
 
 # %% [markdown] tags=["en"]
 # ## 2. The idea
@@ -326,8 +326,8 @@ inputs = {"x": rng.normal(size=(2, 3, 4)), "weight": rng.normal(size=(6, 4)), "s
 style.show_check(minigpt2.gradient_check(position_forward, position_backward, inputs))
 
 # %% [markdown] tags=["en"]
-# An easy mistake is to forget `start`, since in training it is always 0.
-# Then the right numbers end up in the wrong rows:
+# An easy mistake is to forget `start`, since in training it is always 0. Then the right numbers end up in the wrong
+# rows:
 
 
 # %%
@@ -467,9 +467,9 @@ print(f"share of the first component, untrained model: {components(untrained)[1]
 # %% [markdown] tags=["en"]
 # On the left, the first component is almost a straight line: *how far along am I?* It alone makes up more than half of
 # all differences. The second is a bow: *how near to the edge?* It is tempting to say that the model has invented these
-# two questions. But the random walk has both, with about the same shares, and asks nothing. They come out of *any*
-# table in which each row resembles the one before; and an untrained table, which is not of that kind, has nothing like
-# them. So the two curves say again that neighbours are alike, and no more.
+# two questions. But the random walk has both, with about the same shares, and asks nothing. They come out of a table of
+# which nothing is known but that each row resembles the one before; and an untrained table, which is not of that kind,
+# has nothing like them. So the two curves say again that neighbours are alike, and no more.
 #
 # The third curve is another matter. The random walk has a wave there. In the learned table the third component stands
 # for the first few positions, where a text has little to look back on. (The very last row steps out of line. It is the
@@ -543,22 +543,22 @@ def averaged(k):
     return np.concatenate([np.tile(original[i : i + k].mean(axis=0), (k, 1)) for i in range(0, P, k)])[:T]
 
 
-print(" k   all moved   half moved   shuffled in blocks   averaged in blocks")
+print(" k   all moved    half moved   shuffled in blocks   averaged in blocks")
 for k in (2, 8, 32, 55):
-    half, blocks = (
-        np.mean([loss_with(change(k, np.random.default_rng(seed))) for seed in range(10)])
-        for change in (half_moved, shuffled)
-    )
+    rngs = [np.random.default_rng(seed) for seed in range(10)]
+    changes = [[loss_with(change(k, rng)) for rng in rngs] for change in (half_moved, shuffled)]
+    half, blocks = (f"{np.mean(losses):.2f} ± {np.std(losses):.2f}" for losses in changes)
     moved, coarse = loss_with(original[k : k + T]), loss_with(averaged(k))
-    print(f"{k:2}   {moved:9.2f}   {half:10.2f}   {blocks:18.2f}   {coarse:18.2f}")
+    print(f"{k:2}   {moved:9.2f}   {half:>11}   {blocks:>18}   {coarse:18.2f}")
 
 # %% [markdown] tags=["en"]
-# (The loss as learned is 3.69. The two columns in the middle are means over ten random choices.) Up to $k = 32$ it
-# costs about as much to spoil the distances as to keep them: a tenth of a nat or less, where no positions at all cost
-# 0.45. At 55, spoiling them is a little dearer. So the little that moving costs is no sign that the model has learned
-# distances. The right conclusion is another one: **its table is coarse.** Whether a token stands at position 40 or 60
-# hardly matters, in whatever way it got there. That agrees with the blurred band in the picture. And it is the finding
-# for one small model and one sonnet, not a law about learned positions.
+# (The loss as learned is 3.69. The two columns in the middle are means over ten random choices, and the standard
+# deviation of a single one.) Up to $k = 32$ it costs about as much to spoil the distances as to keep them: a tenth of a
+# nat or less, where no positions at all cost 0.45. At 55 spoiling them costs 0.03 more, within what the random choices
+# differ by. So the little that moving costs is no sign that the model has learned distances. The right conclusion is
+# another one: **its table is coarse.** Whether a token stands at position 40 or 60 hardly matters, in whatever way it
+# got there. That agrees with the blurred band in the picture. And it is the finding for one small model and one sonnet,
+# not a law about learned positions.
 #
 # ### Learned, sinusoidal, or none?
 #
@@ -567,11 +567,11 @@ for k in (2, 8, 32, 55):
 # sinusoidal ones, one has none, and we add a model without positions that has two blocks.
 #
 # How well can one block do without positions? Its attention takes a mean over the digits so far, and the rest of the
-# block sees this mean and the digit at hand. So its answer depends on which digits came before and how often, and not
-# on their order. The wanted digit is one of those $t$ digits, and all orders of them are equally likely: it is a 7 with
-# a probability that is the share of sevens among them. No guess has a smaller loss than the true probabilities (2.5.8),
-# so the best guess is in proportion, and its mean loss is a **floor** for such a model, however long it is trained: the
-# thin black line.
+# block sees this mean and the digit at hand. So its answer depends on which digits came before and in what proportion,
+# and not on their order. The wanted digit is one of those $t$ digits, and all orders of them are equally likely: it is
+# a 7 with a probability that is the share of sevens among them. No guess has a smaller loss than the true probabilities
+# (2.5.8), so the best guess is in proportion, and its mean loss is a **floor** for such a model, however long it is
+# trained: the thin black line.
 
 
 # %%
@@ -710,7 +710,7 @@ plt.show()
 #    From three digits $a$, $b$, $a+b$ nobody can tell which of the first two was the second, and this costs $0.9\ln 2 =
 #    0.62$ (if $a = b$, nothing).
 #
-#    The model does nearly that. After 600 steps its loss is 0.9 at the third digit, 0.2 and 0.1 at the next two, and
+#    The model does nearly that. After 600 steps its loss is 0.9 at the third digit, 0.25 and 0.14 at the next two, and
 #    0.05 to 0.14 after them, where a blind guess has 2.3. A model with learned positions has less than 0.01 everywhere.
 #    Another lesson of it: a task that *looks* as if it were all about order need not be.
 #
@@ -723,7 +723,7 @@ plt.show()
 #    <details><summary>Answer</summary>
 #
 #    A little: the correlation is 0.11, where a table of another seed gives 0.00. The straight line that fits best has
-#    the slope 0.12, so about an eighth of each initial number is left. It is part of the fine grain in the picture: if
+#    the slope 0.12, so about 12 % of each initial number is left. It is part of the fine grain in the picture: if
 #    you first take the mean of nine neighbouring rows off each row, in both tables, the correlation is 0.16.
 #
 #    </details>

@@ -405,13 +405,13 @@ hidden = np.where(np.tri(3, dtype=bool), 0, np.nan)
 dprobs = np.outer(dcache["heads"], cache["v"])
 arrays = {"probs": probs, "dprobs": dprobs, "dscores": softmax_backward(dprobs, probs)}
 arrays = {name: array + hidden for name, array in arrays.items()}
-graphs.maps(arrays | {f"d{name}": dcache[name][0, 0] for name in "qkv"})
+graphs.maps(arrays | {f"d{name}": dcache[name][0, 0] for name in "qkv"}, limit=0.5)
 plt.show()
 
 # %% [markdown] tags=["en", "alt"]
-# Six heat maps. In the triangles of the shares, of their gradients and of the scores' gradients each row of dscores has
-# both signs, and the first row, with only one key, is zero. The gradients of queries, keys and values are columns of
-# three numbers; that of the keys has both signs, because it adds up to zero.
+# Six heat maps for three tokens. Three triangles: the shares, all positive; their gradients, zero outside the second
+# column; the scores' gradients, zero in the first row, with both signs in the others. Three columns: dq, zero for the
+# first token and positive for the others; dk, of both signs, adding up to zero; dv, positive.
 
 # %% [markdown] tags=["en"]
 # ## 5. Is it right?
@@ -519,7 +519,7 @@ for i, (block, gradient) in enumerate(zip(model.params["h"], grads["h"], strict=
 # %% [markdown] tags=["en"]
 # The noise is smaller than `eps`. So the steps are small, and they point to and fro. After 4,000 of them the bias of
 # the key is at most 0.001, where the query's has values of 0.2 to 0.5. Two training runs that agree in all else may
-# still differ in this part, and that is no mistake; and with a smaller `eps` they would differ by more.
+# still differ in this part, and that is no mistake; and with a smaller `eps` the steps would be larger.
 
 # %% [markdown] tags=["en"]
 # ## 6. What is it all for?
@@ -860,7 +860,7 @@ print(f"tokens computed, step by step: {T:,} with the cache, {T * (T + 1) // 2:,
 #    | divided by $\sqrt{64}$, three seeds | 0.08 to 0.23 | 0.01 | 0.00 | 0.00 |
 #    | not divided | 1.5 to 2.0 | 0.8 to 1.0 | 0.01 to 0.3 | 0.00 |
 #
-#    Without the square root the task is learned too, but it takes two to four times as long. So on this task, with one
+#    Without the square root the task is learned too, but it takes two to three times as long. So on this task, with one
 #    learning rate, the division buys time; that it would make learning *possible* is not shown.
 #
 #    </details>
