@@ -3,9 +3,9 @@
 #
 # "The dog bites the man" and "the man bites the dog" are made of the same words. Only their order tells us who needs a
 # bandage. You would think that a machine that reads a text from left to right cannot miss the order. But GPT-2 does not
-# read from left to right. It looks at all tokens at once, by attention, and attention sees a *set*, in which it can
-# count but cannot tell which token comes first. This notebook shows that, shows the remedy, which is a single addition,
-# and then asks what a trained model has made of it.
+# read from left to right. It looks at all tokens at once, by attention, and attention takes *means*. A mean knows what
+# it was made of, and in what proportion, but neither the order nor the number. This notebook shows that, shows the
+# remedy, which is a single addition, and then asks what a trained model has made of it.
 #
 # You need Python, NumPy, sine and cosine from school, and these words:
 #
@@ -19,14 +19,18 @@
 # - A **block** is one attention layer and some calculation on each vector by itself. A GPT-2 is a stack of blocks.
 # - The **loss** says how bad the predictions of the next token are, in *nats* (natural logarithm). Its derivative
 #   with respect to some number in the model is the **gradient** there.
+#
+# **Exercise:** [3, positions](../exercises/student/03_position.ipynb)
 
 # %%
 import sys
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
 
 sys.path.insert(0, "..")  # style.py lies beside the sources of the notebooks
+import graphs
 import style
 
 import minigpt2
@@ -42,8 +46,10 @@ style.use()
 # %% [markdown] tags=["en"]
 # ## 1. In the document
 #
-# The document's entry says that positional encoding is a way to encode the embedding vectors by their position. It does
-# not say which way, and there are two famous ones:
+# > 位置编码是一种根据位置信息对嵌入向量进行编码的方案。
+#
+# "Positional encoding is a scheme that encodes the embedding vectors according to positional information." That is
+# true. It does not say which scheme, and there are two famous ones:
 #
 # | name | origin of a position's vector | source |
 # |---|---|---|
@@ -51,8 +57,9 @@ style.use()
 # | learned | a table of parameters, trained like all others | **GPT-2**: Radford et al. 2018, section 4.1 and eq. 2 |
 #
 # In both cases the vector is *added* to the token's. (The source for GPT-2 is the paper on GPT-1; the paper of 2019
-# says that the model largely follows GPT-1.) The parameters of the small model that comes with this package show the
-# table. It is called `wpe`, for *word position embedding*:
+# says that the model largely follows GPT-1.) It is added once, before the first block. (Section 2.3 of the document
+# puts it into every block; notebook 2.3 checks that.) The parameters of the small model that comes with this package
+# show the table. It is called `wpe`, for *word position embedding*:
 
 # %%
 model = minigpt2.GPT2.from_pretrained("shakespeare", dtype="float64")
@@ -67,7 +74,7 @@ for name, table in {"learned": wpe, "sinusoidal": computed}.items():
 
 # %% [markdown] tags=["en"]
 # Had somebody filled the table with sines and cosines, all its vectors would be of the same length. (You can prove it:
-# $\sin^2+\cos^2=1$.) These differ widely. They were learned.
+# $\sin^2+\cos^2=1$.) These differ widely: they are no sines and cosines.
 #
 # A learned table has an end. For a token past the last row there is nothing to add, and the model says so:
 
@@ -80,8 +87,8 @@ except ValueError as error:
 # %% [markdown] tags=["en"]
 # ### Without positions
 #
-# Is it true that attention sees a set? We take an attention layer with random parameters and no mask, and give it six
-# random vectors, then the same vectors in another order.
+# Is it true that attention knows proportions only? We take an attention layer with random parameters and no mask, and
+# give it six random vectors, then the same vectors in another order, and then each of them twice.
 
 # %%
 rng = np.random.default_rng(0)
@@ -93,11 +100,13 @@ x, order = rng.normal(size=(1, 6, 8)), rng.permutation(6)
 y, _ = attention_forward(x, params, n_head=2, causal=False)
 y_shuffled, _ = attention_forward(x[:, order], params, n_head=2, causal=False)
 print("order", order)
-style.show_agreement("shuffled input gives shuffled output", relative_error(y_shuffled, y[:, order])[0])
+style.show_agreement("another order: output in that order", relative_error(y_shuffled, y[:, order])[0])
+y_twice, _ = attention_forward(x.repeat(2, axis=1), params, n_head=2, causal=False)
+style.show_agreement("each twice: output, each twice", relative_error(y_twice, y.repeat(2, axis=1))[0])
 
 # %% [markdown] tags=["en"]
-# Every vector gets the same answer as before, wherever it stands. Nothing else in a block mixes tokens, so a whole
-# stack of such blocks has the same blindness.
+# Every vector gets the same answer as before, wherever it stands, and however often the whole company is repeated.
+# Nothing else in a block mixes tokens, so a whole stack of such blocks has the same blindness.
 #
 # With the causal mask it is a little better, and this little is worth understanding. We let the built-in model read two
 # lines that have the same tokens in a different order and end with the same token. Then we compare the vector of this
@@ -123,13 +132,13 @@ print("with positions         ", *(f"{d:5.2f}" for d in differences(model, ids))
 print("without                ", *(f"{d:5.2f}" for d in differences(blind, ids)))
 
 # %% [markdown] tags=["en"]
-# Without positions, one block cannot tell the two lines apart: the last token sees the same set of vectors, and takes
-# the same mean. The *second* block can. In the first one every token looked back, and what it found there depends on
-# the tokens before it. " love" after " my lord" and " love" after " the king" have become different vectors, and so the
-# last token now sees a different set. The mask itself lets some order leak in. (Haviv et al. 2022, "Transformer
-# Language Models without Positional Encodings Still Learn Positional Information", train models that live on that
-# alone.) Section 6 asks whether it is enough. (It is no merit that the lower numbers become larger than the upper ones.
-# The built-in model was trained with positions, and without them it is not itself.)
+# Without positions, one block cannot tell the two lines apart: the last token sees the same vectors, and takes the same
+# mean. The *second* block can. In the first one every token looked back, and what it found there depends on the tokens
+# before it. " love" after " my lord" and " love" after " the king" have become different vectors, and so the last token
+# now sees different vectors. The mask itself lets some order leak in. (Haviv et al. 2022, "Transformer Language Models
+# without Positional Encodings Still Learn Positional Information", train models that live on that alone.) Section 6
+# asks whether it is enough. (It is no merit that the lower numbers become larger than the upper ones. The built-in
+# model was trained with positions, and without them it is not itself.)
 
 # %% [markdown] tags=["en"]
 # ## 2. The idea
@@ -154,13 +163,18 @@ for row in range(channels // 2):
         axes.plot([column, column + 0.33 * sine], [-row, -row + 0.33 * cosine], color=style.BLUE, lw=2, ls="-")
 axes.set(aspect="equal", xlim=(-0.5, len(shown) - 0.5), ylim=(-3.5, 0.5), xlabel="position")
 axes.set(
-    xticks=range(len(shown)), xticklabels=shown, yticks=[0, -1, -2, -3], title="A position is the state of four clocks"
+    xticks=range(len(shown)), xticklabels=shown, yticks=[0, -1, -2, -3], title="sinusoidal position vectors, 8 channels"
 )
 axes.set_yticklabels(["channels 0, 1", "channels 2, 3", "channels 4, 5", "channels 6, 7"])
 axes.grid(False)
 axes.tick_params(length=0)
 axes.spines[:].set_visible(False)
 plt.show()
+
+# %% [markdown] tags=["en", "alt"]
+# Four rows of clocks, one for each pair of channels, at the positions 0, 1, 2, 3, 6, 9, 20, 50, 100 and 200. All hands
+# begin upright. In the top row the hand turns by about 57 degrees at every position, in each lower row ten times as
+# slowly; in the bottom row it has hardly moved at position 200.
 
 # %% [markdown] tags=["en"]
 # Read a column from top to bottom: that is the stamp of its position. The upper clock distinguishes neighbours, the
@@ -170,8 +184,8 @@ plt.show()
 # %% [markdown] tags=["en"]
 # ## 3. The mathematics
 #
-# One convention for the whole book: for any number $v$ in the model, $dv$ is short for the gradient
-# $\partial\,\mathrm{loss} / \partial v$. An array and its gradient have the same shape.
+# For any number $z$ in the model, $dz$ is short for $\partial\,\mathrm{loss} / \partial z$. R1 and R5 are rules from
+# the toolbox, notebook [2.0](2_0_toolbox.ipynb).
 #
 # | symbol | in the code | shape | meaning |
 # |---|---|---|---|
@@ -188,16 +202,18 @@ plt.show()
 #
 # ### Backward
 #
-# **Step 1: $dx$.** If $x_{btc}$ grows by a tiny $h$, so does $y_{btc}$. The derivative is 1, and $dx = dy$.
+# **Step 1: $dx$.** If $x_{btc}$ grows by a tiny $\varepsilon$, so does $y_{btc}$. The derivative is 1, and $dx = dy$.
 #
-# **Step 2: $dW$.** If $W_{pc}$ grows by $h$, then $y_{btc}$ grows by $h$ in *every* text $b$, at the place with
-# $\mathrm{start}+t = p$. The chain rule adds up over everything that it acts on:
+# **Step 2: $dW$.** If $W_{pc}$ grows by $\varepsilon$, then $y_{btc}$ grows by $\varepsilon$ in *every* text $b$, at
+# the place with $\mathrm{start}+t = p$. The chain rule adds up over everything that it acts on. In the words of the
+# toolbox: rows were picked from a table, so their gradients go back into the same rows (R5), and each row was copied to
+# all texts, so the gradients of the copies are added (R1):
 #
 # $$dW_{\mathrm{start}+t,\,c} = \sum_b dy_{btc}, \qquad dW_{pc} = 0 \text{ for the positions that were not used.}$$
 #
 # Compare that with the embedding of tokens: there a row collects wherever its token occurs, here wherever its position
 # occurs, and that is once in each text. An important consequence: **the rows past the length of the training texts
-# never learn anything.**
+# never get a gradient.**
 #
 # ### The sinusoidal table
 #
@@ -224,7 +240,8 @@ plt.show()
 # $$W_p\cdot W_q = \sum_i \bigl(\sin p\omega_i \sin q\omega_i + \cos p\omega_i\cos q\omega_i\bigr)
 #   = \sum_i \cos\bigl((p-q)\,\omega_i\bigr).$$
 #
-# It is $C/2$ for $p = q$, which proves that all vectors are of length $\sqrt{C/2}$, and smaller for any other $q$.
+# It is $C/2$ for $p = q$, which proves that all vectors are of length $\sqrt{C/2}$, and smaller for any other $q$
+# (question 3).
 
 # %% [markdown] tags=["en"]
 # ## 4. The code
@@ -247,20 +264,39 @@ style.show_source(position_forward, position_backward, sinusoidal_positions)
 # %% [markdown] tags=["en"]
 # ### By hand
 #
-# Two texts of two tokens, two channels, and a table with four rows. We begin at position 1, as if one token were
+# Two texts of two tokens, one channel, and a table with four rows. We begin at position 1, as if one token were
 # remembered already.
 
 # %%
-weight = np.array([[9.0, 9], [10, 20], [30, 40], [9, 9]])
-x = np.array([[[1.0, 2], [3, 4]], [[5, 6], [7, 8]]])
+weight = np.array([[9.0], [10], [30], [9]])
+x = np.array([[1.0, 3], [5, 7]])[:, :, None]
 y, cache = position_forward(x, weight, start=1)
-dy = np.array([[[1.0, 0], [0, 2]], [[100, 0], [0, 300]]])
+dy = np.array([[1.0, 2], [100, 300]])[:, :, None]
 dx, dweight = position_backward(dy, cache)
-print("y of the first text\n", y[0], "\ny of the second\n", y[1], "\ndweight\n", dweight, sep="")
+print("y, a row for each text\n", y[:, :, 0], "\ndweight\n", dweight, sep="")
+
+# %%
+rows, drows = weight[1:3].T, dweight[1:3].T  # of positions 1 and 2
+graphs.draw(
+    {"x": (0, 0), "W": (0, 1), "rows 1, 2": (1, 1), "copy": (2, 1), "+": (3, 0), "y": (4, 0)},
+    [
+        ("x", "+", x[:, :, 0], dx[:, :, 0]),
+        ("W", "rows 1, 2", weight.T, dweight.T),
+        ("rows 1, 2", "copy", rows, drows),
+        ("copy", "+", np.tile(rows, (2, 1)), dy[:, :, 0]),
+        ("+", "y", y[:, :, 0], dy[:, :, 0]),
+    ],
+)
+plt.show()
+
+# %% [markdown] tags=["en", "alt"]
+# The example as a graph. Forward, rows 1 and 2 of the table W, 10 and 30, are copied to both texts and added to x.
+# Backward, the gradient of y arrives unchanged at x and at the copies; the copies' gradients are summed over the texts,
+# to 101 and 302; and these stand in rows 1 and 2 of the gradient of W, between zeros.
 
 # %% [markdown] tags=["en"]
-# Both texts got rows 1 and 2. Row 1 of `dweight` is $(1, 0) + (100, 0)$, row 2 is $(0, 2) + (0, 300)$, and rows 0 and 3
-# were not used.
+# In the picture a row is a text and a column a position. Both texts got rows 1 and 2 of the table, $10$ and $30$. Row 1
+# of `dweight` is $1 + 100$, row 2 is $2 + 300$, and rows 0 and 3 were not used.
 #
 # And the clocks, with four channels, so that $\omega_0 = 1$ and $\omega_1 = 10000^{-1/2} = 1/100$. From position 2 to
 # position 5 the hands turn by $3$ and by $0.03$. We turn them with the matrix above, and look up position 5 for
@@ -281,8 +317,8 @@ print(f"dot product of 2 and 5: {table[2] @ table[5]:.4f}, and cos 3 + cos 0.03 
 # %% [markdown] tags=["en"]
 # ## 5. Is it right?
 #
-# **Against the definition of a derivative.** `gradient_check` nudges every input up and down by a tiny step, looks at
-# how the output changes, and compares that with what the backward pass claims.
+# **Against the definition of a derivative.** `gradient_check`, which notebook [2.0](2_0_toolbox.ipynb) derives,
+# compares the backward pass with difference quotients of the forward pass; here for texts that begin at position 2.
 
 # %%
 rng = np.random.default_rng(0)
@@ -290,8 +326,8 @@ inputs = {"x": rng.normal(size=(2, 3, 4)), "weight": rng.normal(size=(6, 4)), "s
 style.show_check(minigpt2.gradient_check(position_forward, position_backward, inputs))
 
 # %% [markdown] tags=["en"]
-# A check that cannot fail is worth nothing. An easy mistake is to forget `start`, since in training it is always 0.
-# Then the right numbers end up in the wrong rows:
+# An easy mistake is to forget `start`, since in training it is always 0. Then the right numbers end up in the wrong
+# rows:
 
 
 # %%
@@ -306,10 +342,9 @@ style.show_check(minigpt2.gradient_check(position_forward, forgetful_backward, i
 # %% [markdown] tags=["en"]
 # The second check passes: it begins at 0. A check finds only what its inputs let it see.
 #
-# **Against another implementation.** The package carries values that PyTorch computed, recorded once, in 64-bit
-# floating point, where rounding errors are about $10^{-16}$. The error is the largest difference, relative to the
-# largest value. And does a GPT-2 do *this*? The recorded case `gpt2` comes from Hugging Face's own class; we look at
-# the gradient of its position table.
+# **Against another implementation**: PyTorch's values, recorded in 64-bit floating point (2.0 says how the error is
+# measured). And does a GPT-2 do *this*? The recorded case `gpt2` comes from Hugging Face's own class; we look at the
+# gradient of its position table.
 
 # %%
 reference = recorded("position")
@@ -335,102 +370,116 @@ print(f"tokens in a text: {ids.shape[1]}; rows of wpe with a gradient: {taught} 
 #
 # ### At first sight
 #
-# Above are the two tables themselves; each channel is shown without its mean over the positions, only with its ups and
-# downs. Below is the similarity of the positions to each other, by the *cosine* of the angle between their vectors: 1
-# if they point the same way, 0 or less if they have nothing in common.
+# Above are the two tables themselves, 64 of the 256 channels of each, without their means over the positions: only the
+# ups and downs. So that the eye has something to follow, the channels are put in order: first the sines and then the
+# cosines, from fast to slow; the learned ones by their correlation with the position, from falling to rising. Below is
+# the similarity of the positions to each other, by the *cosine* of the angle between their vectors: 1 if they point the
+# same way, 0 if they are at right angles, below 0 if they point apart.
 
 # %%
-tables = {"sinusoidal": computed, "learned, built-in model": wpe}
-levels = plt.get_cmap("Blues", 10)  # few shades: the picture is read by its stripes and bands
-figure, axes = plt.subplots(2, 2, figsize=(7, 5.6))
-for (title, table), column in zip(tables.items(), axes.T, strict=True):
-    varying = table - table.mean(axis=0)
+rising = np.argsort([np.corrcoef(channel, np.arange(P))[0, 1] for channel in wpe.T])
+shown = {
+    "sinusoidal": (computed, np.r_[0:C:8, 1:C:8], "32 sines, 32 cosines"),
+    "learned": (wpe, rising[::4], "64 channels, falling to rising"),
+}
+colours = LinearSegmentedColormap.from_list("", [style.ORANGE, "white", style.BLUE], 11)
+figure, axes = plt.subplots(2, 2, figsize=(7, 5.8))
+for (title, (table, chosen, label)), (above, below) in zip(shown.items(), axes.T, strict=True):
+    varying = (table - table.mean(axis=0))[:, chosen]
     limit = 2 * varying.std()
-    image = column[0].imshow(varying, cmap=levels, vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
-    column[0].set(title=title, xlabel="channel", ylabel="position")
-    figure.colorbar(image, ax=column[0], shrink=0.8, label="value")
+    image = above.imshow(varying, cmap=colours, vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
+    above.set(title=title, xlabel=label, ylabel="position")
+    figure.colorbar(image, ax=above, shrink=0.8, label="value", extend="both")
     direction = table / np.linalg.norm(table, axis=1, keepdims=True)
-    cosines = direction @ direction.T
-    image = column[1].imshow(cosines, cmap=levels, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
-    column[1].set(xlabel="position", ylabel="position")
-    figure.colorbar(image, ax=column[1], shrink=0.8, label="cosine")
+    image = below.imshow(direction @ direction.T, cmap=colours, vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
+    below.set(xlabel="position", ylabel="position")
+    figure.colorbar(image, ax=below, shrink=0.8, label="cosine")
 for axis in axes.flat:
     axis.grid(False)
 plt.show()
 
-direction = wpe / np.linalg.norm(wpe, axis=1, keepdims=True)
-cosine = direction @ direction.T
-print("distance             ", *(f"{k:5}" for k in (1, 4, 16, 64, 128)))
-print("mean cosine, learned ", *(f"{np.diag(cosine, k).mean():5.2f}" for k in (1, 4, 16, 64, 128)))
+# %% [markdown] tags=["en", "alt"]
+# Four maps. Above, the values of the tables: the sinusoidal one has stripes, narrow for the fast channels and wide for
+# the slow ones, once for sines and once for cosines; the learned one goes slowly from one sign to the other down each
+# channel, with fine noise on it. Below, the cosines between positions: the sinusoidal table has the same band along
+# the diagonal everywhere; the learned one has a broad, blurred band, a thin dark diagonal, and negative cosines between
+# the first and the last positions.
+
+# %%
+def mean_cosines(table, distances=(1, 4, 16, 64, 128)):
+    """The mean cosine between positions, by their distance."""
+    direction = table / np.linalg.norm(table, axis=1, keepdims=True)
+    return [np.diag(direction @ direction.T, k).mean() for k in distances]
+
+
+untrained = minigpt2.GPT2(model.config, seed=0).params["wpe"]["weight"]
+print("distance                ", *(f"{k:5}" for k in (1, 4, 16, 64, 128)))
+for name, table in {"learned": wpe, "sinusoidal": computed, "a new, untrained model": untrained}.items():
+    print(f"{name:24}", *(f"{round(cosine, 2) + 0.0:5.2f}" for cosine in mean_cosines(table)))
 
 # %% [markdown] tags=["en"]
-# Nobody told the model that position 7 lies between 6 and 8. Its table began as random numbers, in which all positions
-# are equally unlike each other. And yet the picture at the lower right shows it: a broad band along the diagonal.
+# Nobody told the model that position 7 lies between 6 and 8. Its table began as random numbers, like those of the last
+# row, in which all positions are equally unlike each other. And yet there is a broad band along the diagonal.
 # Neighbours have become similar, distant positions dissimilar. Order has been *found* in the text.
 #
 # Two differences from the sinusoidal table strike the eye. The sinusoidal band is the same everywhere, as the
 # mathematics promised, and sharp at the diagonal. The learned band varies in width, and it is blurred: a position is
-# almost as similar to the one sixteen places away as to its nearest neighbour (see the numbers). Only the thin dark
-# line says that each row has something that belongs to it alone.
+# almost as similar to the one sixteen places away as to its nearest neighbour. Only the thin dark line says that each
+# row has something that belongs to it alone.
 #
-# ### Are they waves?
+# ### Is there a pattern behind it?
 #
-# The learned table looks like noise at first, with something slow behind it. Two tools bring it out.
+# A table with 256 channels is hard to look at. *Principal components* are the usual remedy. They are the few directions
+# in the space of the channels in which the rows differ most: the first one is the direction along which they are spread
+# widest, the second the next widest at right angles to it, and so on (`np.linalg.svd` finds them). The picture shows
+# how far each position lies along the first three, with their shares of the table's variance.
 #
-# - *Principal components*: the few directions in which the rows differ most. We look for them with `np.linalg.svd` and
-#   plot how far each position lies along the first three.
-# - *Frequencies*: we take each channel as a curve over the positions, and ask what share of its ups and downs are waves
-#   that fit once, twice, three times, ... into the 256 positions (`np.fft.rfft`). For comparison we do the same with
-#   the table of a new, untrained model.
+# Such curves are seductive, so a control stands beside them: the same for a **random walk**, a table that has learned
+# nothing, in which each row is the one before plus random numbers.
+
 
 # %%
-ups_and_downs = wpe - wpe.mean(axis=0)
-along, strength, directions = np.linalg.svd(ups_and_downs, full_matrices=False)
-along *= np.sign(directions.sum(axis=1))  # a component may point either way: choose one
-share = strength**2 / (strength**2).sum()
+def components(table):
+    """The rows' coordinates along the principal components, and the components' shares of the variance."""
+    along, strength, directions = np.linalg.svd(table - table.mean(axis=0), full_matrices=False)
+    along *= np.sign(directions.sum(axis=1))  # a component may point either way: choose one
+    return along * strength, strength**2 / (strength**2).sum()
 
 
-def share_of_waves(table):
-    """Share of the variance over positions by the number of waves, 1 ... P / 2; table (P, C)."""
-    power = (np.abs(np.fft.rfft(table - table.mean(axis=0), axis=0)) ** 2).sum(axis=1)[1:]
-    return power / power.sum()
-
-
-untrained = minigpt2.GPT2(model.config, seed=0).params["wpe"]["weight"]
-waves = {"learned": share_of_waves(wpe), "sinusoidal": share_of_waves(computed), "untrained": share_of_waves(untrained)}
-
-figure, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3.1))
-for i in range(3):
-    left.plot(along[:, i] * strength[i], label=f"component {i + 1}: {share[i]:.0%}")
-left.set(xlabel="position", ylabel="distance along the component", title="Learned positions, main directions")
-left.set_ylim(top=1.9 * (along[:, :3] * strength[:3]).max())
-left.legend(loc="upper center")
-for name, shares in waves.items():
-    right.loglog(range(1, len(shares) + 1), shares, label=name)
-right.set(xlabel="waves in 256 positions", ylabel="share of the variance", title="Frequencies")
-right.legend()
+walk = np.cumsum(np.random.default_rng(1).normal(size=(P, C)), axis=0)
+figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.1))
+for axis, (name, table) in zip(axes, {"learned": wpe, "random walk": walk}.items(), strict=True):
+    coordinates, share = components(table)
+    for i in range(3):
+        axis.plot(coordinates[:, i], label=f"component {i + 1}: {share[i]:.0%}")
+    axis.set(xlabel="position", ylabel="coordinate along the component", title=name)
+    axis.set_ylim(top=1.9 * coordinates[:, :3].max())
+    axis.legend(loc="upper center")
 plt.show()
-for name, shares in waves.items():
-    print(f"{name:10} share of the four slowest waves {shares[:4].sum():.2f}, of all above 16 {shares[16:].sum():.2f}")
+print(f"share of the first component, untrained model: {components(untrained)[1][0]:.1%}")
+
+# %% [markdown] tags=["en", "alt"]
+# Two panels of three curves over the position. Learned table: the first component, 62 % of the variance, rises almost
+# in a straight line; the second, 13 %, is a bow, high at both ends; the third, 3 %, is high at the first few positions
+# and flat after them. Random walk: the first component, with about the same share, also goes from one side to the
+# other, and the second is also a bow; the third is a wave.
 
 # %% [markdown] tags=["en"]
 # On the left, the first component is almost a straight line: *how far along am I?* It alone makes up more than half of
-# all differences. The second is a bow, high at both ends: *how near to the edge?* The third stands for the first few
-# positions, where a text has little to look back on. Nobody asked for these. (The very last row steps out of line. It
-# is the only one that no later token ever looks back at. The picture cannot tell whether that is the reason.)
+# all differences. The second is a bow: *how near to the edge?* It is tempting to say that the model has invented these
+# two questions. But the random walk has both, with about the same shares, and asks nothing. They come out of a table of
+# which nothing is known but that each row resembles the one before; and an untrained table, which is not of that kind,
+# has nothing like them. So the two curves say again that neighbours are alike, and no more.
 #
-# On the right, the learned table is dominated by slow waves, as the sinusoidal one is, while all frequencies are
-# equally strong in the table that it began with. The fastest clock of the sinusoidal table makes $256/2\pi\approx 41$
-# waves, and there the curve ends. The learned table has kept an even layer of the fastest possible ups and downs, the
-# grain in the picture above. So, are they waves? *Slow curves, with grain on them* is the better answer. Nor is it a
-# law that learned positions are smooth: another model, trained on another text or for a shorter time, may have others.
+# The third curve is another matter. The random walk has a wave there. In the learned table the third component stands
+# for the first few positions, where a text has little to look back on. (The very last row steps out of line. It is the
+# only one that no later token ever looks back at. The picture cannot tell whether that is the reason.)
 
 # %% [markdown] tags=["en"]
 # ### Does the model use them?
 #
 # Let us take them away. The built-in model reads a sonnet (Shakespeare's eighteenth, which is not from a play and so is
-# new to the model), each time with another table in place of its own. The last four lines move the text: its first
-# token is at position 1, 8, 32 or 55, and every distance between tokens stays the same.
+# new to the model), each time with other rows in place of its own.
 
 # %%
 SONNET = """Shall I compare thee to a summer's day?
@@ -449,24 +498,67 @@ So long as men can breathe or eyes can see,
 So long lives this, and this gives life to thee."""
 ids = np.array([tokenizer.encode(SONNET)[:201]])
 original, T = wpe.copy(), 200
-shuffled = np.random.default_rng(0).permutation(T)
+
+
+def loss_with(rows):
+    """The loss on the sonnet if the first T rows of the table are these."""
+    wpe[:T] = rows
+    loss = model.loss(ids[:, :-1], ids[:, 1:])
+    wpe[...] = original
+    return loss
+
+
 variants = {
     "as learned": original[:T],
     "all zero": np.zeros((T, C)),
     "everywhere the mean": np.tile(original.mean(axis=0), (T, 1)),
-    "in random order": original[shuffled],
+    "in random order": original[np.random.default_rng(0).permutation(T)],
     "backwards": original[:T][::-1],
-} | {f"moved by {k}": original[k : k + T] for k in (1, 8, 32, 55)}
+}
 for name, rows in variants.items():
-    wpe[:T] = rows
-    print(f"{name:20} {model.loss(ids[:, :-1], ids[:, 1:]):5.2f} nats per token")
-wpe[...] = original
+    print(f"{name:20} {loss_with(rows):5.2f} nats per token")
 
 # %% [markdown] tags=["en"]
 # Without a table the loss rises a good deal, and if the text runs backwards for the model, it rises still more. So the
-# model does use its positions. But moving the whole text costs little. The model has mostly learned about *distance*,
-# though nothing in the formula forces it to. The data do: in training, windows of text begin anywhere, so no place is
-# special, except that the first ones have little to look back on.
+# model does use its positions. What does it take from them: the *place* of a token, or its *distance* from another?
+# We move the whole text by $k$ places: every place changes, and every distance stays. If that costs little, the model
+# lives on distances, or so it seems. But look at three other changes of the same size, which spoil the distances: half
+# of the tokens, chosen at random, move by $k$ places and the others stay; the tokens trade places at random within
+# blocks of $k$; and every row becomes the mean of its block of $k$ rows, so that within a block all places are one.
+
+
+# %%
+def half_moved(k, rng):
+    """Half of the tokens, chosen at random, k places further on."""
+    return original[np.arange(T) + k * rng.integers(0, 2, T)]
+
+
+def shuffled(k, rng):
+    """The tokens' places in random order within blocks of k."""
+    return original[np.concatenate([start + rng.permutation(min(k, T - start)) for start in range(0, T, k)])]
+
+
+def averaged(k):
+    """Each row the mean of its block of k rows."""
+    return np.concatenate([np.tile(original[i : i + k].mean(axis=0), (k, 1)) for i in range(0, P, k)])[:T]
+
+
+print(" k   all moved    half moved   shuffled in blocks   averaged in blocks")
+for k in (2, 8, 32, 55):
+    rngs = [np.random.default_rng(seed) for seed in range(10)]
+    changes = [[loss_with(change(k, rng)) for rng in rngs] for change in (half_moved, shuffled)]
+    half, blocks = (f"{np.mean(losses):.2f} ± {np.std(losses):.2f}" for losses in changes)
+    moved, coarse = loss_with(original[k : k + T]), loss_with(averaged(k))
+    print(f"{k:2}   {moved:9.2f}   {half:>11}   {blocks:>18}   {coarse:18.2f}")
+
+# %% [markdown] tags=["en"]
+# (The loss as learned is 3.69. The two columns in the middle are means over ten random choices, and the standard
+# deviation of a single one.) Up to $k = 32$ it costs about as much to spoil the distances as to keep them: a tenth of a
+# nat or less, where no positions at all cost 0.45. At 55 spoiling them costs 0.03 more, within what the random choices
+# differ by. So the little that moving costs is no sign that the model has learned distances. The right conclusion is
+# another one: **its table is coarse.** Whether a token stands at position 40 or 60 hardly matters, in whatever way it
+# got there. That agrees with the blurred band in the picture. And it is the finding for one small model and one sonnet,
+# not a law about learned positions.
 #
 # ### Learned, sinusoidal, or none?
 #
@@ -474,9 +566,12 @@ wpe[...] = original
 # nothing else can help. Models with one block see 16 digits at a time. One model has learned positions, one has
 # sinusoidal ones, one has none, and we add a model without positions that has two blocks.
 #
-# How well can a model do if it sees only a *set*? It knows which digits came before and how often, but not in what
-# order. The best that it can do is to guess in proportion: if 7 makes up a quarter of them, say 7 with probability a
-# quarter. The thin black line is the loss of that guess.
+# How well can one block do without positions? Its attention takes a mean over the digits so far, and the rest of the
+# block sees this mean and the digit at hand. So its answer depends on which digits came before and in what proportion,
+# and not on their order. The wanted digit is one of those $t$ digits, and all orders of them are equally likely: it is
+# a 7 with a probability that is the share of sevens among them. No guess has a smaller loss than the true probabilities
+# (2.5.8), so the best guess is in proportion, and its mean loss is a **floor** for such a model, however long it is
+# trained: the thin black line.
 
 
 # %%
@@ -508,50 +603,56 @@ def train(positions, n_layer, steps=600, C=32):
     return new, losses
 
 
-def loss_of_a_set(t, samples=4000):
-    """The mean loss at place t of the guess in proportion to the digits before it."""
+# %%
+def loss_in_proportion(t, samples=4000):
+    """The mean loss at place t of the guess in proportion to the t digits before it."""
     digits = np.random.default_rng(0).integers(0, 10, (samples, t))
     proportion = np.stack([(digits == digit).mean(axis=1) for digit in range(10)])
     return -np.mean(np.sum(proportion * np.log(np.maximum(proportion, 1e-9)), axis=0))
 
 
-floor = np.mean([loss_of_a_set(t) for t in range(3, 16)])
-runs = {
-    ("learned", 1): "learned",
-    ("sinusoidal", 1): "sinusoidal",
-    ("none", 1): "none",
-    ("none", 2): "none, two blocks",
-}
-trained = {name: train(*setting) for setting, name in runs.items()}
-
+floor = np.mean([loss_in_proportion(t) for t in range(3, 16)])
+runs = {"learned": ("learned", 1), "sinusoidal": ("sinusoidal", 1), "none": ("none", 1), "none, 2 blocks": ("none", 2)}
+trained = {name: train(*setting) for name, setting in runs.items()}
 digits, targets = batch(np.random.default_rng(1), B=256, T=32)
-figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.2))
+places = {}
 for name, (new, losses) in trained.items():
-    left.plot(np.arange(10, 601, 20), np.reshape(losses, (30, 20)).mean(axis=1), label=name)
     logits, _ = new.forward(digits)
-    places = [float(cross_entropy_forward(logits[:, t : t + 1], targets[:, t : t + 1])[0]) for t in range(3, 32)]
-    right.plot(range(3, 32), places, label=name)
-    print(f"{name:17} last 20 steps {np.mean(losses[-20:]):4.1f}   positions 3 to 15 {np.mean(places[:13]):4.1f}")
-print(f"{'the best of a set':17}               {floor:18.1f}")
-left.axhline(floor, color="black", lw=0.8, ls="-", label="the best of a set")
-left.legend(loc="lower right", bbox_to_anchor=(1, 0.06))
-left.set(xlabel="steps", ylabel="loss (nats)", title="Training on 16 positions", ylim=(0, 2.6))
+    places[name] = [float(cross_entropy_forward(logits[:, t : t + 1], targets[:, t : t + 1])[0]) for t in range(3, 32)]
+    print(f"{name:15} last 20 steps {np.mean(losses[-20:]):3.1f}   positions 3 to 15 {np.mean(places[name][:13]):3.1f}")
+print(f"{'floor':15}                   positions 3 to 15 {floor:3.1f}")
+
+# %%
+figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.2))
+for name, (_, losses) in trained.items():
+    left.plot(np.arange(10, 601, 20), np.reshape(losses, (30, 20)).mean(axis=1), label=name)
+    right.plot(range(3, 32), places[name])
+left.axhline(floor, color="black", lw=0.8, ls="-", label="floor")
+left.set(xlabel="step", ylabel="loss (nats)", title="training, 16 positions", ylim=(0, 2.6))
 right.axvspan(15.5, 31.5, color="0.95", zorder=0)
-right.set(xlabel="position", ylabel="loss (nats)", title="Afterwards, by position")
-right.text(23.5, 0.2, "never trained on", color="0.4", ha="center")
+right.set(xlabel="position", ylabel="loss (nats)", title="after training")
+right.text(23.5, 0.2, "beyond training length", color=style.GREY, ha="center")
+figure.legend(loc="outside lower center", ncols=5)
 plt.show()
 
+# %% [markdown] tags=["en", "alt"]
+# Left, the loss over 600 steps of training: with learned positions it is near zero after about 70 steps, with
+# sinusoidal ones after about 140; without positions one block stays just above the floor of 1.6, and two blocks sink
+# below it, to 1.3. Right, the loss by position after training: with either kind of positions it is zero up to position
+# 15 and rises to between 4 and 7 beyond, where the models without positions stay near 2.
+
 # %% [markdown] tags=["en"]
-# On the left: with either kind of positions one block learns the task in a few hundred steps. Without them, it stays
-# above the line of the best guess from a set, for ever: it is blind to order. The two blocks without positions pass
-# below that line. That is the leak of the causal mask from section 1 at work. It is slow, and a poor substitute.
+# On the left: with either kind of positions one block learns the task within 150 steps. Without them it stays above the
+# floor, as it must. The two blocks without positions pass below that line. That is the leak of the causal mask from
+# section 1 at work. It is slow, and a poor substitute.
 #
 # On the right, the same models read texts twice as long. Up to position 15 all is well with the two that have learned
-# the task. From 16 on, **both fail**, and are soon worse than a model that knows nothing, which has
-# $\ln 10 \approx 2.3$. The learned table is bound to fail: these rows of it were never used, and are as random as at
-# the beginning. But the sinusoidal one has a correct vector for every position. Still, the network has never seen those
-# vectors, and what it does with them is anybody's guess. Vaswani et al. hoped that the sinusoidal table might cope with
-# longer texts (section 3.5). Here it goes wrong within a few places, the learned table at once.
+# the task. From 16 on, **both fail**, and are soon worse than a model that gives every digit the same chance, whose
+# loss is $\ln 10 \approx 2.3$. The learned table is bound to fail: these rows of it never got a gradient, and are,
+# apart from a little weight decay, the random numbers of the beginning. But the sinusoidal one has a correct vector for
+# every position. Still, the network has never seen those vectors, and what it does with them is anybody's guess.
+# Vaswani et al. hoped that the sinusoidal table might cope with longer texts (section 3.5). Here it goes wrong within a
+# few places, the learned table at once.
 #
 # The experiment is limited: it is one small task, one learning rate and one seed, and 16 positions are few.
 
@@ -560,14 +661,73 @@ plt.show()
 #
 # 1. Which positions does a text of 10 tokens have, and which rows of `wpe` get a gradient from it? *Hint: section 3,
 #    step 2.*
+#
+#    <details><summary>Answer</summary>
+#
+#    Positions 0 to 9, and rows 0 to 9, each from the one token that stands there. The other rows get zero. (The target
+#    of the last token, an eleventh token, is not part of the input and needs no position.)
+#
+#    </details>
+#
 # 2. Why are the texts of a batch summed in $dW$ and not averaged? Where in the model is the mean taken?
 #    *Hint: notebook 2.5.8, or the docstring of `cross_entropy_forward`.*
+#
+#    <details><summary>Answer</summary>
+#
+#    A row acts on the loss through every text, and the chain rule adds all the ways in which it acts (R1). The mean is
+#    taken once, in the loss, which divides the sum over all counted tokens by their number $N$. So the factor $1/N$ is
+#    in $dy$ already; to average again in $dW$ would divide twice.
+#
+#    </details>
+#
 # 3. Show that the clocks' cosine similarity, $\frac{2}{C}\sum_i\cos(k\omega_i)$, is 1 for $k = 0$ only. Then look at
 #    the stripes in the picture of the sinusoidal similarities: what are they? *Hint: when does a fast clock come
 #    round?*
-# 4. Replace the task by the Fibonacci numbers modulo 10 of notebook 2.5.5. Can one block without positions learn it?
-#    Predict first, then try. *Hint: the order of the digits of such a text is not random. What does the set of them
-#    tell you, if you also know the last one?*
+#
+#    <details><summary>Answer</summary>
+#
+#    It is the mean of $C/2$ cosines, each at most 1. The mean is 1 only if *every* cosine is 1, that is, if $k\omega_i$
+#    is a multiple of $2\pi$ for every $i$. For the first clock $\omega_0 = 1$, so $k = 2\pi m$ with an integer $m$. If
+#    $m \ne 0$, then $\pi = k/2m$ would be a fraction, and $\pi$ is irrational. So $m = 0$ and $k = 0$.
+#
+#    The stripes run along the diagonal, about 6 places apart (with 256 channels the similarity has peaks at the
+#    distances 25, 31, 37, 43, 49, 56, ...): the fastest clock comes round after $2\pi \approx 6.3$ positions, and
+#    agrees with itself again. The clocks after it come round later, one by one, so no stripe is as dark as the
+#    diagonal.
+#
+#    </details>
+#
+# 4. Take another task: the first two digits of a text are random, each further one is the last digit of the sum of the
+#    two before it (2, 9, 1, 0, 1, 1, ...), and the model has to name the next. Can one block without positions learn
+#    it? Predict first, then try: write such a `batch`, and call `train("none", 1)`. *Hint: the order of the digits of
+#    such a text is not random. What does the set of them tell you, if you also know the last one?*
+#
+#    <details><summary>Answer</summary>
+#
+#    Almost. The next digit needs the last one, which the block has at hand, and the one before it. If you know the last
+#    digit and how often each digit has occurred, then of the 100 possible beginnings hardly any two are left to choose
+#    from: counted over all of them, the best possible loss is at most 0.07 nats at every place, with one exception.
+#    From three digits $a$, $b$, $a+b$ nobody can tell which of the first two was the second, and this costs $0.9\ln 2 =
+#    0.62$ (if $a = b$, nothing).
+#
+#    The model does nearly that. After 600 steps its loss is 0.9 at the third digit, 0.25 and 0.14 at the next two, and
+#    0.05 to 0.14 after them, where a blind guess has 2.3. A model with learned positions has less than 0.01 everywhere.
+#    Another lesson of it: a task that *looks* as if it were all about order need not be.
+#
+#    </details>
+#
 # 5. The training of the built-in model began with seed 1337. So `minigpt2.GPT2(model.config, seed=1337)` is the model
 #    before its first step. How much of that `wpe` is still in the trained one? *Hint: `np.corrcoef` of the two tables,
 #    and of one of them with a table of another seed.*
+#
+#    <details><summary>Answer</summary>
+#
+#    A little: the correlation is 0.11, where a table of another seed gives 0.00. The straight line that fits best has
+#    the slope 0.12, so about 12 % of each initial number is left. It is part of the fine grain in the picture: if
+#    you first take the mean of nine neighbouring rows off each row, in both tables, the correlation is 0.16.
+#
+#    </details>
+
+# %% [markdown] tags=["en"]
+# The next notebook is about the layer that reads what was stamped here. **Next:**
+# [2.5.3, attention](2_5_3_attention.ipynb)

@@ -42,9 +42,10 @@ from minigpt2.exercises.ex07_attention_backward import full_forward  # our atten
 #
 # Put the first into the second and simplify, until you need no matrix of $S$ times $S$ numbers: two terms remain.
 #
-# By hand: the shares $p = (\frac14, \frac12, \frac14)$ and the gradient $dp = (0, 4, 0)$, which wants more of the
-# second, must give $d\mathrm{scores} = (-\frac12, 1, -\frac12)$. Two things are true of every row: its sum is zero,
-# since raising all scores alike changes nothing; and where the share is zero, so is the gradient.
+# By hand: the shares $p = (\frac14, \frac12, \frac14)$ and the gradient $dp = (0, 4, 0)$, which says that the loss
+# grows with the second share, must give $d\mathrm{scores} = (-\frac12, 1, -\frac12)$: training moves against it, so it
+# lowers the second score and raises the others. Two things are true of every row: its sum is zero, since raising all
+# scores alike changes nothing; and where the share is zero, so is the gradient.
 #
 # <details><summary>A hint</summary>
 #
