@@ -61,22 +61,28 @@ gpt2 = style.released_tokenizer()  # the released one
 # *test* set were, for research on how to recognize generated text: the repository `openai/gpt-2-output-dataset`.) Side
 # by side:
 #
-# | the document | in English | the GPT-2 paper |
-# |---|---|---|
-# | 几百万条文本 | several million texts | slightly over 8 million, from 45 million links (section 2.1) |
-# | 总长度超过十亿字 | more than a billion characters | 40 GB of text (section 2.1) |
-# | 微博、新闻、论文、聊天记录、维基百科等 | microblogs, news, papers, chat logs, Wikipedia and others | pages linked to on Reddit, 3 karma or more; Wikipedia **removed** (section 2.1) |
-# | 几十种语言 (section 1), 英文、西班牙文、德文、法文、俄文和中文等 (3.2) | dozens of languages; English, Spanish, German, French, Russian, Chinese and others | **English**; pages in other languages were filtered out (section 3.7) |
-# | 在训练过程中收集了大量的数据 | collected large amounts of data while it was trained | the corpus was complete before: links up to December 2017 (section 2.1) |
-# | 要估计出每个单词的可能性 | the language model estimates the probability of each word | the same (section 2, equation 1) |
-# | 开源的……BERT模型，其中有34亿个参数 | the first model is an open BERT with 3.4 billion parameters | **none**: it began with random numbers (section 2.3) |
-# | 在已有的语料库基础上生成更多数据。这一步称为 fine-tuning | makes more data from a corpus; this is called fine-tuning | not done; the word means gradient steps on other data (see 3.3) |
-# | 继续生成新的数据，称为 zero-shot 生成 | goes on and generates new data, called zero-shot | a task done **without a gradient step** (sections 1 and 3); notebook 3.4 compares the parameters before and after |
+# 1. 几百万条文本, several million texts. The paper: slightly over 8 million, from 45 million links (section 2.1).
+# 2. 总长度超过十亿字, more than a billion characters. The paper: 40 GB of text (section 2.1).
+# 3. 微博、新闻、论文、聊天记录、维基百科等, microblogs, news, papers, chat logs, Wikipedia and others. The paper: pages
+#    that were linked to on Reddit with 3 karma or more; Wikipedia was **removed** (section 2.1).
+# 4. 几十种语言, dozens of languages (section 1); 英文、西班牙文、德文、法文、俄文和中文等, English, Spanish, German,
+#    French, Russian, Chinese and others (section 3.2). The paper: **English**; other pages were filtered out (section
+#    3.7).
+# 5. 在训练过程中收集了大量的数据, collected large amounts of data while it was trained. The paper: the corpus was
+#    complete before, with links up to December 2017 (section 2.1).
+# 6. 要估计出每个单词的可能性, the language model estimates the probability of each word. The paper: the same (section
+#    2, equation 1).
+# 7. 开源的……BERT模型，其中有34亿个参数, the first model is an open BERT with 3.4 billion parameters. The paper:
+#    **none**; the model began with random numbers (section 2.3).
+# 8. 在已有的语料库基础上生成更多数据。这一步称为 fine-tuning, makes more data from a corpus, called fine-tuning. The
+#    paper: not done. The word means gradient steps on other data (3.3).
+# 9. 继续生成新的数据，称为 zero-shot 生成, goes on and generates new data, called zero-shot. The paper: a task done
+#    **without a gradient step** (sections 1 and 3). Notebook 3.4 compares the parameters before and after.
 #
 # ("Karma" counts how many people liked a post; it stands for a human's judgement that the page is worth reading.)
 #
-# The first two lines hold as far as they go, and so does the sixth. The fourth, fifth, seventh, eighth and ninth do
-# not. The third line is five claims in one, and they have five answers. OpenAI published a list of the 1,000 domains
+# The first two hold as far as they go, and so does the sixth. The fourth, fifth, seventh, eighth and ninth do
+# not. The third is five claims in one, and they have five answers. OpenAI published a list of the 1,000 domains
 # that occur most often in WebText (`domains.txt` in the repository `openai/gpt-2`, named in its `model_card.md`):
 #
 # | the document | in `domains.txt` (domain, number of pages) | verdict |
@@ -85,7 +91,7 @@ gpt2 = style.released_tokenizer()  # the released one
 # | 新闻, news | nytimes 333,160; washingtonpost 315,368; bbc 311,917 | **right** |
 # | 论文, papers | nih 139,965; nature 27,349; sciencedirect 25,050; arxiv 12,771 | **right** |
 # | 聊天记录, chat logs | no domain whose pages are chat logs | **no evidence** |
-# | 维基百科, Wikipedia | not in it; wikiwand, which shows Wikipedia's articles, 9,389 | **wrong**: removed; a copy stayed |
+# | 维基百科, Wikipedia | not in it; wikiwand, which mirrors it, 9,389 | **wrong**: it was removed |
 #
 # The list has to be read with care. Its numbers add up to 21.8 million pages, and the corpus has 8 million documents;
 # and lemonde and taobao are in it, whose pages are not English. So it was made before some of the cleaning, and says
@@ -150,10 +156,10 @@ for script, number in found.most_common():
     print(f"{script:20} {number:6,}")
 
 # %% [markdown] tags=["en"]
-# ("None" are digits, punctuation, white space and parts of characters.) Chinese has 43 tokens with a character of its
-# own, Russian 17; all languages with accented letters share 105. In a corpus of which a sixth was Chinese or Russian,
-# many more entries would be. The vocabulary was learned from English text with a little of everything else in it.
-# Section 4 measures what that costs the others.
+# ("None" are digits, punctuation, white space and parts of characters.) Of 50,257 tokens 51 have a Chinese character
+# (some of them spell Japanese names), 18 a Cyrillic letter, and all languages with accented letters share 105. In a
+# corpus of which a sixth was Chinese or Russian, there would be many more. The vocabulary was learned from English text
+# with a little of everything else in it. Section 4 measures what that costs the others.
 
 # %% [markdown] tags=["en"]
 # ## 2. The idea
@@ -371,13 +377,13 @@ for name, pattern in PATTERNS.items():
         print("                 ", *mixed[:12])
 
 # %% [markdown] tags=["en"]
-# **The space** matters much: without it a token of unseen text is half a byte shorter, because each space costs a token
-# of its own. **The categories** do what they are meant to do: of the tokens learned without them one in eighteen is a
-# mixture such as `s.` or `Error"`. But the number of tokens hardly changes, whether the text was learned from or not.
-# So this experiment bears out the paper's *observation* (plain BPE spends entries on versions of words) and does not
-# show a gain in length. The paper's gain is another one, entries that are not spent twice on one word, and with 767
-# entries and a manual instead of prose there is little to see of it. In the released vocabulary the rule holds without
-# exception:
+# **The space** matters much: without it a token of unseen text is 0.6 bytes shorter, because each space costs a
+# token of its own. **The categories** do what they are meant to do: of the tokens learned without them one in
+# eighteen is a mixture such as `s.` or `__(self` (or holds an underscore, which is no letter). But the length of the
+# tokens hardly changes, on either half of the topics. So this experiment bears out the paper's *observation*, that
+# plain BPE spends entries on versions of words, and shows no gain in length. What the paper wants is another gain,
+# entries that are not spent on one word twice; 767 entries learned from a manual are too few to see it. In the
+# released vocabulary the rule holds without exception:
 
 # %%
 tokens = [gpt2.decode([i]) for i in gpt2.known_ids]
@@ -435,9 +441,9 @@ for piece in gpt2.explain("But 海"):
     print(piece)
 
 # %% [markdown] tags=["en"]
-# The character 海 (sea) is three bytes in UTF-8. GPT-2 has met enough text with Chinese or Japanese characters to join a
-# space to `e6`, the first byte of 4,096 of them, but this character got no token: it costs three, while the word `But`
-# is a single one.
+# The character 海 (sea) is three bytes in UTF-8. GPT-2 has met enough text with Chinese or Japanese characters to
+# join a space to `e6`, the first byte of 4,096 of them, but this character got no token: it costs three, while the
+# word `But` is a single one.
 #
 # From ids to the model's training data it is only a small step. The token `<|endoftext|>` is put between two documents,
 # then a random window is cut out, and the targets are the same window moved on by one:
@@ -763,7 +769,7 @@ for name, text in (("clean", clean), ("leaked", leaked)):
 # %% [markdown] tags=["en"]
 # ## Questions
 #
-# 1. Which lines of the tables in section 1 can be computed or tried, and for which does one have to read the paper?
+# 1. Which of the claims in section 1 can be computed or tried, and for which does one have to read the paper?
 #    *Hint: which of them does a cell of this notebook say something about?*
 #
 #    <details><summary>Answer</summary>
@@ -796,7 +802,7 @@ for name, text in (("clean", clean), ("leaked", leaked)):
 #    <details><summary>Answer</summary>
 #
 #    A Devanagari character is three bytes of UTF-8, a Cyrillic one two: 134 bytes against 93. In the built-in
-#    vocabulary a token is a byte for both, and that is all. GPT-2's vocabulary has 17 tokens with a Cyrillic letter and
+#    vocabulary a token is a byte for both, and that is all. GPT-2's vocabulary has 18 tokens with a Cyrillic letter and
 #    one with a Devanagari sign. And the pattern cuts Hindi *inside* its words: vowel signs are marks for Unicode,
 #    neither letters nor numerals, so `बच्चे` is four pieces, of the second and the fourth alternative in turn. No token
 #    can reach over these cuts, however frequent the word is.
