@@ -261,7 +261,7 @@ for name in ("embd", "h.0.ln_1", "h.0.attn.q", "h.0.attn.out", "h.0.resid_mid", 
 # | $\mathrm{wpe}$ | `wpe.weight` | `(P, C)` | a row per position; $P$ is `n_positions` |
 # | $x$ | `embd`, `resid_mid`, `resid_post` | `(B, T, C)` | the residual stream |
 # | $\mathrm{LN}$ | `layer_norm_forward` | `(B, T, C)` to the same shape | normalizes each vector, 2.5.5 |
-# | $\mathrm{Attn}$, $\mathrm{FFN}$ | `attention_forward`, `feed_forward_forward` | the same | sub-layers, 2.5.3, 2.5.4 |
+# | $\mathrm{Attn}$, $\mathrm{FFN}$ | `attention_forward`, `feed_forward_forward` | the same | sub-layers 2.5.3, 2.5.4 |
 # | $u$ | `ln_f` | `(B, T, C)` | the output of the last norm |
 # | $\mathrm{logits}$ | `logits` | `(B, T, V)` | scores of the next token |
 # | $\mathrm{probs}$ | | `(B, T, V)` | $e^{\mathrm{logits}}$, divided so that each row sums to 1 |
