@@ -94,8 +94,8 @@ gpt2 = style.released_tokenizer()  # the released one
 # | 维基百科, Wikipedia | not in it; wikiwand, which mirrors it, 9,389 | **wrong**: it was removed |
 #
 # The list has to be read with care. Its numbers add up to 21.8 million pages, and the corpus has 8 million documents;
-# and lemonde and taobao are in it, whose pages are not English. So it was made before some of the cleaning, and says
-# what was collected, not what was kept. Hence "open" for the microblogs.
+# and lemonde and taobao are in it, whose pages are mostly not English. So it seems to have been made before some of the
+# cleaning, and then says what was collected, not what was kept. Hence "open" for the microblogs.
 #
 # Three of the claims can be computed here:
 #
@@ -622,7 +622,7 @@ plt.show()
 #
 # **Tokens** have hardly any such tail. A word that is rare falls apart into pieces that are not, so that nearly every
 # entry is met often enough to be learned. The smaller the vocabulary, the further to the left the line drops. The
-# entries at the drop are rare bytes, and tokens that were a step on the way to a longer one.
+# entries at the drop are rare bytes, and tokens that were a step on the way to a longer one, such as `thod`.
 #
 # And what does a larger vocabulary buy? We learn four of them from every second topic and measure the bytes per token,
 # there and on the topics between:
@@ -814,11 +814,11 @@ for name, text in (("clean", clean), ("leaked", leaked)):
 #
 #    <details><summary>Answer</summary>
 #
-#    English 17 tokens, Spanish 17, German 15, French 15, Russian 21, Chinese 10, Arabic 14, Hindi 36. Those that paid
-#    most gained most: Arabic needs a fifth of its former tokens, Chinese and Russian less than a quarter. No language
-#    stands out any more, because all of them have the same share of the corpus. But it is judged on the very text that
-#    it was learned from: with enough merges every sentence becomes one token per word. Another sentence would show how
-#    much of that is of use elsewhere.
+#    English 17 tokens, Spanish 17, German 15, French 15, Russian 21, Chinese 10, Arabic 14, Hindi 36. Those for which
+#    the old vocabulary did nothing gained most: Arabic needs a fifth of its former tokens, Chinese and Russian less
+#    than a quarter. Now only Hindi stands out, because the pattern still cuts it at its vowel signs; all others have
+#    the same share of the corpus and similar costs. But it is judged on the very text that it was learned from. Another
+#    sentence would show how much of that is of use elsewhere.
 #
 #    </details>
 #
@@ -846,5 +846,5 @@ for name, text in (("clean", clean), ("leaked", leaked)):
 #
 #    </details>
 #
-# **Next:** what the ids go through, from the table at the bottom to the loss at the top: [2.5, the
-# framework](2_5_framework.ipynb)
+# What the ids go through, from the table at the bottom to the loss at the top:
+# **Next:** [2.5, framework](2_5_framework.ipynb)

@@ -494,9 +494,10 @@ print("long rows, tokens of several characters:", *(piece for piece in pieces if
 # themselves. The rest are bytes that no English text contains. In short: **the long rows are those of the tokens that
 # were never seen in training.**
 #
-# (This notebook downloads nothing, so it guesses from what it sees. With the training text you can count: `text =
-# minigpt2.data.load_text(["shakespeare"])` (after `import minigpt2.data`) and `np.bincount(tokenizer.encode(text[:
-# len(text) * 9 // 10]), minlength=1024)`. The tokens with a count of zero are exactly the 216 long rows.)
+# (This notebook downloads nothing, so it guesses from what it sees. With the training text you can count:
+# `text = minigpt2.data.load_text(["shakespeare"])` (after `import minigpt2.data`) and
+# `np.bincount(tokenizer.encode(text[: len(text) * 9 // 10]), minlength=1024)`. The tokens with a count of zero are
+# exactly the 216 long rows.)
 #
 # And yet they have all ended up at the same place, far out. How, if the row of a token collects nothing when the token
 # does not occur? This has two halves, the *direction* and the *length*.
@@ -602,8 +603,8 @@ for name, lr, steps in (("AdamW", 2e-3, 160), ("plain", 1.0, 520)):
 
 # %% [markdown] tags=["en"]
 # With AdamW the rows that do not occur are the longest, with plain descent they are shorter than the others, at the
-# same loss and on the same text. So being far out is not a fact about tied tables; it is one about tied tables *and
-# Adam*.
+# same loss and on the same text. So tying gives these rows their common direction, and Adam makes them the longest of
+# all.
 #
 # A little arithmetic shows how it can have gone in the built-in model. In the beginning every token gets about the
 # probability $1/V$, and the push is far above Adam's `eps` of $10^{-8}$. A full-sized step moves each of 256 channels
@@ -746,4 +747,4 @@ plt.show()
 #
 #    </details>
 #
-# **Next:** the model must know not only which tokens there are but where: [2.5.2, position](2_5_2_position.ipynb)
+# The model must know not only which tokens there are but where: **Next:** [2.5.2, position](2_5_2_position.ipynb)

@@ -60,7 +60,7 @@ style.use()
 # Unsupervised Multitask Learners", which in its section 2.3 builds on the model of Radford et al. 2018) it needs three
 # remarks:
 #
-# - **Not all nine are in the model.** Five have parameters or take part whenever a text is read. The other four belong
+# - **Not all nine are in the model.** Five have parameters and take part whenever a text is read. The other four belong
 #   to training: the model's output does not depend on them once it is trained.
 # - **Not all nine are in GPT-2.** 标签平滑, label smoothing (7), is mentioned in neither paper. The library has it, and
 #   it is off unless you ask for it.
@@ -345,7 +345,8 @@ plt.show()
 #
 # ### Backward
 #
-# The seven rules of 2.0 are enough for the whole model; for putting the parts together it takes two of them.
+# The seven rules of 2.0 are enough for the whole model; for putting the parts together it takes the chain rule and one
+# of them, R6.
 #
 # **The chain.** Let one step turn the numbers $x_i$ into the numbers $y_j$, and suppose that $dy_j$ is known. Then
 #
@@ -606,8 +607,8 @@ style.show_agreement("training: parameters after five steps", error, tolerance=1
 #
 # `trace(..., backward=True)` keeps the gradients too. We take the sentence of section 2 again and measure, at every
 # height of the residual stream and for every token, the length of the gradient (the root of the sum of its squares).
-# Once for the loss of all targets; then for a loss of **one target alone**: the eighth token, a comma, has the target "
-# that", and all others are ignored (`IGNORED`, $-100$). Heights are listed from the top down, as backward goes.
+# Once for the loss of all targets; then for a loss of **one target alone**: the eighth token, a comma, has the target
+# *that*, and all others are ignored (`IGNORED`, $-100$). Heights are listed from the top down, as backward goes.
 
 # %%
 exact = minigpt2.GPT2.from_pretrained("shakespeare", dtype="float64")
@@ -662,11 +663,12 @@ plt.show()
 # a gradient spreads to the left.
 #
 # **All targets**: from the top down to `h.0.resid_post` the gradient has about the same length everywhere; nothing
-# vanishes or explodes. That is the thick line at work, which copies it. And then there is a step. Below the
-# feed-forward network of block 0 the gradient is twelve times as long. The column beside it explains it: there the
-# stream is thirteen times as *short*. A norm divides by the size of its input, and so its gradient is divided by it as
-# well: where the stream is short, a change of the same length turns it further. The *product* of the two, the gradient
-# with respect to a relative change, makes no such step. It falls slowly from the top to the bottom.
+# vanishes or explodes. The thick line, which copies it, makes one expect that (2.5.5 takes the line away and looks
+# again). And then there is a step. Below the feed-forward network of block 0 the gradient is twelve times as long. The
+# column beside it shows why: there the stream is thirteen times as *short*. A norm divides by the size of its input, so
+# its gradient is divided by it as well (2.5.5): where the stream is short, a change of the same length turns it
+# further. The *product* of the two, the gradient with respect to a relative change, makes no such step. It falls slowly
+# from the top to the bottom.
 #
 # ### Height by height, part by part
 #
@@ -901,4 +903,4 @@ plt.show()
 #
 #    </details>
 #
-# **Next:** the first component, the table at both ends: [2.5.1, the embedding](2_5_1_embedding.ipynb)
+# The first component, the table at both ends: **Next:** [2.5.1, embedding](2_5_1_embedding.ipynb)
