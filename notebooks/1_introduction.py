@@ -28,23 +28,25 @@ style.use()
 #
 # The document opens with a promise. Models that generate language have become good because of deep learning; most of
 # them are *transformers*, an architecture that relates the pieces of a text to one another; GPT-2 is one of them, and
-# "可以生成具有高质量、连贯性、多样性的文本", it can write text of high quality, coherent and varied. For GPT-2 that is right
-# in part; a page further down you see sentences of the released model, and of the built-in one, which is 36 times
+# "可以生成具有高质量、连贯性、多样性的文本", it can write text of high quality, coherent and varied. For GPT-2 that is
+# right in part; a page further down you see sentences of the released model, and of the built-in one, which is 36 times
 # smaller, and can judge for yourself.
 #
 # In five places the opening departs from GPT-2 as released (Radford et al. 2019, "Language Models are Unsupervised
 # Multitask Learners"):
 #
-# - "本文尝试提出一种新的基于transformer的语言模型——GPT-2", this article proposes a new language model, GPT-2. It does not: the
-#   model is that of the paper just named, which the document never mentions.
-# - "本文选用了几十种语言的数据集进行了多轮实验", several dozen languages in many rounds of experiments. GPT-2's data were English
-#   on purpose: pages in other languages were filtered out (section 3.7 of the paper); see notebooks 2.4 and 3.2.
-# - "学习到不同语言的共同特征", it learns what different languages have in common. Nothing in its training asks for that. What
-#   it saw of other languages is what the filter missed: about 10 MB of French in 40 GB of text (section 3.7).
-# - "生成多模态、多领域的文本数据", text of several modalities and fields. Of several fields, yes. Of several modalities, no: it
-#   is trained on text alone, and below you see the only thing it takes, integers.
-# - "可以直接用于生产环境", fit for production. The model card that OpenAI published with the parameters says that they do not
-#   tell fact from fiction, and that uses which need the text to be true are not supported; see notebook 5.
+# - "本文尝试提出一种新的基于transformer的语言模型——GPT-2", this article proposes a new language model, GPT-2. It does
+#   not: the model is that of the paper just named, which the document never mentions.
+# - "本文选用了几十种语言的数据集进行了多轮实验", several dozen languages in many rounds of experiments. GPT-2's data
+#   were English on purpose: pages in other languages were filtered out (section 3.7 of the paper); see notebooks 2.4
+#   and 3.2.
+# - "学习到不同语言的共同特征", it learns what different languages have in common. Nothing in its training asks for
+#   that. What it saw of other languages is what the filter missed: about 10 MB of French in 40 GB of text (section
+#   3.7).
+# - "生成多模态、多领域的文本数据", text of several modalities and fields. Of several fields, yes. Of several
+#   modalities, no: it is trained on text alone, and below you see the only thing it takes, integers.
+# - "可以直接用于生产环境", fit for production. The model card that OpenAI published with the parameters says that they
+#   do not tell fact from fiction, and that uses which need the text to be true are not supported; see notebook 5.
 
 # %% [markdown] tags=["en"]
 # ## A model that writes
@@ -97,10 +99,10 @@ for source, (beginning, text) in recorded.items():
     print(f"{source}\n  prompt       {beginning!r}\n  gpt2         {text!r}\n  shakespeare  {ours!r}\n")
 
 # %% [markdown] tags=["en"]
-# GPT-2 stays with the subject, and its grammar is in order. What it says need not be true, nor make sense: San Francisco
-# has fewer than 900,000 inhabitants, and who are "they both"? The small model was trained on plays: in three cases out
-# of four it soon ends the sentence and lets somebody speak. If the released weights are on your machine, the next cell
-# lets them write again:
+# GPT-2 stays with the subject, and its grammar is in order. What it says need not be true, nor make sense: San
+# Francisco has fewer than 900,000 inhabitants, and who are "they both"? The small model was trained on plays: in three
+# cases out of four it soon ends the sentence and lets somebody speak. If the released weights are on your machine, the
+# next cell lets them write again:
 
 # %%
 released = style.released_model()
@@ -258,10 +260,10 @@ print(f"evenly            inside {np.mean(1 / (rows + 1)[inside]):.2f}"
       f"   others {np.mean(1 / (rows + 1)[~inside]):.2f}   all {np.mean(1 / (rows + 1)):.2f}")  # fmt: skip
 
 # %% [markdown] tags=["en"]
-# It does: inside a word the token before gets several times as much from it as elsewhere. The other two heads make
-# less of that difference. What does *not* hold is "this head looks one token back": on average over the longer text
-# the token before gets a fifth of its attention, and another head (block 3, head 0) gives it a little more. One picture of one sentence
-# shows that something is there; what it is for takes a control. Notebook 2.5.3 goes on from here.
+# It does: inside a word the token before gets several times as much from it as elsewhere. The other two heads make less
+# of that difference. What does *not* hold is "this head looks one token back": on average over the longer text the
+# token before gets a fifth of its attention, and another head (block 3, head 0) gives it a little more. One picture of
+# one sentence shows that something is there; what it is for takes a control. Notebook 2.5.3 goes on from here.
 #
 # Nobody assigned these tasks to the heads. They were learned.
 
@@ -331,8 +333,8 @@ print(f"after ten steps       {model.loss(x, y):.2f}")
 #    <details><summary>Answer</summary>
 #
 #    It writes " light through yonder window breaks?" and then the name of the next speaker: it has learned the line by
-#    heart. On the first four lines of the sonnet above its loss has risen, from 3.91 to 4.02. Ten steps are enough to do
-#    both.
+#    heart. On the first four lines of the sonnet above its loss has risen, from 3.91 to 4.02. Ten steps are enough to
+#    do both.
 #
 #    </details>
 #
