@@ -41,10 +41,11 @@ style.use()
 #   were English on purpose: pages in other languages were filtered out (section 3.7 of the paper); see notebooks 2.4
 #   and 3.2.
 # - "学习到不同语言的共同特征", it learns what different languages have in common. Nothing in its training asks for
-#   that. What it saw of other languages is what the filter missed: about 10 MB of French in 40 GB of text (section
+#   that. What it saw of other languages is what the filter missed, such as 10 MB of French in 40 GB of text (section
 #   3.7).
-# - "生成多模态、多领域的文本数据", text of several modalities and fields. Of several fields, yes. Of several
-#   modalities, no: it is trained on text alone, and below you see the only thing it takes, integers.
+# - It wants to overcome limits at "生成多模态、多领域的文本数据", at text of several modalities and fields. GPT-2's
+#   text is of many fields. But it does nothing about modalities: it is trained on text alone, and below you see the
+#   only thing it takes, integers.
 # - "可以直接用于生产环境", fit for production. The model card that OpenAI published with the parameters says that they
 #   do not tell fact from fiction, and that uses which need the text to be true are not supported; see notebook 5.
 
