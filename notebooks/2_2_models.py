@@ -375,7 +375,10 @@ axes[2].legend()
 plt.show()
 
 # %% [markdown] tags=["en", "alt"]
-# TODO22
+# Training and validation loss over 400 steps, for texts of 1,000, 5,000 and 25,000 characters, with a dotted line at
+# the entropy, 1.2, and a circle at the lowest validation loss. 1,000: training falls to 0.3, validation rises from 3.0
+# at step 50 to 5.3. 5,000: training falls to 1.5, validation is flat at 2.5 from step 200 on and then rises. 25,000:
+# both fall to about 2.1, side by side.
 
 # %% [markdown] tags=["en"]
 # Three pupils, alike in everything but the length of the text that they learned from. (An *epoch* is one reading of all

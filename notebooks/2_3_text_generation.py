@@ -757,14 +757,13 @@ plt.show()
 # 24 walks through the tree use the same few pairs of words over and over. At 1.3 hardly any two words meet twice, and
 # some are not words. The text one wants lies in between.
 #
-# And top-k? Compared with temperature 1 and nothing cut off, $k=100$ makes the text less surprising at little cost in
-# variety. But so does a slightly lower temperature: the two curves lie on one another, as far as the difference of the
-# groups allows one to tell, with $k=20$ near 0.7 and $k=100$ near 0.9. *By these two numbers* there is no reason to
-# prefer either. What top-k does and temperature does not is to make sure: a token outside the best $k$ never comes,
-# however long one writes. With temperature alone each of the many improbable tokens may come, and together they are not
-# improbable; one of them is enough to lead a long text astray (Holtzman et al. 2020, "The Curious Case of Neural Text
-# Degeneration"). Twenty words are too short to show that. GPT-2's own samples were drawn with $k=40$ (Radford et al.
-# 2019, appendix).
+# And top-k? Compared with temperature 1 and nothing cut off, $k=20$ makes the text less surprising at a small cost in
+# variety. But so does a lower temperature: 0.7 does as well. The two curves lie on one another, as far as the
+# difference of the groups allows one to tell. *By these two numbers* there is no reason to prefer either. What top-k
+# does and temperature does not is to make sure: a token outside the best $k$ never comes, however long one writes. With
+# temperature alone each of the many improbable tokens may come, and together they are not improbable; one of them is
+# enough to lead a long text astray (Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration"). Twenty words
+# are too short to show that. GPT-2's own samples were drawn with $k=40$ (Radford et al. 2019, appendix).
 #
 # Now the dotted line. Prospero surprises the model more than its own writing at temperature 1, about as much as its own
 # babble at 1.3. So surprise is not quality! Babble is improbable because it is broken, Prospero because he has
