@@ -325,7 +325,7 @@ plt.show()
 # mean 0, the variance of the sum is $n\,\mathrm{Var}(w)$ times the mean of $x_i^2$. A bend that sets one half of the
 # numbers to 0 halves that mean. So with $\mathrm{Var}(w) = 2/n$ the numbers have about the same size in every layer,
 # neither dying out nor exploding. That is derived for ReLU, $\max(0, a)$ (He et al. 2015, "Delving Deep into
-# Rectifiers", eq. 10); GELU is close enough to it.
+# Rectifiers", eq. 10); we use it for GELU too.
 
 
 # %%
@@ -573,7 +573,7 @@ for layers in range(4):
     print(f"{layers:13} {width:6} {count:11}  {' '.join(shares[1000]):>17}  {' '.join(shares[4000]):>11}")
 
 # %%
-figure, axes = plt.subplots(1, 4, figsize=(9.4, 2.9), sharey=True)
+figure, axes = plt.subplots(1, 4, figsize=(9.4, 3.3), sharey=True)
 for layers, axis in enumerate(axes):
     axis.contourf(side, side, regions[layers], levels=[-1e3, 0, 1e3], colors=["white", "0.85"])
     for which, marker, colour, fill in ((0, "o", style.BLUE, style.BLUE), (1, "s", style.ORANGE, "white")):

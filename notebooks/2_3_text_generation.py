@@ -756,12 +756,12 @@ axes.text(0.02, written - 0.24, "Prospero's speech", color="0.4")
 for (way, pairs), marker in zip(points.items(), "os", strict=True):
     (line,) = axes.plot(*zip(*pairs, strict=True), marker=marker, label=way)
     for options, pair in zip(ways[way], pairs, strict=True):
-        knob, where, side = (f"k={options['top_k']}", (4, -11), "left") if "top_k" in options else (
-            str(options["temperature"]), (-4, 5), "right"
+        knob, where, side = (f"k={options['top_k']}", (-5, 5), "right") if "top_k" in options else (
+            str(options["temperature"]), (5, -11), "left"
         )  # fmt: skip
         axes.annotate(knob, pair, xytext=where, textcoords="offset points", fontsize=8, ha=side)
 axes.set(xlabel="variety: distinct-2", ylabel="surprise (nats per token)", title="temperature and top-k")
-axes.set(xlim=(0, 1.03), ylim=(1.2, 4.3))
+axes.set(xlim=(0, 1.06), ylim=(1.2, 4.3))
 axes.legend(loc="upper left", bbox_to_anchor=(0, 0.6))
 plt.show()
 
@@ -773,7 +773,7 @@ plt.show()
 # %% [markdown] tags=["en"]
 # From the left to the right on the blue line the same model changes from a bore into a babbler. At temperature 0.2 the
 # 24 walks through the tree use the same few pairs of words over and over. At 1.3 hardly any two words meet twice, and
-# some are not words. The text one wants lies in between.
+# some are not words. The text one wants lies in between. (This small model breaks a word now and then even there.)
 #
 # And top-k? Compared with temperature 1 and nothing cut off, $k=20$ makes the text less surprising at a small cost in
 # variety. But so does a lower temperature: 0.7 does as well. The two curves lie on one another, as far as the
