@@ -756,9 +756,9 @@ axes.text(0.02, written - 0.24, "Prospero's speech", color="0.4")
 for (way, pairs), marker in zip(points.items(), "os", strict=True):
     (line,) = axes.plot(*zip(*pairs, strict=True), marker=marker, label=way)
     for options, pair in zip(ways[way], pairs, strict=True):
-        knob, where, side = (f"k={options['top_k']}", (-5, 5), "right") if "top_k" in options else (
-            str(options["temperature"]), (5, -11), "left"
-        )  # fmt: skip
+        knob = f"k={options['top_k']}" if "top_k" in options else str(options["temperature"])
+        above = ("top_k" in options) != (knob in ("k=100", "1.0"))  # these two are very close
+        where, side = ((-6, 4), "right") if above else ((6, -9), "left")
         axes.annotate(knob, pair, xytext=where, textcoords="offset points", fontsize=8, ha=side)
 axes.set(xlabel="variety: distinct-2", ylabel="surprise (nats per token)", title="temperature and top-k")
 axes.set(xlim=(0, 1.06), ylim=(1.2, 4.3))
