@@ -53,7 +53,7 @@ style.use()
 # probabilities of its tokens, each given those before it (Radford et al. 2019, section 2, eq. 1). Training makes that
 # probability as large as it can (Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training",
 # eq. 1). The loss that does this is called **cross-entropy**. (Section 2.5.7 of the document adds *label smoothing* to
-# it; GPT-2 does not, see notebook 2.5.7.)
+# it; nothing that is published says that GPT-2 did, see notebook 2.5.7.)
 #
 # The evidence comes in two parts. First the answer sheet. We ask the small model that comes with this package for its
 # loss on a few words, once with the *next* tokens as targets and once with the *same* ones, as if it had to repeat what
@@ -632,16 +632,15 @@ print(f"perplexity {math.exp(whole.mean()):.0f}; uniform guess: loss {math.log(l
 print(f"bits per character {whole.sum() / math.log(2) / len(TOKEN_TEXT):.2f}")
 
 # %% [markdown] tags=["en"]
-# It is a sentence about language models, in words that were not common on the web of 2019. *scaling*, *laws*, *loss*
+# It is a sentence about language models, in words that were not common on the web of 2019. *scaling*, *laws* and *loss*
 # are expensive; after *cross* the model is almost sure of the hyphen, and after *-ent* of *ropy*: it has met
-# "cross-entropy". With at most five tokens in sight the whole is dearer, 6.48 nats against 5.59, above all *model* and
-# *performance*, which began blocks. But not every token is: *loss* and the full stop are cheaper with less in sight. A
-# loss of 5.6 is high for GPT-2, and one sentence says nothing about a model. On whole corpora it reports, per word or
-# token as the corpus has it, a perplexity of 37.50 on WikiText-103 and 65.85 on the Penn Treebank (Radford et al. 2019,
-# table 3, the column 117M).
+# "cross-entropy". With at most five tokens in sight the whole is dearer, 6.48 nats against 5.59, above all *model*,
+# which then sees only " laws for language", and *performance*. But not every token is: *loss* and the full stop (in the
+# last block, which begins at *cross*) are cheaper with less in sight. A loss of 5.6 is high for GPT-2, and one sentence
+# says little about a model. On whole corpora, without any training on them, the paper reports a perplexity of 37.50 on
+# WikiText-103 and of 65.85 on the Penn Treebank for the smallest model (Radford et al. 2019, table 3).
 #
-# If the weights are on this machine, the next cell compares the published numbers with its own. (`forward` of a batch
-# of one text; the first token is `<|endoftext|>`.)
+# If the weights are on this machine, the next cell compares the published numbers with its own.
 
 # %%
 if gpt2 := style.released_model():

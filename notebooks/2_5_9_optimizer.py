@@ -151,7 +151,7 @@ plt.show()
 
 # %% [markdown] tags=["en", "alt"]
 # Four paths from the left end of a long narrow valley, whose contours are ellipses five times as long as wide. Gradient
-# descent with the small rate goes straight to the floor and stops a third of the way; with the larger rate it zigzags
+# descent with the small rate goes straight to the floor and gets two fifths of the way; with the larger rate it zigzags
 # across the valley and ends near the lowest point, not at it. Momentum and Adam swing around the floor in a few waves
 # and end close to the lowest point.
 
@@ -258,15 +258,16 @@ for what, (name, rows) in parts.items():
 # about half the step. Momentum is fast where the way is clear, careful where it is not. (Sutskever et al. 2013, section
 # 2.)
 #
-# **How large may lr be now?** Larger than $2/k$. Write $w_t$ for $w$ after step $t$. As $w_{t+1} - w_t = -\mathrm{lr}\,
-# b_{t+1}$ and $b_{t+1} = \mu\,b_t + k\,w_t$,
+# **How large may lr be now?** Larger than $2/k$. Write $w_t$ for $w$ after step $t$. A step says
+# $w_{t+1} - w_t = -\mathrm{lr}\,b_{t+1}$ with $b_{t+1} = \mu\,b_t + k\,w_t$, and so
 #
 # $$w_{t+1} = w_t + \mu\,(w_t - w_{t-1}) - \mathrm{lr}\,k\,w_t = (1 + \mu - \mathrm{lr}\,k)\,w_t - \mu\,w_{t-1} .$$
 #
 # Try $w_t = r^t$: it is a solution if $P(r) = r^2 - (1 + \mu - \mathrm{lr}\,k)\,r + \mu = 0$, and every solution is a
-# sum of two such. All of them shrink if both roots are smaller than 1 in size. The product of the roots is $\mu < 1$.
-# If they are complex, they are conjugate, so both have the size $\sqrt\mu < 1$. If they are real, they have the same
-# sign. Positive ones cannot reach 1, for $P(1) = \mathrm{lr}\,k$ is never 0. Negative ones pass $-1$ exactly where
+# sum of two such, one for each root (of $r^t$ and $t\,r^t$ if there is only one). All of them shrink if both roots are
+# smaller than 1 in size. The product of the roots is $\mu < 1$. If they are complex, they are conjugate, so both have
+# the size $\sqrt\mu < 1$. If they are real, they have the same sign. Positive ones lie between $\mu$ and 1 for a tiny
+# lr, and cannot reach 1 for a larger one, as $P(1) = \mathrm{lr}\,k$ is never 0. Negative ones pass $-1$ exactly where
 # $P(-1) = 1 + (1 + \mu - \mathrm{lr}\,k) + \mu = 0$. Hence the limit
 #
 # $$\mathrm{lr} < \frac{2\,(1+\mu)}{k} .$$
@@ -595,7 +596,7 @@ def train(frequency, make, steps=150):
 optimizers = {
     "SGD": (lambda params, lr: SGD(params, lr), (1.0, 2.0, 4.0)),
     "SGD, momentum 0.9": (lambda params, lr: SGD(params, lr, momentum=0.9), (0.1, 0.2, 0.4)),
-    "AdamW": (lambda params, lr: AdamW(params, lr, weight_decay=0.0), (0.01, 0.02, 0.04)),
+    "AdamW": (lambda params, lr: AdamW(params, lr, weight_decay=0.0), (0.005, 0.01, 0.02)),
 }
 runs = {
     (task, name): [train(frequency, lambda params, lr=lr, make=make: make(params, lr)) for lr in rates]
@@ -619,12 +620,12 @@ plt.show()
 # those of both kinds of SGD are above 0.4, that of AdamW below 0.2.
 
 # %% [markdown] tags=["en"]
-# Each optimizer has its own best learning rate, more than a hundred times larger for SGD than for AdamW; on either side
-# of it the loss is higher. (A uniform guess has the loss $\ln 512 = 6.24$.) Compare the lowest points. **With equal
-# frequencies momentum does as well as AdamW**, and plain SGD is not far behind. (It is at the edge of what it can bear:
-# with other random batches we also saw 0.04.) **With Zipf's all are worse, and AdamW is clearly ahead.** As nothing but
-# the frequencies has changed, they must be the reason. Which words are it that SGD has not learned? We ask the best
-# model of each kind for *every* word of the Zipf dictionary, and sort the answers by how frequent the word is.
+# Each optimizer has its own best learning rate, two hundred times larger for plain SGD than for AdamW. (A uniform guess
+# has the loss $\ln 512 = 6.24$.) Compare the lowest points. **With equal frequencies momentum does as well as AdamW**,
+# and plain SGD is not far behind. (It is at the edge of what it can bear: with other random batches we also saw 0.04.)
+# **With Zipf's all are worse, and AdamW is clearly ahead.** As nothing but the frequencies has changed, they must be
+# the reason. Which words are it that SGD has not learned? We ask the best model of each kind for *every* word of the
+# Zipf dictionary, and sort the answers by how frequent the word is.
 
 # %%
 groups = {"1-8": slice(0, 8), "9-32": slice(8, 32), "33-128": slice(32, 128), "129-512": slice(128, 512)}
@@ -650,7 +651,7 @@ plt.show()
 # %% [markdown] tags=["en"]
 # **They all know the frequent words; AdamW's lead is in the rare ones.** A word that comes in one batch out of ten has,
 # on average, a tenth of the gradient, and SGD moves its parameters in proportion. A larger learning rate is no way out:
-# beyond the best one the loss rises, at the right-hand end of the curves above. Adam divides each parameter's gradient
+# beyond the best one its loss rises, as the curves above show. Adam divides each parameter's gradient
 # by its own usual size. If the gradient is $g$ in one batch out of ten and 0 in the others, the mean is $g/10$, but the
 # usual size is $\sqrt{g^2/10} \approx 0.32\,g$, and the quotient is 0.32: a rare word's step is a third, not a tenth,
 # of the step of a word that always comes. Real text has many rare words, and that is one reason why language models are
@@ -867,10 +868,10 @@ plt.show()
 
 # %% [markdown] tags=["en"]
 # SGD at this learning rate does not survive without clipping: a large gradient makes a large step, which leads to where
-# gradients are larger still. (With a smaller rate it does, and learns more slowly.) AdamW hardly notices clipping while
-# all goes well, since it divides by the size of the gradients anyway. One broken gradient, however, is remembered: it
-# sits in $m$ for some ten steps, of which each is far too long for what the other gradients say, and in $v$ for a
-# thousand, so that all later steps are too short. Clipping keeps it out of both. It is an insurance.
+# gradients are larger still. (With half of it, it does.) AdamW hardly notices clipping while all goes well, since it
+# divides by the size of the gradients anyway. One broken gradient, however, is remembered: it fills $m$ for some ten
+# steps, which all go where this one gradient points, and $v$ for a thousand, so that all other gradients are divided by
+# far too much. Clipping keeps it out of both. It is an insurance.
 #
 # **What this does not show.** All these are small models, one or two seeds and few steps, after which the rare words
 # are not yet learned. Question 5 gives SGD more time.
