@@ -6,7 +6,8 @@
 # block has to learn. After this notebook you can derive it on paper, backward pass included, and you will have seen
 # what single neurons of a trained model are good for.
 #
-# You need Python, NumPy and the chain rule from school. The words of the trade are few:
+# You need Python, NumPy and the chain rule from school. R1, R2 ... are the rules of backward passes from the
+# [toolbox, 2.0](2_0_toolbox.ipynb). The words of the trade are few:
 #
 # - A **token** is a piece of text, and inside the model it is a **vector** of $C$ numbers, its *channels*. The model
 #   works on $B$ texts of $T$ tokens at once, on arrays of shape `(B, T, C)`.
@@ -15,18 +16,20 @@
 # - The **loss** is one number that says how bad these predictions are: the mean of $-\ln$ of the probability that the
 #   right token got, in *nats* (the unit that goes with the natural logarithm). Its derivative with respect to some
 #   number in the model is called the **gradient** there, and training moves every parameter a little against it.
+#
+# **Exercise:** [4, linear layer and GELU](../exercises/student/04_linear_and_gelu.ipynb)
 
 # %%
 import copy
 import math
 import sys
-from fractions import Fraction
 from unittest import mock
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-sys.path.insert(0, "..")  # style.py lies beside the sources of the notebooks
+sys.path.insert(0, "..")  # style.py and graphs.py lie beside the sources of the notebooks
+import graphs
 import style
 
 import minigpt2
@@ -46,8 +49,9 @@ style.use()
 # %% [markdown] tags=["en"]
 # ## 1. In the document
 #
-# The document's entry says that the feed-forward network is a neural network of several layers. That is true, but it
-# leaves open everything that one has to know to build it. In GPT-2 as released there are
+# The document's entry is one sentence: 前馈神经网络（Feed Forward Network）是一种多层的神经网络, "the feed-forward
+# network is a neural network of several layers". That is true, but it leaves open everything that one has to know to
+# build it. In GPT-2 as released there are
 #
 # - exactly **two** layers, and between them $F = 4C$ numbers;
 # - a **GELU** between them, a function that is applied to each of these numbers, and in a particular form;
@@ -70,7 +74,7 @@ for name, parameter in minigpt2.flatten(block["mlp"]).items():
 x = np.random.default_rng(0).normal(size=(1, 8, C))
 other = x.copy()
 other[0, 3] += 1
-print("\ntokens whose output changes with token 3")
+print("\nchanged input: token 3; changed outputs")
 for name, f in {
     "feed-forward": lambda x: feed_forward_forward(x, block["mlp"])[0],
     "attention": lambda x: attention_forward(x, block["attn"], model.config.n_head)[0],
@@ -124,7 +128,6 @@ for x0, ys in layers:
     left.scatter([x0] * len(ys), ys, s=90, c=colors, edgecolors=style.BLUE, zorder=3)
 for x0, label in enumerate(("x", "GELU", "y")):
     left.text(x0, -0.75, label, ha="center", va="center")
-left.text(1, 6.75, "one rule in orange", ha="center", color=style.ORANGE)
 middle.plot(h, y, label="GELU")
 middle.plot(h, np.maximum(h, 0), label="ReLU")
 middle.set(xlabel="before", ylabel="after", title="The function")
@@ -132,14 +135,25 @@ middle.legend()
 right.plot(h, slope)
 right.plot(h, np.where(h > 0, 1.0, 0.0))
 right.set(xlabel="before", ylabel="slope", title="Its derivative")
+for curve, label in zip(right.lines, ("GELU", "ReLU"), strict=True):
+    curve.set_label(label)
+right.legend(loc="lower right")
 plt.show()
 
+# %% [markdown] tags=["en", "alt"]
+# Left: a network with three inputs, seven hidden units labelled GELU and three outputs, everything connected; the lines
+# into and out of one hidden unit are orange. Middle: GELU and ReLU from -4 to 4; the GELU dips to -0.17 left of 0 and
+# follows the ReLU elsewhere. Right: their slopes, a step at 0 for the ReLU and a smooth rise for the GELU, with a small
+# overshoot on either side.
+
 # %% [markdown] tags=["en"]
+# The orange lines on the left are one rule: three numbers that go in are its *if*, three that go out its *then*.
+
+#
 # ## 3. The mathematics
 #
-# One convention for the whole book: for any number $v$ in the model, $dv$ is short for the gradient
-# $\partial\,\mathrm{loss} / \partial v$. An array and its gradient have the same shape. The backward pass of a
-# function is handed the gradient of its output and has to find the gradients of its inputs.
+# For any number $z$ in the model, $dz$ is short for its gradient $\partial\,\mathrm{loss} / \partial z$, and the
+# backward pass of a function turns the gradient of its output into those of its inputs (2.0).
 #
 # | symbol | in the code | shape | meaning |
 # |---|---|---|---|
@@ -157,23 +171,18 @@ plt.show()
 #
 # ### The linear layer, backward
 #
-# Attention uses it too, so let us give it its own letters: $I$ inputs, $O$ outputs, and all $N = B\cdot T$ tokens in
-# one list, counted by $n$. Then $x$ is $N\times I$, $W$ is $I\times O$, $b$ is $O$ numbers, and
+# Attention uses it too, so it gets its own letters: $I$ inputs, $O$ outputs, and all $N = B\cdot T$ tokens in one list,
+# counted by $n$ (a reshape, R4). Then $x$ is $N\times I$, $W$ is $I\times O$, $b$ is $O$ numbers, and
 #
 # $$y_{no} = \sum_i x_{ni}\,W_{io} + b_o .$$
 #
-# We are given $dy$. For each of the three we ask: *what in $y$ moves if this one number grows by a tiny $\varepsilon$,
-# and by how much?* The chain rule then sums over everything that moves.
-#
-# - $x_{ni}$ moves $y_{no}$ for every output $o$ of the same token, by $\varepsilon\,W_{io}$. So
-#   $\;dx_{ni} = \sum_o dy_{no}\,W_{io}$.
-# - $W_{io}$ moves $y_{no}$ for every token $n$, but only the output $o$, by $\varepsilon\,x_{ni}$. So
-#   $\;dW_{io} = \sum_n x_{ni}\,dy_{no}$.
-# - $b_o$ moves $y_{no}$ for every token $n$, by $\varepsilon$ itself. So $\;db_o = \sum_n dy_{no}$.
-#
-# Written as products of matrices, where $\top$ exchanges rows and columns so that the sums run over the right letter:
+# The sum over $i$ is a product of matrices, R2. The bias is copied to all tokens, so it gets the sum of their
+# gradients, R1:
 #
 # $$dx = dy\;W^\top, \qquad dW = x^\top dy, \qquad db = \sum_n dy_n .$$
+#
+# In words: the gradient of the input is a sum over the outputs that it acted on, along the same weights. A weight gets
+# from every token the product of what went in, $x_{ni}$, and the gradient of what came out, $dy_{no}$.
 #
 # ### The GELU, forward
 #
@@ -196,14 +205,14 @@ plt.show()
 # **Where do the constants come from?** The gate $\frac12(1+\tanh u)$ should be like $\Phi(x)$. Both are $\frac12$ at 0.
 # The slope of $\Phi$ there is the height of the bell curve, $1/\sqrt{2\pi}$. The slope of the gate is half that of $u$
 # (since $\tanh u \approx u$ for small $u$), and $\frac12\sqrt{2/\pi}$ is the same number: this explains the first
-# constant. For the second, compare the terms in $x^3$. With $a = \sqrt{2/\pi}$ for short and $c$ for the unknown
-# constant, $\tanh u \approx u - u^3/3$, and the bell curve is $e^{-x^2/2} \approx 1 - x^2/2$ times its height:
+# constant. For the second, compare the terms in $x^3$. With $a = \sqrt{2/\pi}$ for short and $\kappa$ for the
+# unknown constant, $\tanh u \approx u - u^3/3$, and the bell curve is $e^{-x^2/2} \approx 1 - x^2/2$ times its height:
 #
-# $$\tfrac12(1+\tanh u) \approx \tfrac12 + \tfrac a2\Bigl(x + \bigl(c - \tfrac{a^2}{3}\bigr)x^3\Bigr), \qquad
+# $$\tfrac12(1+\tanh u) \approx \tfrac12 + \tfrac a2\Bigl(x + \bigl(\kappa - \tfrac{a^2}{3}\bigr)x^3\Bigr), \qquad
 #   \Phi(x) \approx \tfrac12 + \tfrac a2\Bigl(x - \tfrac{x^3}{6}\Bigr) .$$
 #
-# They agree if $c = a^2/3 - 1/6 = 2/(3\pi) - 1/6 \approx 0.0455$. That is the best constant near 0. The one in use is a
-# little smaller, and the next cell shows the gain: it makes the *largest* error of the gate as small as it can be.
+# They agree if $\kappa = a^2/3 - 1/6 = 2/(3\pi) - 1/6 \approx 0.0455$. That is the best constant near 0. The one in use
+# is a little smaller, and the next cell shows the gain: it makes the *largest* error of the gate as small as it can be.
 
 # %%
 erf = np.vectorize(math.erf)  # for arrays; NumPy has none
@@ -211,21 +220,21 @@ grid = np.linspace(-6, 6, 12001)
 normal = (1 + erf(grid / math.sqrt(2))) / 2  # the normal distribution, on the grid
 
 
-def gate_error(c):
-    """The largest distance between the gate with constant c and the normal distribution."""
-    gate = (1 + np.tanh(math.sqrt(2 / math.pi) * (grid + c * grid**3))) / 2
+def gate_error(kappa):
+    """The largest distance between the gate with this constant and the normal distribution."""
+    gate = (1 + np.tanh(math.sqrt(2 / math.pi) * (grid + kappa * grid**3))) / 2
     return np.abs(gate - normal).max()
 
 
-for c, name in ((0, "no cubic term"), (2 / (3 * math.pi) - 1 / 6, "best near 0"), (0.044715, "GPT-2")):
-    print(f"c = {c:.6f}  {name:14} largest error of the gate {gate_error(c):.6f}")
+for kappa, name in ((0, "no cubic term"), (2 / (3 * math.pi) - 1 / 6, "best near 0"), (0.044715, "GPT-2")):
+    print(f"{kappa:.6f}  {name:14} largest error of the gate {gate_error(kappa):.6f}")
 best = min(np.arange(0.040, 0.050, 0.0001), key=gate_error)
-print(f"the least largest error, in steps of 0.0001, is at c = {best:.4f}")
+print(f"{best:.4f}    least of all in steps of 0.0001")
 
 # %% [markdown] tags=["en"]
 # ### The GELU, backward
 #
-# It treats each number alone, so there is one derivative to find, $dy/dx$.
+# It treats each number alone, so R3 applies: its Jacobian is a diagonal, and there is one derivative to find, $dy/dx$.
 #
 # **Step 1: the inner function.** $u = \sqrt{2/\pi}\,(x + 0.044715\,x^3)$ gives
 #
@@ -250,9 +259,11 @@ print(f"the least largest error, in steps of 0.0001, is at c = {best:.4f}")
 #
 # In reverse order, and with nothing new:
 #
-# $$dg = dy\;W_\mathrm{proj}^\top, \qquad dh = dg\cdot\mathrm{gelu}'(h), \qquad dx = dh\;W_\mathrm{fc}^\top ;$$
+# $$dg = dy\;W_\mathrm{proj}^\top \;\;(\text{R2}), \qquad dh = dg\cdot\mathrm{gelu}'(h) \;\;(\text{R3}), \qquad
+#   dx = dh\;W_\mathrm{fc}^\top \;\;(\text{R2});$$
 #
-# the gradients of the parameters are $g^\top dy$ and $x^\top dh$, and the sums of $dy$ and of $dh$ over the tokens.
+# the gradients of the parameters are $g^\top dy$ and $x^\top dh$ (R2), and the sums of $dy$ and of $dh$ over the tokens
+# (R1). Each line is a vector-Jacobian product (2.0), and no Jacobian is built.
 # Look at a single neuron $f$ here: row $f$ of $dW_\mathrm{proj}$ is proportional to how strongly it fired, and column
 # $f$ of $dW_\mathrm{fc}$ to the slope of the GELU. A neuron that is far below its threshold for a token learns nothing
 # from it.
@@ -270,10 +281,11 @@ style.show_plain("linear", "gelu", "feed_forward")
 # %% [markdown] tags=["en"]
 # Now the library's own code, fetched while the notebook was built. The formulas are the same. The rest makes them
 # quick: all tokens are put into one matrix (`reshape`), a cube is written as a product, which is fifty times faster
-# than a power, and the gradient of the GELU is built in place, from the inside of the formula to the outside. The
-# processor's cores share the work: `matmul(x, weight, plus=bias)` is `x @ weight + bias`, and `by_rows(gelu, x)` is
-# `gelu(x)`, a few rows at a time, which stay in the cache from the first operation to the last. `xp` is NumPy (or CuPy,
-# for arrays on a graphics card).
+# than a power, and the gradient of the GELU is built in place. Read its lines beside the page's: the array is called
+# `dx` from the beginning, but it is $x^2$ first, $du/dx$ after two more lines, $x\,(1-\tanh^2 u)\,du/dx$ after the next
+# two; then come the other term of step 3, the $\frac12$, and $dy$. The processor's cores share the work:
+# `matmul(x, weight, plus=bias)` is `x @ weight + bias`, and `by_rows(gelu, x)` is `gelu(x)`, a few rows at a time,
+# which stay in the cache from the first operation to the last. `xp` is NumPy (or CuPy, for arrays on a graphics card).
 #
 # What does the difference buy? On two cores of an Intel Xeon, at GPT-2's sizes, the page's GELU takes 13 times as long,
 # nearly all of it for the powers, and its whole feed-forward network 2.2 times (`python tests/benchmarks page-gelu
@@ -289,32 +301,33 @@ style.show_source(
 #
 # Take one token with two channels, and three neurons. Far from zero the GELU equals the ReLU to the last digit, and at
 # 0 it is 0 with the slope $\frac12$. So if $h$ is 10, $-10$ and 0, no calculator is needed. Only the first output
-# matters to the loss, $dy = (1, 0)$.
+# matters to the loss, $dy = (1, 0)$. Take a pencil: first all numbers above the edges, from left to right, then those
+# below, from right to left.
 
 # %%
-x = np.array([[[1.0, 2]]])
+x, dy = np.array([[1.0, 2]]), np.array([[1.0, 0]])
 params = {
     "c_fc": {"weight": np.array([[2.0, -4, 2], [4, -3, -1]]), "bias": np.zeros(3)},
     "c_proj": {"weight": np.array([[1.0, -1], [5, 2], [3, 4]]), "bias": np.array([0.0, 1])},
 }
 y, cache = feed_forward_forward(x, params)
 dcache = {}
-dx, grads = feed_forward_backward(np.array([[[1.0, 0]]]), cache, dcache=dcache)
+dx, grads = feed_forward_backward(dy, cache, dcache=dcache)
 
+nodes = {"x": (0, 0), "W_fc": (0, 1), "b_fc": (0, -1), "linear": (1, 0), "GELU": (2, 0), "W_proj": (2, 1),
+         "b_proj": (2, -1), "linear#2": (3, 0), "y": (4, 0)}  # fmt: skip
+edges = [("x", "linear", x, dx), ("linear", "GELU", cache["gelu"]["x"], dcache["fc"], "h"),
+         ("GELU", "linear#2", cache["c_proj"]["x"], dcache["gelu"], "g"), ("linear#2", "y", y, dy)]  # fmt: skip
+for end, name in (("linear", "fc"), ("linear#2", "proj")):
+    for letter, kind in (("W", "weight"), ("b", "bias")):
+        edges.append((f"{letter}_{name}", end, params[f"c_{name}"][kind], grads[f"c_{name}"][kind]))
+graphs.draw(nodes, edges)
+plt.show()
 
-def show(**arrays):
-    """Print arrays as fractions, row by row."""
-    for name, array in arrays.items():
-        for i, row in enumerate(array.reshape(-1, array.shape[-1])):
-            fractions = (Fraction(float(v)).limit_denominator(100) for v in row)
-            print(f"{name if i == 0 else '':10}", *(f"{fraction!s:>6}" for fraction in fractions))
-
-
-show(h=cache["gelu"]["x"], g=cache["c_proj"]["x"], y=y)
-print()
-show(dg=dcache["gelu"], dh=dcache["fc"], dx=dx)
-print()
-show(dW_fc=grads["c_fc"]["weight"], dW_proj=grads["c_proj"]["weight"])
+# %% [markdown] tags=["en", "alt"]
+# The example as a graph: x, W and b enter a linear node; h = (10, -10, 0) goes through GELU to g = (10, 0, 0), and a
+# second linear node gives y = (10, -9). Below the edges, from the right: dy = (1, 0), dg = (1, 5, 3), dh = (1, 0, 3/2),
+# dx = (5, 5/2); dW_fc has zeros in its second column, dW_proj only a 10 in its first row.
 
 # %% [markdown] tags=["en"]
 # Forward: $h_1 = 1\cdot2 + 2\cdot4 = 10$. Only the first neuron fires, so $y$ is 10 times the first row of
@@ -331,8 +344,7 @@ show(dW_fc=grads["c_fc"]["weight"], dW_proj=grads["c_proj"]["weight"])
 # %% [markdown] tags=["en"]
 # ## 5. Is it right?
 #
-# **Against the definition of a derivative.** `gradient_check` nudges every input up and down by a tiny step, looks at
-# how the output changes, and compares that with what the backward pass claims.
+# **Against the definition of a derivative.** `gradient_check` compares every gradient with a difference quotient (2.0).
 
 # %%
 functions = {
@@ -345,9 +357,9 @@ for name, (forward, backward) in functions.items():
     style.show_check(minigpt2.gradient_check(forward, backward, recorded(name)["inputs"]))
 
 # %% [markdown] tags=["en"]
-# A check that cannot fail is worth nothing. A common mistake is to let the gradient pass through the gate and to forget
-# that the gate itself depends on $x$, which is the second part of step 3. The result still points the right way, so a
-# model might even learn with it. Only a check finds the mistake:
+# Would it find a mistake? A common one is to let the gradient pass through the gate and to forget that the gate itself
+# depends on $x$, which is the second part of step 3. The sign is still right wherever $x$ is above $-0.75$, so a model
+# might even learn with it. The check finds it:
 
 
 # %%
@@ -359,11 +371,9 @@ def forgetful_gelu_backward(dy, cache):
 style.show_check(minigpt2.gradient_check(gelu_forward, forgetful_gelu_backward, recorded("gelu")["inputs"]))
 
 # %% [markdown] tags=["en"]
-# **Against another implementation.** The gradient check proves that backward fits forward, not that forward is GPT-2's
-# network. So the package carries values that PyTorch computed, recorded once, in 64-bit floating point, where rounding
-# errors are about $10^{-16}$. The error is the largest difference, relative to the largest value. A whole small model
-# was recorded as well, whose logits Hugging Face's own GPT-2 computed. It settles which form of the GELU is the right
-# one: we put the other in its place.
+# **Against another implementation**: values that PyTorch computed in float64, recorded once. A whole small model was
+# recorded as well, whose logits Hugging Face's own GPT-2 computed. It settles which form of the GELU is the right one:
+# we put the other in its place.
 
 
 # %%
@@ -426,16 +436,19 @@ The dead are blest? I'll be a man again.
 """
 ids = np.array([tokenizer.encode(play)])
 x, targets = ids[:, :-1], ids[:, 1:]
+whole = model.loss(x, targets)
+print(f"tokens {x.size}, loss {whole:.2f}, of a uniform guess {math.log(model.config.vocab_size):.2f}")
+
+# %%
 logits, _ = model.forward(x)
 others = {
     "tanh form, 32-bit": None,
     "erf form": erf_gelu_forward,
     "ReLU": lambda h: (np.maximum(h, 0), {}),
-    "no function": lambda h: (h, {}),
+    "identity": lambda h: (h, {}),
 }
 print("                     largest change     most likely next    loss")
 print("                     of a logit         token the same")
-print(f"{'tanh form, 64-bit':21}                                    {model.loss(x, targets):6.2f}")
 for name, function in others.items():
     if function is None:
         single = minigpt2.GPT2.from_pretrained("shakespeare")
@@ -447,22 +460,25 @@ for name, function in others.items():
     same = (there.argmax(-1) == logits.argmax(-1)).mean()
     print(f"{name:21}{'below 0.0001' if change < 1e-4 else f'{change:.4f}':14} {same:19.0%}   {loss:8.2f}")
 
-print(f"{'all tokens alike':21}                                    {math.log(model.config.vocab_size):6.2f}")
-
+# %%
 difference = gelu_forward(grid)[0] - erf_gelu_forward(grid)[0]
 worst = np.abs(difference).argmax()
-print(f"\nthe two forms differ most at x = {abs(grid[worst]):.2f} and at its negative, by {abs(difference[worst]):.6f}")
+print(f"largest difference {abs(difference[worst]):.6f}, at x = {abs(grid[worst]):.2f} and its negative")
 figure, axes = plt.subplots(figsize=(6.5, 2.6))
 axes.plot(grid, difference * 1e4)
 axes.set(xlabel="x", ylabel=r"tanh form $-$ erf form, in $10^{-4}$", title="Two forms of the GELU")
 plt.show()
 
+# %% [markdown] tags=["en", "alt"]
+# The difference between the two forms from -6 to 6, in ten-thousandths: a symmetric curve, 0 in the middle and at the
+# ends, with dips to -2.3 near 1.4 and -1.4 and peaks of 4.7 at 2.7 and -2.7.
+
 # %% [markdown] tags=["en"]
 # On this text nobody would notice the erf form: the most likely next token is the same everywhere, and the loss does
 # not move in the digits shown. Yet the logits are wrong by far more than rounding can explain. So someone who rebuilds
 # GPT-2 and compares with a generous tolerance may keep the wrong function for ever. (`minigpt2 compare` knows this
-# mistake by name.) With a ReLU, with which it was not trained, the model is clearly worse; and without any function at
-# all it knows less than nothing: to give each of the 1024 tokens the same chance would be better.
+# mistake by name.) With a ReLU, with which it was not trained, the model is clearly worse; and without any function
+# (the identity) it is worse than a uniform guess, which gives each of the 1024 tokens the same chance.
 #
 # ### How many neurons does a token need?
 #
@@ -496,39 +512,84 @@ print("\nneurons kept", *(f"{m:5}" for m in kept))
 print("loss        ", *(f"{loss:5.2f}" for loss in losses))
 
 figure, axes = plt.subplots(figsize=(6.5, 2.8))
-axes.plot(range(len(kept)), losses, marker="o")
+axes.plot(kept, losses, marker="o")
 axes.axhline(losses[-1], color="0.6", lw=1, ls=":")
-axes.set_xticks(range(len(kept)), kept)
-axes.set(xlabel="neurons kept, for each token and in each block", ylabel="loss (nats)", ylim=(3, 7.5))
-axes.set_title("A few neurons do most of the work")
+axes.set_xscale("symlog", base=4, linthresh=1)
+axes.set_xticks(kept, kept)
+axes.set(xlabel="neurons kept, for each token and in each block (logarithmic from 1 on)", ylabel="loss (nats)")
+axes.set(ylim=(3, 7.5), xlim=(-0.1, 1300), title="Loss with the strongest neurons alone")
 plt.show()
 
+# %% [markdown] tags=["en", "alt"]
+# Loss against the number of neurons kept, a falling curve: 7.1 with none, 5.8 with 4, 3.9 with 16, 3.7 with 64, and at
+# 256 it reaches the dotted line of all 1024.
+
 # %% [markdown] tags=["en"]
-# Sixteen neurons of a thousand, different ones for every token, do most of it; a quarter of the thousand can hardly be
-# told from all of them. So there is something to the reading as a set of rules: at any moment few rules apply.
+# Sixteen neurons of a thousand bring nine tenths of the way from the loss with none to the loss with all; a quarter of
+# the thousand can hardly be told from all of them. But are they other ones for every token, or sixteen that are always
+# busy? Two controls. First, the same $m$ neurons for *all* tokens, those that fire most strongly in the mean. Second,
+# we count how many of their sixteen neurons two tokens have in common: two different tokens, and the same token at two
+# places.
+
+
+# %%
+def fixed(m):
+    """A GELU that keeps the same m numbers for all tokens, those furthest from 0 in the mean."""
+
+    def forward(h):
+        g, cache = gelu_forward(h)
+        keep = np.argsort(-np.abs(g).mean(axis=(0, 1)))[:m]
+        return np.where(np.isin(np.arange(F), keep), g, 0), cache
+
+    return forward
+
+
+for m in (16, 64, 256):
+    with mock.patch("minigpt2.components.feed_forward.gelu_forward", fixed(m)):
+        print(f"the same {m:3} for all tokens: loss {model.loss(x, targets):.2f}")
+
+same = x[0] == x[0][:, None]
+print("\nneurons in common, of 16    other token   same token, other place")
+for i in range(model.config.n_layer):
+    g = np.abs(activations[f"h.{i}.mlp.gelu"][0])
+    chosen = g >= np.partition(g, F - 16, axis=-1)[:, F - 16, None]  # (T, F)
+    common = chosen.astype(int) @ chosen.T.astype(int)
+    places = same & ~np.eye(len(g), dtype=bool)
+    print(f"block {i} {common[~same].mean():29.1f} {common[places].mean():15.1f}")
+print(f"by chance {16 * 16 / F:27.2f}")
+
+# %% [markdown] tags=["en"]
+# So they are other ones: two different tokens share about half a neuron of their sixteen (by chance a quarter), the
+# same token at two places six to ten. And a fixed choice of sixteen is worth nothing; even 256 fixed ones do less than
+# sixteen chosen for the token. There is something to the reading as a set of rules: at any moment few of
+# them apply, and which ones depends on the token, though not on the token alone.
 #
 # ### What do single neurons fire on?
 #
 # To find out we need more text than one scene. The model writes it itself, in twelve pieces. For every neuron we take
-# the ten tokens in them on which it fired most strongly. Are all ten the same token?
+# the ten tokens in them on which it fired most strongly. Are all ten the same token? (For comparison, the same count
+# after the tokens of the text have been shuffled, so that they have nothing to do with the firing.)
 
 # %%
 start = np.array([tokenizer.encode("ROMEO:\n")])
 text = model.generate(start, max_new_tokens=180, temperature=0.8, top_k=50, seed=0, num_samples=12)
 fired = minigpt2.trace(model, text)
+shuffled = np.random.default_rng(0).permutation(text.ravel())
 detectors = []  # (block, neuron, token), in every block the one that fires most strongly first
+print(f"neurons of {F} with one token in all their ten")
 for i in range(model.config.n_layer):
     g = fired[f"h.{i}.mlp.gelu"].reshape(-1, F)
-    top = text.ravel()[np.argsort(-g, axis=0)[:10]]  # (10, F)
+    strongest_places = np.argsort(-g, axis=0)[:10]  # (10, F)
+    top, control = text.ravel()[strongest_places], shuffled[strongest_places]
     pure = np.flatnonzero((top == top[0]).all(axis=0))
     pure = pure[np.argsort(-g[:, pure].max(axis=0))]
     detectors += [(i, int(neuron), int(top[0, neuron])) for neuron in pure]
-    print(f"block {i}: {len(pure)} of {F} neurons fire most strongly on one and the same token")
+    print(f"block {i}: {len(pure)}, after shuffling {(control == control[0]).all(axis=0).sum()}")
 
 # %% [markdown] tags=["en"]
-# That is a few in a hundred. (The others fire on several tokens, or on something that is not a single token. Nobody
-# should expect to find a word for each of them.) Let us look at the strongest of these simple neurons, those for tokens
-# with a letter in them.
+# That is a few in a hundred, and by chance it would be none. (The others fire on several tokens, or on something that
+# is not a single token. Nobody should expect to find a word for each of them.) Let us look at the strongest of these
+# simple neurons, those for tokens with a letter in them.
 #
 # Do they keep their promise on a text that was not used to choose them? We measure how strongly they fire on the scene
 # above, on their token and elsewhere. And what do they *add*? Their row of $W_\mathrm{proj}$ is a vector of $C$
@@ -569,8 +630,29 @@ for i in range(model.config.n_layer):
 
 # %% [markdown] tags=["en"]
 # Here are the rules, in plain sight: *if this token, then raise those.* Put a token and one that its neuron raises
-# together, and you often get a word, or a usual continuation. Nobody wrote these rules. They were found by gradient
-# descent, to make the next token a little less surprising.
+# together: is it a usual continuation? Some look like it, but an eye that looks for words finds them. So we count, in
+# the twelve pieces: how often is the token of a detector followed by one of the five that it raises? And how often by
+# one of the five that *another* detector of the block raises, with another token?
+
+# %%
+print("        detectors    own five   another's five")
+for i in range(model.config.n_layer):
+    some = [(n, t) for block, n, t in detectors if block == i and any(c.isalpha() for c in spelled[t])]
+    fives = np.array([raised(i, neuron) for neuron, _ in some])
+    own, others_five = [], []
+    for k, (_, token) in enumerate(some):
+        following = text[:, 1:][text[:, :-1] == token]
+        hits = (following[:, None, None] == fives).any(axis=-1)  # (places, detectors)
+        own.append(hits[:, k])
+        others_five.append(hits[:, [t != token for _, t in some]].mean(axis=1))
+    own, others_five = np.concatenate(own), np.concatenate(others_five)
+    print(f"block {i} {len(some):9} {own.mean():12.0%} {others_five.mean():16.1%}")
+
+# %% [markdown] tags=["en"]
+# One of the five comes next in 6 to 12 cases of a hundred, several times as often as one of the five of another neuron
+# (at most 2.3). Two detectors may have the same token; each is counted. So these are rules about what comes next, weak
+# ones, one of many that work together. Nobody wrote them. They were found by gradient descent, to make the next token a
+# little less surprising.
 #
 # The picture shows two such neurons of every block while the model reads the last two lines of the scene. They are not
 # clean switches: some of them stir on related tokens as well.
@@ -587,9 +669,14 @@ image = axes.imshow(strip, aspect="auto", vmin=0)
 axes.grid(visible=False)
 axes.set_xticks(range(len(labels)), labels, rotation=90, family="monospace")
 axes.set_yticks(range(len(rows)), [f"block {i}, neuron {neuron}: {spelled[token]!r}" for i, neuron, token in rows])
-axes.set(xlabel="token that is read (_ is a space)", title="A few neurons at work")
+axes.set(xlabel="token that is read (_ is a space)", title="Two neurons of every block")
 figure.colorbar(image, ax=axes, label="after the GELU")
 plt.show()
+
+# %% [markdown] tags=["en", "alt"]
+# A heat map of eight neurons (rows) over the tokens of the last two lines (columns). Each row is nearly white but for a
+# few dark cells, most of them at its own token: the neuron for "not" at "not", the one for "I" at each "I" and, paler,
+# after it.
 
 # %% [markdown] tags=["en"]
 # ### Where are the parameters?
@@ -616,32 +703,93 @@ for name, config in models.items():
 
 # %% [markdown] tags=["en"]
 # Is a part with so many parameters also important? One last measurement, to be read with care. We silence the
-# feed-forward network of one block, by setting $W_\mathrm{proj}$ to zero, and leave the rest of the model alone:
+# feed-forward network of one block and leave the rest of the model alone. Zeros in $W_\mathrm{proj}$ are not enough for
+# that: the bias $b_\mathrm{proj}$ would still be added, the same for every token. So both columns are shown; the second
+# one, with the bias gone too, is what 2.5 does (on another text).
 
 # %%
+print("rise of the loss   W_proj = 0   and b_proj = 0")
 for i in range(model.config.n_layer):
-    silenced = copy.deepcopy(model)
-    silenced.params["h"][i]["mlp"]["c_proj"]["weight"][...] = 0
-    rise = silenced.loss(x, targets) - model.loss(x, targets)
-    print(f"block {i} without its feed-forward network: the loss rises by {rise:.2f}")
+    silenced, rises = copy.deepcopy(model), []
+    for array in ("weight", "bias"):
+        silenced.params["h"][i]["mlp"]["c_proj"][array][...] = 0
+        rises.append(silenced.loss(x, targets) - whole)
+    print(f"block {i} {rises[0]:22.2f} {rises[1] + 0.0:14.2f}")
 
 # %% [markdown] tags=["en"]
-# The lowest block's is indispensable; each of the others could be spared at a small price. That does not mean that a
-# model of one block would do as well. It means that this model, which never had to do without the first, has built
-# everything on it.
+# The lowest block's is indispensable, and its bias is a part of it: without both, the loss is above that of a uniform
+# guess. Each of the others could be spared at a small price, one of them at none that this text shows. That does not
+# mean that a model of one such network would do as well. It is about *this* model, which has never had to do without
+# the first one in training, and whose other blocks read what it has written.
 
 # %% [markdown] tags=["en"]
 # ## Questions
 #
 # 1. How many multiplications does the network make for one token, in terms of $C$? And attention's two linear layers?
 #    *Hint: one for every element of a matrix.*
+#
+#    <details><summary>Answer</summary>
+#
+#    $C\cdot 4C + 4C\cdot C = 8C^2$, against $C\cdot 3C + C\cdot C = 4C^2$. For $C = 768$ that is 4,718,592 and
+#    2,359,296. (Attention's scores and mixture come on top, and grow with the number of tokens.)
+#
+#    </details>
+#
 # 2. Show that the slope of the GELU at 0 is $\frac12$, and that the slopes at $x$ and at $-x$ add up to 1.
 #    *Hint: how does $\tanh u$ change when $x$ changes its sign? Or begin with
 #    $\mathrm{gelu}(x) - \mathrm{gelu}(-x) = x$.*
+#
+#    <details><summary>Answer</summary>
+#
+#    At $x = 0$ we have $u = 0$ and $\tanh u = 0$, so $\frac{dy}{dx} = \frac12(1 + 0 + 0) = \frac12$.
+#
+#    $u$ has only odd powers of $x$, so it changes its sign with $x$, and so does $\tanh u$. With $t = \tanh u(x)$:
+#    $\mathrm{gelu}(x) - \mathrm{gelu}(-x) = \frac12x(1+t) - \frac12(-x)(1-t) = \frac12x(1+t) + \frac12x(1-t) = x$.
+#    Differentiate both sides. By the chain rule the derivative of $-\mathrm{gelu}(-x)$ is $+\mathrm{gelu}'(-x)$, so
+#    $\mathrm{gelu}'(x) + \mathrm{gelu}'(-x) = 1$. (At 0 both are the same number, which is $\frac12$ again.)
+#
+#    </details>
+#
 # 3. In the example by hand, change one number in the bias of `c_fc` so that the second neuron learns as well. Predict
 #    the new `dh`, then run it. *Hint: it needs a slope.*
+#
+#    <details><summary>Answer</summary>
+#
+#    A bias of 10 makes $h_2 = 0$, where the slope is $\frac12$: $dh = (1, \frac52, \frac32)$. Nothing changes forward,
+#    as $\mathrm{gelu}(0) = 0$. The second column of $dW_\mathrm{fc}$ becomes $(\frac52, 5)$, and
+#    $dx = (2 - 4\cdot\frac52 + 3,\; 4 - 3\cdot\frac52 - \frac32) = (-5, -5)$. With a bias of 20 the neuron fires:
+#    $h_2 = 10$, $dh_2 = 5$, $y = (60, 11)$, and the second row of $dW_\mathrm{proj}$ becomes $(10, 0)$.
+#
+#    </details>
+#
 # 4. The GELU is negative between $-\infty$ and 0, and its slope is negative below about $-0.75$. What does a neuron in
 #    that region do to the output, and which way does it learn? *Hint: the picture in section 2.*
+#
+#    <details><summary>Answer</summary>
+#
+#    It *subtracts* a little of its row, at most 0.17 times (the lowest value of the GELU is $-0.170$, at $-0.752$).
+#    Training moves $h$ against $dh = dg\cdot\mathrm{gelu}'(h)$. If the loss wants more of the row, $dg < 0$, then below
+#    $-0.75$ the product is positive and $h$ moves *down*: the neuron gets nearer to 0 by falling silent, not by firing.
+#    If the loss wants less of it, $h$ moves up, towards the lowest point at $-0.75$, and stops there, since the slope
+#    beyond has the other sign. So a neuron does not cross that valley from the left.
+#
+#    </details>
+#
 # 5. Take out one of the rules above: set its row of $W_\mathrm{proj}$ to zero, let the model read a line that ends with
 #    the rule's token, and compare the probabilities of the tokens that it raises. Are they lower? By how much, and why
 #    do they not fall to nothing? *Hint: the residual stream (2.5.5) leads past every neuron.*
+#
+#    <details><summary>Answer</summary>
+#
+#    Most are lower, by a little. Neuron 883 of block 0 (" my") and "HORATIO:\nThe king, my": " lord" falls from 0.306
+#    to 0.282, the five together from 0.348 to 0.323. Neuron 801 of block 1 (" s") and "HAMLET:\nI will not s": "erv"
+#    falls from 0.048 to 0.031, "orrow" from 0.051 to 0.037, the five together from 0.116 to 0.082. Not every one falls:
+#    without neuron 103 of block 0 ("'ll"), "HORATIO:\nMy lord, I'll" gives " be" 0.050 instead of 0.061, but " have"
+#    0.050 instead of 0.047. They do not fall to nothing, because the token's own vector still stands in the stream, and
+#    other neurons, attention and the blocks above read it and raise the same tokens.
+#
+#    </details>
+#
+# What went in comes back out: all the network computes is added to the stream. How, and why it is normalized before, is
+# the next subject.
+# **Next:** [2.5.5, residual connections and layer normalization](2_5_5_residual_and_layer_norm.ipynb).
