@@ -133,7 +133,7 @@ walkers = {
     "momentum 0.8, lr 0.02": lambda params: SGD(params, lr=0.02, momentum=0.8),
     "Adam, betas 0.8 and 0.9, lr 1": lambda params: AdamW(params, lr=1.0, betas=(0.8, 0.9), weight_decay=0.0),
 }
-figure, axes = plt.subplots(2, 2, figsize=(9.4, 3.9), sharex=True, sharey=True)
+figure, axes = plt.subplots(2, 2, figsize=(8.4, 3.5), sharex=True, sharey=True)
 x, y = np.meshgrid(np.linspace(-10, 4, 141), np.linspace(-2, 2, 81))
 for axis, (name, make) in zip(axes.flat, walkers.items(), strict=True):
     path = walk(make)
