@@ -15,6 +15,8 @@
 #   one.
 # - The **loss** compares the two. Its derivative with respect to a number in the model is called the **gradient**
 #   there. Training moves every parameter a little against it (notebook 2.5.9).
+#
+# **Exercise:** [8, the loss](../exercises/student/08_cross_entropy.ipynb)
 
 # %%
 import math
@@ -25,21 +27,24 @@ from fractions import Fraction
 import matplotlib.pyplot as plt
 import numpy as np
 
-sys.path.insert(0, "..")  # style.py lies beside the sources of the notebooks
+sys.path.insert(0, "..")  # style.py and graphs.py lie beside the sources of the notebooks
+import graphs
 import style
 
 import minigpt2
 from minigpt2.components.loss import cross_entropy_backward, cross_entropy_forward
 from minigpt2.evaluation import evaluate
 from minigpt2.reference import CASES, LABEL_SMOOTHING, recorded, relative_error
+from minigpt2.verification.figures import TOKEN_LOG_PROBS, TOKEN_TEXT
 
 style.use()
 
 # %% [markdown] tags=["en"]
 # ## 1. In the document
 #
-# The document gives this subject one sentence: a loss function measures how far the predictions of the model are from
-# the true values. That is right, but it leaves two questions open.
+# The document gives this subject one sentence: 损失函数（Loss Function）用于衡量模型的预测值和真实值的差距, a loss
+# function measures how far the predictions of the model are from the true values. That is right, but it leaves two
+# questions open.
 #
 # **What is the true value?** Nobody labels the text by hand. The true value at each position is the next token, so
 # every text is its own answer sheet.
@@ -48,7 +53,7 @@ style.use()
 # probabilities of its tokens, each given those before it (Radford et al. 2019, section 2, eq. 1). Training makes that
 # probability as large as it can (Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training",
 # eq. 1). The loss that does this is called **cross-entropy**. (Section 2.5.7 of the document adds *label smoothing* to
-# it; GPT-2 does not, see notebook 2.5.7.)
+# it; nothing that is published says that GPT-2 did, see notebook 2.5.7.)
 #
 # The evidence comes in two parts. First the answer sheet. We ask the small model that comes with this package for its
 # loss on a few words, once with the *next* tokens as targets and once with the *same* ones, as if it had to repeat what
@@ -64,8 +69,9 @@ print(f"targets not moved:       loss {model.loss(ids[:, :-1], ids[:, :-1]):.1f}
 
 # %% [markdown] tags=["en"]
 # It was trained for the first; the second is even above $\ln V \approx 6.9$, which section 3 will show to be the loss
-# of a model that knows nothing. Second, the function. The package carries the logits that Hugging Face's GPT-2 once
-# computed from some parameters, and the cross-entropy that PyTorch computed from them. Ours computes the same:
+# of a uniform guess, the same probability for each token. Second, the function. The package carries results of other
+# implementations, and `recorded(name)` reads them. Here these are the logits that Hugging Face's GPT-2 once computed
+# from some random parameters, and the cross-entropy that PyTorch computed from the logits. Ours computes the same:
 
 # %%
 reference = recorded("trace")
@@ -84,21 +90,28 @@ style.show_agreement("loss of a recorded GPT-2", relative_error(loss, reference[
 # natural logarithm: 0 for $p = 1$, and without bound as $p$ goes to 0.
 #
 # Why not something simpler, such as the square of the shortfall, $(1-p)^2$? The picture has both. The left side shows
-# the loss, the right side how hard it pulls, that is, the size of its derivative with respect to the target's logit.
-# (Section 3 derives the curves: $1-p$ for the surprise, $2p(1-p)^2$ for the square.)
+# the loss (the surprise in nats, the unit of $\ln$; the square has no unit), the right side how hard it pulls, that
+# is, the size of its derivative with respect to the target's logit. (Section 3 derives the curves: $1-p$ for the
+# surprise, $2p(1-p)^2$ for the square.)
 
 # %%
 p = np.linspace(1e-3, 1, 400)
 figure, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3))
-left.plot(p, -np.log(p), label=r"surprise, $-\ln\,p$")
+left.plot(p, -np.log(p), label=r"surprise, $-\ln\,p$ (nats)")
 left.plot(p, (1 - p) ** 2, label="square, $(1-p)^2$")
-left.set(xlabel="p, the probability that the target had", ylabel="loss", title="How bad is it?", ylim=(0, 5))
+left.set(xlabel="p, probability of the target", ylabel="loss", title="loss", ylim=(0, 5))
 left.legend()
-right.plot(p, 1 - p, label="surprise")
-right.plot(p, 2 * p * (1 - p) ** 2, label="square")
-right.set(xlabel="p, the probability that the target had", ylabel="|d loss / d logit of the target|")
-right.set(title="How hard does it pull?", ylim=(0, 1.05))
+right.plot(p, 1 - p, label="surprise, $1-p$")
+right.plot(p, 2 * p * (1 - p) ** 2, label="square, $2p(1-p)^2$")
+right.set(xlabel="p, probability of the target", ylabel="|d loss / d logit of the target|")
+right.set(title="size of the gradient", ylim=(0, 1.05))
+right.legend()
 plt.show()
+
+# %% [markdown] tags=["en", "alt"]
+# Two panels over the probability p of the target, from 0 to 1. Left: the surprise falls from above 5 at p near 0 to 0
+# at p = 1; the square falls from 1 to 0. Right: the gradient of the surprise falls in a straight line from 1 to 0; that
+# of the square is 0 at both ends and never above 0.3.
 
 # %% [markdown] tags=["en"]
 # Look at the left end of the right-hand picture. There the model is sure of something else, and wrong. The square has
@@ -135,8 +148,8 @@ plt.show()
 #
 # The loss can be turned back into a probability. The **perplexity** is $e^{\mathrm{loss}}$: if a model is as surprised,
 # on average, as someone who has to guess among $k$ equally likely tokens, then its loss is $-\ln\frac1k = \ln k$ and
-# its perplexity is $k$. In particular, **a model that knows nothing and gives all tokens the same probability $1/V$ has
-# a loss of $\ln V$ and a perplexity of $V$.** That is where training begins. A loss *above* $\ln V$ is worse than
+# its perplexity is $k$. In particular, **a uniform guess, which gives all tokens the same probability $1/V$, has a loss
+# of $\ln V$ and a perplexity of $V$.** That is about where training begins. A loss *above* $\ln V$ is worse than
 # knowing nothing: the model is sure of things that are not true.
 #
 # ### Cross-entropy
@@ -147,8 +160,10 @@ plt.show()
 # $$H(q, p) = -\sum_v q_v \ln p_v,$$
 #
 # the **cross-entropy** of $q$ and $p$. The formula makes sense for every $q$, and there is a reason to like it: *for
-# a given $q$ it is smallest when $p = q$.* To see it use $\ln t \le t - 1$, which holds because the line $t-1$
-# touches the curve $\ln t$ from above at $t = 1$. The sums run over those $v$ for which $q_v$ is not 0:
+# a given $q$ it is smallest when $p = q$.* To see it we need $\ln t \le t - 1$ for all $t > 0$. The difference
+# $f(t) = t - 1 - \ln t$ has the derivative $1 - \frac1t$, which is negative for $t < 1$ and positive for $t > 1$; so
+# $f$ falls until $t = 1$, rises from there on, and is smallest at $t = 1$, where it is 0. Now let the sums run over
+# those $v$ for which $q_v$ is not 0:
 #
 # $$H(q,q) - H(q,p) = \sum_v q_v \ln\frac{p_v}{q_v} \le \sum_v q_v\Bigl(\frac{p_v}{q_v} - 1\Bigr)
 #   = \sum_v p_v - \sum_v q_v \le 1 - 1 = 0 .$$
@@ -188,8 +203,9 @@ plt.show()
 #
 # ### Backward
 #
-# We are given $d\mathrm{loss}$, which is 1 when we minimise the loss itself, and want $dz_v$, the gradient of each
-# logit.
+# As everywhere in this book, for any number $z$ in the model, $dz$ is short for the derivative of the loss with respect
+# to it. We are given $d\mathrm{loss}$, which is 1 when we minimise the loss itself, and want $dz_v$ for each logit.
+# (R1, R2 ... are the rules of backward passes in notebook [2.0](2_0_toolbox.ipynb).)
 #
 # **Step 1: the logarithm of the sum.** The chain rule, with $1/t$ for the derivative of $\ln t$. Only the term $u = v$
 # contains $z_v$:
@@ -200,22 +216,25 @@ plt.show()
 #
 # $$\frac{\partial \ln p_u}{\partial z_v} = \delta_{uv} - p_v .$$
 #
-# (From this follows $\partial p_u/\partial z_v = p_u(\delta_{uv}-p_v)$, because
-# $p_u = e^{\ln p_u}$. With $u = v = \mathrm{target}$ it gives the curves in section 2: the surprise has the derivative
-# $-(1-p)$, and the square $(1-p)^2$ has $-2(1-p)\cdot p(1-p)$.)
+# These $V \times V$ numbers are the *Jacobian* of the log-probabilities. (From it follows
+# $\partial p_u/\partial z_v = p_u(\delta_{uv}-p_v)$, because $p_u = e^{\ln p_u}$; as a matrix this is
+# $\mathrm{diag}(p) - p\,p^\mathsf{T}$, the Jacobian of the softmax, rule R7. With $u = v = \mathrm{target}$ we have
+# the curves in section 2: the surprise has the derivative $-(1-p)$, and the square $(1-p)^2$ has
+# $-2(1-p)\cdot p(1-p)$.)
 #
-# **Step 3: the cross-entropy.** Sum over $u$; the $q_u$ add up to 1:
+# **Step 3: the cross-entropy.** The Jacobian is multiplied from the left by the derivatives $-q_u$ of the
+# cross-entropy, a *vector-Jacobian product*, and need not be made. Sum over $u$; the $q_u$ add up to 1:
 #
 # $$\frac{\partial}{\partial z_v}\Bigl(-\sum_u q_u\ln p_u\Bigr) = -\sum_u q_u(\delta_{uv}-p_v)
 #   = -q_v + p_v\sum_u q_u = p_v - q_v .$$
 #
-# **Step 4: the mean.** Each of the $N_c$ positions has a share of $1/N_c$ in it:
+# **Step 4: the mean.** Each of the $N_c$ positions has a share of $1/N_c$ in it (R1):
 #
 # $$dz_v = d\mathrm{loss}\cdot\frac{p_v - q_v}{N_c}.$$
 #
-# *Predicted minus wanted.* The gradient pushes the target up ($p-1$ is negative, and training goes against it), all
-# others down, each by as much as it was believed. At each position the pushes add up to 0, because $p$ and $q$ have the
-# same sum.
+# *Predicted minus wanted.* Training goes against the gradient. So it pushes the target's logit up ($p-1$ is negative)
+# and all others down, each by as much as it was believed. At each position the pushes add up to 0, because $p$ and $q$
+# have the same sum.
 #
 # **Targets that do not count.** Sometimes there is nothing to predict: padding after a short text, or all positions but
 # the masked ones (notebook 3.1). Their target is set to $-100$, which is not the number of a token. They are left out
@@ -271,6 +290,39 @@ print(f"loss {loss:.4f},  by hand {(math.log(8 / 5) + math.log(8 / 1)) / 2:.4f}"
 # third does not count, so we divide by 2. The first row of `dlogits` is
 # $\tfrac12\,(\tfrac18 - 0,\ \tfrac14 - 0,\ \tfrac58 - 1)$, and each row adds up to 0.
 #
+# The same as a graph, the values above each edge, the gradients below it; a dot stands where there is no number. Read
+# the gradients from right to left.
+
+# %%
+counted, one_hot = (targets >= 0)[:, None], np.eye(3)[targets.clip(0)]
+log_sum_exp = np.log(np.exp(logits).sum(axis=1, keepdims=True))
+share = np.where(counted, 1 / counted.sum(), 0.0)  # of each position in the mean
+at_target = np.where(counted, (one_hot * logits).sum(axis=1, keepdims=True), np.nan)
+graphs.draw(
+    {"logits": (0, 0.5), "•": (1, 0.5), "ln Σ exp": (2, 0), "at target": (2, 1), "−": (3, 0.5), "mean": (4, 0.5),
+     "loss": (5, 0.5)},
+    [("logits", "•", logits, dlogits, "z"),
+     ("•", "ln Σ exp", None, share * np.exp(logits - log_sum_exp)),
+     ("•", "at target", None, -share * one_hot),
+     ("ln Σ exp", "−", log_sum_exp, share),
+     ("at target", "−", at_target, -share),
+     ("−", "mean", log_sum_exp - at_target, share),
+     ("mean", "loss", loss, 1.0)],
+)  # fmt: skip
+plt.show()
+
+# %% [markdown] tags=["en", "alt"]
+# A graph from the 3 by 3 logits to the loss 1.27. The logits go two ways, into the logarithm of the sum of the
+# exponentials and into the choice of the target's logit; the difference of the two is averaged. Below the edges stand
+# the gradients: 1/2, 1/2, 0 for the three positions, then p/2 on the upper way and -1/2 at the targets on the lower
+# one. Their sum is the gradient of the logits.
+
+# %% [markdown] tags=["en"]
+# The mean gives each counted position $\tfrac12$ (R1). The upper way multiplies that by the softmax (step 1): the rows
+# $\tfrac12 p$. The lower way picked one number from each row, so it gives the gradient back at that place, with the
+# minus sign of the difference (R5, gather and scatter). The logits were used twice, so the two gradients add up (R6):
+# $\tfrac12(p-q)$.
+#
 # And the overflow. With these logits $e^{1000}$ is infinite, in the numerator and in the denominator. (`errstate` keeps
 # NumPy from complaining.)
 
@@ -285,8 +337,8 @@ print("by the library:  loss =", loss, "  dlogits =", cross_entropy_backward(1.0
 # %% [markdown] tags=["en"]
 # ## 5. Is it right?
 #
-# **Against the definition of a derivative.** `gradient_check` nudges every logit up and down by a tiny step and
-# compares what happens to the loss with what the backward pass claims. One target in three does not count.
+# **Against the definition of a derivative.** `gradient_check` (notebook [2.0](2_0_toolbox.ipynb)) compares `dlogits`
+# with difference quotients of the loss. One target in three does not count.
 
 # %%
 rng = np.random.default_rng(0)
@@ -296,13 +348,13 @@ inputs = {"logits": rng.normal(size=(2, 6, 7)), "targets": targets}
 style.show_check(minigpt2.gradient_check(cross_entropy_forward, cross_entropy_backward, inputs))
 
 # %% [markdown] tags=["en"]
-# Now a common mistake: dividing by the number of *all* positions instead of those that count. Nothing looks wrong, the
-# model even learns; every gradient is just too small, by a different factor in every batch.
+# Now a common mistake: dividing by the number of *all* positions instead of those that count. The direction is right,
+# so a model would learn; every gradient is just too small, by a factor that differs between batches.
 
 
 # %%
 def diluted_backward(dloss, cache):
-    """The gradient by someone who divides by all positions."""
+    """The gradient, divided by the number of all positions."""
     counted = cache["counted"]
     return cross_entropy_backward(dloss, cache) * (counted.sum() / counted.size)
 
@@ -311,7 +363,8 @@ style.show_check(minigpt2.gradient_check(cross_entropy_forward, diluted_backward
 
 # %% [markdown] tags=["en"]
 # **Against another implementation.** The package carries the results of PyTorch's `cross_entropy` in 64-bit floating
-# point, without and with smoothing (the second also has targets that do not count), and the gradients of its autograd:
+# point, without and with smoothing (the second also has targets that do not count), and the gradients of its autograd.
+# `CASES[name].options` are the options with which each was recorded.
 
 # %%
 for name in ("cross_entropy", "cross_entropy_smoothed"):
@@ -372,6 +425,8 @@ First Gardener:
 Farewell, and if thou see the gentle lady,
 Tell her the yellow flower is for her.
 """
+
+# %%
 ids = np.array(tokenizer.encode(SCENE))
 result = evaluate(model, tokenizer, SCENE)
 print(f"{result.tokens} tokens predicted, {result.characters} characters")
@@ -383,13 +438,14 @@ print(f"            {result.bits_per_character:6.2f} bits per character")
 # The perplexity says: it is as hard as choosing among so many equally likely tokens, out of $V$. The last line is a
 # promise that can be kept. With a model and a method called *arithmetic coding* the text could be stored in that many
 # bits per character, where a plain file takes 8 (Witten, Neal & Cleary 1987, "Arithmetic Coding for Data Compression").
-# To read it again, one needs the same model.
+# To read it again, one needs the same model, and the first token, which nobody predicted: it has to be stored as it is,
+# in $\log_2 V = 10$ bits, for the whole text 0.01 bits per character.
 #
 # ### Can a model do worse than knowing nothing?
 #
 # A model of the same shape with fresh random parameters should have a loss near $\ln V$. And what happens if we take
-# the trained model's logits and multiply all of them by a factor? With 0 they are all equal: the model forgets what
-# it knows. With a large factor it becomes more and more certain of its favourites.
+# the trained model's logits and multiply all of them by a factor? With 0 they are all equal: a uniform guess. With a
+# large factor it becomes more and more certain of its favourites.
 
 # %%
 new = minigpt2.GPT2(model.config, seed=0)
@@ -408,23 +464,31 @@ print(f"the trained model with logits times {crossing:.1f}: {losses[np.argmax(fa
 figure, axes = plt.subplots(figsize=(6.2, 3))
 axes.plot(factors, losses)
 axes.axhline(ln_v, color="0.6", lw=1, ls=":")
-axes.text(1, ln_v + 0.1, r"$\ln V$, knows nothing", color="0.4")
+axes.text(1, ln_v + 0.1, r"$\ln V$, uniform guess", color="0.4")
 axes.plot(1, losses[8], "o", color=style.ORANGE)
-axes.annotate("as trained", (1, losses[8]), (1.05, losses[8] - 0.75), color=style.ORANGE)
+axes.annotate("as trained", (1, losses[8]), (1.05, losses[8] - 0.75), color=style.ORANGE_TEXT)
 axes.set(xlabel="factor on all logits", ylabel="loss (nats per token)", ylim=(2, 9))
-axes.set(title="The same ranking of the tokens, with more and more certainty")
 plt.show()
+
+# %% [markdown] tags=["en", "alt"]
+# The loss of the trained model over the factor on its logits. It begins at ln V = 6.9 for factor 0, is lowest, about
+# 3.5, a little to the left of factor 1, which is marked, and rises again. It crosses the dotted line at ln V between 3
+# and 3.5 and reaches about 8 at factor 4.
 
 # %% [markdown] tags=["en"]
 # The factor does not change which token the model likes best, so the share of right guesses is the same all along the
 # curve (except at 0). The loss is not: it punishes unearned certainty, and far enough to the right the trained model
-# fares worse than one that knows nothing. The trained model, at factor 1, sits close to the bottom of the valley.
-# Nobody told it to. But the cross-entropy rewards it, as section 3 has shown, for saying what it should believe.
+# fares worse than a uniform guess. The trained model, at factor 1, sits close to the bottom of the valley. Nobody told
+# it to. But the cross-entropy rewards it, as section 3 has shown, for saying what it should believe. (Exactly at the
+# bottom it is not: question 4.)
 #
 # ### How much does context help?
 #
 # We let the model predict the same tokens again and again, each time with more of the text before them in sight: 1
-# token, 2, 4, and so on. The targets are always the same, all but the first 65, so only the context differs.
+# token, 2, 4, and so on. The targets are always the same, all but the first 65. The windows of text stand where texts
+# begin, at position 0; so the place at which a target is predicted moves with the length of the window. Is it the
+# context that we measure, or the place? As a control, the same windows once more, but moved so that each of them ends
+# at position 63. (The rows of `wpe`, the table of positions, are moved in a copy of the model; notebook 2.5.2.)
 
 
 # %%
@@ -434,18 +498,50 @@ def token_losses(logits, targets):
     return np.array([float(cross_entropy_forward(z, t)[0]) for z, t in rows])
 
 
-predicted = np.arange(65, len(ids))
-contexts, nats = [1, 2, 4, 8, 16, 32, 64], {}
-for context in contexts:
-    windows = ids[predicted[:, None] - context + np.arange(context)]  # the tokens before each one to predict
-    # The logits at the last position of each window, the only ones that we need, for some windows at a time.
+def predict(model, context):
+    """The loss of each predicted token when ``context`` tokens before it are in sight."""
+    windows = ids[predicted[:, None] - context + np.arange(context)]
+    # The logits at the last position of each window, the only ones that we need, for some windows at a time; with
+    # keep=False the model does not keep what only the backward pass would need.
     last = [model.forward(some, positions=slice(-1, None), keep=False)[0][:, 0] for some in np.array_split(windows, 8)]
-    nats[context] = token_losses(np.concatenate(last), ids[predicted])
-    print(f"{context:2} tokens in sight: {nats[context].mean():.2f} nats per token")
+    return token_losses(np.concatenate(last), ids[predicted])
+
+
+predicted = np.arange(65, len(ids))
+contexts, nats, moved = [1, 2, 4, 8, 16, 32, 64], {}, {}
+table, shifted = model.params["wpe"]["weight"], minigpt2.GPT2.from_pretrained("shakespeare")
+for context in contexts:
+    nats[context] = predict(model, context)
+    shifted.params["wpe"]["weight"][:context] = table[64 - context : 64]
+    moved[context] = predict(shifted, context)
+    print(f"{context:2} in sight: {nats[context].mean():.2f} nats, ending at position 63: {moved[context].mean():.2f}")
+
+figure, axes = plt.subplots(figsize=(5.6, 2.9))
+axes.plot(contexts, [nats[context].mean() for context in contexts], marker="o", label="beginning at position 0")
+axes.plot(contexts, [moved[context].mean() for context in contexts], marker="s", label="ending at position 63")
+axes.set_xscale("log", base=2)
+axes.set_xticks(contexts, contexts)
+axes.set(xlabel="tokens in sight", ylabel="loss (nats per token)", ylim=(3, 5.2))
+axes.legend()
+plt.show()
+
+# %% [markdown] tags=["en", "alt"]
+# The loss over the number of tokens in sight, 1 to 64. Windows that begin at position 0: from 4.0 down to 3.5 at 16
+# tokens, then level. The same windows ending at position 63: from 5.0 down to 3.5, still falling at 64.
 
 # %% [markdown] tags=["en"]
-# And **which tokens cost the most?** With 64 tokens in sight, we sort the predicted tokens by kind. Tokens are pieces,
-# so a word may be one of them or several.
+# The two curves are far apart: **the place counts as well as the context.** A token at position 63 always had 63 tokens
+# before it in training. With one, the model is in a situation that it never met, and does worse than with the same
+# token at position 0, where it is at home. So the lower curve is the one that says what this model can make of a short
+# context. There **the first tokens are worth the most**: from one to four the loss falls by 0.4, then slowly, and
+# beyond sixteen not at all. On this text the model lives on the last few words, although it could look back over 256
+# tokens. (GPT-2 as released can look back over 1,024.) The upper curve tells something else: how many tokens it takes
+# until the model behaves as it was trained to.
+
+# %% [markdown] tags=["en"]
+# And **which tokens cost the most?** With 64 tokens in sight, we sort the predicted tokens by kind: *line end*,
+# *speaker* (all the tokens of a speaker's name and its colon), *punctuation*, *word start*, *word rest*. Tokens are
+# pieces, so a word may be one of them or several.
 
 
 # %%
@@ -454,12 +550,12 @@ def kind(i):
     before, piece = tokenizer.decode(ids[:i]), tokenizer.decode([ids[i]])
     line = SCENE[before.rfind("\n") + 1 :].split("\n")[0]  # the whole line in which it stands
     if piece == "\n":
-        return "end of a line"
+        return "line end"
     if line.endswith(":"):
-        return "a speaker's name"
+        return "speaker"
     if not re.search(r"\w", piece):
         return "punctuation"
-    return "a word begins" if piece[0] == " " or before.endswith("\n") else "a word continues"
+    return "word start" if piece[0] == " " or before.endswith("\n") else "word rest"
 
 
 kinds = np.array([kind(i) for i in predicted])
@@ -470,57 +566,152 @@ print(f"{'':18}{'tokens':>7}{'nats each':>11}{'share of the loss':>20}")
 for name, mean, share in zip(names, means, shares, strict=True):
     print(f"{name:18}{(kinds == name).sum():7}{mean:11.1f}{share:20.2f}")
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 2.9))
-left.plot(contexts, [nats[context].mean() for context in contexts], marker="o")
-left.set_xscale("log", base=2)
-left.set_xticks(contexts, contexts)
-left.set(xlabel="tokens in sight", ylabel="loss (nats per token)", title="More context", ylim=(3, 4.2))
-right.barh(names, means, color=style.BLUE)
-right.grid(axis="y", visible=False)
-right.set(xlabel="loss (nats per token)", title="Which tokens are hard?")
+figure, axes = plt.subplots(figsize=(5.6, 2.2))
+axes.barh(names, means, color=style.BLUE)
+axes.grid(axis="y", visible=False)
+axes.set(xlabel="loss (nats per token)")
 plt.show()
 
+# %% [markdown] tags=["en", "alt"]
+# Five bars, the mean loss of each kind of token: line end 0.3, punctuation 2.6, word rest 2.8, speaker 3.2, word start
+# 4.8 nats.
+
 # %% [markdown] tags=["en"]
-# **The first tokens of context are worth the most.** From one to four the loss falls steeply, then slowly, and beyond
-# sixteen not at all. On this text the model lives on the last few words, although it could look back over 256 tokens.
-# (GPT-2 as released can look back over 1,024.)
-#
 # **The beginnings of words make up most of the loss.** The end of a line is hardly a surprise (blank lines and the ends
 # of names are among them), and the rest of a word is easier than its beginning. The hard part is one that a person
 # would find hard too: which word it will be. A loss is a mean over very different things, and two models with the same
 # loss may be good at different ones.
 #
-# One more look, at the three most expensive tokens and at one that returns. A gardener is announced again and again.
-# Does the model get used to it?
+# One more look, at the two most expensive tokens and at one that returns. A gardener is announced again and again.
+# Does the model get used to it? This time it sees all the text before, as far as its 256 positions go, and we count how
+# often the word stands there.
 
 # %%
-for i in predicted[np.argsort(-nats[64])[:3]]:
+for i in predicted[np.argsort(-nats[64])[:2]]:
     text = tokenizer.decode(ids[i - 4 : i])
     print(f"{nats[64][i - 65]:5.1f} nats for {tokenizer.decode([ids[i]])!r} after {text!r}")
-again = [i for i in predicted[kinds == "a speaker's name"] if tokenizer.decode(ids[i - 1 : i + 1]) == " Gard"]
-print("nats for 'ard' of 'Gardener', each time:", *(f"{nats[64][i - 65]:.1f}" for i in again))
+print("'Gardener' in sight, nats for its 'ard':")
+for i in range(1, len(ids)):
+    if tokenizer.decode(ids[i - 1 : i + 1]) == " Gard":
+        seen = ids[max(0, i - 256) : i]
+        last, _ = model.forward(seen[None], positions=slice(-1, None), keep=False)
+        print(f"{tokenizer.decode(seen).count('Gardener'):5} {token_losses(last[:, 0], ids[i : i + 1])[0]:8.1f}")
 
 # %% [markdown] tags=["en"]
-# It does not: the word is no less surprising the last time than the first, although the model has read it before.
-# Larger models learn to copy from their context (Olsson et al. 2022, "In-context Learning and Induction Heads"); about
-# this one the loss tells us that here it did not. And even the most expensive token had some probability, or its
-# surprise would have been infinite. A softmax never gives exactly 0, except by rounding.
+# It does not: with four and five gardeners in sight the word is *more* surprising than the first time. To copy a word
+# from the context is something that models learn, and not only large ones: Olsson et al. 2022, "In-context Learning and
+# Induction Heads", find it in models with only two layers, after a few billion tokens of training (figure 3). Ours has
+# four layers, but read 12 million tokens (4,000 steps of 12 texts of 256). So the number of its layers is not the
+# reason. Notebook [2.5.3](2_5_3_attention.ipynb) looks for heads that would copy.
+#
+# And even the most expensive token had some probability, or its surprise would have been infinite. A softmax never
+# gives exactly 0, except by rounding.
 #
 # The experiment is limited: it is one scene of a few hundred tokens, written for this notebook in imitation of the
 # plays that the model knows. Other verses would give other numbers, and perhaps another order of the bars.
+
+# %% [markdown] tags=["en"]
+# ### The released GPT-2
+#
+# What does the loss of the real one look like? Its weights, half a gigabyte, are not carried by this package, but
+# others have published what it answers. The tests of EleutherAI's *lm-evaluation-harness* (version 0.3.0,
+# `tests/test_models.py`) state the log-probability that the smallest released GPT-2 gives to each token of one
+# sentence: once with all of the sentence in sight, the first token being predicted from `<|endoftext|>`, and once in
+# blocks of five, where the first token of a block sees only the one before it, and the fifth sees five. The package
+# carries these numbers (`TOKEN_LOG_PROBS`), and the vocabulary is GPT-2's own.
+
+# %%
+released = style.released_tokenizer()
+pieces = [released.decode([i]) for i in released.encode(TOKEN_TEXT)]
+whole, blocks = (-np.array(TOKEN_LOG_PROBS[window]) for window in (1024, 5))
+print(f"{'token':14} {'surprise':>8} {'in blocks of 5':>15}")
+for piece, one, two in zip(pieces, whole, blocks, strict=True):
+    print(f"{piece!r:14} {one:8.1f} {two:15.1f}")
+print(f"{'loss':14} {whole.mean():8.2f} {blocks.mean():15.2f}")
+print(f"perplexity {math.exp(whole.mean()):.0f}; uniform guess: loss {math.log(len(released)):.2f}")
+print(f"bits per character {whole.sum() / math.log(2) / len(TOKEN_TEXT):.2f}")
+
+# %% [markdown] tags=["en"]
+# It is a sentence about language models, in words that were not common on the web of 2019. *scaling*, *laws* and *loss*
+# are expensive; after *cross* the model is almost sure of the hyphen, and after *-ent* of *ropy*: it has met
+# "cross-entropy". With at most five tokens in sight the whole is dearer, 6.48 nats against 5.59, above all *model*,
+# which then sees only " laws for language", and *performance*. But not every token is: *loss* and the full stop (in the
+# last block, which begins at *cross*) are cheaper with less in sight. A loss of 5.6 is high for GPT-2, and one sentence
+# says little about a model. On whole corpora, without any training on them, the paper reports a perplexity of 37.50 on
+# WikiText-103 and of 65.85 on the Penn Treebank for the smallest model (Radford et al. 2019, table 3).
+#
+# If the weights are on this machine, the next cell compares the published numbers with its own.
+
+# %%
+if gpt2 := style.released_model():
+    sentence = np.array([released.eos_id, *released.encode(TOKEN_TEXT)])
+    logits, _ = gpt2.forward(sentence[None, :-1], keep=False)
+    error, _ = relative_error(token_losses(logits[0].astype(np.float64), sentence[1:]), whole)
+    style.show_agreement("surprise of each token, as published", error, tolerance=1e-3)
 
 # %% [markdown] tags=["en"]
 # ## Questions
 #
 # 1. A model gives the right token the probability 1/2 at every position. What are its loss in nats and in bits, and its
 #    perplexity? *Hint: a coin.*
+#
+#    <details><summary>Answer</summary>
+#
+#    The loss is $-\ln\frac12 = \ln 2 = 0.693$ nats, which is exactly 1 bit, and the perplexity is $e^{\ln 2} = 2$. It
+#    does not matter how the model spreads the other half.
+#
+#    </details>
+#
 # 2. Add the same number to all logits of one position. What happens to the loss, and which property of `dlogits`
 #    expresses the same fact? *Hint: the sum of a row.*
+#
+#    <details><summary>Answer</summary>
+#
+#    Nothing happens: with $z_v + c$ for $z_v$, $\ln\sum_u e^{z_u}$ grows by $c$ and $z_{\mathrm{target}}$ does too, and
+#    the loss is their difference. So its derivative with respect to $c$ is 0. By the chain rule this derivative is
+#    $\sum_v dz_v$: each row of `dlogits` adds up to 0, as $\sum_v p_v - \sum_v q_v = 1 - 1$ says.
+#
+#    </details>
+#
 # 3. A model with a vocabulary of 50,257 tokens and one with 256 both report a loss of 3 nats per token. Which of the
 #    two knows more about the text, and in what unit should they have reported it? *Hint: `Evaluation` has
 #    `loss_per_character`.*
+#
+#    <details><summary>Answer</summary>
+#
+#    The one with the large vocabulary: its tokens are longer, so it pays 3 nats for more text. A vocabulary of 256 is
+#    one of bytes, and 3 nats per byte are 4.3 bits of the 8 that a byte has. GPT-2's vocabulary cuts the scene of
+#    section 6, 1,153 characters, into 326 tokens, 3.5 characters each; with them the 3 nats are 0.85 per character, or
+#    1.2 bits. They should have reported nats or bits per character (or per byte), which do not depend on how the text
+#    was cut.
+#
+#    </details>
+#
 # 4. In the experiment with the factor, find the factor at which the loss is smallest, to two decimals. Is the model too
 #    sure of itself on this scene, or not sure enough? Predict the answer for lines that it was trained on, and for
 #    a page of modern English, then try. *Hint: `np.linspace(0.5, 1.5, 101)`.*
+#
+#    <details><summary>Answer</summary>
+#
+#    0.88, with a loss of 3.52 instead of 3.55: a little too sure of itself. On the first 140 tokens of tiny Shakespeare
+#    ("Before we proceed any further, hear me speak ..."), which it was trained on, the best factor is 0.95. On three
+#    sentences about a train to the airport it is 0.69, with 4.44 instead of 4.72: the further a text is from those of
+#    the training, the less its certainty is earned. (Other lines give other numbers.)
+#
+#    </details>
+#
 # 5. Draw the curve of loss against context for each kind of token separately. For which kind does context help most?
 #    *Hint: `nats[context][kinds == name].mean()`; nothing has to be computed again.*
+#
+#    <details><summary>Answer</summary>
+#
+#    From 1 token to 64 the *word rest* falls from 3.58 to 2.76, the *speaker* from 3.88 to 3.17, *punctuation* and
+#    *line end* by 0.5 each (3.11 to 2.59, 0.77 to 0.26), *word start* only from 5.11 to 4.79. So the rest of words
+#    gains most, and nearly all of it from the second token (2.86): a piece in the middle of a word needs the piece
+#    before it. The speaker goes on gaining up to 64 tokens. The line end gains most as a share: two thirds of its loss.
+#
+#    </details>
+#
+# The loss says how wrong the model is, its gradient which way is better; how far to go, and how fast, is next.
+#
+# **Next:** [2.5.9, the optimizer](2_5_9_optimizer.ipynb)
