@@ -39,8 +39,8 @@ FIGURES = {
     "coqa": {"F1": (None, None, None, 55.0)},
 }
 NOTES = {
-    "lambada": "the accuracy of 1542M is with a stop-word filter, without it 52.66 (section 3.3); of the other sizes the "
-    "paper does not say, nor per what the perplexity is",
+    "lambada": "the accuracy of 1542M is with a stop-word filter, without it 52.66 (section 3.3); of the other sizes "
+    "the paper does not say, nor per what the perplexity is",
     "wikitext2": "the same test text as wikitext103; the paper does not say per what, and others find about its figure "
     "of 117M per token, 29.94, and its figure for wikitext103 per word, 37.37 (transformers issue 13761)",
     "summarization": "table 4",
