@@ -370,18 +370,18 @@ axes.legend()
 plt.show()
 
 # %% [markdown] tags=["en", "alt"]
-# Loss on plays over loss on manuals, a line of three learning rates for each of four ways, with the starting point at
-# the far right, low. With growing rates the lines go left and up: better on manuals, worse on plays. Fine-tuning
-# everything and half-frozen lie lowest and furthest left; LoRA stays far to the right, near the dotted line of a new
-# model, and LoRA with wte free comes close to the others.
+# Loss on plays over loss on manuals, a line of three learning rates for each of four ways, and a cross far right and
+# low for the model before. The lines go left and up: better on manuals, worse on plays. Everything and half-frozen lie
+# furthest left; the largest rate throws everything far up and to the right. LoRA ends at the dotted line, a new model;
+# LoRA with wte free goes on along the same curve.
 
 # %% [markdown] tags=["en"]
 # Each mark is a learning rate, from the smallest, near "before", to the largest. Left is better for manuals, low is
 # better for plays.
 #
 # - **The document is right about the domain.** Manuals written in English share much with plays written in English: in
-#   30 steps a model that knows the plays gets well below what a model that knows nothing reaches, at the best of three
-#   rates.
+#   30 steps a model that knows the plays, and may change enough of itself, gets well below what a model that knows
+#   nothing reaches, each at the best of its three rates. (LoRA gets no further than the new model.)
 # - **It does not mention the price.** Every way that learns forgets: nothing in the loss speaks of plays any more. This
 #   is called **catastrophic forgetting** (McCloskey & Cohen 1989). The larger the learning rate, the more of it; at the
 #   largest one, fine-tuning everything ruins both.
@@ -499,8 +499,8 @@ plt.show()
 #   what the general model has read: their vectors began as random numbers, were only ever pushed away from where other
 #   tokens were right, and are then frozen. In English it is 8 % and 31 %. With `wte` free, the same adapters are as
 #   good as fine-tuning everything in English, and in verse better than that *and* better than a new model.
-# - **LoRA forgets less than fine-tuning everything does**, with `wte` free or not, in all three domains. Here it has an
-#   advantage that it had not in the live run. (Half-frozen has it only while `wte` is frozen.)
+# - **LoRA forgets less than fine-tuning everything does**, with `wte` free or not, in all three domains on average.
+#   Here it has an advantage that it had not in the live run. (Half-frozen has it only while `wte` is frozen.)
 #
 # Why is fine-tuning everything worse than a new model in verse? Either the blocks have habits that do not fit, or it is
 # those vectors again, that have to come back from where they were pushed. The control: take the general model, give

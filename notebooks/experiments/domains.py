@@ -58,7 +58,7 @@ CONTROLS = {
     "LoRA, wte free": {"lora_rank": 8, "program": ("python", "notebooks/experiments/lora_and_wte.py")},
 }
 COLOURS = {"zero-shot": "0.75", "scratch": "#d9a441", "fine-tuned": "#0b559f", "half-frozen": "#5b8fc7",
-           "LoRA": "#a3c4e6"}  # fmt: skip
+           "LoRA": "#a3c4e6", "half-frozen, wte free": "#2f7350", "LoRA, wte free": "#5aa87a"}  # fmt: skip
 PROMPTS = {"drama": "ROMEO:\n", "verse": "春", "technical": "The "}
 
 
@@ -166,7 +166,7 @@ def main(arguments=None):
     write_json(here / "domains.json", results)
     with atomic_write(here / "domains.md", "w") as file:
         file.write(report(results))
-    draw(results["bits per character"], here / "domains.png")
+    draw(results["bits per character"] | results["wte free, bits per character"], here / "domains.png")
     print(report(results))
 
 
@@ -293,14 +293,14 @@ def report(results):
 
 def draw(losses, path):
     """Bars: a group per domain, a bar per way, a dot per seed."""
-    figure = Figure(figsize=(8, 4), dpi=120, layout="constrained")
+    figure = Figure(figsize=(9, 4.2), dpi=110, layout="constrained")
     panels = figure.subplots(1, len(DOMAINS))
     for axes, (domain, title) in zip(panels, DOMAINS.items(), strict=True):
         for place, (way, by_domain) in enumerate(losses.items()):
             numbers = by_domain[domain]
             axes.bar(place, statistics.mean(numbers), color=COLOURS[way], width=0.8)
             axes.plot([place] * len(numbers), numbers, ".", color="0.2", markersize=4)
-            axes.text(place, max(numbers), f"{statistics.mean(numbers):.2f}", ha="center", va="bottom", fontsize=8)
+            axes.text(place, max(numbers), f"{statistics.mean(numbers):.2f}", ha="center", va="bottom", fontsize=7)
         axes.set_xticks(range(len(losses)), losses, rotation=60, ha="right", fontsize=9)
         axes.set_title(title, fontsize=11)
         axes.margins(y=0.1)
