@@ -73,7 +73,7 @@ def test_domains(experiment, monkeypatch, tmp_path):
         monkeypatch.setattr(module, name, value)
     monkeypatch.setattr(experiment("split"), "topics", {"assert": TEXT.upper()})
     monkeypatch.setattr(module, "VOCABULARY", 300)
-    monkeypatch.setattr(module, "RATES", (1e-3, 3e-3))
+    monkeypatch.setattr(module, "RATES", (1e-3,))
     monkeypatch.setattr(module, "WAYS", {"scratch": {}, "fine-tuned": {}, "LoRA": {"lora_rank": 2}})
     controls = {"LoRA, wte free": module.CONTROLS["LoRA, wte free"] | {"lora_rank": 2}}
     monkeypatch.setattr(module, "CONTROLS", controls)
