@@ -340,7 +340,8 @@ computed("2.5.9 a", falls, as_in="2.2 d")
 
 # %%
 folder = Path("../experiments")
-masked = json.loads((folder / "masked_then_causal.json").read_text(encoding="utf-8"))["nats per character"]
+masked_record = json.loads((folder / "masked_then_causal.json").read_text(encoding="utf-8"))
+masked = masked_record["nats per character"]
 record = json.loads((folder / "domains.json").read_text(encoding="utf-8"))
 bits, forgotten = record["bits per character"], record["forgotten, bits per character"]["fine-tuned"]
 
@@ -415,18 +416,16 @@ computed("4.1 g", bool(row.min() >= 0), smallest=f"{row.min():.0f}", largest=f"{
 # 96.4 for a fine-tuned BERT of the same size (table 7, development set). So its parameters need not change. Something
 # must be trained, however: BERT fills gaps, and puts out no names.
 #
-# **Diversity by four new layers (3.1 d).** On a small scale it can be counted. The models of
-# [3.1](3_1_pretraining.ipynb), section 6, continued the same 100 prompts with 48 tokens each, at temperature 1
-# (`notebooks/experiments/samples.py`; three seeds). *Distinct-2* is the share of different pairs of words among all
-# ([5](5_evaluation.ipynb)). Beside it is the loss, since a model that is less sure of the next token draws more
-# widely, without any merit in it.
+# **Diversity by four new layers (3.1 d).** On a small scale it can be counted, and [3.1](3_1_pretraining.ipynb), section
+# 6, does: *distinct-2*, the share of different pairs of words, in samples of its models at temperature 1. Beside it is
+# the loss, since a model that is less sure of the next token draws more widely, without any merit in it.
 
 # %%
-diversity = json.loads((folder / "samples.json").read_text(encoding="utf-8"))["diversity"]
-print(f"{'':12}{'distinct-1':>16}{'distinct-2':>16}   nats per character")
-for writer, figures in diversity.items():
-    cells = [f"{np.mean(figures[key]):.3f} ± {np.std(figures[key], ddof=1):.3f}" for key in ("distinct-1", "distinct-2")]
-    print(f"{writer:12}{cells[0]:>16}{cells[1]:>16}", f"{np.mean(figures['loss']):14.2f}" if "loss" in figures else "")
+print(f"{'':12}{'distinct-2':>16}{'nats per character':>21}")
+for way, shares in masked_record.get("distinct pairs of words", {}).items():
+    spread = f" ± {np.std(shares, ddof=1):.3f}" if len(shares) > 1 else " " * 8
+    loss = f"{np.mean(masked[way]):.2f}" if way in masked else ""
+    print(f"{way:12}{np.mean(shares):8.3f}{spread}{loss:>21}")
 
 # %% [markdown] tags=["en"]
 # DIVERSITYTEXT
@@ -481,7 +480,7 @@ plt.show()
 
 # %% [markdown] tags=["en", "alt"]
 # Six bars, one per part of the document, each divided into right, in part, open and wrong. Right is the longest piece
-# for the components, wrong for the training and for the code.
+# for terms and for components, wrong for training and code; for the data they are equally long.
 
 # %% [markdown] tags=["en"]
 # Where the document explains *terms and components*, about one sentence in five is wrong, and you can still use it as a
