@@ -13,9 +13,11 @@
 # - Above the last block, an **output layer** turns each vector into $V$ scores, the **logits**, one for each token of
 #   the vocabulary. The function *softmax* turns logits into probabilities.
 # - The **loss** says how surprised the model is by the right token, in **nats**: $-\ln p$ of that token, averaged. For
-#   any number $v$ in the model, $dv$ is short for its **gradient** $\partial\,\mathrm{loss}/\partial v$.
+#   any number $z$ in the model, $dz$ is short for its **gradient** $\partial\,\mathrm{loss}/\partial z$ (notebook 2.0).
 # - **Attention** is the only place where tokens look at each other (notebook 2.5.3). Everything else treats each token
 #   alone.
+#
+# **Exercise:** none of its own; the nearest is [10, block and model](../exercises/student/10_model.ipynb).
 
 # %%
 import contextlib
@@ -31,6 +33,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 sys.path.insert(0, "..")  # style.py lies beside the sources of the notebooks
+import graphs
 import style
 
 import minigpt2
@@ -41,7 +44,6 @@ from minigpt2.data import mask_tokens
 from minigpt2.data.batches import MASK
 from minigpt2.model import gpt2_backward, gpt2_forward
 from minigpt2.reference import CASES, recorded, relative_error
-from minigpt2.run_folder import read_metrics
 from minigpt2.settings import TrainingSettings
 from minigpt2.training import Trainer
 
@@ -50,9 +52,12 @@ style.use()
 # %% [markdown] tags=["en"]
 # ## 1. In the document
 #
-# The document gives this section three sentences. GPT-2's pre-training, it says, consists in fine-tuning **BERT**, a
-# model of 2018 that fills gaps in texts. BERT's last two fully-connected layers are replaced by four, everything else
-# stays, and this is meant to make GPT-2 more varied and more capable.
+# The document gives this section three sentences. “GPT-2模型的预训练过程是对BERT模型进行微调（fine-tune）得到的”: GPT-2's
+# pre-training consists in fine-tuning **BERT**, a model of 2018 that fills gaps in texts.
+# “将BERT最后的两个隐层全连接层替换为四个全连接层，其余保持不变”: BERT's last two fully-connected hidden layers are
+# replaced by four, everything else stays. And this is done “为了增强GPT-2模型的多样性和能力”, to make GPT-2 more diverse
+# and more capable. All three can be tested: the first two below, the two words of the third, ability and diversity, in
+# section 6.
 #
 # GPT-2 as released was **trained from scratch**, that is, from random numbers. The paper says how they were scaled, and
 # says nothing of BERT's weights (Radford et al. 2019, section 2.3). Nor would they fit. Here is everything that GPT-2
@@ -114,7 +119,7 @@ Signifying nothing.
 ids = np.array([tokenizer.encode(SPEECH)])
 for causal in (True, False):
     print(f"causal={causal!s:5}  loss {model.loss(ids[:, :-1], ids[:, 1:], causal=causal):4.1f} nats per token")
-print(f"guessing       loss {np.log(len(tokenizer)):4.1f}")
+print(f"uniform guess  loss {np.log(len(tokenizer)):4.1f}")
 
 # %% [markdown] tags=["en"]
 # (The speech is from *Macbeth*, which the model has not read.)
@@ -137,8 +142,8 @@ shown = ["But", "[mask]", ",", "what", "[mask]", "breaks"]
 figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3.5))
 see = np.tril(np.ones((5, 5)))
 panels = (
-    (left, "Causal: guess the next token", words[:5], see, words[1:]),
-    (right, "Masked: guess the hidden tokens", shown, np.ones((6, 6)), ["", "soft", "", "", "light", ""]),
+    (left, "Causal", words[:5], see, words[1:]),
+    (right, "Masked", shown, np.ones((6, 6)), ["", "soft", "", "", "light", ""]),
 )
 for axes, title, labels, sees, answers in panels:
     axes.imshow(sees, cmap="Blues", vmin=0, vmax=2.2)
@@ -154,9 +159,14 @@ for axes, title, labels, sees, answers in panels:
     axes.spines[:].set_visible(False)
     for row, answer in enumerate(answers):
         if answer:
-            axes.text(n - 0.3, row, f"→ {answer}", va="center", color=style.ORANGE, weight="bold")
+            axes.text(n - 0.3, row, f"→ {answer}", va="center", color=style.ORANGE_TEXT, weight="bold")
 left.set_ylabel("looks")
 plt.show()
+
+# %% [markdown] tags=["en", "alt"]
+# Two squares of who looks at whom. Left, causal: the shade is a triangle, each token sees itself and those before it, and
+# the answer of each row is the next token. Right, masked: everything is shaded, two tokens are replaced by a mask, and
+# only their rows have an answer, the hidden token.
 
 # %% [markdown] tags=["en"]
 # On the left the shade is a triangle and every row has an answer. On the right every row sees everything, so a row
@@ -193,16 +203,10 @@ plt.show()
 # For causal training $M$ is everything and the target is the next token. For masked training $M$ is the set of chosen
 # tokens and the target is the original token. That is the only difference in the loss.
 #
-# **Backward.** Take one $n$ in $M$ and call its target $t$. The logarithm of a quotient is a difference:
+# **Backward.** Softmax and logarithm together have a short gradient, $p$ minus the right answer (derived in notebook
+# 2.5.8). With $\delta_{kt}$, which is 1 if $k = t$ and 0 otherwise,
 #
-# $$-\ln p_{nt} = -\mathrm{logits}_{nt} + \ln\sum_j e^{\mathrm{logits}_{nj}}
-# \quad\Longrightarrow\quad
-# \frac{\partial(-\ln p_{nt})}{\partial\,\mathrm{logits}_{nk}}
-#   = -\delta_{kt} + \frac{e^{\mathrm{logits}_{nk}}}{\sum_j e^{\mathrm{logits}_{nj}}} = p_{nk} - \delta_{kt},$$
-#
-# where $\delta_{kt}$ is 1 if $k = t$ and 0 otherwise. So
-#
-# $$d\mathrm{logits}_{nk} = \begin{cases}(p_{nk} - \delta_{kt})/m & n\in M\\ 0 & \text{otherwise.}\end{cases}$$
+# $$d\mathrm{logits}_{nk} = \begin{cases}(p_{nk} - \delta_{k,\,\mathrm{target}_n})/m & n\in M\\ 0 & \text{otherwise.}\end{cases}$$
 #
 # Of 100 tokens of masked text, 85 send no gradient into the output layer. Remember that for the experiment.
 #
@@ -221,26 +225,12 @@ plt.show()
 #
 # $$\mathrm{gelu}(z) = \tfrac12\,z\,(1+\tanh u), \qquad u = \sqrt{2/\pi}\,(z + 0.044715\,z^3).$$
 #
-# **Step 1: through the bend.** Product rule, and $\tanh' = 1-\tanh^2$:
+# **Step 1: through the bend.** GELU treats each number alone, so $dz_l = dh_l\cdot\mathrm{gelu}'(z_l)$ (rule R3 of
+# notebook 2.0; notebook 2.5.4 derives $\mathrm{gelu}'$).
 #
-# $$\mathrm{gelu}'(z) = \tfrac12\Bigl((1+\tanh u) + z\,(1-\tanh^2 u)\,\frac{du}{dz}\Bigr),
-#   \qquad \frac{du}{dz} = \sqrt{2/\pi}\,(1 + 3\cdot 0.044715\,z^2).$$
-#
-# It treats each number alone, so the chain rule is a product of numbers: $dz_l = dh_l\cdot\mathrm{gelu}'(z_l)$.
-#
-# **Step 2: through a layer.** Written out, with $i$ counting the inputs and $o$ the outputs,
-#
-# $$z_{no} = \sum_i h_{ni}\,W_{io} + b_o .$$
-#
-# - $b_o$ is added for every token, so the tokens' gradients add up: $db_o = \sum_n dz_{no}$.
-# - $W_{io}$ is multiplied with $h_{ni}$, for every token: $dW_{io} = \sum_n h_{ni}\,dz_{no}$.
-# - $h_{ni}$ has a share in every output: $dh_{ni} = \sum_o dz_{no}\,W_{io}$.
-#
-# As products of matrices:
+# **Step 2: through a layer.** A product and a bias (rules R2 and R1):
 #
 # $$dW = h^{\mathsf T} dz, \qquad dh = dz\,W^{\mathsf T}, \qquad db = \textstyle\sum_n dz_n .$$
-#
-# The shapes allow nothing else: $(C\times N)(N\times C)$ for $dW$, $(N\times C)(C\times C)$ for $dh$.
 #
 # **Step 3: from the top to the bottom.** Begin with $dz_L = d\mathrm{logits}$ and go down:
 #
@@ -275,18 +265,22 @@ dlogits = np.array([[[1.0, 0.0, -1.0]]])  # the loss wants less of the first sco
 dx, grads = head_backward(dlogits, cache)
 
 
-def show(name, array):
-    rows = [" ".join(f"{value + 0.0:4.0f}" for value in row) for row in np.atleast_2d(np.squeeze(array))]
-    print(f"{name:9} {rows[0]}", *(f"{'':9} {row}" for row in rows[1:]), sep="\n")
+dh = linear_backward(dlogits, cache["layers"][1])[0]
+dz = np.array([[[-1.0, 0.0]]])  # what GELU lets pass
+graphs.draw(
+    {"$x$": (0, 0), "$W_1$": (0, 1), "linear#1": (1, 0), "GELU": (2, 0), "$W_2$": (2, 1), "linear#2": (3, 0),
+     "logits": (4, 0)},
+    [("$x$", "linear#1", x, dx), ("$W_1$", "linear#1", params[0]["weight"], grads[0]["weight"]),
+     ("linear#1", "GELU", cache["gelus"][0]["x"], dz, "z_1"), ("GELU", "linear#2", cache["layers"][1]["x"], dh, "h_1"),
+     ("$W_2$", "linear#2", params[1]["weight"], grads[1]["weight"]), ("linear#2", "logits", logits, dlogits)],
+)  # fmt: skip
+plt.show()
+print("dz_1 by hand is the library's:", bool(np.allclose(dz @ params[0]["weight"].T, dx)))
 
-
-show("z_1", cache["gelus"][0]["x"])
-show("h_1", cache["layers"][1]["x"])
-show("logits", logits)
-print()
-show("dW_2", grads[1]["weight"])
-show("dW_1", grads[0]["weight"])
-show("dx", dx)
+# %% [markdown] tags=["en", "alt"]
+# A graph: x = (1, 2) passes the first linear layer, z_1 = (10, -10), GELU, h_1 = (10, 0), and the second linear layer to
+# the logits (10, 1, 20). Backward, (1, 0, -1) becomes dh_1 = (-1, 2), then dz_1 = (-1, 0), then dx = (-6, -2); the second
+# column of the gradient of W_1 and the second row of that of W_2 are 0.
 
 # %% [markdown] tags=["en"]
 # Forward: $z_1 = (1\cdot6 + 2\cdot2,\; 1\cdot(-2) + 2\cdot(-4)) = (10, -10)$, so $h_1 = (10, 0)$, and the scores are
@@ -320,9 +314,8 @@ print(f"{(inputs == ids)[chosen].mean():.0%} as they were")
 # %% [markdown] tags=["en"]
 # ## 5. Is it right?
 #
-# **Against the definition of a derivative.** `gradient_check` nudges every input and every parameter a little and
-# compares what happens with what the backward pass claims. First the four layers alone; then the loss of a whole tiny
-# model, two blocks, on masked text without the triangle.
+# **Against the definition of a derivative** (`gradient_check`, notebook 2.0): first the four layers alone, then the loss
+# of a whole tiny model, two blocks, on masked text without the triangle.
 
 # %%
 rng = np.random.default_rng(0)
@@ -368,9 +361,9 @@ def forgetful_backward(dlogits, cache):
 style.show_check(minigpt2.gradient_check(head_forward, forgetful_backward, inputs))
 
 # %% [markdown] tags=["en"]
-# **Against another implementation.** The package carries values that PyTorch computed, in 64-bit floating point, where
-# rounding errors are about $10^{-16}$: of the four layers, and of the masked loss of a whole model with all its
-# gradients.
+# **Against another implementation.** The package carries values that PyTorch computed, in 64-bit floating point:
+# `recorded` loads those of a component, `CASES` says with which options they were made. Here are the four layers, and the
+# masked loss of a whole model with all its gradients.
 
 # %%
 reference = recorded("head")
@@ -397,152 +390,4 @@ error, _ = relative_error(ours, {"y": reference["y"], **reference["gradients"]})
 style.show_agreement("masked_lm: loss and all gradients", error)
 
 # %% [markdown] tags=["en"]
-# ## 6. Does it help?
-#
-# ### The whole procedure on a small scale
-#
-# Now we follow the document's description, with a model so small that it takes seconds. All runs read the same text in
-# the same portions. The last tenth of it is set aside, and on it we measure the loss in nats *per character*: the sum
-# over all tokens, divided by the characters that they spell.
-#
-# | name | first 120 steps | next 120 steps |
-# |---|---|---|
-# | causal | next token | next token |
-# | converted | masked tokens; then four new layers | next token |
-# | half | | next token, from scratch |
-#
-# The third shows what the second stage is worth without the first. In each stage the learning rate falls once, from
-# high to low; that is why *half* and the first half of *causal* are not the same curve. `Trainer` is the library's own
-# training loop, the one behind `minigpt2 train`.
-
-# %%
-sizes = {"n_layer": 2, "n_head": 4, "n_embd": 64, "vocab_size": 512}
-common = {"block_size": 32, "batch_size": 16, "dropout": 0.0, "lr": 3e-3, "min_lr": 3e-4, "warmup_steps": 15,
-          "eval_every": 30, "seed": 1}  # fmt: skip
-curves = {}
-
-with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-    folder = Path(folder)
-    (folder / "topics.txt").write_text(TEXT, encoding="utf-8")
-    common["data"] = (str(folder / "topics.txt"),)
-
-    def train(name, **settings):
-        """A run in its own folder; remembers its curve."""
-        run = Trainer(TrainingSettings(**common, **settings), folder / name)
-        run.run()
-        lines = [line for line in read_metrics(folder / name) if "val_loss_per_character" in line]
-        curves[name] = {line["step"]: line["val_loss_per_character"] for line in lines}
-        return run
-
-    masked = train("masked", objective="mlm", steps=120, **sizes)
-    scratch = {"tokenizer": str(folder / "masked"), **sizes}  # the same vocabulary for all
-    train("causal", steps=240, **scratch)
-    train("half", steps=120, **scratch)
-    train("converted", init_from=str(folder / "masked"), head_layers=4, steps=120)
-    train("unconverted", init_from=str(folder / "masked"), steps=1)
-
-unseen = TEXT[len(TEXT) * 9 // 10 :]
-unseen_ids = with_mask.encode(unseen)
-frequencies = np.bincount(with_mask.encode(TEXT[: len(TEXT) * 9 // 10]), minlength=512) + 1.0
-by_frequency = -np.log(frequencies / frequencies.sum())[unseen_ids].mean()
-per_character = len(unseen_ids) / len(unseen)
-print("hidden tokens, nats per token:")
-print(f"  masked model               {masked.best_loss:.1f}")
-print(f"  frequencies alone          {by_frequency:.1f}")
-print(f"  guessing                   {np.log(512):.1f}")
-print("as a language model, nats per character:")
-print(f"  masked model as it is      {curves['unconverted'][0]:.1f}")
-print(f"  with four random layers    {curves['converted'][0]:.1f}")
-print(f"  frequencies alone          {by_frequency * per_character:.1f}")
-print(f"  guessing                   {np.log(512) * per_character:.1f}")
-print()
-for name in ("causal", "converted", "half"):
-    print(f"  {name:10} {min(curves[name].values()):.2f}")
-
-figure, axes = plt.subplots(figsize=(6.8, 3.3))
-for name, marker in zip(("causal", "converted", "half"), "os^", strict=True):
-    steps = [step for step in curves[name] if step]
-    axes.plot([s + 120 * (name == "converted") for s in steps], [curves[name][s] for s in steps],
-              marker=marker, ms=4, label=name)  # fmt: skip
-axes.axvline(120, color="0.7", lw=0.8, ls="-")
-axes.set(xlabel="steps, both stages", ylabel="loss (nats per character)", title="The gain from 240 steps, one seed")
-axes.legend()
-plt.show()
-
-# %% [markdown] tags=["en"]
-# Asked for the next token, the unchanged masked model does worse than somebody who knows only how frequent each token
-# is ("frequencies alone"), and behind four random layers it knows nothing. It has to learn its new task, and in the
-# time left it does not catch up with the model that had this task from the start. Here it is even behind the one that
-# skipped the first stage. In 120 steps, with 15 % of the tokens, the tower has learned little more than frequencies, as
-# its loss on hidden tokens shows, and four random layers stand between it and the answer.
-#
-# One seed of a very small model is not much. So here is the same experiment with a larger model, more text, a control
-# and three seeds.
-#
-# ### Three seeds
-#
-# It takes longer than a notebook may, so it was run once; `notebooks/experiments/masked_then_causal.py` repeats it, and
-# its result lies beside it. Four blocks of 128 channels read tiny Shakespeare, a megabyte of his plays; in each of
-# 2,000 steps they see 12 pieces of 64 tokens. (A *seed* is the number that determines all random choices of a run.) A
-# fourth way, *same head*, keeps the output layer of the masked model, so that we see the effect of the four layers.
-
-# %%
-path = Path("../experiments/masked_then_causal.json")
-results = json.loads(path.read_text(encoding="utf-8"))["nats per character"]
-labels = {
-    "causal": "causal, 2,000 steps",
-    "converted": "1,000 masked, four new layers, 1,000 causal",
-    "same-head": "1,000 masked, same head, 1,000 causal",
-    "half": "causal, 1,000 steps",
-}
-print(f"{'':44} mean   standard deviation")
-for way, label in labels.items():
-    print(f"{label:44} {np.mean(results[way]):.3f}  {np.std(results[way], ddof=1):.3f}")
-
-figure, axes = plt.subplots(figsize=(7, 2.6))
-for row, way in enumerate(labels):
-    axes.plot(results[way], [row] * 3, "o", color=style.BLUE, ms=6, alpha=0.6, ls="")
-    axes.plot([np.mean(results[way])] * 2, [row - 0.25, row + 0.25], color="0.2", ls="-", lw=1.2)
-axes.set_yticks(range(4), labels.values())
-axes.set(xlabel="loss on unseen text (nats per character), left is better", ylim=(3.6, -0.6))
-axes.set_title("Three seeds each; the bar is their mean")
-plt.show()
-
-# %% [markdown] tags=["en"]
-# How much is that? The important comparison is the worth of 1,000 *first* steps of each kind:
-
-# %%
-mean = {way: float(np.mean(losses)) for way, losses in results.items()}
-for way in ("causal", "converted", "same-head"):
-    gain = mean["half"] - mean[way]
-    print(f"{way:10} {gain:.3f} better than without a first stage, {gain / (mean['half'] - mean['causal']):4.0%}")
-
-# %% [markdown] tags=["en"]
-# - **Masked pre-training helps.** The converted model is better than one that never saw the first 1,000 steps, with
-#   every seed. A model that fills gaps has learned something that a writer can use.
-# - **Causal training helps several times as much.** If you want a model that writes and have a fixed number of tokens
-#   to spend, you do better to train it to write, from the first step to the last. GPT-2 was trained in this way.
-# - **The four layers do not matter much.** With them the loss is a little lower than with the same head. The difference
-#   is not far above the spread of the seeds, and the model with them also has more parameters.
-#
-# You have seen one likely reason in section 3: only 15 tokens in 100 send a gradient from the loss when text is masked.
-#
-# The experiment is limited: a small model, a small text and one learning rate. Gap filling has its own strengths. BERT
-# was made to *understand* texts, for which seeing both sides is right, and there it won (Devlin et al. 2019, section
-# 5.1, compares the two kinds of training on such tasks).
-
-# %% [markdown] tags=["en"]
-# ## Questions
-#
-# 1. With `causal=False` and the *next* token as the target, the loss of a model in training falls almost to 0. Why is
-#    that not good news? *Hint: what does a row of the right-hand picture see?*
-# 2. Why is there a 10 % share of tokens that are chosen and shown as they are? What could a model do if it were never
-#    asked for a token other than `[mask]`? *Hint: think of its vectors for those tokens.*
-# 3. In the example by hand, change $x$ to $(-1, -2)$. Predict $h_1$, $dx$ and which part of $dW_1$ is 0, then run it.
-#    *Hint: which of the two numbers is now on the flat side?*
-# 4. New hidden layers of the head are drawn with a standard deviation of $\sqrt{2/C}$, not of 0.02 like everything else
-#    in GPT-2. What happens to the size of $h_1, h_2, h_3$ with 0.02 and $C = 256$? *Hint: the variance of a sum of $C$
-#    independent terms is $C$ times that of one; try it with `head_forward`.*
-# 5. Give the masked stage the same number of *targets* as the causal one, not of tokens: `share=0.15` makes 1 target
-#    where causal training has about 7. What would you change, and is the comparison then fairer? *Hint: who pays for
-#    reading the other 6?*
+@@SIX@@

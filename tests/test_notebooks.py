@@ -230,7 +230,7 @@ def test_a_rebuild_gives_the_same_bytes(copy):
 @pytest.mark.slow
 def test_the_committed_layer_norm_notebook_is_rebuilt_twice_to_the_same_bytes(tmp_path):
     name = "2_5_5_residual_and_layer_norm"
-    for file in (f"{name}.py", "style.py"):
+    for file in (f"{name}.py", "style.py", "graphs.py"):
         shutil.copy(FOLDER / file, tmp_path)
     found = []
     for _ in range(2):
@@ -252,7 +252,7 @@ def test_the_bug_is_found_without_torch_as_with_it(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_the_recordings_of_the_bug_are_what_its_model_computes(tmp_path):
     pytest.importorskip("torch", reason="records a PyTorch GPT-2")
-    for file in ("6_find_the_bug.py", "style.py"):
+    for file in ("6_find_the_bug.py", "style.py", "graphs.py"):
         shutil.copy(FOLDER / file, tmp_path)
     (tmp_path / "recorded").mkdir()
     build.build(["6_find_the_bug"], tmp_path)
