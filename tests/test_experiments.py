@@ -5,8 +5,11 @@ import json
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 from test_training import TEXT
+
+import minigpt2
 
 FOLDER = Path(__file__).parents[1] / "notebooks/experiments"
 TINY = {"n_layer": 3, "n_head": 1, "n_embd": 8}
@@ -40,11 +43,15 @@ def test_masked_then_causal(experiment, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(module, "STEPS", 4)
     monkeypatch.setattr(module, "SIZES", TINY)
     monkeypatch.setattr(module, "COMMON", COMMON | {"eval_every": 2})
+    monkeypatch.setattr(module, "SAMPLES", 10)
+    monkeypatch.setattr(module, "WORDS", 3)
     call = ["--data", str(tmp_path / "text.txt"), "--out", str(tmp_path / "runs"), "--results", str(tmp_path)]
     module.main(call)
     results = json.loads((tmp_path / "masked_then_causal.json").read_text())
-    losses = results["nats per character"]
+    losses, chosen = results["nats per character"], results["on the text that the step was chosen on"]
     assert losses.keys() == module.WAYS.keys() and all(len(both) == 2 for both in losses.values())
+    assert losses["causal"] != chosen["causal"], "no figure is from the text that the step was chosen on"
+    assert results["distinct pairs of words"].keys() == {*module.WAYS, "people"}
     assert f"{losses['converted'][1]:.4f}" in capsys.readouterr().out
     assert (tmp_path / "masked_then_causal.png").read_bytes().startswith(b"\x89PNG")
     # The command that is reported gives the figure that is reported.
@@ -53,7 +60,7 @@ def test_masked_then_causal(experiment, monkeypatch, tmp_path, capsys):
 
     again = [word.replace("runs/same-head-2", "again") for word in command[1:]]
     assert main(again) == 0
-    assert f"best validation loss: {losses['same-head'][1]:.4f} nats per character" in capsys.readouterr().out
+    assert f"best validation loss: {chosen['same-head'][1]:.4f} nats per character" in capsys.readouterr().out
     module.main(call)  # nothing is run twice
     assert json.loads((tmp_path / "masked_then_causal.json").read_text()) == results
 
@@ -64,14 +71,55 @@ def test_domains(experiment, monkeypatch, tmp_path):
     small = {"SEEDS": (1, 2), "GENERAL_STEPS": 2, "DOMAIN_STEPS": 2, "SIZES": TINY, "COMMON": COMMON}
     for name, value in small.items():
         monkeypatch.setattr(module, name, value)
-    monkeypatch.setattr(module, "topics", {"assert": TEXT.upper()})
-    monkeypatch.setattr(module, "WAYS", {"scratch": {}, "LoRA": {"lora_rank": 2}})
+    monkeypatch.setattr(experiment("split"), "topics", {"assert": TEXT.upper()})
+    monkeypatch.setattr(module, "VOCABULARY", 300)
+    monkeypatch.setattr(module, "RATES", (1e-3, 3e-3))
+    monkeypatch.setattr(module, "WAYS", {"scratch": {}, "fine-tuned": {}, "LoRA": {"lora_rank": 2}})
+    controls = {"LoRA, wte free": module.CONTROLS["LoRA, wte free"] | {"lora_rank": 2}}
+    monkeypatch.setattr(module, "CONTROLS", controls)
     (tmp_path / "verse.txt").write_text("床前明月光，疑是地上霜。\n举头望明月，低头思故乡。\n" * 20)
     call = ["--drama", str(tmp_path / "text.txt"), "--verse", str(tmp_path / "verse.txt")]
     module.main([*call, "--out", str(tmp_path / "runs"), "--results", str(tmp_path)])
     results = json.loads((tmp_path / "domains.json").read_text())
     losses = results["bits per character"]
-    assert losses.keys() == {"zero-shot", "scratch", "LoRA"}
-    assert losses["LoRA"]["verse"][0] <= losses["zero-shot"]["verse"][0], "the best model is at least the one before"
+    assert losses.keys() == {"zero-shot", "scratch", "fine-tuned", "LoRA"}
+    assert results["wte free, bits per character"].keys() == {"LoRA, wte free"}
     assert "LoRA" in results["forgotten, bits per character"]
+    assert results["without a model"]["verse"]["share of tokens never read"] > 0.5
     assert (tmp_path / "domains.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_text_is_cut_into_one_to_learn_from_and_one_to_report_on(experiment, tmp_path):
+    text = "".join(chr(97 + i % 26) for i in range(1000))
+    (tmp_path / "text.txt").write_text(text)
+    for most, learned, tested in ((None, text[:900], text[900:]), (200, text[:200], text[990:])):
+        experiment("split").split(str(tmp_path / "text.txt"), tmp_path / "part", most)
+        assert (tmp_path / "part.txt").read_text() == learned
+        test = (tmp_path / "part-test.txt").read_text()
+        assert test[len(test) * 9 // 10 :] == tested
+
+
+def test_lora_trains_the_table_beside_the_adapters(experiment):
+    model = minigpt2.GPT2(minigpt2.GPT2Config(vocab_size=7, n_positions=4, n_embd=4, n_layer=1, n_head=1), seed=0)
+    lora = experiment("lora_and_wte").LoRAAndTable(model, 2, 4.0)
+    optimizer = minigpt2.AdamW(lora.params)
+    before = {name: array.copy() for name, array in minigpt2.flatten(model.params).items()}
+    for _ in range(2):
+        optimizer.step(lora.grads(model.loss_and_grads([[1, 2, 3]], [[2, 3, 4]])[1]))
+        lora.merge()
+    changed = {name for name, array in minigpt2.flatten(model.params).items() if (array != before[name]).any()}
+    assert changed == {"wte.weight", "h.0.attn.c_attn.weight", "h.0.attn.c_proj.weight"}
+
+
+def test_tokens_that_were_never_read_get_new_vectors(experiment, tmp_path):
+    (tmp_path / "read.txt").write_text("abba " * 20)
+    tokenizer = minigpt2.Tokenizer.train(TEXT, 300, progress=False)
+    config = minigpt2.GPT2Config(vocab_size=len(tokenizer), n_positions=4, n_embd=4, n_layer=1, n_head=1)
+    model = minigpt2.GPT2(config, seed=0)
+    model.save_pretrained(tmp_path / "old")
+    tokenizer.save_pretrained(tmp_path / "old")
+    call = ["--model", str(tmp_path / "old"), "--data", str(tmp_path / "read.txt"), "--out", str(tmp_path / "new")]
+    experiment("new_rows").main(call)
+    table = minigpt2.GPT2.from_pretrained(tmp_path / "new").params["wte"]["weight"]
+    same = (table == model.params["wte"]["weight"]).all(axis=1)
+    assert set(np.flatnonzero(same)) == set(tokenizer.encode("abba " * 20))

@@ -4,7 +4,7 @@
 
 The domains: English drama (tiny Shakespeare), Chinese verse (any UTF-8 text of poems), technical English (the help
 texts of Python itself, ``pydoc_data.topics``, without copies). One byte-level BPE serves all three. For each domain and
-each of three seeds a general model is trained on the two *other* domains, half and half. Then these are compared:
+each of two seeds a general model is trained on the two *other* domains, half and half. Then these are compared:
     zero-shot     the general model, unchanged
     scratch       a new model, trained only on the domain
     fine-tuned    the general model, trained on the domain for the same number of steps
@@ -16,9 +16,9 @@ and two controls, since the table ``wte`` is the output layer too, and holds tok
 For verse there is a third: the general model with new random vectors for the tokens that it never read
 (``new_rows.py``), unchanged and fine-tuned.
 
-The learning rate of each way is the best of three for each domain, with seed 1. It and the step at which a model is
-taken are chosen on one text and reported on another (``split.py``). *Forgotten* is the loss on the other two domains after the
-training on a domain, minus the loss before.
+The learning rate of each way is the best of three for each domain, with seed 1 (technical English has that of drama).
+It and the step at which a model is taken are chosen on one text and reported on another (``split.py``). *Forgotten* is
+the loss on the other two domains after the training on a domain, minus the loss before.
 """
 
 import argparse
@@ -38,9 +38,10 @@ from minigpt2.data import documents
 from minigpt2.data.mixture import Mixture, read_corpora
 from minigpt2.storage.files import atomic_write, write_json
 
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2)
 GENERAL_STEPS, DOMAIN_STEPS = 500, 150
 RATES = (1e-3, 3e-3, 1e-2)
+CHOSEN_ON = {"drama": "drama", "verse": "verse", "technical": "drama"}  # the learning rates
 MOST = 300_000  # characters of a domain
 VOCABULARY = 2048
 SIZES = {"n_layer": 2, "n_head": 4, "n_embd": 64}
@@ -110,7 +111,7 @@ class Experiment:
         """{domain: {way: {rate: the loss of seed 1 on the domain's selection text}}}, in bits per character."""
         names = {
             domain: {way: {rate: self.add(way, domain, 1, rate) for rate in RATES} for way in WAYS | CONTROLS}
-            for domain in DOMAINS
+            for domain in dict.fromkeys(CHOSEN_ON.values())
         }
         self.runs.run(*(name for ways in names.values() for by_rate in ways.values() for name in by_rate.values()))
 
@@ -163,8 +164,8 @@ def main(arguments=None):
     experiment.prepare()
     experiment.train_general()
     rates = experiment.choose_rates()
-    best = {domain: {way: min(by_rate, key=by_rate.get) for way, by_rate in ways.items()}
-            for domain, ways in rates.items()}  # fmt: skip
+    best = {domain: {way: min(by_rate, key=by_rate.get) for way, by_rate in rates[other].items()}
+            for domain, other in CHOSEN_ON.items()}  # fmt: skip
     names = experiment.train_domains(best)
     new = experiment.train_with_new_rows(best["verse"]["fine-tuned"])
     results = collect(experiment, names, new)
@@ -280,12 +281,13 @@ def report(results):
         "",
         *table("forgotten, bits per character", "wte free, forgotten, bits per character"),
         "",
-        "Learning rates, with seed 1, bits per character on the text that they are chosen on:",
+        "Learning rates with seed 1 (technical English has those of drama): bits per character on the text that they "
+        "are chosen on.",
         "",
-        "| | " + " | ".join(f"{domain}, {rate:g}" for domain in DOMAINS for rate in RATES) + " |",
-        "|---|" + "---|" * len(RATES) * len(DOMAINS),
+        "| | " + " | ".join(f"{domain}, {rate:g}" for domain in rates for rate in RATES) + " |",
+        "|---|" + "---|" * len(RATES) * len(rates),
         *(
-            f"| {way} | " + " | ".join(f"{n:.3f}" for domain in DOMAINS for n in rates[domain][way].values()) + " |"
+            f"| {way} | " + " | ".join(f"{n:.3f}" for domain in rates for n in rates[domain][way].values()) + " |"
             for way in rates["drama"]
         ),
         "",

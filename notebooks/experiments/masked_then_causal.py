@@ -2,7 +2,7 @@
 
     python notebooks/experiments/masked_then_causal.py --data shakespeare --out runs/masked
 
-Ways to spend the same number of tokens, three seeds each:
+Ways to spend the same number of tokens, two seeds each:
     causal         1,200 steps of next-token prediction, from scratch
     restart        the same as two trainings of 600 steps each, as the next two are: the second begins with the weights
                    of the first, a new optimizer and a new schedule of the learning rate
@@ -21,16 +21,18 @@ import shlex
 import statistics
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 from runs import Runs
 from split import split
 
 from minigpt2 import GPT2, Tokenizer
 from minigpt2.data import load_text, words
+from minigpt2.data.mixture import Mixture, read_corpora
 from minigpt2.measures import distinct_n
 from minigpt2.storage.files import atomic_write, write_json
 
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2)
 STEPS = 1200
 MOST = 800_000  # characters to learn from
 SAMPLES, TOKENS, WORDS = 100, 60, 24  # samples of each model, their tokens, and how many words of each are counted
@@ -61,6 +63,7 @@ def main(arguments=None):
         "on the text that the step was chosen on": {way: [pair["selection"] for pair in pairs] for way, pairs in
                                                     results.items()},
         "nats per hidden token after the masked stage": masked,
+        "frequencies alone, nats per token": by_frequency(runs),
         "distinct pairs of words": diversity,
         "samples": samples,
         "curves": {way: curves(runs, way) for way in ("masked", *WAYS)},
@@ -109,6 +112,14 @@ def curves(runs, way):
             loss = line["val_loss"] if way == "masked" else list(line["corpora"].values())[1]
             found.setdefault(str(line["step"]), []).append(loss)
     return found
+
+
+def by_frequency(runs):
+    """The loss per token of the tokens' frequencies, learned and measured where the masked stage is."""
+    tokenizer = Tokenizer.from_pretrained(runs.folder / f"masked-{SEEDS[0]}")
+    corpus = Mixture(read_corpora([f"{runs.folder / 'text'}.txt"]), tokenizer, block_size=1).corpora[0]
+    counts = np.bincount(corpus.train_ids, minlength=len(tokenizer)) + 1.0
+    return float(-np.log(counts / counts.sum())[corpus.validation_ids].mean())
 
 
 def write_samples(runs):
