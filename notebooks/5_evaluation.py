@@ -347,10 +347,11 @@ for axis, (key, name) in zip(axes, measures.items(), strict=True):
     axis.plot(temperatures, [row[key] for row in machine], marker="o", markersize=4, label="model")
     for temperature, found in draws.items():
         if key in found:
-            axis.plot([temperature] * 2, [min(found[key]), max(found[key])], color="0.3", ls="-", lw=3, alpha=0.5)
+            axis.plot([temperature] * 2, [min(found[key]), max(found[key])], color="0.3", ls="-", lw=3, alpha=0.5,
+                      label="four draws" if temperature == 1 else None)  # fmt: skip
     axis.axhline(human[key], color=style.ORANGE, ls="--", label="human")
     axis.set(xlabel="temperature", title=name, ylim=(-0.03, 1.05) if key != "self_bleu" else (-2, 60))
-axes[0].legend()
+axes[1].legend(loc="lower right")
 plt.show()
 
 # %% [markdown] tags=["en", "alt"]
@@ -364,10 +365,11 @@ plt.show()
 # more: neither the model nor the human has any.
 #
 # Where are the other three about those of the human? By both kinds of distinct-n the human lies within the four draws
-# at **temperature 1**, above those at 0.7 and below those at 1.3. By self-BLEU he lies between 0.7 and 1. So the answer
-# is "1, or a little less", and twelve texts cannot say more. Nobody asked the model for that in so many words; but the
-# loss that it was trained with is lowest when its probabilities are those of the writer, and temperature 1 leaves them
-# as they are. At 1.6 it is more varied than the poet. Is it better then? Read:
+# at **temperature 1**, above those at 0.7, and at or below the lowest at 1.3. By self-BLEU he lies within those at 0.7
+# and just above those at 1. So the answer is "1, or a little less", and twelve texts cannot say more. Nobody asked the
+# model for that in so many words; but the loss that it was trained with is lowest when its probabilities are those of
+# the writer, and temperature 1 leaves them as they are. At 1.6 it is more varied than the poet. Is it better then?
+# Read:
 
 # %%
 for row in (machine[0], machine[3], machine[5]):
@@ -485,7 +487,7 @@ for writer, shares in copies.items():
 #
 # So what does "applicable in different domains" amount to? An experiment that takes longer than a notebook may was run
 # beforehand; its figures are kept beside this book (`notebooks/experiments/domains.json`, made by `domains.py`; means
-# and standard deviations of three seeds). All share one vocabulary of 2,048 tokens; for each of three domains a
+# and standard deviations over seeds). All share one vocabulary of 2,048 tokens; for each of three domains a
 # *general* model is trained on the other two and then meets the third: as it is (zero-shot), or trained further on it
 # in three ways ([3.3](3_3_fine_tuning.ipynb) explains them). A model *from scratch* has seen that domain only. And as
 # always a figure needs something to be compared with: what does the plain file need, and what a guess that gives each
@@ -545,7 +547,7 @@ plt.show()
 #   be used, and nothing about low rank or low blocks. The rows "wte free" are the control: the same with that table
 #   trained. [3.3](3_3_fine_tuning.ipynb), section 6, has more of it.
 # - **Nothing is free.** Full fine-tuning is a good way to a new kind of English, and loses much of the old knowledge.
-#   With frozen parts less of that is lost, and less is learned.
+#   With frozen parts less of that is lost; how much is learned depends on whether that table is among them.
 #
 # So there is a number for each word, and a sober sentence in place of a promise: a small model writes in the right tone
 # where it was trained, at temperature 1 about as variedly as people, copies no run of eight words, and does not know

@@ -197,14 +197,14 @@ figure, axes = plt.subplots(figsize=(6.5, 2.8))
 for values, label in ((right_losses, "minigpt2"), (losses, "PyTorch model")):
     axes.plot(np.convolve(values, np.full(10, 0.1), "valid"), label=label)
 axes.axhline(np.log(len(letters)), color="0.6", lw=0.8)
-axes.text(99, np.log(len(letters)), "uniform guess", ha="right", va="bottom", color="0.4")
+axes.text(94, np.log(len(letters)), "uniform guess", ha="right", va="bottom", color="0.4")
 axes.set(xlabel="training step", ylabel="loss, mean of ten steps", ylim=(0, 3.8))
 axes.legend(loc="lower left")
 plt.show()
 
 # %% [markdown] tags=["en", "alt"]
-# Two falling curves of the loss over a hundred training steps, below a line for a uniform guess. Both begin at that
-# line; the PyTorch model's falls faster and ends far below minigpt2's.
+# Two falling curves of the loss over a hundred training steps, below a line for a uniform guess. Both begin just
+# below it; the PyTorch model's falls faster and ends far below minigpt2's.
 
 # %% [markdown] tags=["en"]
 # Somebody who has nothing to compare with would be delighted. A loss well below that of a right model is suspicious,
