@@ -494,7 +494,8 @@ plt.show()
 # too. The remedy is the same for both: a number, or a source.
 #
 # The counts depend on how one cuts a text into claims. The cutting is ours, and another one would give other counts.
-#
+
+# %% [markdown] tags=["en"]
 # ## Questions
 #
 # 1. Which verdicts above were not computed, and why not? *Hint: which question does a row answer, what something is or

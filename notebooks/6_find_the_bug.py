@@ -439,7 +439,8 @@ style.show_check(minigpt2.gradient_check(plain.layer_norm_forward, layer_norm_ba
 # If it loads the released weights, the last two lines are enough: `--model gpt2`, and `--text` in place of `--ids` to
 # use its tokenizer. The exit code tells a script whether they agree: 0 if so, 1 if not, 2 for an error. C, Rust and JAX
 # write files that `compare` reads, too; the page "Verify your own GPT-2" in the manual says how.
-#
+
+# %% [markdown] tags=["en"]
 # ## Questions
 #
 # 1. Which element of the mask lets the loss of the first figure fall so low? *Hint: which letter does row $t$ have to
