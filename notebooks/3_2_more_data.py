@@ -475,16 +475,16 @@ axes.legend()
 plt.show()
 
 # %% [markdown] tags=["en", "alt"]
-# Two curves over the weight of code, from 0 to 1. The loss on unseen code falls steeply up to a weight of 0.5 and hardly
-# after it; the loss on unseen prose is lowest at 0.5 and highest at 1.
+# Two curves over the weight of code, from 0 to 1. The loss on unseen code falls steeply up to a weight of 0.5 and
+# hardly after it; the loss on unseen prose is lowest at 0.5 and highest at 1.
 
 # %% [markdown] tags=["en"]
 # Both curves are steep where their own weight is near 0. From one half on, more weight brings next to nothing, and
 # prose even gets a little worse. A tenth of code removes a large part of the extra loss that no code at all would mean,
-# and prose does not suffer. Why not? Two explanations come to mind, and this run does not tell them apart. The corpus is
-# short, and with all the weight it is read more than twice, as the next cell shows: code may only replace repetition. Or
-# code with its comments teaches some English, too. Either way it is the case for mixing, and for giving small corpora
-# more than their size. (It is one seed. Try others.)
+# and prose does not suffer. Why not? Two explanations come to mind, and this run does not tell them apart. The corpus
+# is short, and with all the weight it is read more than twice, as the next cell shows: code may only replace
+# repetition. Or code with its comments teaches some English, too. Either way it is the case for mixing, and for giving
+# small corpora more than their size. (It is one seed. Try others.)
 
 # %%
 to_be_won = losses[0]["code"] - losses[-1]["code"]
