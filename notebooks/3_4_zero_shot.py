@@ -106,6 +106,7 @@ def fingerprint(model):
     return digest.hexdigest()[:16]
 
 
+# %%
 before = fingerprint(model)
 as_scene = ask(scenes, [f"{name}:" for name in names])
 lines = [scene.strip().replace("\n", " ") for scene in scenes]
@@ -577,7 +578,7 @@ plt.show()
 #
 # - **LAMBADA, accuracy.** The largest model has two figures, ten points apart, by the stop-word filter. The paper does
 #   not say which protocol the other three had. If it was without the filter, the curve falls at the end, from 60.12 to
-#   52.66; if with it, the four are comparable. Both is possible, and we do not join the points.
+#   52.66; if with it, the four are comparable. Both are possible, and we do not join the points.
 # - **LAMBADA, perplexity.** The paper speaks of the mean log-probability per "canonical unit - usually a character, a
 #   byte, or a word" (section 3.1) and does not say which it took here. Measured per last *word*, the released models
 #   have 40.06 and 10.63 at the two ends (lm-evaluation-harness, issues 2159 and 911), where the paper has 35.13 and
