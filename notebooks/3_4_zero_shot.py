@@ -10,6 +10,8 @@
 # its vocabulary a probability of coming next. The **loss** is the mean of $-\ln$ of the probability that it gave to the
 # tokens that really came (notebooks 4.1 and 2.5.8). Training changes the model's numbers, its *parameters*, a little at
 # a time against the gradient of a loss: a **gradient step**.
+#
+# **Exercise:** none of its own; the nearest is [11, generation](../exercises/student/11_generation.ipynb).
 
 # %%
 import hashlib
@@ -17,6 +19,7 @@ import json
 import math
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -32,6 +35,7 @@ from minigpt2.tasks.lambada import lambada
 from minigpt2.tasks.language_modeling import language_modeling
 from minigpt2.tasks.likelihood import continuation_log_probs, shared_prefix_log_probs
 from minigpt2.tasks.published import FIGURES, NOTES, SIZES
+from minigpt2.verification.figures import TOKEN_LOG_PROBS, TOKEN_TEXT
 
 style.use()
 model = minigpt2.GPT2.from_pretrained("shakespeare")
@@ -40,17 +44,19 @@ tokenizer = minigpt2.Tokenizer.from_pretrained("shakespeare")
 # %% [markdown] tags=["en"]
 # ## 1. In the document
 #
-# The document treats zero-shot as a way of *training*. It reasons like this: one may train a model oneself or take a
-# trained one; GPT-2 was trained by way of BERT, which needs fine-tuning; GPT-2 itself is already trained, and so
-# zero-shot learning trains a language model quickly. No knowledge of a field has to be prepared; one enters a request,
-# and the model teaches itself and adapts. (Section 2.4 of the document calls zero-shot the third stage of training, in
-# which the fine-tuned model generates more data.)
+# The document treats zero-shot as a way of *training*: 「可以通过零次学习（Zero-Shot
+# Learning）的方法来实现语言模型的快速训练」, by zero-shot learning a language model is trained quickly. It reasons like
+# this: one may train a model oneself or take a trained one; GPT-2 was trained by way of BERT, which needs fine-tuning;
+# GPT-2 itself is already trained.
+# 「零次学习不需要事先准备领域知识，仅仅需要输入想要生成的内容即可，通过模型的自学习和自适应能力来生成相应的文字」: no
+# knowledge of a field has to be prepared; one enters a request, and the model teaches itself and adapts. (Section 2.4
+# of the document calls zero-shot the third stage of training, in which the fine-tuned model generates more data.)
 #
 # Half of that is right, and it is the half that matters: nothing has to be prepared, one enters text and gets text.
 # The rest departs from GPT-2 as released (Radford et al. 2019, sections 2 and 3):
 #
 # - **Zero-shot means no gradient step.** Nothing is trained, quickly or slowly; the parameters stay as they are. You
-#   will check that below, bit by bit.
+#   will check that below, to the last bit.
 # - **It is not a way to make data.** It is a way to *use* a model: the task is put as text, and the answer is the
 #   continuation, or the likelier of several.
 # - **BERT has no part in it** (notebook 3.1).
@@ -65,15 +71,31 @@ tokenizer = minigpt2.Tokenizer.from_pretrained("shakespeare")
 # The built-in model was trained to predict the next token of Shakespeare's plays and nothing else. Let us give it a
 # task that nobody trained it for: **who answers?** We write a line of a scene, and ask which of four names is the
 # likeliest to follow. No example, no training: only the probabilities of four continuations.
+#
+# A scene is one way of putting that question; a quiz is another. (`shared_prefix_log_probs` of section 4 gives
+# $\ln p$ of each token of several continuations of the same text.)
 
 # %%
-names = ["ROMEO:", "JULIET:", "KING RICHARD III:", "CORIOLANUS:"]
+names = ["ROMEO", "JULIET", "KING RICHARD III", "CORIOLANUS"]
 scenes = [
     "NURSE:\nWhere is my lady Juliet? Call her forth.\n\n",
     "JULIET:\nO Romeo, Romeo, speak to me, my love!\n\n",
     "MESSENGER:\nMy gracious liege, King Richard, Buckingham is taken.\n\n",
     "FIRST CITIZEN:\nThe people will not have thee, Coriolanus, consul.\n\n",
 ]
+
+
+def answer(prompt, continuations):
+    """The probabilities of some continuations of a prompt."""
+    scores = shared_prefix_log_probs(model, tokenizer.encode(prompt), [tokenizer.encode(c) for c in continuations])
+    return np.exp([log_probs.sum() for log_probs, _ in scores])
+
+
+def ask(prompts, continuations):
+    """The shares of the continuations after each prompt; printed: how probable all of them are together."""
+    p = np.array([answer(prompt, continuations) for prompt in prompts])
+    print("the four together:", *(f"{total:8.0e}" for total in p.sum(axis=1)))
+    return p / p.sum(axis=1, keepdims=True)
 
 
 def fingerprint(model):
@@ -84,37 +106,78 @@ def fingerprint(model):
     return digest.hexdigest()[:16]
 
 
+# %%
 before = fingerprint(model)
-answers = np.empty((len(scenes), len(names)))
-for i, scene in enumerate(scenes):
-    scores = shared_prefix_log_probs(model, tokenizer.encode(scene), [tokenizer.encode(name) for name in names])
-    p = np.exp([log_probs.sum() for log_probs, _ in scores])
-    answers[i] = p / p.sum()
-print("parameters before", before, "and after", fingerprint(model))
+as_scene = ask(scenes, [f"{name}:" for name in names])
+lines = [scene.strip().replace("\n", " ") for scene in scenes]
+as_quiz = ask([f"Question: who answers? {line} Answer:" for line in lines], [f" {name}" for name in names])
+nothing = answer("\n\n", [f"{name}:" for name in names])
+print("shares after an empty scene:", *(f"{share:.2f}" for share in nothing / nothing.sum()))
 
+print("parameters before", before, "and after", fingerprint(model))
 trained = minigpt2.GPT2.from_pretrained("shakespeare")  # would we notice? The same model, after one gradient step
 line = np.array([tokenizer.encode(scenes[0])])
 _, grads = trained.loss_and_grads(line[:, :-1], line[:, 1:])
 minigpt2.AdamW(trained.params, lr=1e-4).step(grads)
 print("a gradient step would have changed them:", fingerprint(trained) != before)
 
-figure, axes = plt.subplots(figsize=(7.4, 2.8))
-image = axes.imshow(answers, vmin=0, vmax=1, aspect="auto")
-axes.grid(visible=False)
-axes.set_xticks(range(len(names)), [name.strip(":").replace("KING ", "KING\n") for name in names])
-axes.set_yticks(range(len(scenes)), [scene.strip().replace(":\n", ":\n  ") for scene in scenes], fontsize=7.5)
-axes.set(xlabel="who answers?")
-for (i, j), p in np.ndenumerate(answers):
-    axes.text(j, i, f"{p:.2f}", ha="center", va="center", color="white" if p > 0.5 else "0.2")
-figure.colorbar(image, ax=axes, label="probability among the four")
+# %%
+figure, axes = plt.subplots(1, 2, figsize=(9.6, 2.9), sharey=True)
+for axis, shares, title in zip(axes, (as_scene, as_quiz), ("as a scene", "as a quiz"), strict=True):
+    image = axis.imshow(shares, vmin=0, vmax=1, aspect="auto")
+    axis.grid(visible=False)
+    axis.set_xticks(range(len(names)), [name.replace("KING RICHARD", "RICHARD").replace(" ", "\n") for name in names],
+                    fontsize=8)  # fmt: skip
+    axis.set(title=title)
+    for (i, j), p in np.ndenumerate(shares):
+        axis.text(j, i, f"{p:.2f}", ha="center", va="center", color="white" if p > 0.5 else "0.2")
+axes[0].set_yticks(range(len(scenes)), [textwrap.fill(line, 34) for line in lines])
+figure.colorbar(image, ax=axes, label="share among the four")
 plt.show()
 
+# %% [markdown] tags=["en", "alt"]
+# Two tables of four scenes by four names, shaded by probability. As a scene, the Romeo and Juliet lines get Romeo or
+# Juliet, the messenger's gets Richard (0.98), the citizen's Coriolanus (0.66). As a quiz, three of the four lines get
+# Coriolanus with 0.98 or more.
+
 # %% [markdown] tags=["en"]
-# Not all answers are good: where Juliet calls Romeo, the model finds it a little more likely that Juliet speaks on. But
-# four times out of four it named someone from the right play, and its parameters are the same to the last bit. To
-# predict the next token of a play well, one has to have an idea of who is on stage. So the task was in the training all
-# along, only nobody had called it a task. That is the idea of the paper. (Do not think too highly of it: each line
-# contains one of the names, so the task is easy for anyone who knows which names go together.)
+# **As a scene** not all answers are good: where Juliet calls Romeo, the model finds it a little more likely that Juliet
+# speaks on. But four times out of four it named someone from the right play, and its parameters are the same to the
+# last bit. The line decides: after an empty scene the four names have similar shares. To predict the next token of a
+# play well, one has to have an idea of who is on stage. So the task was in the training all along, only nobody had
+# called it a task. That is the idea of the paper. (Do not think too highly of it: each line contains one of the names,
+# so the task is easy for anyone who knows which names go together.)
+#
+# **As a quiz** the same question fails. Three of four times the model says Coriolanus. Look at the first two lines of
+# the output: as a scene the four names together have a tenth or more of all the probability, as a quiz less than a
+# millionth. The model does not expect a name there at all, and what we compare are four things that it all but rules
+# out. It never read a quiz. A task is zero-shot for a model only in a form that its training text has.
+#
+# ### Examples in the prompt
+#
+# One may put solved examples in front of the question. The parameters still do not change, but the prompt is another
+# one, and the paper on GPT-3 (Brown et al. 2020, section 2) gave the cases names: **zero-shot** without an example,
+# **one-shot** with one, **few-shot** with several. The paper on GPT-2 has no such words, and two of its tasks were
+# few-shot by them: for translation "a context of example pairs" came first (section 3.7), and question answering was
+# "seeded with example question answer pairs" (section 3.8). Does it help here?
+
+# %%
+SOLVED = [
+    "LADY ANNE:\nWhy dost thou spit at me, Gloucester?\n\nGLOUCESTER:\nSweet saint, for charity.\n\n",
+    "MENENIUS:\nBe calm, be calm, good tribunes.\n\nSICINIUS:\nHe shall be thrown down the rock.\n\n",
+    "BENVOLIO:\nMercutio, let us retire.\n\nMERCUTIO:\nThou art hot in thy mood.\n\n",
+]
+expected = np.array([1, 0, 2, 3])  # the name that is called, or answers for the one who is
+for shots in range(len(SOLVED) + 1):
+    p = np.array([answer("".join(SOLVED[:shots]) + scene, [f"{name}:" for name in names]) for scene in scenes])
+    best = " ".join(f"{names[i].split()[-1]:10}" for i in p.argmax(axis=1))
+    print(f"{shots} examples: right {(p.argmax(axis=1) == expected).sum()} of 4   {best}")
+
+# %% [markdown] tags=["en"]
+# Not in a way that one could rely on. The answers lean towards the play of the last example: to *Richard III* after
+# Gloucester, to *Coriolanus* after Sicinius, to *Romeo and Juliet* after Mercutio, whatever the question. Learning from
+# examples in the prompt is what *large* models were found to do: in GPT-3's figure 1.2 the gain from examples grows
+# with the size of the model. (And four questions are no test. They are enough to see that nothing is gained here.)
 
 # %% [markdown] tags=["en"]
 # ## 3. The mathematics
@@ -152,7 +215,9 @@ plt.show()
 # %% [markdown] tags=["en"]
 # ## 4. The code
 #
-# The sum $S$ with its windows, and the scores of continuations:
+# The sum $S$ with its windows, and the scores of continuations. All continuations begin after the same text, the
+# *shared prefix*, which is therefore read once; its keys and values are kept in `past` (2.5.3). `keep=False` says that
+# no backward pass will follow, so that the activations need not be kept for it.
 
 # %%
 style.show_source(total_nats, shared_prefix_log_probs)
@@ -189,7 +254,8 @@ for name, value in result.figures.items():
 # ## 5. Is it right?
 #
 # Windows are easy to get wrong by one. So we compute $S$ the slow way, straight from the definition: for each token one
-# call of the model with the $c$ tokens before it. This amounts to a stride of 1.
+# call of the model with the $c$ tokens before it. This amounts to a stride of 1. The text is `SPEECH`, from *Hamlet*
+# and *Julius Caesar*:
 
 # %%
 SPEECH = """\
@@ -265,6 +331,8 @@ And men have lost their reason. Bear with me;
 My heart is in the coffin there with Caesar,
 And I must pause till it come back to me.
 """
+
+# %%
 ids = tokenizer.encode(SPEECH)
 some, c = ids[:60], 16
 slow = 0.0
@@ -309,14 +377,35 @@ right.set(xlabel="mean context (tokens)", title="By mean context of the tokens")
 left.legend()
 plt.show()
 
+# %% [markdown] tags=["en", "alt"]
+# Two panels with bits per character of both ways of reading, over the stated context and over the mean context of the
+# tokens. On the left the curve with overlapping windows lies below the other, most at short contexts; on the right
+# the two come closer. Both fall until about 16 or 32 tokens and are flat after that.
+
 # %% [markdown] tags=["en"]
 # On the left, two people who measure the same model on the same text with "a context of 4 tokens" get different
 # figures, and neither has made a mistake. On the right each figure is plotted over the mean context of the formula
 # above, and the curves come closer. They do not become one: the second token of context helps a lot and the twentieth
 # hardly at all, so some tokens with little context and some with much do worse than all with a middling one.
 #
-# Beyond 16 or 32 tokens the small model gains nothing. The released ones have 1,024 positions to look at, and more to
-# gain. So a benchmark figure needs context *and* stride beside it.
+# Beyond 16 or 32 tokens the small model gains nothing. How is it with the released GPT-2? Its smallest size was
+# measured by others on one sentence, with all tokens before and with the last five only (the tests of
+# EleutherAI/lm-evaluation-harness v0.3.0, `tests/test_models.py`):
+
+# %%
+print(TOKEN_TEXT)
+for window, log_probs in TOKEN_LOG_PROBS.items():
+    nats = -sum(log_probs)
+    print(f"context {window:4}: {nats:6.1f} nats, perplexity per token {math.exp(nats / len(log_probs)):5.0f}, "
+          f"bits per character {nats / math.log(2) / len(TOKEN_TEXT):.2f}")  # fmt: skip
+released = style.released_model()
+if released:
+    released_ids = style.released_tokenizer().encode("<|endoftext|>" + TOKEN_TEXT, allow_special=True)
+    print(f"here: {total_nats(released, released_ids):.1f} nats")
+
+# %% [markdown] tags=["en"]
+# One sentence, one model, and a perplexity more than twice as high, because of the context alone. So a benchmark figure
+# needs context *and* stride beside it.
 #
 # ### The last word
 #
@@ -358,6 +447,8 @@ The king is sick, and with him, gentle lords,/Lies sick the hope of all the real
 If thou be Warwick, as thy colours say,/Come forth and fight with me, thou haughty Warwick
 When shall I come? At nine o'clock to-morrow./I will not fail. Till then, my love, good night
 """
+
+# %%
 passages = [passage.replace("/", "\n") for passage in PASSAGES.splitlines()]  # a slash ends a line of verse
 verse = Path(folder.name, "verse.jsonl")
 verse.write_text("".join(json.dumps({"text": passage}) + "\n" for passage in passages), encoding="utf-8")
@@ -374,11 +465,16 @@ for (_, word), (_, word_ids), (_, greedy) in list(zip(contexts_and_words, sequen
 # %% [markdown] tags=["en"]
 # A word is one token or several. Is it right if *all* of them are the model's first (*greedy*) choice, or is the last
 # one enough, given the ones before? And may the model answer with a **stop word** like "the", which cannot be the last
-# one of a passage? The paper does not answer the first question; people who tried came close to its figures by counting
-# the last token (issue 131 of the repository openai/gpt-2). Its largest model's figure was obtained with stop words
-# excluded. (Excluding means that another word may be the first choice; the probabilities stay.) The third question is
+# one of a passage? (Excluding means that another word may be the first choice; the probabilities stay.) The paper does
+# not answer the first question. Of the released smallest model, for which it has 45.99 %, others report 32.6 % for the
+# whole last word (lm-evaluation-harness, issue 2159), 46.7 % for the last token (huggingface/transformers, issue 13761)
+# and 46.9 % after a hint by the authors on how the text was prepared (openai/gpt-2, issue 131). The second question is
+# answered for the largest model: with stop words excluded 63.24 %, else 52.66 % (section 3.3). The third question is
 # whether the text looks like those that the model has read: we take the same passages again, with the ends of lines
 # replaced by spaces.
+#
+# ("Perplexity per word" is $e^{S/\text{words}}$ over the last words, "per token" $e^{S/\text{tokens}}$ over their
+# tokens.)
 
 # %%
 prose = Path(folder.name, "prose.jsonl")
@@ -403,8 +499,9 @@ for path in (prose, verse):
         tokenizer.decode(model.generate(tokenizer.encode(text), 1)[-1:]) for text, _ in lambada_task.load([path])
     ]
     print(f"{path.stem}: the model expects the end of a line before the last word {expected.count(chr(10))} times")
-print("parameters still", fingerprint(model), "as before:", fingerprint(model) == before)
+print("parameters as before:", fingerprint(model) == before)
 
+# %%
 figure, axes = plt.subplots(figsize=(6.5, 2.3))
 bars = axes.barh(list(accuracy), list(accuracy.values()), color=[style.GREY, *[style.BLUE] * 2, *[style.ORANGE] * 2])
 axes.bar_label(bars, fmt="%.0f %%", padding=3)
@@ -412,6 +509,10 @@ axes.invert_yaxis()
 axes.grid(axis="y", visible=False)
 axes.set(xlim=(0, 100), xlabel=f"accuracy on {len(passages)} passages (%)", title="One model, one set of passages")
 plt.show()
+
+# %% [markdown] tags=["en", "alt"]
+# Five bars of accuracy, one per protocol: last word as prose 10 %, as verse 17 %, without stop words 20 %; last token
+# 50 %, without stop words 53 %.
 
 # %% [markdown] tags=["en"]
 # From top to bottom the figure grows several times over, and the model has not changed. Counting the last token helps
@@ -422,9 +523,10 @@ plt.show()
 #
 # ### The paper's table
 #
-# These are the figures that the paper reports for its four sizes, none of them trained for the task (table 3). The
-# numbers come from `minigpt2.tasks.published`, beside which `minigpt2 eval --task` prints its own. We count the
-# parameters from the released configurations: the paper's names for the sizes were corrected later.
+# These are the figures that the paper reports for its four sizes (table 3), without an example and without training for
+# the task. The numbers come from `minigpt2.tasks.published`, beside which `minigpt2 eval --task` prints its own. We
+# count the parameters from the released configurations: the paper's names for the sizes were corrected later. LAMBADA
+# has a panel of its own, for reasons that follow.
 
 # %%
 parameters = [
@@ -433,44 +535,65 @@ parameters = [
 ]
 print("  ".join(f"{name}: {millions:,.0f} million" for name, millions in zip(SIZES, parameters, strict=True)))
 print("LAMBADA, accuracy:", FIGURES["lambada"]["accuracy"], "note:", NOTES["lambada"])
+print("LAMBADA, perplexity:", FIGURES["lambada"]["perplexity"])
+
+# %%
 panels = {
-    "Accuracy (%), higher is better": {
-        "LAMBADA": ("lambada", "accuracy"), "CBT, common nouns": ("cbt_cn", "accuracy"),
-        "CBT, names": ("cbt_ne", "accuracy"),
+    ("Children's Book Test", "accuracy (%)", (0, 100)): {
+        "common nouns": ("cbt_cn", "accuracy"), "names": ("cbt_ne", "accuracy"),
     },
-    "Perplexity per word, lower is better": {
+    ("LAMBADA", "accuracy (%)", (0, 100)): {"filter not stated": ("lambada", "accuracy")},
+    ("Running text", "perplexity, as published", (0, 100)): {
         "1BW": ("1bw", "perplexity per original word"), "PTB": ("ptb", "perplexity per original word"),
         "WikiText-103": ("wikitext103", "perplexity per original word"),
-        "LAMBADA": ("lambada", "perplexity"),
+        "WikiText-2": ("wikitext2", "perplexity per original word"),
     },
-    "Bits, lower is better": {
+    ("Running text", "bits", (0.85, 1.25)): {
         "text8, per character": ("text8", "bits per character"), "enwik8, per byte": ("enwik8", "bits per byte"),
     },
 }  # fmt: skip
-figure, axes = plt.subplots(1, 3, figsize=(9.4, 3.2))
-for axis, (title, curves) in zip(axes, panels.items(), strict=True):
+figure, axes = plt.subplots(2, 2, figsize=(8.4, 5.6))
+for axis, ((title, unit, limits), curves) in zip(axes.flat, panels.items(), strict=True):
     for (name, (task, key)), marker in zip(curves.items(), "os^D", strict=False):
-        axis.semilogx(parameters, FIGURES[task][key], marker=marker, markersize=4, label=name)
+        shown = slice(0, 3) if task == "lambada" else slice(None)
+        axis.semilogx(parameters[shown], FIGURES[task][key][shown], marker=marker, markersize=4, label=name)
     axis.set_xticks(parameters, [f"{millions:,.0f}" for millions in parameters])
     axis.minorticks_off()
-    axis.set(xlabel="parameters (millions)", title=title)
+    axis.set(xlabel="parameters (millions)", ylabel=unit, title=title, ylim=limits)
+for value, face, label in ((63.24, style.BLUE, "stop words excluded"), (52.66, "white", "stop words allowed")):
+    axes[0, 1].plot(parameters[-1], value, "o", color=style.BLUE, mfc=face, markersize=7, label=label)
+for axis in axes.flat:
     axis.legend(fontsize=8)
-axes[0].set_ylim(0, 100)
-axes[1].set_ylim(0, 100)
-axes[2].set_ylim(0.85, 1.25)
 plt.show()
 
+# %% [markdown] tags=["en", "alt"]
+# Four panels over the number of parameters. Accuracies rise and perplexities and bits fall from size to size, except
+# for common nouns at the largest. In the panel of LAMBADA three sizes are joined by a line, and the largest has two
+# separate points, 63 % with stop words excluded and 53 % with them.
+
 # %% [markdown] tags=["en"]
-# All curves but one point go the same way: a larger model that was trained on the same text is better at tasks that it
-# was not trained for. That was the surprise of 2019, and a reason for building larger ones.
+# Larger models that were trained on the same text are better at tasks that they were not trained for: that was the
+# surprise of 2019, and a reason for building larger ones. The direction is that of nearly all curves. The
+# single figures need the lesson of the thirty passages:
 #
-# Now read the note that the cell printed. The largest model's accuracy on LAMBADA is with the stop-word filter; without
-# it the paper itself has a figure that is ten points lower. It is the lesson of the thirty passages again.
+# - **LAMBADA, accuracy.** The largest model has two figures, ten points apart, by the stop-word filter. The paper does
+#   not say which protocol the other three had. If it was without the filter, the curve falls at the end, from 60.12 to
+#   52.66; if with it, the four are comparable. Both are possible, and we do not join the points.
+# - **LAMBADA, perplexity.** The paper speaks of the mean log-probability per "canonical unit - usually a character, a
+#   byte, or a word" (section 3.1) and does not say which it took here. Measured per last *word*, the released models
+#   have 40.06 and 10.63 at the two ends (lm-evaluation-harness, issues 2159 and 911), where the paper has 35.13 and
+#   8.63. So it was probably not per word, or the text was prepared otherwise.
+# - **WikiText-2 and WikiText-103** have the *same* test text, and yet two curves. Somebody got 29.94 per token and
+#   37.37 per word for the smallest model (huggingface/transformers, issue 13761), where the paper has 29.41 for the one
+#   and 37.50 for the other. For the smallest model the likely reason is the denominator of section 3. At the largest
+#   the two curves cross, which no denominator explains.
 #
-# And where an answer has to be *written*, zero-shot is far from good. A summary is asked for with "TL;DR:" after the
-# article. That hint makes the summary better (table 4 of the paper), so the model does know what it means; but it does
-# not make it good. These are the figures of the largest model, all on scales from 0 to 100. ROUGE and BLEU measure how
-# many words and runs of words agree with a human's text; *exact match*, how many answers are right to the letter:
+# And where an answer has to be *written*, the largest GPT-2 was far from good. A summary is asked for with "TL;DR:"
+# after the article. That hint makes the summary better (table 4 of the paper), so the model does know what it means;
+# but it does not make it good. That is zero-shot. Translation and question answering are not, in today's words: there,
+# examples came first (see section 2). These are the figures of the largest model, all on scales from 0 to 100. ROUGE
+# and BLEU measure how many words and runs of words agree with a human's text; *exact match*, how many answers are
+# right to the letter:
 
 # %%
 tasks = ("summarization", "summarization without hint", "translation en-fr", "translation fr-en", "natural_questions")
@@ -482,11 +605,56 @@ folder.cleanup()
 # ## Questions
 #
 # 1. What changes in a model when it does a zero-shot task? And in fine-tuning? *Hint: `fingerprint`.*
+#
+#    <details><summary>Answer</summary>
+#
+#    Zero-shot, nothing: the fingerprint of the parameters is the same before and after. What differs from task to task
+#    is the text before the answer. In fine-tuning every gradient step changes the parameters, and the fingerprint with
+#    them.
+#
+#    </details>
+#
 # 2. One report gives a perplexity of 20, another one of 40 for the same model and text. Name three ways in which both
 #    can be right. *Hint: section 3, and the first experiment.*
+#
+#    <details><summary>Answer</summary>
+#
+#    One is per token, the other per word: with $S/N = \ln 20 = 3.00$ nats per token, 1.23 tokens per word give
+#    $e^{3.69} = 40$. One read with overlapping windows, the other without. One had a shorter context. (Or the text was
+#    prepared in different ways, for instance with the punctuation joined to the words.)
+#
+#    </details>
+#
 # 3. With $c = 8$, which stride gives a mean context of 6.5 tokens, and how many passes over the text does it cost?
 #    *Hint: solve the formula for $s$.*
+#
+#    <details><summary>Answer</summary>
+#
+#    $c - (s-1)/2 = 6.5$ gives $s - 1 = 2\,(8 - 6.5) = 3$, so $s = 4$, and the text is read $c/s = 2$ times.
+#
+#    </details>
+#
 # 4. In `scenes`, replace `King Richard` by `King Henry`. Predict who answers, then run the cell. Then add a name to
 #    `names`. *Hint: the probabilities are among the given names only.*
+#
+#    <details><summary>Answer</summary>
+#
+#    KING RICHARD III, with 0.99 in place of 0.98: "Henry" is none of the four names, and *gracious liege* or
+#    *Buckingham* are enough for the model. With KING HENRY VI added it is still Richard, 0.98 against 0.01. So the name
+#    in the line was not what it went by. A good probe changes one thing and sees whether the answer follows.
+#
+#    </details>
+#
 # 5. Predict how the accuracies change if every passage is preceded by a line that says `QUEEN MARGARET:`. Try it.
 #    *Hint: what does the model expect at the beginning of a text, and what does it expect after a name?*
+#
+#    <details><summary>Answer</summary>
+#
+#    Little happens to verse, more to prose: for the last word 17 becomes 20 %, and as prose 10 becomes 17 %; the last
+#    token stays at 50 %. The perplexities per word fall from 149 to 141, and from 215 to 179. All texts that the model
+#    read begin with a name, and after one it expects a speech. (One passage is 3.3 points: these are one or two
+#    passages. The perplexities, which use all thirty, say the same.)
+#
+#    </details>
+#
+# **Next:** the document's own program, in [4.1, code example](4_1_code_example.ipynb).

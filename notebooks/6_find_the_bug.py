@@ -10,8 +10,12 @@
 # PyTorch need not be installed. Where it is, the cells below run the model, and you can put in mistakes of your own.
 # Where it is not, they read what the model computed when this notebook was made, from `notebooks/recorded`; everything
 # else is computed in both cases, and looks the same.
+#
+# **Exercise:** none of its own; the nearest is [7, attention
+# backward](../exercises/student/07_attention_backward.ipynb), where the same comparison judges your code.
 
 # %%
+import math
 import sys
 import textwrap
 from itertools import groupby
@@ -68,6 +72,7 @@ class CausalSelfAttention(nn.Module):
         return self.c_proj(y.transpose(1, 2).reshape(B, T, C))
 
 
+# %%
 class MLP(nn.Module):
     def __init__(self, config):
         super().__init__()
@@ -92,6 +97,7 @@ class Block(nn.Module):
         return x + self.mlp(self.ln_2(x))
 
 
+# %%
 class GPT(nn.Module):
     def __init__(self, config):
         super().__init__()
@@ -134,6 +140,7 @@ def batches(steps=100, B=16):
         yield windows[:, :-1], windows[:, 1:]
 
 
+# %%
 def train(model):
     """Train the model of PyTorch; a Recorder with its losses."""
     losses, optimizer = [], torch.optim.AdamW(model.parameters(), lr=1e-2)
@@ -164,32 +171,70 @@ def turned(name, weight):
     return weight.T if ".c_" in name else weight
 
 
-right, right_losses = minigpt2.GPT2(config, dtype="float64"), []
+# %%
+right = minigpt2.GPT2(config, dtype="float64")
 if torch:
     model, start = GPT(config).double(), minigpt2.flatten(right.params)
     for name, parameter in model.named_parameters():
         parameter.data.copy_(torch.from_numpy(turned(name, start[name])))
 losses = recorded("training", lambda: train(model))["losses"]
 
-optimizer = minigpt2.AdamW(right.params, lr=1e-2)
-for ids, targets in batches():
-    loss, grads = right.loss_and_grads(ids, targets)
-    optimizer.step(grads)
-    right_losses.append(loss)
 
+def train_ours(model):
+    """Train a model of minigpt2 on the same windows; its losses."""
+    optimizer, found = minigpt2.AdamW(model.params, lr=1e-2), []
+    for ids, targets in batches():
+        loss, grads = model.loss_and_grads(ids, targets)
+        optimizer.step(grads)
+        found.append(float(loss))
+    return found
+
+
+right_losses = train_ours(right)
+
+# %%
 figure, axes = plt.subplots(figsize=(6.5, 2.8))
-for values, label in ((right_losses, "minigpt2"), (losses, "the model above")):
+for values, label in ((right_losses, "minigpt2"), (losses, "PyTorch model")):
     axes.plot(np.convolve(values, np.full(10, 0.1), "valid"), label=label)
 axes.axhline(np.log(len(letters)), color="0.6", lw=0.8)
-axes.text(99, np.log(len(letters)), "blind guess", ha="right", va="bottom", color="0.4")
+axes.text(94, np.log(len(letters)), "uniform guess", ha="right", va="bottom", color="0.4")
 axes.set(xlabel="training step", ylabel="loss, mean of ten steps", ylim=(0, 3.8))
 axes.legend(loc="lower left")
 plt.show()
-print(f"the last twenty steps: {np.mean(losses[-20:]):.1f}, and {np.mean(right_losses[-20:]):.1f} for minigpt2")
+
+# %% [markdown] tags=["en", "alt"]
+# Two falling curves of the loss over a hundred training steps, below a line for a uniform guess. Both begin just
+# below it; the PyTorch model's falls faster and ends far below minigpt2's.
 
 # %% [markdown] tags=["en"]
 # Somebody who has nothing to compare with would be delighted. A loss well below that of a right model is suspicious,
-# but it does not say which line to look at; and the second mistake cannot be seen in the loss at all.
+# but it does not say which line to look at. And could the loss show the second mistake? It is the form of the GELU: the
+# one of `nn.GELU()` has the error function, erf, in it, and GPT-2's a tanh. We put the erf into minigpt2 and train
+# that:
+
+
+# %%
+def erf_gelu_forward(x):
+    """x times the normal distribution function."""
+    erf = np.vectorize(math.erf)(x / math.sqrt(2))
+    return x * (1 + erf) / 2, (x, erf)
+
+
+def erf_gelu_backward(dy, cache):
+    x, erf = cache
+    return dy * ((1 + erf) / 2 + x * np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi))
+
+
+where = "minigpt2.components.feed_forward.gelu_{}"
+with mock.patch(where.format("forward"), erf_gelu_forward), mock.patch(where.format("backward"), erf_gelu_backward):
+    erf_losses = train_ours(minigpt2.GPT2(config, dtype="float64"))
+for name, values in (("PyTorch model", losses), ("minigpt2", right_losses), ("minigpt2, erf", erf_losses)):
+    print(f"{name:14} mean loss of the last twenty steps {np.mean(values[-20:]):.2f}")
+print(f"largest difference between the last two at any step {np.abs(np.subtract(right_losses, erf_losses)).max():.0e}")
+
+# %% [markdown] tags=["en"]
+# It could not. All along the training the two forms have the same loss, to much less than a hundredth. Nothing that one
+# plots while training shows this mistake.
 #
 # ## 3. Record
 #
@@ -232,9 +277,9 @@ print("\n".join([*table[:17], "..."]))
 
 # %% [markdown] tags=["en"]
 # The table goes through all tensors in the order of computation. Up to the scores of the first block everything agrees
-# to six digits; `probs`, which follow from them, do not. From there on everything is wrong as a consequence, which is
-# why the first one is marked. Nobody had to say what the modules' names mean, or how PyTorch stores a weight: what was
-# assumed is part of the report.
+# to six digits; `probs`, which follow from them, do not. From there on nothing agrees, as a consequence or for another
+# reason, which is why the first one is marked. Nobody had to say what the modules' names mean, or how PyTorch stores a
+# weight: what was assumed is part of the report.
 
 # %%
 print("\n".join(textwrap.wrap(report.assumed[0], 100)))
@@ -298,6 +343,11 @@ axes.text(loss / 2, 0.2 * low, "activations", ha="center", va="top")
 axes.text((loss + len(names)) / 2, 0.2 * low, "gradients", ha="center", va="top")
 axes.legend(loc="upper left", ncols=3)
 plt.show()
+
+# %% [markdown] tags=["en", "alt"]
+# A bar for each computed tensor, on a logarithmic axis: five blue ones of about 1e-7 at the left, then bars between 0.1
+# and 1 for everything else. Six of these are dark: probs and gelu of both blocks among the activations, and the
+# gradient before the GELU of both blocks.
 
 # %% [markdown] tags=["en"]
 # ## 5. Mend the two lines
@@ -363,9 +413,16 @@ show(by_hand)
 # how many tensors were compared, between which two the mistake must lie, and what it did not see there. Layer norm is
 # used in five places, each of them is wrong, and all for the same reason: the forgotten term, which is named.
 #
-# A check against finite differences (`minigpt2.gradient_check`) would also have told that this function is wrong. It
-# needs a function to call and says how large the error is; the comparison needs nothing but the numbers of a run, in
-# whatever language, and says which term is missing.
+# A check against finite differences (2.0) also tells that this function is wrong:
+
+# %%
+rng = np.random.default_rng(0)
+inputs = {"x": rng.normal(size=(2, 3, 8)), "weight": rng.normal(size=8), "bias": rng.normal(size=8)}
+style.show_check(minigpt2.gradient_check(plain.layer_norm_forward, layer_norm_backward, inputs))
+
+# %% [markdown] tags=["en"]
+# It needs a function to call and says which gradient is wrong and by how much; the comparison needs nothing but the
+# numbers of a run, in whatever language, and says which term is missing.
 
 # %% [markdown] tags=["en"]
 # ## 7. Without a notebook
@@ -382,15 +439,64 @@ show(by_hand)
 # If it loads the released weights, the last two lines are enough: `--model gpt2`, and `--text` in place of `--ids` to
 # use its tokenizer. The exit code tells a script whether they agree: 0 if so, 1 if not, 2 for an error. C, Rust and JAX
 # write files that `compare` reads, too; the page "Verify your own GPT-2" in the manual says how.
-#
+
+# %% [markdown] tags=["en"]
 # ## Questions
 #
 # 1. Which element of the mask lets the loss of the first figure fall so low? *Hint: which letter does row $t$ have to
 #    guess, and in which column does it stand?*
+#
+#    <details><summary>Answer</summary>
+#
+#    The element in row $t$, column $t + 1$, just above the diagonal. Row $t$ has to guess letter $t + 1$ of the window,
+#    and with that element it may look at it. Only the last row has no such column and must really guess. (The loss does
+#    not reach 0 in a hundred steps, as the model has to learn to copy first.)
+#
+#    </details>
+#
 # 2. The two GELUs differ by less than a thousandth. When does it matter which one a model has? *Hint: which weights
 #    does it load?*
+#
+#    <details><summary>Answer</summary>
+#
+#    When the weights were trained with the other one: released GPT-2 weights expect the tanh form, and with the erf
+#    form every activation after the first GELU is a little off, so that nothing can be compared digit by digit any
+#    more. It does not matter for training from scratch: the cell of section 2 ends at the same loss with both.
+#
+#    </details>
+#
 # 3. In the picture, which bars of the gradients stand out, and why not those of the mask? *Hint: the derivative of the
 #    erf form is another function; the derivative of softmax is computed from `probs`.*
+#
+#    <details><summary>Answer</summary>
+#
+#    The gradient before the GELU, `grad.h.1.mlp.fc` and `grad.h.0.mlp.fc`: it is $dy$ times the derivative of the erf
+#    form, which is another number than that of the tanh form, even from their own `fc`. The gradient of softmax is
+#    $p\,(dp - \sum p\,dp)$, computed from `probs`: given their (wrong) `probs` it is right. A place that the mask
+#    should have hidden has $p > 0$ there and gets a gradient, as it must.
+#
+#    </details>
+#
 # 4. Divide `scores` by `C ** 0.5` in place of `q.shape[-1] ** 0.5`. Predict the first divergence, then run it (PyTorch
 #    needed). *Hint: with two heads the factor is wrong by $\sqrt{2}$.*
+#
+#    <details><summary>Answer</summary>
+#
+#    `h.0.attn.scores`, by a factor $1/\sqrt 2 = 0.71$: 29 % of their size, with a cosine of 1, since all are too small
+#    by the same factor. The report has three findings then: "the scores are divided by sqrt(C), they should be by
+#    sqrt(D)", and the two of before.
+#
+#    </details>
+#
 # 5. Forget another term in `layer_norm_backward`, or divide by `rstd`. Is it named? *Hint: run it; NumPy suffices.*
+#
+#    <details><summary>Answer</summary>
+#
+#    Yes. Without the mean: "the term mean(dx_hat) is missing"; without both: "mean and x_hat terms are missing, mean
+#    and standard deviation are taken for constants"; divided by `rstd`: "it is multiplied by the standard deviation, it
+#    should be divided by it". In each case it is still 26 of 30 tensors that differ.
+#
+#    </details>
+#
+# This is the last notebook. What you have read you can now write: [the eleven exercises](../exercises/README.md) check
+# each component, and `compare` the whole.
