@@ -54,7 +54,7 @@ style.use()
 # The document gives this subject one entry in its list of components: "残差连接和归一化层（Residual Connections and
 # Layer Normalization）是两种技术，用来帮助模型拟合更深层的模型。" (Residual connections and normalization layers are
 # two techniques that help the model to fit deeper models.) Section 6 bears out the first half, for one task: without
-# residual connections a deep stack does not learn there. Neither does the document say *where* in a block the two
+# residual connections a deep stack does not learn there. The document does not say *where* in a block the two
 # belong, and there are two possibilities:
 #
 # | name | the norm applies to | a sub-layer $f$ changes $x$ | source |
@@ -125,8 +125,8 @@ for name in stream:
 # %% [markdown] tags=["en"]
 # Somebody does. For some tokens the sub-layers add more of the same, so that the component grows; for others little of
 # it is left after the first block, and in the end it is negative. A residual connection makes it *easy* to keep
-# something: nothing need be done. It forbids nothing. (Notebook [2.5](2_5_framework.ipynb) shows which sub-layer of
-# this model takes most of it away.)
+# something: nothing need be done. It forbids nothing. (Notebook [2.5](2_5_framework.ipynb) switches the sub-layers of
+# this model off, one after the other.)
 #
 # **Layer normalization gives every clerk a copy in the same size of print.** Remarks pile up and the sheet's
 # numbers grow, as you have just seen. So each sub-layer reads a copy of the vector that was shifted to mean 0 and
@@ -447,7 +447,7 @@ style.show_check(minigpt2.gradient_check(residual_forward, residual_backward, st
 
 # %%
 def forgetful_backward(dy, cache):
-    """Layer norm's backward pass by someone who thinks that mean and rstd are constants."""
+    """Layer norm's backward pass, wrong: mean and rstd taken for constants."""
     _, dweight, dbias = layer_norm_backward(dy, cache)
     return dy * cache["weight"] * cache["rstd"], dweight, dbias
 

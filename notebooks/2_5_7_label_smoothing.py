@@ -22,6 +22,7 @@
 import inspect
 import math
 import sys
+import textwrap
 from dataclasses import fields
 from fractions import Fraction
 
@@ -58,7 +59,7 @@ style.use()
 
 # %%
 print("default:", inspect.signature(cross_entropy_forward).parameters["label_smoothing"].default)
-print("settings:", *(field.name for field in fields(TrainingSettings)))
+print(textwrap.fill("settings: " + " ".join(field.name for field in fields(TrainingSettings)), 100))
 
 # %% [markdown] tags=["en"]
 # ### Can one see it in a trained model?
@@ -87,7 +88,8 @@ if released:
 
 # %% [markdown] tags=["en"]
 # Most of the built-in model's probabilities are below the share that a smoothed target would have taught it to leave,
-# and many are below a hundredth of it. Section 6 has the control: models trained *with* smoothing have next to none.
+# and many are below a hundredth of it. Section 6 has the control: models trained
+# *with* smoothing have next to none even below half of it.
 #
 # What can be said of GPT-2 itself without its weights? Others have published its log-probabilities for a few tokens.
 # Here are the largest and the smallest of seventeen, those of one sentence (EleutherAI's lm-evaluation-harness,
@@ -102,7 +104,7 @@ print(f"smallest {published.min():.1e}  e/V = {0.1 / 50257:.1e}")
 # The largest is above its limit, but by so little that it decides nothing: a model does not end exactly at its optimum.
 # The smallest is the probability of a token that really came, and so it says nothing about the unlikely ones, which
 # are the ones to look at. These numbers leave the question open, and for a small $e$ even more so. The cell above
-# decides it for $e = 0.1$, once the weights are there.
+# can decide it for $e = 0.1$, once the weights are there.
 #
 # ## 2. The idea
 #
@@ -280,19 +282,20 @@ print(f"best margin             {math.log(0.7 / 0.1):.4f} = ln 7")
 # %%
 z, p = np.log([1.0, 1, 2, 4]), np.array([1, 1, 2, 4]) / 8
 to_target, to_mean = np.array([0, 0, -3 / 5, 0]), np.full(4, -1 / 10)
+result = "a − 3/5 b\n− 2/5 c"
 total = math.log(8) - 3 / 5 * z[2] - 2 / 5 * z.mean()
 ways = {"logits": (0, 1), "•": (1, 1), "log-sum-exp": (2, 0), "target": (2, 1), "mean": (2, 2)}
 graphs.draw(
-    ways | {"−": (3, 1), "loss": (4, 1)},
+    ways | {result: (3, 1), "loss": (4, 1)},
     [
         ("logits", "•", z, p + to_target + to_mean),
         ("•", "log-sum-exp", z, p),
         ("•", "target", z, to_target),
         ("•", "mean", z, to_mean),
-        ("log-sum-exp", "−", math.log(8), 1, "a"),
-        ("target", "−", z[2], -3 / 5, "b"),
-        ("mean", "−", z.mean(), -2 / 5, "c"),
-        ("−", "loss", total, 1),
+        ("log-sum-exp", result, math.log(8), 1, "a"),
+        ("target", result, z[2], -3 / 5, "b"),
+        ("mean", result, z.mean(), -2 / 5, "c"),
+        (result, "loss", total, 1),
     ],
 )
 plt.show()
@@ -322,7 +325,7 @@ style.show_check(minigpt2.gradient_check(cross_entropy_forward, cross_entropy_ba
 
 # %%
 def stingy_backward(dloss, cache):
-    """The gradient by someone who does not spread the share that was taken off the target."""
+    """Wrong: the share that was taken off the target is not spread."""
     dlogits, e, counted = cross_entropy_backward(dloss, cache), cache["label_smoothing"], cache["counted"]
     share = (counted * dloss / counted.sum()).reshape(dlogits.shape[:-1])
     return dlogits + share[..., None] * e / dlogits.shape[-1]
@@ -393,7 +396,7 @@ for e, (color, text_color, dashes) in zip(smoothings, looks, strict=True):
     best = math.log((1 - e + e / V) / (e / V)) if e else math.inf
     axes.text(406, curve[-1], f"e = {e:g}", color=text_color, va="center")
     if e:
-        axes.axhline(best, color=color, lw=0.8, ls=":", zorder=0)
+        axes.hlines(best, 0, 400, color=color, lw=0.8, ls=":", zorder=0)
     print(f"{e:4}{best:12.1f}{curve[-1]:17.1f}")
 axes.set(xlabel="steps of training", ylabel="target's logit minus mean of the others", xlim=(0, 460), ylim=(0, 12))
 axes.set_title("Margin (thin dotted: best margin)")
@@ -542,7 +545,7 @@ for e, p in plenty.items():
 
 # %% [markdown] tags=["en"]
 # Smoothed models are not exactly at their optimum, and so some of their probabilities are a little below the limit, but
-# almost none below half of it. Without smoothing there are many, since this language has many rare pairs.
+# next to none below half of it. Without smoothing 7 % are: this language has rare pairs, and the model says so.
 #
 # This fits the decisions that were made, although GPT-2's authors do not say why there is no smoothing. The
 # Transformer of 2017 learned to translate from a limited collection of sentence pairs; smoothing "hurts" the

@@ -61,7 +61,8 @@ def draw(nodes, edges, heat=False, limit=None, lanes=None):
     scale = _scale([a for e in edges for a in (e.value, e.gradient)], limit) if heat else None
     middles = {name: (sum(columns[c]) / 2, heights(row) - lowest + 0.1) for name, (c, row) in nodes.items()}
     for edge in edges:
-        edge.draw(axes, middles, columns, nodes, heights(edge.lane) - lowest + 0.1, scale)
+        slanting = any(e.end == edge.end and e.lane != nodes[e.end][1] for e in edges)
+        edge.draw(axes, middles, columns, nodes, heights(edge.lane) - lowest + 0.1, scale, slanting)
     for name, (x, y) in middles.items():
         _draw_node(axes, name, x, y, any(edge.end == name for edge in edges))
     axes.text(0.1, height - 0.13, "value", color=style.BLUE, fontsize=SIZE, va="center")
@@ -82,7 +83,8 @@ def maps(arrays, columns=3, limit=None, size=1.5):
     """
     rows = -(-len(arrays) // columns)
     scale = _scale(list(arrays.values()), limit)
-    figure, axes = plt.subplots(rows, columns, figsize=(columns * size + 0.9, rows * (size + 0.25)), squeeze=False)
+    inches = _pixels(columns * size + 0.9), _pixels(rows * (size + 0.25))
+    figure, axes = plt.subplots(rows, columns, figsize=inches, squeeze=False)
     for axis in axes.flat[len(arrays) :]:
         axis.axis("off")
     for axis, (name, array) in zip(axes.flat, arrays.items(), strict=False):
@@ -132,8 +134,11 @@ class Edge:
         self.up = self.above.height + 0.07 if self.above else 0.05
         self.down = self.below.height + 0.07 if self.below else 0.05
 
-    def draw(self, axes, middles, columns, nodes, y, scale):
-        """Draw the line, an arrow at its end, and the numbers in the middle of the level part of it."""
+    def draw(self, axes, middles, columns, nodes, y, scale, slanting):
+        """Draw the line, an arrow at its end, and the numbers in the middle of the level part of it.
+
+        slanting: whether another line comes down or up to the same end, where it should not cross the numbers
+        """
         (x0, y0), (x1, y1) = middles[self.start], middles[self.end]
         x0, x1 = x0 + _node_size(self.start)[0] / 2, x1 - _node_size(self.end)[0] / 2
         left, right = columns[nodes[self.start][0]][1], columns[nodes[self.end][0]][0]
@@ -141,17 +146,22 @@ class Edge:
         if abs(y - y0) > 1e-9:
             left += 0.3
             bends.append((left, y))
+        else:
+            left = x0
         if abs(y - y1) > 1e-9:
             right -= 0.3
             bends.append((right, y))
+        elif slanting:
+            right -= 0.3
+        middle = max((left + right) / 2, min(left + self.width / 2 + 0.04, right + 0.3 - self.width / 2))
         if bends[1:]:
             axes.plot(*zip(*bends, strict=True), color="0.5", lw=1, ls="-", zorder=1)
         arrow = {"arrowstyle": "-|>", "color": "0.5", "lw": 1, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 8}
         axes.annotate("", xy=(x1, y1), xytext=bends[-1], arrowprops=arrow, zorder=1)
         if self.above:
-            self.above.draw(axes, (left + right) / 2, y - 0.05 - self.above.height / 2, False, scale)
+            self.above.draw(axes, middle, y - 0.05 - self.above.height / 2, False, scale)
         if self.below:
-            self.below.draw(axes, (left + right) / 2, y + 0.05 + self.below.height / 2, True, scale)
+            self.below.draw(axes, middle, y + 0.05 + self.below.height / 2, True, scale)
 
 
 class Matrix:
@@ -341,9 +351,14 @@ def _draw_scale(figure, axes, scale, x, y):
         axes.text(place, y + 0.06, number(value), fontsize=SIZE, ha=side, va="center_baseline", color="0.3")
 
 
+def _pixels(inches):
+    """The next whole number of pixels, in inches; a little more, as the fraction of a pixel is cut off."""
+    return (np.ceil(inches * 100) + 0.01) / 100
+
+
 def _canvas(width, height):
     """A figure with axes whose unit is the inch, y downwards."""
-    figure = plt.figure(figsize=(width, height), layout=PlaceHolderLayoutEngine(True, True))
+    figure = plt.figure(figsize=(_pixels(width), _pixels(height)), layout=PlaceHolderLayoutEngine(True, True))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, width), ylim=(height, 0))
     axes.axis("off")

@@ -84,6 +84,14 @@ def test_no_word_covers_another_and_all_are_in_the_picture(graphs, graph):
     assert all(box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height for box in boxes)
 
 
+@pytest.mark.parametrize("names", ["a", "abc", "abcdefg"])
+def test_a_picture_is_a_whole_number_of_pixels_in_either_resolution(graphs, names):
+    figure = graphs.draw({name: (i, 0) for i, name in enumerate(names + "y")}, [(names[-1], "y", 1 / 3, 2, "h")])
+    assert [int(2 * 100 * side) for side in figure.get_size_inches()] == [
+        2 * int(100 * side) for side in figure.get_size_inches()
+    ]
+
+
 def test_unequal_shapes_of_value_and_gradient_are_an_error(graphs):
     with pytest.raises(ValueError, match=r"from 'x' to 'y': the value has shape \(2,\), its gradient \(1, 2\)"):
         graphs.draw({"x": (0, 0), "y": (1, 0)}, [("x", "y", [1, 2], [[1, 2]])])
