@@ -14,63 +14,97 @@
 # - The **loss** is the **cross-entropy** $-\sum_v q_v\ln p_v$ between the target distribution $q$ and the prediction
 #   $p$, in *nats*. With a one-hot $q$ it is $-\ln p_{\mathrm{target}}$, the surprise.
 # - The **gradient** of a number is the derivative of the loss with respect to it; training moves every parameter a
-#   little against its gradient.
+#   little against its gradient. As everywhere in this book, $dz$ is short for that of $z$.
+#
+# **Exercise:** [8, cross-entropy](../exercises/student/08_cross_entropy.ipynb); label smoothing is a part of it
 
 # %%
+import inspect
 import math
 import sys
+import textwrap
 from dataclasses import fields
 from fractions import Fraction
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-sys.path.insert(0, "..")  # style.py lies beside the sources of the notebooks
+sys.path.insert(0, "..")  # graphs.py and style.py lie beside the sources of the notebooks
+import graphs
 import style
 
 import minigpt2
 from minigpt2.components.loss import cross_entropy_backward, cross_entropy_forward
 from minigpt2.reference import CASES, recorded, relative_error
 from minigpt2.settings import TrainingSettings
+from minigpt2.verification.figures import TOKEN_LOG_PROBS
 
 style.use()
 
 # %% [markdown] tags=["en"]
 # ## 1. In the document
 #
-# The document lists label smoothing as the seventh component of GPT-2: a regularization that makes the model rely less
-# on its target values. (*Regularization* is anything that keeps a model from learning its training data too literally.)
-# As a description of the technique that is fair. It comes from image recognition (Szegedy et al. 2016, "Rethinking the
-# Inception Architecture for Computer Vision", section 7), and the Transformer of 2017 was trained with it (Vaswani et
-# al. 2017, section 5.4).
+# The document lists label smoothing as the seventh component of GPT-2: "标签平滑（Label Smoothing）是一种正则化方法，
+# 降低模型对目标值的过度依赖。" (Label smoothing is a method of regularization; it lowers the model's excessive
+# dependence on its target values.) *Regularization* is anything that keeps a model from learning its training data too
+# literally. As a description of the technique that is fair. It comes from image recognition (Szegedy et al. 2016,
+# "Rethinking the Inception Architecture for Computer Vision", section 7), and the Transformer of 2017 was trained with
+# it (Vaswani et al. 2017, section 5.4).
 #
-# **But GPT-2 does not use it.** Its predecessor's paper lists the regularization that was used, dropout and a form of
-# weight decay, and smoothing is not on the list (Radford et al. 2018, section 4.1). The paper on GPT-2 names the
-# changes since then, and smoothing is not among them either (Radford et al. 2019, section 2.3). So the package has it
-# as a parameter of the loss that is 0 unless you ask for something else, and its training does not even have a
-# setting for it:
+# **But none of GPT-2's sources has it.** Its predecessor's paper lists the regularization that was used, dropout and a
+# form of weight decay, and smoothing is not on the list (Radford et al. 2018, section 4.1). The paper on GPT-2 names
+# the changes since then, and smoothing is not among them either (Radford et al. 2019, section 2.3). OpenAI's code for
+# training was not published, so this is evidence from silence. This package follows it: smoothing is a parameter of the
+# loss, 0 unless you ask for something else, and among the settings of its training there is none for it:
 
 # %%
-print([field.name for field in fields(TrainingSettings) if "smooth" in field.name or "dropout" in field.name])
+print("default:", inspect.signature(cross_entropy_forward).parameters["label_smoothing"].default)
+print(textwrap.fill("settings: " + " ".join(field.name for field in fields(TrainingSettings)), 100))
 
 # %% [markdown] tags=["en"]
-# A trained model carries the traces of its training. Section 3 shows that with a share $e$ of smoothing a model does
-# best if it gives *no* token less than $e/V$. Let us look at the smallest probabilities that the built-in model gives,
-# as a share of that limit for the usual $e = 0.1$:
+# ### Can one see it in a trained model?
+#
+# Section 3 shows that with a share $e$ of smoothing a model does best if it gives *no* token less than $e/V$, and none
+# more than $1-e+e/V$. So look at a model's smallest and largest probabilities, for the usual $e = 0.1$. The cell asks
+# the built-in model, of which we know that it was trained without; and GPT-2 as released, if its weights are on the
+# machine that runs it.
+
 
 # %%
-NAME = "shakespeare"  # with "gpt2" the same cell asks GPT-2 as released, after a download
-model, tokenizer = minigpt2.GPT2.from_pretrained(NAME), minigpt2.Tokenizer.from_pretrained(NAME)
-logits, _ = model.forward([tokenizer.encode("My lord, I thank you for your love to me.")])
-logits = logits[0].astype(np.float64)
-p = np.exp(logits - logits.max(axis=-1, keepdims=True))
-p /= p.sum(axis=-1, keepdims=True)
-limit = 0.1 / model.config.vocab_size
-print(f"share of all probabilities below e/V:        {(p < limit).mean():.2f}")
-print(f"share of them below a hundredth of it:       {(p < limit / 100).mean():.2f}")
+def traces(name, model, tokenizer, e=0.1):
+    """Print how far a model's probabilities leave the range that smoothing e would have taught it."""
+    logits, _ = model.forward([tokenizer.encode("My lord, I thank you for your love to me.")])
+    logits = logits[0].astype(np.float64)
+    p = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    p /= p.sum(axis=-1, keepdims=True)
+    limit = e / model.config.vocab_size
+    print(f"{name:12} p < e/V: {(p < limit).mean():.2f}   p < e/V/100: {(p < limit / 100).mean():.2f}")
+
+
+traces("shakespeare", minigpt2.GPT2.from_pretrained("shakespeare"), minigpt2.Tokenizer.from_pretrained("shakespeare"))
+released = style.released_model()
+if released:
+    traces("gpt2", released, style.released_tokenizer())
 
 # %% [markdown] tags=["en"]
-# Most probabilities are below the share that a smoothed target would have taught it to leave, and many are far below.
+# Most of the built-in model's probabilities are below the share that a smoothed target would have taught it to leave,
+# and many are below a hundredth of it. Section 6 has the control: models trained
+# *with* smoothing have next to none even below half of it.
+#
+# What can be said of GPT-2 itself without its weights? Others have published its log-probabilities for a few tokens.
+# Here are the largest and the smallest of seventeen, those of one sentence (EleutherAI's lm-evaluation-harness,
+# `tests/test_models.py`), beside the two limits:
+
+# %%
+published = np.exp(TOKEN_LOG_PROBS[1024])
+print(f"largest  {published.max():.4f}   1 - e + e/V = {0.9 + 0.1 / 50257:.4f}")
+print(f"smallest {published.min():.1e}  e/V = {0.1 / 50257:.1e}")
+
+# %% [markdown] tags=["en"]
+# The largest is above its limit, but by so little that it decides nothing: a model does not end exactly at its optimum.
+# The smallest is the probability of a token that really came, and so it says nothing about the unlikely ones, which
+# are the ones to look at. These numbers leave the question open, and for a small $e$ even more so. The cell above
+# can decide it for $e = 0.1$, once the weights are there.
 #
 # ## 2. The idea
 #
@@ -101,9 +135,14 @@ for e in (0.0, 0.05, 0.2):
     if e:
         best = int(np.argmin(losses))
         right.plot(margins[best], losses[best], "o", color=line.get_color())
-right.set(xlabel="margin of the target's logit", ylabel="loss (nats)", title="How sure is too sure?", ylim=(0, 2.2))
+right.set(xlabel="margin of the target's logit", ylabel="loss (nats)", title="Loss against margin", ylim=(0, 2.2))
 right.legend()
 plt.show()
+
+# %% [markdown] tags=["en", "alt"]
+# Left, bars for eight tokens: the one-hot target has a single bar of height 1 at token 5; the smoothed one has 0.825
+# there and 0.025 at each other token. Right, the loss over the margin of the target's logit: without smoothing it
+# falls on and on; with e = 0.05 and 0.2 it has a lowest point, marked with a dot, and rises beyond it.
 
 # %% [markdown] tags=["en"]
 # ## 3. The mathematics
@@ -132,21 +171,19 @@ plt.show()
 # This is what the code computes: the usual loss, with $1-e$ before the target's logit, minus $e$ times the mean
 # logit. No array $q$ is needed. One may also group the terms the other way. With $H$ for the cross-entropy, and $1/V$
 # for each token in the uniform distribution, the loss is $(1-e)\,H(\text{one-hot}, p) + e\,H(\text{uniform}, p)$
-# (Szegedy et al. 2016, section 7): a little of the training asks the model to know nothing.
+# (Szegedy et al. 2016, section 7): a little of the training asks for the uniform distribution.
 #
 # ### Backward
 #
-# **Step 1.** The derivative of $\ln\sum_u e^{z_u}$ with respect to $z_v$ is
-# $e^{z_v}/\sum_u e^{z_u} = p_v$.
+# Notebook [2.5.8](2_5_8_loss_function.ipynb) derives that the gradient of $-\ln p_u$, the loss with the one-hot target
+# $u$, is $p_v - \delta_{uv}$. Our loss is $\sum_u q_u\,(-\ln p_u)$, the mean of such losses with the weights $q_u$, and
+# so its gradient is the mean of their gradients. The $q_u$ add up to 1:
 #
-# **Step 2.** That of $(1-e)\,z_{\mathrm{target}}$ is $(1-e)\,\delta_{v,\mathrm{target}}$, and that of $e$ times the
-# mean logit is $e/V$. Together these two are $q_v$, and both are subtracted.
+# $$\sum_u q_u\,(p_v - \delta_{uv}) = p_v - q_v, \qquad\text{so that}\qquad
+#   dz_v = d\mathrm{loss}\cdot\frac{p_v - q_v}{N},$$
 #
-# **Step 3.** The loss is the mean over the $N$ positions, and $d\mathrm{loss}$ is the gradient that comes from above:
-#
-# $$dz_v = d\mathrm{loss}\cdot\frac{p_v - q_v}{N}.$$
-# This is the formula of notebook 2.5.8, with another $q$. (Positions whose target is $-100$ do not count: $N$ is then
-# the number of the others.)
+# since the loss is the mean over the $N$ positions, and $d\mathrm{loss}$ is the gradient that comes from above.
+# (Positions whose target is $-100$ do not count: $N$ is then the number of the others.)
 #
 # ### The best margin
 #
@@ -185,8 +222,9 @@ for V in (8, 1024, 50257):
 #
 # $$-\sum_v P_v\ln\bar q_v + \sum_v P_v\ln P_v = \sum_v P_v\ln\frac{P_v}{\bar q_v} \ge 0,$$
 #
-# the *relative entropy* of the two, or Kullback-Leibler divergence. Section 6 looks for this number in trained
-# models, and finds it.
+# the **relative entropy** of the two, or Kullback-Leibler divergence. It is the part of a loss that a better model
+# could do without; the entropy is the part that it could not. Section 6 measures it in trained models and compares it
+# with this formula.
 
 # %% [markdown] tags=["en"]
 # ## 4. The code
@@ -236,12 +274,41 @@ print(f"best margin             {math.log(0.7 / 0.1):.4f} = ln 7")
 # $\tfrac14-\tfrac7{10} = -\tfrac9{20}$ and $\tfrac12-\tfrac1{10} = \tfrac25$. Second position: $p = q$. The margin is
 # $\ln 7$, the gradient is 0, and the loss is as small as it can be. With a one-hot target,
 # $p_{\mathrm{target}} = 7/10$ would still have been pushed.
+#
+# The same for the first position as a graph of what the code computes, $a - \tfrac35 b - \tfrac25 c$, with the
+# log-sum-exp $a$, the target's logit $b$ and the mean logit $c$. At the dot three gradients are added (R6 of
+# [2.0](2_0_toolbox.ipynb)): $p$ from above, and, from the two others, $-q$.
+
+# %%
+z, p = np.log([1.0, 1, 2, 4]), np.array([1, 1, 2, 4]) / 8
+to_target, to_mean = np.array([0, 0, -3 / 5, 0]), np.full(4, -1 / 10)
+result = "a − 3/5 b\n− 2/5 c"
+total = math.log(8) - 3 / 5 * z[2] - 2 / 5 * z.mean()
+ways = {"logits": (0, 1), "•": (1, 1), "log-sum-exp": (2, 0), "target": (2, 1), "mean": (2, 2)}
+graphs.draw(
+    ways | {result: (3, 1), "loss": (4, 1)},
+    [
+        ("logits", "•", z, p + to_target + to_mean),
+        ("•", "log-sum-exp", z, p),
+        ("•", "target", z, to_target),
+        ("•", "mean", z, to_mean),
+        ("log-sum-exp", result, math.log(8), 1, "a"),
+        ("target", result, z[2], -3 / 5, "b"),
+        ("mean", result, z.mean(), -2 / 5, "c"),
+        (result, "loss", total, 1),
+    ],
+)
+plt.show()
+
+# %% [markdown] tags=["en", "alt"]
+# The logits 0, 0, 0.69, 1.39 split at a dot into three ways: log-sum-exp, 2.08, target, 0.69, and mean, 0.52, which
+# join in the loss 1.46. Backward the three ways bring p = 1/8, 1/8, 1/4, 1/2, then -3/5 at the target, then -1/10
+# everywhere, and together 1/40, 1/40, -9/20, 2/5.
 
 # %% [markdown] tags=["en"]
 # ## 5. Is it right?
 #
-# **Against the definition of a derivative.** `gradient_check` nudges every logit up and down by a tiny step and
-# compares what happens to the loss with what the backward pass claims.
+# **Against the definition of a derivative**, with the `gradient_check` of 2.0:
 
 # %%
 rng = np.random.default_rng(0)
@@ -251,14 +318,14 @@ inputs = {"logits": rng.normal(size=(2, 6, 7)), "targets": targets, "label_smoot
 style.show_check(minigpt2.gradient_check(cross_entropy_forward, cross_entropy_backward, inputs))
 
 # %% [markdown] tags=["en"]
-# It catches a typical mistake: taking the share $e$ off the target and forgetting to give it to the others. The target
+# It catches a typical mistake, taking the share $e$ off the target and forgetting to give it to the others. The target
 # distribution then has the sum $1 - e$, and every logit is pushed down a little too far. Training might not even show
 # it, because the same number on all logits changes no probability.
 
 
 # %%
 def stingy_backward(dloss, cache):
-    """The gradient by someone who does not spread the share that was taken off the target."""
+    """Wrong: the share that was taken off the target is not spread."""
     dlogits, e, counted = cross_entropy_backward(dloss, cache), cache["label_smoothing"], cache["counted"]
     share = (counted * dloss / counted.sum()).reshape(dlogits.shape[:-1])
     return dlogits + share[..., None] * e / dlogits.shape[-1]
@@ -267,10 +334,9 @@ def stingy_backward(dloss, cache):
 style.show_check(minigpt2.gradient_check(cross_entropy_forward, stingy_backward, inputs))
 
 # %% [markdown] tags=["en"]
-# **Against another implementation.** The package carries the results of PyTorch's `cross_entropy` and its autograd, in
-# 64-bit floating point. There is a second definition of smoothing that one meets at times: spread $e$ over the $V-1$
-# *other* tokens, so that the target keeps $1-e$. That is the same as ours with $e\,V/(V-1)$ in place of $e$. Which of
-# the two is PyTorch's?
+# **Against another implementation:** the recorded results of PyTorch's `cross_entropy`. There is a second definition
+# of smoothing that one meets at times: spread $e$ over the $V-1$ *other* tokens, so that the target keeps $1-e$. That
+# is the same as ours with $e\,V/(V-1)$ in place of $e$. Which of the two is PyTorch's?
 
 # %%
 reference = recorded("cross_entropy_smoothed")
@@ -314,9 +380,11 @@ def margin(model, ids, targets):
 
 V, smoothings = 10, (0.0, 0.05, 0.1, 0.3)
 config = minigpt2.GPT2Config(vocab_size=V, n_positions=16, n_embd=32, n_layer=2, n_head=4, initializer_range=32**-0.5)
+looks = ((style.BLUE, style.BLUE, "-"), (style.ORANGE, style.ORANGE_TEXT, "--"), (style.GREEN, style.GREEN_TEXT, "-."))
+looks += (("black", "black", (0, (5, 1, 1, 1, 1, 1))),)
 figure, axes = plt.subplots(figsize=(6.8, 3.4))
 print("   e   best margin   margin after 400 steps")
-for e in smoothings:
+for e, (color, text_color, dashes) in zip(smoothings, looks, strict=True):
     small = minigpt2.GPT2(config, seed=0)
     optimizer = minigpt2.AdamW(small.params, lr=3e-3, weight_decay=0.0)
     rng, others, curve = np.random.default_rng(0), fibonacci(np.random.default_rng(1)), []
@@ -324,15 +392,19 @@ for e in smoothings:
         if step % 20 == 0:
             curve.append(margin(small, *others))
         optimizer.step(small.loss_and_grads(*fibonacci(rng), label_smoothing=e)[1], max_norm=1.0)
-    (line,) = axes.plot(range(0, 401, 20), curve)
+    axes.plot(range(0, 401, 20), curve, color=color, ls=dashes)
     best = math.log((1 - e + e / V) / (e / V)) if e else math.inf
-    axes.text(406, curve[-1], f"e = {e:g}", color=line.get_color(), va="center")
+    axes.text(406, curve[-1], f"e = {e:g}", color=text_color, va="center")
     if e:
-        axes.hlines(best, 0, 400, color="0.5", lw=0.8, ls=":", zorder=0)
+        axes.hlines(best, 0, 400, color=color, lw=0.8, ls=":", zorder=0)
     print(f"{e:4}{best:12.1f}{curve[-1]:17.1f}")
-axes.set(xlabel="steps of training", ylabel="margin of the target's logit", xlim=(0, 460))
-axes.set(title="Dotted: the best margin, as derived", ylim=(0, 12))
+axes.set(xlabel="steps of training", ylabel="target's logit minus mean of the others", xlim=(0, 460), ylim=(0, 12))
+axes.set_title("Margin (thin dotted: best margin)")
 plt.show()
+
+# %% [markdown] tags=["en", "alt"]
+# The margin over 400 steps for four values of e. With e = 0 it rises to about 10 and still rises; with 0.05, 0.1 and
+# 0.3 it levels off at 5.4, 4.6 and 3.2, each close to a thin dotted line of its own colour, the best margin.
 
 # %% [markdown] tags=["en"]
 # Each smoothed model comes to rest close to its own dotted line, as derived in section 3. The one without smoothing
@@ -396,55 +468,86 @@ scarce = {e: probabilities(train(e, scarce_lines)) for e in smoothings}
 # answers.
 
 # %%
-figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.4))
+figure, axes = plt.subplots(figsize=(4.6, 3.4))
 for e, marker, colour in ((0.0, "o", style.BLUE), (0.4, "^", style.ORANGE)):
     said = np.array([plenty[e][test == a].mean(axis=0) for a in range(V)])
-    left.plot(P.ravel(), said.ravel(), marker, ms=3.5, color=colour, ls="", label=f"e = {e:g}")
-    left.plot([0, 0.8], [e / V, (1 - e) * 0.8 + e / V], color=colour, lw=0.9, ls="-")
-left.set(xlabel="true probability P", ylabel="the model's probability", title="Plenty of text; lines: $(1-e)P + e/V$")
-left.legend()
+    axes.plot(P.ravel(), said.ravel(), marker, ms=3.5, color=colour, ls="", label=f"e = {e:g}")
+    axes.plot([0, 0.8], [e / V, (1 - e) * 0.8 + e / V], color=colour, lw=0.9, ls="-")
+axes.set(xlabel="true probability P", ylabel="the model's probability", title="Plenty of text; lines: $(1-e)P + e/V$")
+axes.legend()
+plt.show()
+
+# %% [markdown] tags=["en", "alt"]
+# Points of the model's probability against the true one, for 100 pairs of tokens. Without smoothing they lie along the
+# diagonal. With e = 0.4 they lie along a flatter line, which begins at 0.04 and is at 0.5 where the diagonal is at 0.8.
+
+# %% [markdown] tags=["en"]
+# Now the distance from the truth, as the *relative entropy* of section 3: the sum $\sum_v P_v\ln(P_v/p_v)$, averaged
+# over all positions. It is 0 for a perfect model. The table has two more numbers. *Confidence* is the mean probability
+# that a model gives to its favourite token, and *accuracy* the true probability that this favourite comes, which we can
+# look up in $P$. A model is **calibrated** if its predictions come true as often as it says: of the things that it
+# calls 70 % probable, 70 % happen. Here it is enough to compare the two means.
 
 
-def excess(p):
-    """Loss without smoothing, minus the entropy of the language: 0 for a perfect model."""
+# %%
+def relative_entropy(p):
+    """Of the true probabilities with respect to p, nats, mean over the positions."""
     return float((truth * np.log(truth / p)).sum(axis=-1).mean())
 
 
-derived = {e: excess((1 - e) * truth + e / V) for e in smoothings}
+def confidence_and_accuracy(p):
+    """Mean probability that p gives to its favourite, and mean true probability of that favourite."""
+    favourite = p.argmax(axis=-1)[..., None]
+    return p.max(axis=-1).mean(), np.take_along_axis(truth, favourite, axis=-1).mean()
+
+
+derived = {e: relative_entropy((1 - e) * truth + e / V) for e in smoothings}
+print("           e   relative entropy (derived)   confidence   accuracy")
+for name, models in (("plenty", plenty), ("scarce", scarce)):
+    for e, p in models.items():
+        theory = f"({derived[e]:.2f})" if models is plenty else ""
+        confidence, accuracy = confidence_and_accuracy(p)
+        print(f"{name} {e:5} {relative_entropy(p):16.2f} {theory:>9} {confidence:14.2f} {accuracy:10.2f}")
+
+# %%
+figure, axes = plt.subplots(figsize=(5.6, 3.2))
 for name, values, look in (
-    ("scarce", {e: excess(scarce[e]) for e in smoothings}, {"marker": "o"}),
-    ("plenty", {e: excess(plenty[e]) for e in smoothings}, {"marker": "^"}),
-    ("plenty, as derived", derived, {"color": "black", "ls": ":"}),
+    ("scarce", {e: relative_entropy(p) for e, p in scarce.items()}, {"marker": "o"}),
+    ("plenty", {e: relative_entropy(p) for e, p in plenty.items()}, {"marker": "^"}),
+    ("plenty, derived", derived, {"color": "black", "ls": ":"}),
 ):
-    right.plot(smoothings, list(values.values()), label=name, **look)
-right.set(xlabel="smoothing e", ylabel="loss above entropy (nats)", title="Distance from the truth", ylim=(0, None))
-right.legend()
+    axes.plot(smoothings, list(values.values()), label=name, **look)
+axes.set(xlabel="smoothing e", ylabel="relative entropy (nats)", title="Relative entropy", ylim=(0, None))
+axes.legend()
 plt.show()
 
-print("                plenty                                    scarce")
-print("   e   above entropy (derived)  says  right       above entropy  says  right")
-for e in smoothings:
-    cells = []
-    for p in (plenty[e], scarce[e]):
-        right_share = np.take_along_axis(truth, p.argmax(axis=-1)[..., None], axis=-1).mean()
-        cells.append((excess(p), p.max(axis=-1).mean(), right_share))
-    (a, b, c), (f, g, h) = cells
-    print(f"{e:4}{a:12.2f}{derived[e]:11.2f}{b:9.2f}{c:7.2f}{f:19.2f}{g:9.2f}{h:7.2f}")
+# %% [markdown] tags=["en", "alt"]
+# Relative entropy over the smoothing e. With plenty of text it rises from 0.01 to 0.27, just above the dotted derived
+# curve. With scarce text it falls from 0.29 to 0.22 at e = 0.2, stays there until 0.4 and rises to 0.29 again.
 
 # %% [markdown] tags=["en"]
-# *Says* is the mean probability that a model gives to its favourite; *right* is the true probability that this
-# favourite comes. A model is **calibrated** if its predictions come true as often as it says: of the things that it
-# calls 70 % probable, 70 % happen. Here it is enough to compare the two means.
-#
-# - **With plenty of text smoothing only costs.** Without it the points lie on the diagonal, and the model is
-#   calibrated. With it they lie on the flatter line that was derived: rare tokens get too much, common ones too little.
-#   The distance from the truth grows with $e$ as the dotted curve says. The favourite is the right one as often as
-#   before: smoothing flattens the probabilities and keeps their order.
+# - **With plenty of text smoothing only costs.** Without it the points lie near the diagonal, and confidence is nearly
+#   accuracy. With it they lie on the flatter line that was derived: rare tokens get too much, common ones too little.
+#   The distance from the truth grows with $e$ as the dotted curve says. The accuracy of the favourite is the same:
+#   smoothing flattens the probabilities and keeps their order.
 # - **With scarce text a model without smoothing is far too sure of itself:** it claims much more than comes true,
 #   because it has begun to learn lines by heart. Smoothing takes some of that certainty away, and the distance from the
-#   truth falls, down to a best value of $e$ and then up again. Here two errors work against each other.
+#   truth falls, down to a best value of $e$ and then up again. Here two errors work against each other: at the largest
+#   $e$ the model claims *less* than comes true.
 #
-# This fits the decisions that were made, although GPT-2's authors do not say why they left smoothing out. The
+# And here is the control that section 1 promised: how many of the probabilities of the models with plenty of text are
+# below $e/V$, and below half of it? For the model without smoothing we take the limit of $e = 0.1$.
+
+# %%
+for e, p in plenty.items():
+    limit = (e or 0.1) / V
+    print(f"e = {e:3}   p < e/V: {(p < limit).mean():.2f}   p < e/V/2: {(p < limit / 2).mean():.2f}")
+
+# %% [markdown] tags=["en"]
+# Smoothed models are not exactly at their optimum, and so some of their probabilities are a little below the limit, but
+# next to none below half of it. Without smoothing 7 % are: this language has rare pairs, and the model says so.
+#
+# This fits the decisions that were made, although GPT-2's authors do not say why there is no smoothing. The
 # Transformer of 2017 learned to translate from a limited collection of sentence pairs; smoothing "hurts" the
 # perplexity, its authors report, and makes the translations better (section 5.4 there). GPT-2 was trained on so much
 # text that it still *underfits* it (Radford et al. 2019, abstract), and many of its results are perplexities.
@@ -456,11 +559,57 @@ for e in smoothings:
 # ## Questions
 #
 # 1. What is $q$ for $e = 1$, and what does a model learn from it? *Hint: the best margin.*
+#
+#    <details><summary>Answer</summary>
+#
+#    $q_v = 1/V$ for all tokens: the target has dropped out of it. The best margin is $\ln(1 + 0) = 0$. The model learns
+#    to answer with the uniform distribution, whatever it reads.
+#
+#    </details>
+#
 # 2. Show that the gradient still adds up to 0 over the vocabulary at every position. *Hint: the sums of $p$ and $q$.*
+#
+#    <details><summary>Answer</summary>
+#
+#    $\sum_v dz_v = \frac{d\mathrm{loss}}{N}\bigl(\sum_v p_v - \sum_v q_v\bigr)$. The softmax divides by the sum, so
+#    $\sum_v p_v = 1$. And $\sum_v q_v = (1-e)\sum_v\delta_{v,\mathrm{target}} + V\cdot\frac eV = (1-e) + e = 1$. The
+#    difference is 0.
+#
+#    </details>
+#
 # 3. GPT-2 has $V = 50257$. Which $e$ would give the same margin as $V = 10$ and $e = 0.1$? Is that a sensible amount of
 #    smoothing? *Hint: in the formula of the best margin, $V(1-e)/e$ must stay the same.*
+#
+#    <details><summary>Answer</summary>
+#
+#    For $V = 10$ and $e = 0.1$ it is $10\cdot0.9/0.1 = 90$. From $50257\,(1-e)/e = 90$ follows
+#    $e = 50257/(50257+90) = 0.9982$. That is not sensible: the target would keep $1 - e + e/V = 0.0018$. The same
+#    margin over 50,256 other tokens is much less certainty than over nine.
+#
+#    </details>
+#
 # 4. In the scarce situation, train for 100 steps instead of 300, without smoothing. Predict whether it beats the best
 #    smoothed model, then try. *Hint: `train(0.0, scarce_lines, steps=100)`.*
+#
+#    <details><summary>Answer</summary>
+#
+#    It does, clearly: its relative entropy is 0.10, against 0.22 for the best smoothed model after 300 steps, with a
+#    confidence of 0.43 and an accuracy of 0.39. Here stopping earlier is the better remedy.
+#
+#    </details>
+#
 # 5. A model was trained with smoothing $e$ and plenty of text. Can you recover the true probabilities from its answers?
 #    What goes wrong with a probability that it puts below $e/V$? *Hint: solve $\bar q = (1-e)P + e/V$ for $P$, and
 #    apply it to `plenty[0.4]`.*
+#
+#    <details><summary>Answer</summary>
+#
+#    $P = (\bar q - e/V)/(1-e)$. For `plenty[0.4]` the mean distance from the true probabilities falls from 0.039 to
+#    0.012, nearly that of the model without smoothing (0.010). But a probability below $e/V$ becomes negative: here
+#    7 % of them, the lowest $-0.02$. One has to cut them off at a small positive number and divide by the sum.
+#
+#    </details>
+#
+# The loss itself, the $p - \delta$ that this notebook took from the next one, is derived there.
+#
+# **Next:** [2.5.8, the loss function](2_5_8_loss_function.ipynb)
