@@ -115,7 +115,7 @@ def dropout_backward(dy, mask):
     return dy * mask
 
 # ---------------------------------------------------------------- 2.5.7 label smoothing, 2.5.8 cross-entropy
-def cross_entropy_forward(logits, targets, label_smoothing=0.0):  # GPT-2 does not smooth
+def cross_entropy_forward(logits, targets, label_smoothing=0.0):  # no source gives GPT-2 any
     q = (targets[..., None] == np.arange(logits.shape[-1])).astype(logits.dtype)  # (B, T, V), one-hot
     q = (1 - label_smoothing) * q + label_smoothing / logits.shape[-1]
     shifted = logits - logits.max(axis=-1, keepdims=True)

@@ -22,7 +22,7 @@ def cross_entropy_forward(logits, targets, label_smoothing=0.0, ignore_index=IGN
 
     logits:  (..., V), unnormalised log-probabilities
     targets: (...) integers in 0 ... V-1, or ``ignore_index`` where there is nothing to predict
-    label_smoothing: e in 0 <= e <= 1; GPT-2 uses 0
+    label_smoothing: e in 0 <= e <= 1; no source gives GPT-2 any
     returns loss, a scalar in nats (of the dtype of logits), and the cache for ``cross_entropy_backward``.
     raises: ValueError when shapes disagree or e is not in [0, 1], TypeError when it is no number; as ``check_targets``.
     Source: Szegedy et al. 2016, "Rethinking the Inception Architecture", section 7, for the smoothing.
