@@ -82,7 +82,7 @@ gpt2 = style.released_tokenizer()  # the released one
 # ("Karma" counts how many people liked a post; it stands for a human's judgement that the page is worth reading.)
 #
 # The first two hold as far as they go, and so does the sixth. The fourth, fifth, seventh, eighth and ninth do
-# not. The third is five claims in one, and they have five answers. OpenAI published a list of the 1,000 domains
+# not. The third is five claims in one, and each has its own answer. OpenAI published a list of the 1,000 domains
 # that occur most often in WebText (`domains.txt` in the repository `openai/gpt-2`, named in its `model_card.md`):
 #
 # | the document | in `domains.txt` (domain, number of pages) | verdict |
@@ -90,12 +90,12 @@ gpt2 = style.released_tokenizer()  # the released one
 # | 微博, microblogs | weibo 5,182, place 937; twitter is not in it | **open** |
 # | 新闻, news | nytimes 333,160; washingtonpost 315,368; bbc 311,917 | **right** |
 # | 论文, papers | nih 139,965; nature 27,349; sciencedirect 25,050; arxiv 12,771 | **right** |
-# | 聊天记录, chat logs | no domain whose pages are chat logs | **no evidence** |
+# | 聊天记录, chat logs | Omegle 5,594, a chat with strangers whose logs could be shared | **open** |
 # | 维基百科, Wikipedia | not in it; wikiwand, which mirrors it, 9,389 | **wrong**: it was removed |
 #
 # The list has to be read with care. Its numbers add up to 21.8 million pages, and the corpus has 8 million documents;
 # and lemonde and taobao are in it, whose pages are mostly not English. So it seems to have been made before some of the
-# cleaning, and then says what was collected, not what was kept. Hence "open" for the microblogs.
+# cleaning, and then says what was collected, not what was kept. Hence "open", twice.
 #
 # Three of the claims can be computed here:
 #
@@ -157,7 +157,7 @@ for script, number in found.most_common():
 
 # %% [markdown] tags=["en"]
 # ("None" are digits, punctuation, white space and parts of characters.) Of 50,257 tokens 51 have a Chinese character
-# (some of them spell Japanese names), 18 a Cyrillic letter, and all languages with accented letters share 105. In a
+# (some of them spell Japanese names), 18 a Cyrillic letter, and 105 a Latin letter beyond a ... z, such as é. In a
 # corpus of which a sixth was Chinese or Russian, there would be many more. The vocabulary was learned from English text
 # with a little of everything else in it. Section 4 measures what that costs the others.
 
@@ -221,8 +221,8 @@ plt.show()
 #
 # **Loss per token and per character.** Let a text of $M$ characters have $N$ tokens. A model's loss is $S/N$, where $S$
 # is the sum of $-\ln p$ over the tokens. Another vocabulary gives another $N$, and so another loss for an equally good
-# model. $S$ itself is comparable: it is $-\ln$ of the probability of the whole text. So we shall divide it by a number
-# that does not depend on the vocabulary,
+# model. $S$ itself is comparable: it is $-\ln$ of the probability of the whole text, cut as the tokenizer cuts it. So
+# we shall divide it by a number that does not depend on the vocabulary,
 #
 # $$\text{loss per character} = \frac{S}{M} = \frac{N}{M}\cdot\frac{S}{N}.$$
 #
@@ -380,10 +380,11 @@ for name, pattern in PATTERNS.items():
 # **The space** matters much: without it a token of unseen text is 0.6 bytes shorter, because each space costs a
 # token of its own. **The categories** do what they are meant to do: of the tokens learned without them one in
 # eighteen is a mixture such as `s.` or `__(self` (or holds an underscore, which is no letter). But the length of the
-# tokens hardly changes, on either half of the topics. So this experiment bears out the paper's *observation*, that
-# plain BPE spends entries on versions of words, and shows no gain in length. What the paper wants is another gain,
-# entries that are not spent on one word twice; 767 entries learned from a manual are too few to see it. In the
-# released vocabulary the rule holds without exception:
+# tokens hardly changes, on either half of the topics. (With 3,000 merges the tokens of unseen text are even a little
+# longer *without* the categories, 3.64 bytes against 3.57.) So this experiment bears out the paper's *observation*,
+# that plain BPE spends entries on versions of words, and shows no gain in length. What the paper wants is another gain,
+# entries that are not spent on one word twice, and lengths cannot show that: one would have to train a model with each
+# vocabulary. In the released vocabulary the rule holds without exception:
 
 # %%
 tokens = [gpt2.decode([i]) for i in gpt2.known_ids]
@@ -506,15 +507,34 @@ plt.show()
 # Every token takes one of the model's positions, one step of generation and one step of every computation, so the same
 # window holds only a fraction of the text.
 #
-# - What decides is the **script** first, and then how much of the spelling is shared. German, the nearest relative of
-#   English here, is no cheaper than Spanish and French, in either vocabulary. The jump comes where the letters are
-#   others.
+# - The jump comes where the letters are others, so it seems to be the **script** that decides. Kinship does not:
+#   German, the nearest relative of English here, costs per byte as much as Spanish and French, in either vocabulary.
 # - In the vocabulary made from Shakespeare every byte of the last four is a token of its own: it does nothing for them
 #   at all. GPT-2's has seen a little of everything, and spends 0.6 to 0.7 tokens on a byte there, against 0.4 for the
-#   Latin scripts and 0.2 for English.
+#   other languages in Latin letters and 0.2 for English.
 # - Per *character* Chinese comes out worst, with two tokens for one. Per *sentence* it does not: Chinese needs few
 #   characters, and its 29 tokens are hardly more than German's 26. Hindi pays most, with six times the tokens of
 #   English.
+#
+# Is it the script, or are the words of these languages merely rare? Keep the words and change the letters: the last
+# four sentences once more, as one can write them with a ... z.
+
+# %%
+IN_LATIN_LETTERS = {
+    "Russian": "Rebyonok otkryl okno, posmotrel na more i zasmeyalsya.",
+    "Chinese": "Haizi dakai chuanghu, wangzhe dahai xiao le.",
+    "Arabic": "Fataha attiflu annafidhata wanadhara ila albahri wadahika.",
+    "Hindi": "Bachche ne khirki kholi, samudra ki or dekha aur hans para.",
+}
+print("           built-in         GPT-2")
+for language, sentence in IN_LATIN_LETTERS.items():
+    ours, theirs = (len(tokenizer.encode(sentence)) for tokenizer in (shakespeare, gpt2))
+    print(f"{language:10} {numbers[language][2]:3} -> {ours:2} {numbers[language][3]:8} -> {theirs:2}")
+
+# %% [markdown] tags=["en"]
+# It is the script. In Latin letters all four cost GPT-2 about as much as Spanish, French or German: their words are
+# then cut into pieces that English words have too. (One sentence for each language is a small sample, and how well a
+# model *knows* a language is another question.)
 #
 # That GPT-2 could translate a little into and out of French although French pages had been filtered out surprised its
 # authors; they found 10 MB of French left in the 40 GB (section 3.7).
@@ -588,41 +608,58 @@ plt.show()
 # ### Zipf's law
 #
 # How often does the word in place $r$ occur? And what does the tokenizer make of it? We count words, and tokens of two
-# vocabularies, in the topics that were kept. The slope is fitted to places 10 to 200.
+# vocabularies, in the topics that were kept. The slope is fitted to places 10 to 200. Beside it stand the share of the
+# text that the 100 most frequent make up, and the shares of the entries that occur once and fewer than ten times (of
+# all words, or of all tokens that were learned, those included that no longer occur).
 
 # %%
 counts = {"words": Counter(word for document in kept for word in words(document))}
+entries = {"words": list(counts["words"])}
 for size in (2048, 512):
     tokenizer = minigpt2.Tokenizer.train(kept, vocab_size=size, progress=False)
     counts[f"{size:,} tokens"] = Counter(encode_documents(tokenizer, kept))
+    entries[f"{size:,} tokens"] = range(256, size - 1)  # what was learned: neither the bytes nor <|endoftext|>
+
+
+def slope(f, first, last):
+    """The exponent s of the line that fits places first to last."""
+    r = np.arange(first, last + 1)
+    return -np.polyfit(np.log(r), np.log(f[first - 1 : last]), 1)[0]
+
+
 
 figure, axes = plt.subplots(figsize=(5.2, 3.3))
+print("                             first 100            once        below 10")
 for name, counter in counts.items():
     f = np.array(sorted(counter.values(), reverse=True))
     r = np.arange(1, len(f) + 1)
     axes.loglog(r, f, label=name)
-    s = -np.polyfit(np.log(r[9:200]), np.log(f[9:200]), 1)[0]
-    once, top = float((f == 1).mean()), f[:100].sum() / f.sum()
-    print(f"{name:13} s = {s:.2f}   the first 100 make up {top:.0%} of the text; {once:.0%} occur once")
+    learned_counts = np.array([counter[entry] for entry in entries[name]])
+    shares = [f[:100].sum() / f.sum(), (learned_counts == 1).mean(), (learned_counts < 10).mean()]
+    print(f"{name:13} s = {slope(f, 10, 200):.2f} " + "".join(f"{share:16.0%}" for share in shares))
+    if name == "words":
+        print(f"  place 200 to 1,000: s = {slope(f, 200, 1000):.2f}")
 axes.loglog([1, 3000], [6000, 2], color="0.7", lw=1, ls="-", label="slope $-1$")
 axes.set(xlabel="place r", ylabel="occurrences f(r)", title="Zipf's law", ylim=(0.7, None))
 axes.legend(fontsize=8, loc="lower left")
 plt.show()
 
 # %% [markdown] tags=["en", "alt"]
-# Occurrences against place, both logarithmic. The words follow a grey line of slope minus one down to a single
-# occurrence, a little flatter. The tokens of both vocabularies run parallel to it and then drop steeply: at place 300
-# for 512 tokens, at 1,700 for 2,048.
+# Occurrences against place, both logarithmic. The words keep near a grey line of slope minus one, flatter than it down
+# to place 200 or so and steeper from there to a single occurrence. The tokens of both vocabularies run parallel to the
+# words and then drop steeply: at place 300 for 512 tokens, at 1,700 for 2,048.
 
 # %% [markdown] tags=["en"]
-# **Words** keep to the line over two orders of magnitude, a little flatter than $s = 1$. So a hundred words make up
-# half of the text, and a third of all different words occur only once. A vocabulary of whole words would be full of
-# entries about which a model can learn next to nothing: to pull a token's vector (its row of the *embedding*, 2.5.1) in
-# the direction that makes it likely, the token has to occur.
+# **Words** keep near the line, flatter for the first two hundred places and steeper after. A hundred words make up half
+# of the text, a third of all different words occur only once, and three quarters fewer than ten times. A vocabulary of
+# whole words would be full of entries about which a model can learn next to nothing: to pull a token's vector (its row
+# of the *embedding*, 2.5.1) in the direction that makes it likely, the token has to occur.
 #
-# **Tokens** have hardly any such tail. A word that is rare falls apart into pieces that are not, so that nearly every
-# entry is met often enough to be learned. The smaller the vocabulary, the further to the left the line drops. The
-# entries at the drop are rare bytes, and tokens that were a step on the way to a longer one, such as `thod`.
+# **Tokens** have a much shorter tail. A word that is rare falls apart into pieces that are not, so that most of what
+# was learned is met often: all but one in six of the larger vocabulary, and nearly all of the smaller one. The smaller
+# the vocabulary, the further to the left the line drops. The entries at the drop are rare bytes, and tokens that were a
+# step on the way to a longer one, such as `thod`. And the logarithmic picture cannot show the zeros: of the 256 bytes
+# about 150 never occur in such a text at all.
 #
 # And what does a larger vocabulary buy? We learn four of them from every second topic and measure the bytes per token,
 # there and on the topics between:
@@ -732,7 +769,7 @@ plt.show()
 #   them goes towards 0, and on held-out topics it ends up worse than at its best moment: *overfitting* (2.2). It helps
 #   to stop early, and it helps even more to have more text.
 # - With **more data** the two losses meet. Where the text is read about once, hardly anything is learned by heart, and
-#   the model does as well on other text as on the text it was trained on.
+#   the model does nearly as well on other text as on the text it was trained on.
 # - Between the last two sizes there is more than five times as much text, and the held-out loss gains little from it.
 #   Data are no longer scarce: a larger model and longer training remain to be tried.
 #
@@ -742,8 +779,9 @@ plt.show()
 # That is the situation of GPT-2: even its largest size still *underfitted* WebText, as the paper puts it (section 3),
 # and would have gone on getting better with more training. How loss falls with data, parameters and steps together was
 # then measured over many orders of magnitude (Kaplan et al. 2020, "Scaling Laws for Neural Language Models", equations
-# 1.1 to 1.3; Hoffmann et al. 2022, "Training Compute-Optimal Large Language Models"). Ours is one seed, one small model
-# and four sizes: enough to see the shape, not enough to fit a law.
+# 1.1 to 1.3; Hoffmann et al. 2022, "Training Compute-Optimal Large Language Models"). Ours is one seed, one small
+# model, four sizes and nine held-out topics, one of them two thirds of their text: enough to see the shape, not enough
+# to fit a law.
 #
 # ### What if the exam leaks?
 #

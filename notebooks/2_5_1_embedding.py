@@ -228,12 +228,12 @@ style.show_plain("embedding", "unembedding")
 
 # %% [markdown] tags=["en"]
 # Now the library's own code, fetched while the notebook was built. It computes the same (a test holds the two equal, to
-# $10^{-12}$), and it can do more. `xp` is NumPy (or CuPy, for arrays on a graphics card), and
-# `add_rows(table, ids, rows)` does what `table[ids] += rows` looks like. Section 5 shows why that line is not there.
-# (`np.add.at`, on the page above, does the same and is eight times slower.) `matmul(x, y)` is `x @ y`, with the columns
-# shared among the processor's cores. `check_ids` refuses numbers that are not tokens: NumPy would silently read row
-# $-1$ from the end of the table. `out` is a place to write the gradient to. `add_to` serves tying: the output layer has
-# written its share into an array, and `embedding_backward` adds to it.
+# $10^{-12}$), and it can do more. `xp` is NumPy (or CuPy, for arrays on a graphics card), and `add_rows(table, ids,
+# rows)` does what `table[ids] += rows` looks like. Section 5 shows why that line is not there. (`np.add.at`, on the
+# page above, does the same and is slower.) `matmul(x, y)` is `x @ y`, with the columns shared among the processor's
+# cores. `check_ids` refuses numbers that are not tokens: NumPy would silently read row $-1$ from the end of the table.
+# `out` is a place to write the gradient to. `add_to` serves tying: the output layer has written its share into an
+# array, and `embedding_backward` adds to it.
 
 # %%
 style.show_source(embedding_forward, embedding_backward, unembedding_forward, unembedding_backward)
@@ -405,8 +405,9 @@ for word in (" king", " brother", " will", " my", "ROMEO", "!"):
 
 # %% [markdown] tags=["en"]
 # The neighbours of a relative are mostly relatives; crown, grace and life are not. Auxiliary verbs lie near auxiliary
-# verbs, speakers near speakers, and punctuation that ends a sentence near its like. Here are four such families in one
-# picture, chosen by hand. Each cell is the cosine between the token of its row and that of its column.
+# verbs, speakers near speakers (`TIO` ends names such as MERCUTIO), and punctuation that ends a sentence near its like.
+# Here are four such families in one picture, chosen by hand. Each cell is the cosine between the token of its row and
+# that of its column.
 
 # %%
 families = {
@@ -491,8 +492,8 @@ print("long rows, tokens of several characters:", *(piece for piece in pieces if
 # including the newline.) The long rows are of signs that it does not contain. The odd one out is q. It does occur, but
 # never alone: the tokenizer always takes it together with the u that follows. The longer ones are pieces that the
 # tokenizer made on its way to longer words, such as IOLAN on the way to CORIOLANUS, and that then no longer occur by
-# themselves. The rest are bytes that no English text contains. In short: **the long rows are those of the tokens that
-# were never seen in training.**
+# themselves. The rest are `<|endoftext|>` and bytes that this text does not contain. In short: **the long rows are
+# those of the tokens that were never seen in training.**
 #
 # (This notebook downloads nothing, so it guesses from what it sees. With the training text you can count:
 # `text = minigpt2.data.load_text(["shakespeare"])` (after `import minigpt2.data`) and
@@ -553,7 +554,8 @@ print(f"mean logit, long rows                     {logits[..., long].mean():.1f}
 # gradient by the size that it usually has in this place, so a small one that always points the same way makes
 # *full-sized* steps. Plain gradient descent does not. We train one small model with each, as far as the same loss, on a
 # text that the built-in model writes for us (so nothing has to be downloaded), and look at the rows of the tokens that
-# occur in it and of those that do not. In the beginning all have a length of about 0.14.
+# occur in it and of those that do not. In the beginning all have a length of about 0.14. Between the two, as a control,
+# stands AdamW with an `eps` of 1, which divides by hardly more than 1: all else is AdamW's, only the division is gone.
 
 # %%
 newline = tokenizer.encode("\n")
@@ -585,14 +587,14 @@ seen = np.bincount(training, minlength=len(tokenizer)) > 0
 print(f"{seen.sum()} tokens occur, {(~seen).sum()} do not")
 print("                             median norm of the rows")
 print("            steps   loss     occur     do not occur")
-for name, lr, steps in (("AdamW", 2e-3, 160), ("plain", 1.0, 520)):
+for name, lr, eps, steps in (("AdamW", 2e-3, 1e-8, 160), ("eps = 1", 1.0, 1.0, 220), ("plain", 1.0, None, 520)):
     new, losses = small_model(tied=True, C=48), []
-    optimizer = minigpt2.AdamW(new.params, lr=lr, weight_decay=0.0)
+    optimizer = minigpt2.AdamW(new.params, lr=lr, weight_decay=0.0, eps=eps) if eps else None
     parameters = minigpt2.flatten(new.params)
     for windows, targets in batches(steps):
         loss, grads = new.loss_and_grads(windows, targets)
         losses.append(float(loss))
-        if name == "AdamW":
+        if optimizer:
             optimizer.step(grads, max_norm=1.0)
         else:
             for key, gradient in minigpt2.flatten(grads).items():
@@ -602,17 +604,17 @@ for name, lr, steps in (("AdamW", 2e-3, 160), ("plain", 1.0, 520)):
     print(f"{name:10} {steps:6} {np.mean(losses[-20:]):6.1f} {medians[0]:9.2f} {medians[1]:12.2f}")
 
 # %% [markdown] tags=["en"]
-# With AdamW the rows that do not occur are the longest, with plain descent they are shorter than the others, at the
-# same loss and on the same text. So tying gives these rows their common direction, and Adam makes them the longest of
-# all.
+# With AdamW the rows that do not occur are the longest. With plain descent they are shorter than the others, and so
+# they are with AdamW as soon as it does not divide, at about the same loss and on the same text. So tying gives these
+# rows their common direction, and Adam's division makes them the longest of all.
 #
 # A little arithmetic shows how it can have gone in the built-in model. In the beginning every token gets about the
 # probability $1/V$, and the push is far above Adam's `eps` of $10^{-8}$. A full-sized step moves each of 256 channels
 # by the learning rate, $10^{-3}$, so the row by $\sqrt{256}\cdot 10^{-3} = 0.016$: a norm of 1.9 takes about 120 of
-# them, of 4,000. Then the push dies, as it grows with $p$ and $p$ goes to nothing. Today it is $7\cdot10^{-9}$ in 256
-# channels, some $4\cdot10^{-10}$ in each, and `eps` is now the larger part of what Adam divides by: a step is at most 4
-# % of a full one. (Weight decay pulls the rows back, but only by a fifth in the whole training: 4,000 steps of a
-# learning rate of 0.00055 on average, times 0.1, are $e^{-0.22} = 0.80$.)
+# them, of 4,000. Then the push dies, as it is proportional to $p$ and $p$ goes to nothing. Today it is $7\cdot10^{-9}$
+# in 256 channels, some $4\cdot10^{-10}$ in each, and `eps` is now by far the larger part of what Adam divides by: a
+# step is about 4 % of a full one. (Weight decay pulls the rows back, but only by a fifth in the whole training: 4,000
+# steps of a learning rate of 0.00055 on average, times 0.1, are $e^{-0.22} = 0.80$.)
 
 # %% [markdown] tags=["en"]
 # ### How much does tying save?

@@ -209,7 +209,7 @@ plt.show()
 # three of the numbers that belong to the last token.
 
 # %%
-activations = minigpt2.trace(model, x, y)
+activations = minigpt2.trace(model, x, y, weights=False)
 config = model.config
 B, T = x.shape
 print(*(repr(tokenizer.decode([i])) for i in x[0]))
@@ -236,7 +236,7 @@ for name, array in activations.items():
 # %%
 changed = x.copy()
 changed[0, 5] = tokenizer.encode(" king")[0]
-other = minigpt2.trace(model, changed, y)
+other = minigpt2.trace(model, changed, y, weights=False)
 for name in ("embd", "h.0.ln_1", "h.0.attn.q", "h.0.attn.out", "h.0.resid_mid", "h.0.mlp.out", "h.3.mlp.out", "logits"):
     a, b = activations[name], other[name]
     if a.ndim == 4:  # (B, H, T, D): the heads side by side
@@ -397,14 +397,14 @@ plt.show()
 # by the mask that forward drew, in both directions: R3.)
 #
 # That is the whole of it. It costs about twice a forward pass: for each product of two arrays forward there are two
-# backward, one for each factor. And it needs the activations, all of them: the `cache` is there to keep them.
+# backward, one for each factor. And it needs most of the activations: the `cache` is there to keep them.
 
 # %% [markdown] tags=["en"]
 # ## 4. The code
 #
 # First the bare formulas, from the page of the package that has the whole of GPT-2 (`minigpt2/plain.py`, 220 lines:
-# print it). The four functions below are the whole of the map. Read each `backward` beside its `forward`, line by line
-# from the bottom to the top. `named` gives the two gradients of a layer norm their names.
+# print it). The four functions below are the whole map up to the logits. Read each `backward` beside its `forward`,
+# line by line from the bottom to the top. `named` gives the two gradients of a layer norm their names.
 
 # %%
 style.show_plain("block", "gpt2")
@@ -508,7 +508,7 @@ plt.show()
 # each gradient *ok* or *WRONG*; a comparison says *agrees* or *DIFFERS*. Capitals are always the bad case.
 #
 # **Against the definition of a derivative.** `gradient_check` (2.0) takes every parameter of a whole GPT-2, a tiny one
-# of 2 blocks, and compares the gradients of the logits with difference quotients.
+# of 2 blocks, and compares the gradients of a random mixture of the logits with difference quotients.
 
 # %%
 tiny = minigpt2.GPT2Config(**TINY)
@@ -538,7 +538,7 @@ def show_check(report):
 show_check(minigpt2.gradient_check(forward, backward, inputs))
 
 # %% [markdown] tags=["en"]
-# A mistake that many have made is to forget that $W$ is used twice. The following backward pass omits the output
+# A mistake that is easily made is to forget that $W$ is used twice. The following backward pass omits the output
 # layer's contribution, $dW'$. Everything else stays right, and a model trained like that might even learn something.
 
 # %%
@@ -650,7 +650,7 @@ plt.show()
 # %% [markdown] tags=["en", "alt"]
 # Two heat maps of the length of the gradient, heights of the residual stream from the embedding at the bottom to
 # h.3.resid_post at the top, thirteen tokens from left to right, logarithmic colours. Left, for all targets: even from
-# the top down to h.0.resid_post, and about ten times as dark in the two rows below. Right, for one target: at the top
+# the top down to h.0.resid_post, and about ten times as long in the two rows below. Right, for one target: at the top
 # only the token of the target has a gradient, two rows lower all tokens to its left have some, more and more of it
 # further down; everything to its right is grey, exactly 0, at every height.
 
@@ -678,8 +678,8 @@ plt.show()
 # **Height by height.** The output layer reads the residual stream at the top. Nothing keeps us from reading it earlier:
 # at each height we apply the last norm and $W$ and see the loss that the model would have if it stopped there. (The
 # idea is known as the *logit lens*; nostalgebraist 2020.) And since the stream begins with the token's own row of $W$,
-# we ask what becomes of that: how long is the part of the stream that points along this row, and how long is the
-# stream?
+# we ask what becomes of that: how long is the part of the stream that points along this row, how long is the part
+# along any row of $W$, this way or the other, and how long is the stream?
 #
 # **Part by part.** Then we take one part away at a time, by setting the last matrix and bias of a sub-layer (`c_proj`)
 # to 0, so that it adds nothing to the stream, or all position vectors to 0. How much does the loss grow?
@@ -722,11 +722,12 @@ def repeats(logits):
 
 # %%
 activations = minigpt2.trace(model, x, y)
-rows = model.params["wte"]["weight"][x]
-rows = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+table = model.params["wte"]["weight"]
+directions = table / np.linalg.norm(table, axis=1, keepdims=True)
+rows = directions[x]
 print(f"read from each height; ln V is {np.log(config.vocab_size):.1f} nats")
-print("                        predicts the    median length of the stream")
-print("                 loss   token itself    along its own row   in all")
+print("                        predicts the    median length of the stream along")
+print("                 loss   token itself    its own row     any row     in all")
 losses = []
 for name in heights:
     stream = activations[name]
@@ -734,7 +735,8 @@ for name in heights:
     logits, _ = unembedding_forward(normed, model.params["wte"]["weight"])
     losses.append(float(cross_entropy_forward(logits, y)[0]))
     along, length = np.median((stream * rows).sum(axis=-1)), np.median(np.linalg.norm(stream, axis=-1))
-    print(f"{name:14} {losses[-1]:6.1f} {repeats(logits):10.0%} {along:19.1f} {length:13.1f}")
+    any_row = np.median(np.abs(stream @ directions.T))
+    print(f"{name:14} {losses[-1]:6.1f} {repeats(logits):10.0%} {along:15.1f} {any_row:13.1f} {length:10.1f}")
 
 # %%
 def without(parts):
@@ -798,18 +800,19 @@ plt.show()
 # with a row of $W$, which is largest with the vector itself. That is the price of using $W$ twice.
 #
 # The feed-forward network of block 0 ends this at a stroke. How? One would guess that it *subtracts* the token's row.
-# The two columns on the right say no: the part along the row is a little longer after it than before (1.2 against 0.9).
-# But the network adds so much in other directions that the stream is ten times as long, and the next norm brings all of
-# it to one size. What the token itself was is **drowned, not erased**: it is still in the stream, at an eighth of its
-# former share. To erase it, a sub-layer would have to write its negative. From there on the loss falls in small steps,
-# and every block contributes.
+# The columns on the right say no: the part along the row is a little longer after it than before (1.2 against 0.9). But
+# the network adds so much in other directions that the stream is ten times as long, and the next norm brings all of it
+# to one size. And along just *any* row the stream now has a part of nearly that length (0.9), where it had almost none:
+# the token's own row no longer stands out. What the token itself was is **drowned, not erased**: it is still in the
+# stream, at an eighth of its former share. To erase it, a sub-layer would have to write its negative. From there on the
+# loss falls in small steps, and every block contributes.
 #
 # **Part by part** that same network is the one that cannot be spared, and the reason is not only that its absence lets
 # the token repeat itself: the percentage below the list shows that the later blocks mostly prevent that. They were
 # trained to read a stream that block 0 has rewritten, and now find a different one. All other sub-layers may be missing
-# *one at a time* at little cost, as each adds to a stream that goes past it. All attention layers together are worth
-# more than twice the sum of the four: when one is missing, the others partly stand in for it. Without any of them no
-# token learns anything of the tokens before it, and the model can only guess from the last token and its position. That
+# *one at a time* at little cost, about 0.1 nats at most. All attention layers together are worth more than twice the
+# sum of the four: it seems that when one is missing, the others partly stand in for it. Without any of them no token
+# learns anything of the tokens before it, and the model can only guess from the last token and its position. That
 # position is then nearly worthless, as the last number shows: positions act through attention.
 #
 # The experiment is limited: it is one text of a few hundred tokens and one small model. And to remove a part *after*
