@@ -489,7 +489,7 @@ print("continuation ", repr(characters.decode(continued)))
 #
 #    <details><summary>Answer</summary>
 #
-#    Some 70,000. After 600 steps the distance is 0.22 with 25,000 characters (12 epochs), 0.16 with 37,500 (8 epochs),
+#    Some 70,000. After 600 steps the distance is 0.25 with 25,000 characters (12 epochs), 0.16 with 37,500 (8 epochs),
 #    0.14 with 50,000 (6) and 0.09 with 71,000 (4; a little above 0.1 on the way). From picture to picture the length
 #    grew five times and the epochs fell to a fifth; what counts is how often each character is read, and here it must
 #    not be much more than four times.
