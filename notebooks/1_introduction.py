@@ -262,11 +262,13 @@ print(f"evenly            inside {np.mean(1 / (rows + 1)[inside]):.2f}"
 
 # %% [markdown] tags=["en"]
 # It does: inside a word the token before gets several times as much from it as elsewhere. The other two heads make less
-# of that difference. What does *not* hold is "this head looks one token back": on average over the longer text the
-# token before gets a fifth of its attention, and another head (block 3, head 0) gives it a little more. One picture of
-# one sentence shows that something is there; what it is for takes a control. Notebook 2.5.3 goes on from here.
+# of that difference. (It is not the only one that does so: block 2, head 2 has 0.32 inside and 0.14 elsewhere.) What
+# does *not* hold is "this head looks one token back": on average over the longer text the token before gets a fifth of
+# its attention, and another head (block 3, head 0) gives it a little more. One picture of one sentence shows that
+# something is there; what it is takes a control, and what the model uses it for takes another, see 2.3. Notebook 2.5.3
+# goes on from here.
 #
-# Nobody assigned these tasks to the heads. They were learned.
+# Nobody told the heads where to look. They learned it.
 
 # %% [markdown] tags=["en"]
 # ## How did it learn?
@@ -292,8 +294,9 @@ for _ in range(10):
 print(f"after ten steps       {model.loss(x, y):.2f}")
 
 # %% [markdown] tags=["en"]
-# You have now used everything: tokens, logits, attention, loss, gradients. The rest of the book takes them apart, one
-# after the other, until there is no number in GPT-2 that you could not compute yourself. The map is notebook 2.5.
+# You have now used the most important of it: tokens, logits, attention, loss, gradients. The rest of the book takes
+# these apart, one after the other, and the parts that were passed over here (the feed-forward network holds most of a
+# block's parameters), until there is no number in GPT-2 that you could not compute yourself. The map is notebook 2.5.
 
 # %% [markdown] tags=["en"]
 # ## Questions

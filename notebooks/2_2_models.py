@@ -111,7 +111,7 @@ y_train, y_valid = (truth(x) + noise * rng.standard_normal(x.size) for x in (x_t
 
 figure, axes = plt.subplots(1, 3, figsize=(7.6, 3.1), sharey=True)
 grid = np.linspace(-1, 1, 300)
-print(f"mean square of the error; that of the noise alone is {noise**2:.2f}")
+print(f"mean square of the error; that of the noise is {noise**2:.2f} on average")
 print(f"{'parameters':>10} {'training':>10} {'validation':>10}")
 for axis, parameters in zip(axes, (2, 4, 12), strict=True):
     curve = np.polynomial.Polynomial.fit(x_train, y_train, parameters - 1)
@@ -122,6 +122,8 @@ for axis, parameters in zip(axes, (2, 4, 12), strict=True):
     axis.plot(x_train, y_train, "o", color=style.BLUE, ms=5, ls="", label="training")
     axis.plot(x_valid, y_valid, "o", color=style.ORANGE, ms=4, mfc="none", ls="", label="validation")
     axis.set(title=f"{parameters} parameters", xlabel="x", ylim=(-2, 2))
+losses = [np.mean((truth(x) - y) ** 2) for x, y in ((x_train, y_train), (x_valid, y_valid))]  # the noise alone
+print(f"{'truth':>10} {losses[0]:10.2f} {losses[1]:10.2f}")
 axes[0].set_ylabel("y")
 figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
 plt.show()
@@ -134,8 +136,9 @@ plt.show()
 # %% [markdown] tags=["en"]
 # Two parameters are too stiff, four about right. Twelve parameters meet twelve points exactly: the training loss is
 # zero. Such a curve has learned the *noise*, which will be different next time, and between the points it goes astray.
-# The curve with four parameters does not even try: its losses are about those of the noise alone. **A training loss far
-# below the noise is the sign that something was learned by heart.** Keep that in mind for the end.
+# The curve with four parameters does not even try: its losses are about those of the true curve in the last row, which
+# are the noise in these points and nothing else. **A training loss far below the noise is the sign that something was
+# learned by heart.** Keep that in mind for the end.
 #
 # ## 3. The mathematics
 #
@@ -280,13 +283,13 @@ style.show_check(minigpt2.gradient_check(square_forward, forgetful_backward, inp
 # $$-\sum_v p(v)\ln q(v) = \underbrace{-\sum_v p(v)\ln p(v)}_{\text{entropy}}
 #   + \underbrace{\sum_v p(v)\ln\frac{p(v)}{q(v)}}_{\text{the model's shortfall}} .$$
 #
-# (To see that the two sides are equal, write the last logarithm as a difference. $\sum_v$ runs over all tokens.) The
-# first term is called the *entropy*: the noise of the language, the same for every model. The second one is never
-# negative. For $\ln z \le z-1$ (the line $z - 1$ touches the logarithm at 1, and the logarithm is concave: its second
-# derivative, $-1/z^2$, is negative, so it stays below its tangent), and therefore
+# (To see that the two sides are equal, write the last logarithm as a difference. $\sum_v$ runs over all tokens that can
+# come here, those with $p(v) > 0$.) The first term is called the *entropy*: the noise of the language, the same for
+# every model. The second one is never negative. For $\ln z \le z-1$ (the line $z - 1$ touches the logarithm at 1, and
+# the logarithm is concave: its second derivative, $-1/z^2$, is negative, so it stays below its tangent), and therefore
 #
 # $$\sum_v p(v)\ln\frac{p(v)}{q(v)} = -\sum_v p(v)\ln\frac{q(v)}{p(v)} \ge -\sum_v p(v)\Bigl(\frac{q(v)}{p(v)} - 1\Bigr)
-#   = -\sum_v q(v) + \sum_v p(v) = -1 + 1 = 0 .$$
+#   = -\sum_v q(v) + \sum_v p(v) \ge -1 + 1 = 0 .$$
 #
 # (Cover & Thomas 2006, "Elements of Information Theory", theorem 2.6.3.) So **on fresh text no model in the world is
 # better than the entropy on average.** On the training text it can be: it has seen the answers.
@@ -486,7 +489,7 @@ print("continuation ", repr(characters.decode(continued)))
 #
 #    <details><summary>Answer</summary>
 #
-#    Some 70,000. After 600 steps the distance is 0.22 with 25,000 characters (12 epochs), 0.16 with 37,500 (8 epochs),
+#    Some 70,000. After 600 steps the distance is 0.25 with 25,000 characters (12 epochs), 0.16 with 37,500 (8 epochs),
 #    0.14 with 50,000 (6) and 0.09 with 71,000 (4; a little above 0.1 on the way). From picture to picture the length
 #    grew five times and the epochs fell to a fifth; what counts is how often each character is read, and here it must
 #    not be much more than four times.
