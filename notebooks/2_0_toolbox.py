@@ -87,7 +87,7 @@ plt.show()
 # **Every node does the same small thing**: it is handed the gradient of its output, the *upstream gradient*,
 # multiplies it by its own derivative, and hands the result to its inputs. The rest of the graph is none of its
 # business. One walk from right to left finds *all* gradients. To find them from left to right one would have to move
-# each number in turn and compute everything again, once per parameter: of a GPT-2 there are 124 million.
+# each number in turn and compute everything again, once per parameter: the smallest GPT-2 has 124 million.
 #
 # ## 3. The mathematics
 #
@@ -103,9 +103,9 @@ plt.show()
 # product** (VJP). A backward pass is a function that computes this product. **It never builds the Jacobian**, for two
 # reasons:
 #
-# - *It is huge and mostly empty.* The linear layer in the middle of a GPT-2's feed-forward network turns 1024 vectors
-#   of 768 numbers into 1024 of 3072. Its Jacobian has a number for each pair: see the next cell. Only one in 1024
-#   of them is not zero, since a token acts only on itself.
+# - *It is huge and mostly empty.* The first linear layer of the smallest GPT-2's feed-forward network turns 1024
+#   vectors of 768 numbers into 1024 of 3072. Its Jacobian has a number for each pair: see the next cell. Only one in
+#   1024 of them is not zero, since a token acts only on itself.
 # - *It is not needed.* For three steps $dx = dy\,J_3 J_2 J_1$. Computed from the left, each step is a vector times a
 #   matrix; from the right, it would be a matrix times a matrix. The loss is *one* number, so from the left it is.
 
@@ -440,13 +440,13 @@ plt.show()
 # %% [markdown] tags=["en", "alt"]
 # Error of the quotient against the step on logarithmic axes, three curves shaped like a V or U. The central one falls
 # along the square of the step from the right to its lowest point, near 1e-11, at a step of about 1e-5, and rises with
-# noise to the left, along u f / step. The one-sided one has its lowest point near 1e-8; float32 never gets below
-# 1e-6; it comes nearest to it at steps between 1e-3 and 1e-2.
+# noise to the left, along u f / step. The one-sided one is lowest, between 1e-9 and 1e-8, at steps near 1e-8;
+# float32 never gets below 1e-6; it comes nearest to it at steps between 1e-3 and 1e-2.
 
 # %% [markdown] tags=["en"]
 # Both dotted lines are the formulas above, and the curve follows the one, then the other. It also shows why
-# `gradient_check` refuses float32: with $u = 6\cdot10^{-8}$ the best step is near $5\cdot10^{-3}$, and the error is
-# above the tolerance of $10^{-6}$ even there.
+# `gradient_check` refuses float32: with $u = 6\cdot10^{-8}$ the best step is near $5\cdot10^{-3}$, and even there the
+# error is above the tolerance of $10^{-6}$, but for a lucky step here and there.
 #
 # And with real components? The library's check, run with different steps. Its error is the largest difference between
 # backward pass and quotient, relative to the largest gradient of that input (but to $10^{-3}$ at least, so that a
@@ -485,10 +485,10 @@ plt.show()
 # all are four decades below the tolerance 1e-6.
 
 # %% [markdown] tags=["en"]
-# At the library's step all three are far below its **tolerance, $10^{-6}$**: the noise of a correct backward pass and
-# a mistake (0.5 and more for the two planted in this notebook) are well apart, and there is room for a component whose
-# $f'''$ is large. The linear layer has no right half of the U. It is linear in each of its inputs, so $f''' = 0$, and
-# even the step 1 is right.
+# At the library's step all three are far below its **tolerance, $10^{-6}$**: the noise of a correct backward pass and a
+# mistake (0.5 and more for each that is planted in this notebook) are well apart, and there is room for a component
+# whose $f'''$ is large. The linear layer has no right half of the U. It is linear in each of its inputs, so $f''' = 0$,
+# and even the step 1 is right.
 #
 # ### Why a random upstream gradient?
 #
@@ -669,10 +669,12 @@ print(f"single parameters with a share < 1e-8  {np.mean(single < 1e-8 * abs(foun
 #
 #    <details><summary>Answer</summary>
 #
-#    $E(\varepsilon) = \frac12\varepsilon|f''| + 2u|f|/\varepsilon$ has the derivative
-#    $\frac12|f''| - 2u|f|/\varepsilon^2$, which is 0 at $\varepsilon = 2\sqrt{u\,|f|/|f''|}$. There both terms are
-#    equal, and $E = 2\sqrt{u\,|f|\,|f''|}$. With $|f| = |f''| = 1$ and $u = 1.1\cdot10^{-16}$ the step is
-#    $2.1\cdot10^{-8}$, and so is the error. It is the lowest point of the orange curve.
+#    $E(\varepsilon) = \frac12\varepsilon|f''| + 2u|f|/\varepsilon$ has the derivative $\frac12|f''| -
+#    2u|f|/\varepsilon^2$, which is 0 at $\varepsilon = 2\sqrt{u\,|f|/|f''|}$. There both terms are equal, and $E =
+#    2\sqrt{u\,|f|\,|f''|}$. With $|f| = |f''| = 1$ and $u = 1.1\cdot10^{-16}$ the step is $2.1\cdot10^{-8}$, and so is
+#    the error. The function of the picture has $|f| = 0.67$ and $|f''| = 0.28$ at $x = 0.7$, thus $3.2\cdot10^{-8}$ and
+#    $0.9\cdot10^{-8}$. There the orange curve turns; it lies a little lower, since two rounding errors are seldom both
+#    as large as they can be.
 #
 #    </details>
 #
@@ -685,8 +687,8 @@ print(f"single parameters with a share < 1e-8  {np.mean(single < 1e-8 * abs(foun
 #    and all ones may come up. A fixed $dy_j = j$ misses those mistakes for which $dy\,(J'-J) = 0$ with this $dy$; they
 #    are rarer than for all ones, but a *structured* mistake meets a structured $dy$ more easily than a random one. For
 #    instance, at $x = (1, 2, \dots, C)$ the upstream gradient $d\hat x = (1, 2, \dots, C)$ is a sum of multiples of
-#    $\mathbf 1$ and $\hat x$, so the right $dx$ of layer normalization is 0 there (question 3), and a backward pass
-#    that returns zeros passes. Continuous random numbers miss a mistake with probability 0.
+#    $\mathbf 1$ and $\hat x$, so with `eps` = 0 the right $dx$ of layer normalization is 0 there (question 3), and a
+#    backward pass that returns zeros passes. Continuous random numbers miss a mistake with probability 0.
 #
 #    </details>
 #

@@ -142,9 +142,9 @@ plt.show()
 
 # %% [markdown] tags=["en", "alt"]
 # Left: a network with three inputs, seven hidden units labelled GELU and three outputs, everything connected; the lines
-# into and out of one hidden unit are orange. Middle: GELU and ReLU from -4 to 4; the GELU dips to -0.17 left of 0 and
-# follows the ReLU elsewhere. Right: their slopes, a step at 0 for the ReLU and a smooth rise for the GELU, with a small
-# overshoot on either side.
+# into and out of one hidden unit are orange. Middle: GELU and ReLU from -4 to 4; the GELU dips to -0.17 left of 0,
+# stays a little below the ReLU right of 0, and meets it further out on both sides. Right: their slopes, a step at 0 for
+# the ReLU and a smooth rise for the GELU, with a small overshoot on either side.
 
 # %% [markdown] tags=["en"]
 # The orange lines on the left are one rule: three numbers that go in are its *if*, three that go out its *then*.
@@ -484,7 +484,7 @@ plt.show()
 #
 # A block has $F$ neurons, and most of them are silent for any one token. How few neurons do most of the work? In every
 # block and for every token we keep the $m$ neurons that fire most strongly, in either direction, and set the others to
-# 0:
+# 0. Then we do so in the lowest block alone, and in the other three:
 
 # %%
 activations = minigpt2.trace(model, x)
@@ -504,32 +504,45 @@ def strongest(m):
     return forward
 
 
-kept, losses = [0, 1, 4, 16, 64, 256, 1024], []
-for m in kept:
-    with mock.patch("minigpt2.components.feed_forward.gelu_forward", strongest(m)):
-        losses.append(model.loss(x, targets))
-print("\nneurons kept", *(f"{m:5}" for m in kept))
-print("loss        ", *(f"{loss:5.2f}" for loss in losses))
+def loss_with(function, blocks):
+    """The loss with this function in place of the GELU in some of the blocks."""
+    functions = iter([function if i in blocks else gelu_forward for i in range(model.config.n_layer)])
+    with mock.patch("minigpt2.components.feed_forward.gelu_forward", lambda h: next(functions)(h)):
+        return model.loss(x, targets)
+
+
+where = {"all blocks": (0, 1, 2, 3), "block 0": (0,), "blocks 1 to 3": (1, 2, 3)}
+kept = [0, 1, 4, 16, 64, 256, 1024]
+losses = {name: [loss_with(strongest(m), blocks) for m in kept] for name, blocks in where.items()}
+print("\nneurons kept      ", *(f"{m:5}" for m in kept))
+for name, some in losses.items():
+    print(f"loss, {name:13}", *(f"{loss:5.2f}" for loss in some))
 
 figure, axes = plt.subplots(figsize=(6.5, 2.8))
-axes.plot(kept, losses, marker="o")
-axes.axhline(losses[-1], color="0.6", lw=1, ls=":")
+for (name, some), marker in zip(losses.items(), "os^", strict=True):
+    axes.plot(kept, some, marker=marker, label=name)
+axes.legend()
+axes.axhline(whole, color="0.6", lw=1, ls=":")
 axes.set_xscale("symlog", base=4, linthresh=1)
 axes.set_xticks(kept, kept)
-axes.set(xlabel="neurons kept, for each token and in each block (logarithmic from 1 on)", ylabel="loss (nats)")
+axes.set(xlabel="neurons kept, for each token (logarithmic from 1 on)", ylabel="loss (nats)")
 axes.set(ylim=(3, 7.5), xlim=(-0.1, 1300), title="Loss with the strongest neurons alone")
 plt.show()
 
 # %% [markdown] tags=["en", "alt"]
-# Loss against the number of neurons kept, a falling curve: 7.1 with none, 5.8 with 4, 3.9 with 16, 3.7 with 64, and at
-# 256 it reaches the dotted line of all 1024.
+# Loss against the number of neurons kept, three falling curves down to the dotted line of all 1024. In all blocks: 7.1
+# with none, 5.8 with 4, 3.9 with 16, 3.7 with 64, and on the line at 256. In block 0 alone: from 6.7 to the line at 16.
+# In blocks 1 to 3: from 4.0 only, to 3.6 at 4 and to the line at 256.
 
 # %% [markdown] tags=["en"]
 # Sixteen neurons of a thousand bring nine tenths of the way from the loss with none to the loss with all; a quarter of
-# the thousand can hardly be told from all of them. But are they other ones for every token, or sixteen that are always
-# busy? Two controls. First, the same $m$ neurons for *all* tokens, those that fire most strongly in the mean. Second,
-# we count how many of their sixteen neurons two tokens have in common: two different tokens, and the same token at two
-# places.
+# the thousand can hardly be told from all of them. Most of the way is that of block 0. There to keep none costs more
+# than 3 nats, and sixteen neurons do as well as all; in the other blocks together to keep none costs 0.5, and sixteen
+# win back four fifths of it.
+#
+# But are they other ones for every token, or sixteen that are always busy? Two controls. First, the same $m$ neurons
+# for *all* tokens, those that fire most strongly in the mean. Second, we count how many of their sixteen neurons two
+# tokens have in common: two different tokens, and the same token at two places.
 
 
 # %%
@@ -544,9 +557,9 @@ def fixed(m):
     return forward
 
 
-for m in (16, 64, 256):
-    with mock.patch("minigpt2.components.feed_forward.gelu_forward", fixed(m)):
-        print(f"the same {m:3} for all tokens: loss {model.loss(x, targets):.2f}")
+print("the same for all tokens", *(f"{m:5}" for m in (16, 64, 256)))
+for name, blocks in where.items():
+    print(f"loss, {name:17}", *(f"{loss_with(fixed(m), blocks):5.2f}" for m in (16, 64, 256)))
 
 same = x[0] == x[0][:, None]
 print("\nneurons in common, of 16    other token   same token, other place")
@@ -559,37 +572,54 @@ for i in range(model.config.n_layer):
 print(f"by chance {16 * 16 / F:27.2f}")
 
 # %% [markdown] tags=["en"]
-# So they are other ones: two different tokens share about half a neuron of their sixteen (by chance a quarter), the
-# same token at two places six to ten. And a fixed choice of sixteen is worth nothing; even 256 fixed ones do less than
-# sixteen chosen for the token. There is something to the reading as a set of rules: at any moment few of
-# them apply, and which ones depends on the token, though not on the token alone.
+# So they are other ones: two different tokens share 0.4 to 0.8 of their sixteen neurons (by chance a quarter of one),
+# the same token at two places six to ten. In block 0 a fixed choice of sixteen is worth next to nothing (6.62; without
+# any it is 6.73), and even 256 fixed ones do less than sixteen chosen for the token. In the blocks above the choice
+# matters less: the same sixteen for all tokens bring half as much as sixteen for each, 256 more. So there is something
+# to the reading as a set of rules, in the lowest block above all: at any moment few of them apply, and which ones
+# depends on the token, though not on the token alone.
 #
 # ### What do single neurons fire on?
 #
 # To find out we need more text than one scene. The model writes it itself, in twelve pieces. For every neuron we take
-# the ten tokens in them on which it fired most strongly. Are all ten the same token? (For comparison, the same count
-# after the tokens of the text have been shuffled, so that they have nothing to do with the firing.)
+# the ten tokens in them on which it fired most strongly. Are all ten the same token? Two controls: the same count after
+# the tokens of the text have been shuffled, so that they have nothing to do with the firing; and, with the tokens as
+# they are, for neurons that have learned nothing, with random numbers for their patterns (1024 of them, five times).
 
 # %%
 start = np.array([tokenizer.encode("ROMEO:\n")])
 text = model.generate(start, max_new_tokens=180, temperature=0.8, top_k=50, seed=0, num_samples=12)
 fired = minigpt2.trace(model, text)
 shuffled = np.random.default_rng(0).permutation(text.ravel())
+rng = np.random.default_rng(0)
 detectors = []  # (block, neuron, token), in every block the one that fires most strongly first
+
+
+def pure(g, tokens):
+    """The token of every neuron's strongest place, and whether it stands at all of its ten strongest places."""
+    top = tokens[np.argsort(-g, axis=0)[:10]]  # (10, F)
+    return top[0], (top == top[0]).all(axis=0)
+
+
 print(f"neurons of {F} with one token in all their ten")
 for i in range(model.config.n_layer):
     g = fired[f"h.{i}.mlp.gelu"].reshape(-1, F)
-    strongest_places = np.argsort(-g, axis=0)[:10]  # (10, F)
-    top, control = text.ravel()[strongest_places], shuffled[strongest_places]
-    pure = np.flatnonzero((top == top[0]).all(axis=0))
-    pure = pure[np.argsort(-g[:, pure].max(axis=0))]
-    detectors += [(i, int(neuron), int(top[0, neuron])) for neuron in pure]
-    print(f"block {i}: {len(pure)}, after shuffling {(control == control[0]).all(axis=0).sum()}")
+    tokens, good = pure(g, text.ravel())
+    found = np.flatnonzero(good)
+    found = found[np.argsort(-g[:, found].max(axis=0))]
+    detectors += [(i, int(neuron), int(tokens[neuron])) for neuron in found]
+    inputs = fired[f"h.{i}.ln_2"].reshape(-1, C)
+    chance = [pure(inputs @ rng.normal(size=(C, F)), text.ravel())[1].sum() for _ in range(5)]
+    print(f"block {i}: {len(found)}, after shuffling {pure(g, shuffled)[1].sum()}", end=", ")
+    print(f"random patterns {min(chance)} to {max(chance)}")
 
 # %% [markdown] tags=["en"]
-# That is a few in a hundred, and by chance it would be none. (The others fire on several tokens, or on something that
-# is not a single token. Nobody should expect to find a word for each of them.) Let us look at the strongest of these
-# simple neurons, those for tokens with a letter in them.
+# That is a few in a hundred. (The others fire on several tokens, or on something that is not a single token. Nobody
+# should expect to find a word for each of them.) After shuffling it is none, but random patterns have such tokens too:
+# a vector is first of all that of its token, and whatever one looks for, the best ten places are often ten times the
+# same token. In blocks 0 and 1 the trained neurons have two to five times as many of them, in block 2 somewhat more, in
+# block 3 hardly more. So an *if* that is a single token is no proof of learning. Let us look at the strongest of these
+# simple neurons, those for tokens with a letter in them, and then at their *then*.
 #
 # Do they keep their promise on a text that was not used to choose them? We measure how strongly they fire on the scene
 # above, on their token and elsewhere. And what do they *add*? Their row of $W_\mathrm{proj}$ is a vector of $C$
@@ -771,7 +801,8 @@ for i in range(model.config.n_layer):
 #    Training moves $h$ against $dh = dg\cdot\mathrm{gelu}'(h)$. If the loss wants more of the row, $dg < 0$, then below
 #    $-0.75$ the product is positive and $h$ moves *down*: the neuron gets nearer to 0 by falling silent, not by firing.
 #    If the loss wants less of it, $h$ moves up, towards the lowest point at $-0.75$, and stops there, since the slope
-#    beyond has the other sign. So a neuron does not cross that valley from the left.
+#    beyond has the other sign. So with small steps, and as far as this token goes, a neuron does not cross that valley
+#    from the left.
 #
 #    </details>
 #
@@ -783,7 +814,7 @@ for i in range(model.config.n_layer):
 #
 #    Most are lower, by a little. Neuron 883 of block 0 (" my") and "HORATIO:\nThe king, my": " lord" falls from 0.306
 #    to 0.282, the five together from 0.348 to 0.323. Neuron 801 of block 1 (" s") and "HAMLET:\nI will not s": "erv"
-#    falls from 0.048 to 0.031, "orrow" from 0.051 to 0.037, the five together from 0.116 to 0.082. Not every one falls:
+#    falls from 0.047 to 0.031, "orrow" from 0.051 to 0.037, the five together from 0.116 to 0.082. Not every one falls:
 #    without neuron 103 of block 0 ("'ll"), "HORATIO:\nMy lord, I'll" gives " be" 0.050 instead of 0.061, but " have"
 #    0.050 instead of 0.047. They do not fall to nothing, because the token's own vector still stands in the stream, and
 #    other neurons, attention and the blocks above read it and raise the same tokens.
