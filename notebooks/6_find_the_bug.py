@@ -233,8 +233,8 @@ for name, values in (("PyTorch model", losses), ("minigpt2", right_losses), ("mi
 print(f"largest difference between the last two at any step {np.abs(np.subtract(right_losses, erf_losses)).max():.0e}")
 
 # %% [markdown] tags=["en"]
-# It could not. All along the training the two forms have the same loss, to much less than a hundredth. Nothing that one
-# plots while training shows this mistake.
+# It could not. All along the training the two forms have the same loss, to much less than a hundredth. No curve of
+# the loss shows this mistake.
 #
 # ## 3. Record
 #
@@ -277,9 +277,9 @@ print("\n".join([*table[:17], "..."]))
 
 # %% [markdown] tags=["en"]
 # The table goes through all tensors in the order of computation. Up to the scores of the first block everything agrees
-# to six digits; `probs`, which follow from them, do not. From there on nothing agrees, as a consequence or for another
-# reason, which is why the first one is marked. Nobody had to say what the modules' names mean, or how PyTorch stores a
-# weight: what was assumed is part of the report.
+# to six digits; `probs`, which follow from them, do not. From there on nothing that is computed agrees, as a
+# consequence or for another reason, which is why the first one is marked. Nobody had to say what the modules' names
+# mean, or how PyTorch stores a weight: what was assumed is part of the report.
 
 # %%
 print("\n".join(textwrap.wrap(report.assumed[0], 100)))
@@ -309,7 +309,7 @@ print(report.explanation())
 
 # %% [markdown] tags=["en"]
 # The numbers are the evidence: "with the mistake it gives" what the model has, to six digits. In a picture, a bar for
-# each tensor that is computed, with its distance from ours:
+# each tensor that is computed, with its distance from ours (two agree exactly, and their bars have no height):
 
 
 # %%
@@ -345,8 +345,8 @@ axes.legend(loc="upper left", ncols=3)
 plt.show()
 
 # %% [markdown] tags=["en", "alt"]
-# A bar for each computed tensor, on a logarithmic axis: five blue ones of about 1e-7 at the left, then bars between 0.1
-# and 1 for everything else. Six of these are dark: probs and gelu of both blocks among the activations, and the
+# A bar for each computed tensor, on a logarithmic axis: five blue ones of about 1e-7 at the left, then bars between
+# 0.07 and 1.5 for everything else. Six of these are dark: probs and gelu of both blocks among the activations, and the
 # gradient before the GELU of both blocks.
 
 # %% [markdown] tags=["en"]
