@@ -10,7 +10,6 @@
 # **Exercise:** none of its own; [the eleven exercises](../exercises/README.md) cover the components.
 
 # %%
-# ruff: noqa: E501  (a row of a table is one line)
 import json
 import re
 import sys
