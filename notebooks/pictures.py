@@ -53,8 +53,8 @@ def read(facts):
             formula = formula.replace(tex, ours)
         figure.text(x, y / height, f"${formula}$", fontsize=12.5, va="center")
     code(figure, facts["source"].rstrip().split("\n"), 1.3)
-    axes = figure.add_axes((0.48, 1.4 / height, 0.51, 1.82 / height))
-    axes.imshow(plt.imread(io.BytesIO(base64.b64decode(facts["figure"]))), interpolation="lanczos", aspect="auto")
+    axes = figure.add_axes((0.48, 1.0 / height, 0.51, 2.3 / height), anchor="N")  # beside short lines of code
+    axes.imshow(plt.imread(io.BytesIO(base64.b64decode(facts["figure"]))), interpolation="lanczos")
     axes.axis("off")
     return figure
 
@@ -99,7 +99,7 @@ def verify_facts():
     """Of notebook 6: two wrong lines of a GPT-2 in PyTorch, each below its class, and what the comparison prints."""
     notebook = json.loads((FOLDER / "en/6_find_the_bug.ipynb").read_text(encoding="utf-8"))
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    model = next("".join(cell["source"]) for cell in cells if "class MLP(" in "".join(cell["source"])).split("\n")
+    model = "\n".join("".join(cell["source"]) for cell in cells).split("\n")
     printed = ["".join(output["text"]) for cell in cells for output in cell["outputs"] if "text" in output]
     table = next(text for text in printed if text.startswith("tensor ")).split("\n")
     told = next(text for text in printed if "tensors differ" in text).rstrip().split("\n")
