@@ -66,15 +66,30 @@ def test_masked_then_causal(experiment, monkeypatch, tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_copies(experiment, monkeypatch, tmp_path):
+    module = experiment("copies")
+    monkeypatch.setattr(module, "PROMPTS", 3)
+    monkeypatch.setattr(module, "LENGTH", 30)
+    monkeypatch.setattr(module, "SAMPLINGS", {"greedy": {"temperature": 0.0}})
+    (tmp_path / "text.txt").write_text(TEXT + TEXT[::-1][: len(TEXT) // 9])  # backwards: in no line before
+    module.main(["--data", str(tmp_path / "text.txt"), "--results", str(tmp_path)])
+    shares = json.loads((tmp_path / "copies.json").read_text())
+    assert shares.keys() == {"training text", "held-out text", "greedy"}
+    assert all(by_n.keys() == {"4", "8"} and len(by_n["4"]) == 3 for by_n in shares.values())
+    assert min(shares["training text"]["4"]) > 0.5, "a copy would not be seen"
+    assert max(shares["held-out text"]["8"]) == 0, "what was never read counts as a copy"
+
+
+@pytest.mark.slow
 def test_domains(experiment, monkeypatch, tmp_path):
     module = experiment("domains")
     small = {"SEEDS": (1, 2), "GENERAL_STEPS": 2, "DOMAIN_STEPS": 2, "SIZES": TINY, "COMMON": COMMON}
+    small["DOMAINS"] = {name: module.DOMAINS[name] for name in ("drama", "verse")}
     for name, value in small.items():
         monkeypatch.setattr(module, name, value)
-    monkeypatch.setattr(experiment("split"), "topics", {"assert": TEXT.upper()})
     monkeypatch.setattr(module, "VOCABULARY", 300)
     monkeypatch.setattr(module, "RATES", (1e-3,))
-    monkeypatch.setattr(module, "WAYS", {"scratch": {}, "fine-tuned": {}, "LoRA": {"lora_rank": 2}})
+    monkeypatch.setattr(module, "WAYS", {"scratch": {}, "fine-tuned": {}})
     controls = {"LoRA, wte free": module.CONTROLS["LoRA, wte free"] | {"lora_rank": 2}}
     monkeypatch.setattr(module, "CONTROLS", controls)
     (tmp_path / "verse.txt").write_text("床前明月光，疑是地上霜。\n举头望明月，低头思故乡。\n" * 20)
@@ -82,9 +97,9 @@ def test_domains(experiment, monkeypatch, tmp_path):
     module.main([*call, "--out", str(tmp_path / "runs"), "--results", str(tmp_path)])
     results = json.loads((tmp_path / "domains.json").read_text())
     losses = results["bits per character"]
-    assert losses.keys() == {"zero-shot", "scratch", "fine-tuned", "LoRA"}
+    assert losses.keys() == {"zero-shot", "scratch", "fine-tuned"}
     assert results["wte free, bits per character"].keys() == {"LoRA, wte free"}
-    assert "LoRA" in results["forgotten, bits per character"]
+    assert results["forgotten, bits per character"].keys() == {"fine-tuned"}
     assert results["without a model"]["verse"]["share of tokens never read"] > 0.5
     assert (tmp_path / "domains.png").read_bytes().startswith(b"\x89PNG")
 
