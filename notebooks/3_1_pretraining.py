@@ -443,9 +443,9 @@ print(f"  uniform guess           {np.log(len(with_mask)):.1f}")
 #
 # *Same head* keeps the output layer of the masked model, so that we see the effect of the four layers. *Half* shows
 # what the second stage is worth without the first. And *restart* is the fair opponent: like the converted model it is
-# trained in two stages, the learning rate falls twice, the optimizer begins anew, and nothing differs but the task of
-# the first stage. The step at which a model is taken is the best of its evaluations on one text; the loss that we
-# compare is that on another, which no choice has seen.
+# trained in two stages, the learning rate falls twice, the optimizer begins anew. It differs from *same head* only in
+# the task of the first stage, and from *converted* in the four layers as well. The step at which a model is taken is
+# the best of its evaluations on one text; the loss that we compare is that on another, which no choice has seen.
 
 # %%
 path = Path("../experiments/masked_then_causal.json")
@@ -474,7 +474,7 @@ plt.show()
 # %% [markdown] tags=["en", "alt"]
 # Left: the loss per hidden token of the masked stage falls over 600 steps and ends below the dotted line of the
 # frequencies. Right: the held-out loss of five ways over 1,200 steps. Causal ends lowest, restart close above it; the
-# two that began with masked text start far above at step 600, come down quickly and stay above both.
+# two that began with masked text stand far above at step 750, come down quickly and stay above both.
 
 # %%
 results = recorded_runs["nats per character"]
@@ -516,8 +516,8 @@ for way in ("causal", "restart", "converted", "same-head"):
 # - **What the first stage was trained for matters most.** 600 steps of next-token prediction, followed by a new start,
 #   are worth 0.09 nats per character. Without the break the same steps are worth a little more, so a restart costs
 #   something, but it explains little of what follows.
-# - **Masked pre-training helps if the output layer is kept**, about two fifths as much as causal pre-training, with
-#   each seed. A model that fills gaps has learned something that a writer can use.
+# - **Masked pre-training helps if the output layer is kept**, with each seed, by 36 and 50 % of what causal
+#   pre-training gains. A model that fills gaps has learned something that a writer can use.
 # - **The document's conversion loses that again.** With four new, random layers nothing is left of the gain: the model
 #   is no better on this text than one that never had a first stage. (On the text that the step was chosen on, other
 #   plays, it is: there it is 0.04 better than *half* and still behind *same head*. So how much is left depends on the
@@ -533,7 +533,7 @@ for way in ("causal", "restart", "converted", "same-head"):
 # The document promises diversity as well as ability. For that we count in samples: 50 of each model, at temperature 1,
 # the first 24 words of each. *distinct-2* is the share of different pairs among all pairs of neighbouring words
 # (notebook 5 uses it too); the last row is the same count for stretches of the plays. For a bad writer the number is
-# *high*: who draws words at random never repeats a pair. So a number above that of people is no praise.
+# *high*: who draws words at random hardly ever repeats a pair. So a number above that of people is no praise.
 
 # %%
 diversity, samples = recorded_runs["distinct pairs of words"], recorded_runs["samples"]
@@ -544,8 +544,8 @@ for way in ("restart", "converted"):
     print(f"\n{way}:", *[line for line in samples[way].splitlines() if line][:4], sep="\n    ")
 
 # %% [markdown] tags=["en"]
-# The four new layers make nothing more diverse: the means are equal in the second digit for all ways that had two
-# stages, and the seeds differ by more. All lie a little above people, as one expects of models that do not yet write
+# The four new layers make nothing more diverse: the means of the four ways with 1,200 steps are equal in the second
+# digit, and the seeds differ by more. All lie a little above people, as one expects of models that do not yet write
 # well: they make up pairs of words, as the samples show. For the diversity that the document promises there is no sign.
 #
 # ### What this shows, and what not
@@ -554,7 +554,8 @@ for way in ("restart", "converted"):
 # the first step to the last. GPT-2 was trained in this way. You have seen one likely reason in section 3: only 15
 # tokens in 100 send a gradient from the loss when text is masked.
 #
-# The experiment is limited: small models, a small text, one learning rate, and two seeds. Gap filling has its own
+# The experiment is limited: small models, a small text, one learning rate, and two seeds. And a model that has the four
+# layers from its first step was not tried, so we do not know what they cost by themselves. Gap filling has its own
 # strengths. BERT was made to *understand* texts, for which seeing both sides is right, and there it won (Devlin et al.
 # 2019, section 5.1, compares the two kinds of training on such tasks).
 

@@ -3,6 +3,8 @@
 import importlib
 import json
 import shlex
+import subprocess
+import types
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from test_training import TEXT
 
 import minigpt2
+from minigpt2.cli import main
 
 FOLDER = Path(__file__).parents[1] / "notebooks/experiments"
 TINY = {"n_layer": 3, "n_head": 1, "n_embd": 8}
@@ -56,8 +59,6 @@ def test_masked_then_causal(experiment, monkeypatch, tmp_path, capsys):
     assert (tmp_path / "masked_then_causal.png").read_bytes().startswith(b"\x89PNG")
     # The command that is reported gives the figure that is reported.
     command = next(shlex.split(line) for line in results["commands"] if "runs/same-head-2" in line)
-    from minigpt2.cli import main
-
     again = [word.replace("runs/same-head-2", "again") for word in command[1:]]
     assert main(again) == 0
     assert f"best validation loss: {chosen['same-head'][1]:.4f} nats per character" in capsys.readouterr().out
@@ -66,25 +67,47 @@ def test_masked_then_causal(experiment, monkeypatch, tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_copies(experiment, monkeypatch, tmp_path):
+    module = experiment("copies")
+    monkeypatch.setattr(module, "PROMPTS", 3)
+    monkeypatch.setattr(module, "LENGTH", 30)
+    monkeypatch.setattr(module, "SAMPLINGS", {"greedy": {"temperature": 0.0}})
+    (tmp_path / "text.txt").write_text(TEXT + TEXT[::-1][: len(TEXT) // 9])  # backwards: in no line before
+    module.main(["--data", str(tmp_path / "text.txt"), "--results", str(tmp_path)])
+    shares = json.loads((tmp_path / "copies.json").read_text())
+    assert shares.keys() == {"training text", "held-out text", "greedy"}
+    assert all(by_n.keys() == {"4", "8"} and len(by_n["4"]) == 3 for by_n in shares.values())
+    assert min(shares["training text"]["4"]) > 0.5, "a copy would not be seen"
+    assert max(shares["held-out text"]["8"]) == 0, "what was never read counts as a copy"
+
+
+@pytest.mark.slow
 def test_domains(experiment, monkeypatch, tmp_path):
     module = experiment("domains")
     small = {"SEEDS": (1, 2), "GENERAL_STEPS": 2, "DOMAIN_STEPS": 2, "SIZES": TINY, "COMMON": COMMON}
+    small["DOMAINS"] = {name: module.DOMAINS[name] for name in ("drama", "verse")}
     for name, value in small.items():
         monkeypatch.setattr(module, name, value)
-    monkeypatch.setattr(experiment("split"), "topics", {"assert": TEXT.upper()})
     monkeypatch.setattr(module, "VOCABULARY", 300)
     monkeypatch.setattr(module, "RATES", (1e-3,))
-    monkeypatch.setattr(module, "WAYS", {"scratch": {}, "fine-tuned": {}, "LoRA": {"lora_rank": 2}})
+    monkeypatch.setattr(module, "WAYS", {"scratch": {}, "fine-tuned": {}})
     controls = {"LoRA, wte free": module.CONTROLS["LoRA, wte free"] | {"lora_rank": 2}}
     monkeypatch.setattr(module, "CONTROLS", controls)
     (tmp_path / "verse.txt").write_text("床前明月光，疑是地上霜。\n举头望明月，低头思故乡。\n" * 20)
-    call = ["--drama", str(tmp_path / "text.txt"), "--verse", str(tmp_path / "verse.txt")]
+
+    def here(words, process=subprocess.run, **options):
+        if words[1:3] == ["-m", "minigpt2"]:  # most of the time goes into starting Python
+            return types.SimpleNamespace(returncode=main(words[3:]))
+        return process(words, **options)
+
+    monkeypatch.setattr(subprocess, "run", here)
+    call = ["--drama", str(tmp_path / "text.txt"), "--verse", str(tmp_path / "verse.txt"), "--jobs", "1"]
     module.main([*call, "--out", str(tmp_path / "runs"), "--results", str(tmp_path)])
     results = json.loads((tmp_path / "domains.json").read_text())
     losses = results["bits per character"]
-    assert losses.keys() == {"zero-shot", "scratch", "fine-tuned", "LoRA"}
+    assert losses.keys() == {"zero-shot", "scratch", "fine-tuned"}
     assert results["wte free, bits per character"].keys() == {"LoRA, wte free"}
-    assert "LoRA" in results["forgotten, bits per character"]
+    assert results["forgotten, bits per character"].keys() == {"fine-tuned"}
     assert results["without a model"]["verse"]["share of tokens never read"] > 0.5
     assert (tmp_path / "domains.png").read_bytes().startswith(b"\x89PNG")
 
