@@ -179,10 +179,10 @@ plt.show()
 # | $z$ | `logits`, `rows` | `(..., V)`; `(N, V)` | the model's scores |
 # | $\mathrm{target}$ | `targets` | `(...)`; `(N,)` | ids of the tokens that came |
 # | $p$ | `p` | `(N, V)` | probabilities |
-# | $q$ | not made | `(N, V)` | the target distribution |
+# | $q$ | `q` on the first page; not made in the component | `(N, V)` | the target distribution |
 # | $\ln\sum_u e^{z_u}$ | `log_sum_exp` | `(N,)` | one number for each position |
 # | $N_c$ | `counted.sum()` | one number | positions that count, see below |
-# | $e$ | `label_smoothing` | one number | 0 in GPT-2 and in this notebook; see notebook 2.5.7 |
+# | $e$ | `label_smoothing` | one number | 0 here, except in two recordings; see notebook 2.5.7 |
 #
 # (Only $e$ by itself is the smoothing; $e$ with an exponent is Euler's number, as always.)
 #
@@ -584,25 +584,33 @@ plt.show()
 #
 # One more look, at the two most expensive tokens and at one that returns. A gardener is announced again and again.
 # Does the model get used to it? This time it sees all the text before, as far as its 256 positions go, and we count how
-# often the word stands there.
+# often the word stands there. Two more columns are a control: every gardener in sight is turned into a servant, or into
+# a citizen, and only the one to be predicted remains.
 
 # %%
 for i in predicted[np.argsort(-nats[64])[:2]]:
     text = tokenizer.decode(ids[i - 4 : i])
     print(f"{nats[64][i - 65]:5.1f} nats for {tokenizer.decode([ids[i]])!r} after {text!r}")
-print("'Gardener' in sight, nats for its 'ard':")
+in_sight = ("Gardener", "Servant", "Citizen")
+print("nats for the 'ard' of 'Gardener'\nin sight:" + "".join(f"{word:>10}" for word in in_sight))
 for i in range(1, len(ids)):
     if tokenizer.decode(ids[i - 1 : i + 1]) == " Gard":
-        seen = ids[max(0, i - 256) : i]
-        last, _ = model.forward(seen[None], positions=slice(-1, None), keep=False)
-        print(f"{tokenizer.decode(seen).count('Gardener'):5} {token_losses(last[:, 0], ids[i : i + 1])[0]:8.1f}")
+        costs = []
+        for word in in_sight:
+            seen = np.array(tokenizer.encode(tokenizer.decode(ids[:i]).replace("Gardener", word))[-256:])
+            last, _ = model.forward(seen[None], positions=slice(-1, None), keep=False)
+            costs.append(token_losses(last[:, 0], ids[i : i + 1])[0])
+        count = tokenizer.decode(ids[max(0, i - 256) : i]).count("Gardener")
+        print(f"{count:9}" + "".join(f"{cost:10.1f}" for cost in costs))
 
 # %% [markdown] tags=["en"]
-# It does not: with four and five gardeners in sight the word is *more* surprising than the first time. To copy a word
-# from the context is something that models learn, and not only large ones: Olsson et al. 2022, "In-context Learning and
-# Induction Heads", find it in models with only two layers, after a few billion tokens of training (figure 3). Ours has
-# four layers, but read 12 million tokens (4,000 steps of 12 texts of 256). So the number of its layers is not the
-# reason. Notebook [2.5.3](2_5_3_attention.ipynb) looks for heads that would copy.
+# It does not: with four and five gardeners in sight the word is *more* surprising than the first time. That is not the
+# gardeners' doing. Without them it is about as surprising (servants) or a little less (citizens); the first time is
+# cheap because hardly any text stands before it. To copy a word from the context is something that models learn, and
+# not only large ones: Olsson et al. 2022, "In-context Learning and Induction Heads", find it in models with only two
+# layers, after a few billion tokens of training (figure 3). Ours has four layers, but read 12 million tokens (4,000
+# steps of 12 texts of 256). So the number of its layers is not the reason. Notebook [2.5.3](2_5_3_attention.ipynb)
+# looks for heads that would copy.
 #
 # And even the most expensive token had some probability, or its surprise would have been infinite. A softmax never
 # gives exactly 0, except by rounding.
@@ -617,8 +625,9 @@ for i in range(1, len(ids)):
 # others have published what it answers. The tests of EleutherAI's *lm-evaluation-harness* (version 0.3.0,
 # `tests/test_models.py`) state the log-probability that the smallest released GPT-2 gives to each token of one
 # sentence: once with all of the sentence in sight, the first token being predicted from `<|endoftext|>`, and once in
-# blocks of five, where the first token of a block sees only the one before it, and the fifth sees five. The package
-# carries these numbers (`TOKEN_LOG_PROBS`), and the vocabulary is GPT-2's own.
+# blocks of five, where the first token of a block sees only the one before it, and the fifth sees five. (The last block
+# is filled up to five with tokens that have had their turn.) The package carries these numbers (`TOKEN_LOG_PROBS`), and
+# the vocabulary is GPT-2's own.
 
 # %%
 released = style.released_tokenizer()
@@ -632,13 +641,14 @@ print(f"perplexity {math.exp(whole.mean()):.0f}; uniform guess: loss {math.log(l
 print(f"bits per character {whole.sum() / math.log(2) / len(TOKEN_TEXT):.2f}")
 
 # %% [markdown] tags=["en"]
-# It is a sentence about language models, in words that were not common on the web of 2019. *scaling*, *laws* and *loss*
-# are expensive; after *cross* the model is almost sure of the hyphen, and after *-ent* of *ropy*: it has met
-# "cross-entropy". With at most five tokens in sight the whole is dearer, 6.48 nats against 5.59, above all *model*,
-# which then sees only " laws for language", and *performance*. But not every token is: *loss* and the full stop (in the
-# last block, which begins at *cross*) are cheaper with less in sight. A loss of 5.6 is high for GPT-2, and one sentence
-# says little about a model. On whole corpora, without any training on them, the paper reports a perplexity of 37.50 on
-# WikiText-103 and of 65.85 on the Penn Treebank for the smallest model (Radford et al. 2019, table 3).
+# The sentence opens a paper on language models that is younger than the model (Kaplan et al. 2020). *scaling*, *laws*
+# and *loss* are expensive. After *cross* the model is almost sure of the hyphen, and after *-ent* of *ropy*; but that
+# "cross-" goes on with *ent* costs 5.1 nats, a probability of 0.6 percent. With at most five tokens in sight the whole
+# is dearer, 6.48 nats against 5.59, above all *model*, which then sees only " laws for language", and *performance*.
+# But not every token is: *loss* and the full stop (in the last block, which begins to read at *cross*) are cheaper with
+# less in sight. A perplexity of 267 is high for GPT-2, and one sentence says little about a model. On whole corpora,
+# without any training on them, the paper reports 37.50 on WikiText-103 and 65.85 on the Penn Treebank for the smallest
+# model (Radford et al. 2019, table 3), and these are perplexities per word, which are higher than those per token.
 #
 # If the weights are on this machine, the next cell compares the published numbers with its own.
 
@@ -694,9 +704,11 @@ if gpt2 := style.released_model():
 #    <details><summary>Answer</summary>
 #
 #    0.88, with a loss of 3.52 instead of 3.55: a little too sure of itself. On the first 140 tokens of tiny Shakespeare
-#    ("Before we proceed any further, hear me speak ..."), which it was trained on, the best factor is 0.95. On three
-#    sentences about a train to the airport it is 0.69, with 4.44 instead of 4.72: the further a text is from those of
-#    the training, the less its certainty is earned. (Other lines give other numbers.)
+#    ("Before we proceed any further, hear me speak ..."), which it was trained on, the best factor is 0.95, on twelve
+#    random windows of its training text 0.98. On "The train to the airport leaves every twenty minutes. You can buy a
+#    ticket from the machine on the platform, or pay with your phone. The journey takes about half an hour." it is 0.68,
+#    with 4.31 instead of 4.64: the further a text is from those of the training, the less its certainty is earned.
+#    (Other lines give other numbers.)
 #
 #    </details>
 #

@@ -123,7 +123,8 @@ loss_, logits_ = outputs[:2]
 print("corrected:", f"loss {loss_:.2f},", "logits", logits_.shape)
 
 # %% [markdown] tags=["en"]
-# Either the `[0]` or line 8 has to go. minigpt2 asks two questions in two calls, so there is nothing to unpack.
+# Either the `[0]` or line 8 has to go. minigpt2 asks two questions in two calls: `loss` returns one number, and
+# `forward` the logits and the cache, two things whatever it is given.
 #
 # **The second mistake.** `logits` has three axes, `(B, T, V)`. One index takes away the first, two take away two:
 
@@ -188,8 +189,8 @@ print(f"mean {surprise.mean():.2f}, loss {loss:.2f}")
 
 # %% [markdown] tags=["en"]
 # The built-in model knows Shakespeare and nothing else. It expected a comma after the greeting. The second piece of
-# `Hello` and the beginning of `dog` surprise it more than a uniform guess among all tokens would: it was sure of
-# something else. (The loss is the mean of the bars.)
+# `Hello` and the beginning of `dog` surprise it more than a uniform guess among all tokens would: it expected something
+# else, above all "HENRY" after "H" and "lord" after "my". (The loss is the mean of the bars.)
 
 # %% [markdown] tags=["en"]
 # ## 3. The mathematics
@@ -254,8 +255,9 @@ plt.show()
 # %% [markdown] tags=["en"]
 # The order is the same on both sides, which is why the most likely token can be read from the logits. A probability
 # cannot: anyone who takes the numbers on the left for probabilities finds negative ones. (The drop at the end of the
-# left curve is made of tokens that the model had no occasion to expect. Most, as the count shows, are single bytes,
-# those of characters that Shakespeare did not use.)
+# left curve is made of tokens that the model had no occasion to expect: 216 of the 217 do not occur in the text that it
+# was trained on, the last one once. Most, as the count shows, are single bytes, nearly all of characters that the text
+# does not have. The others, such as `GLO`, are pieces of longer tokens, which have taken their place.)
 #
 # ### The released GPT-2
 #
@@ -276,10 +278,10 @@ text, best, logit, _ = figures.BEST_TOKENS["gpt2"]
 print(f"{text!r}: the largest logit is {logit}, of {best!r}")
 
 # %% [markdown] tags=["en"]
-# A probability of -114.58 makes no sense, and even the *best* of 50,257 logits is -69.49. What the numbers say is in
-# their differences: after "Hello," GPT-2 holds a quotation mark for $e^{-114.5832+116.5725} = e^{1.9893} = 7.3$ times
-# as likely as `#`, after "Hello, my dog" for 93 times. How likely each of them is we cannot tell from these numbers;
-# for that we need all the logits of a row.
+# A probability of -114.58 makes no sense, and after "One two three four" even the *best* of 50,257 logits is -69.49.
+# What the logits say is in their differences: after "Hello," GPT-2 holds a quotation mark for
+# $e^{-114.5832+116.5725} = e^{1.9893} = 7.3$ times as likely as `#`, after "Hello, my dog" for 93 times. How likely
+# each of them is we cannot tell from these numbers; for that we need all the logits of a row.
 
 # %% [markdown] tags=["en"]
 # ## 5. Is it right?

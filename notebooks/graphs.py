@@ -66,7 +66,8 @@ def draw(nodes, edges, heat=False, limit=None, lanes=None):
     for name, (x, y) in middles.items():
         _draw_node(axes, name, x, y, any(edge.end == name for edge in edges))
     axes.text(0.1, height - 0.13, "value", color=style.BLUE, fontsize=SIZE, va="center")
-    axes.text(0.55, height - 0.13, "gradient", color=style.ORANGE_TEXT, fontsize=SIZE, va="center")
+    if any(edge.below for edge in edges):
+        axes.text(0.55, height - 0.13, "gradient", color=style.ORANGE_TEXT, fontsize=SIZE, va="center")
     if heat:
         _draw_scale(figure, axes, scale, 1.35, height - 0.19)
     return figure

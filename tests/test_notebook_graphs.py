@@ -71,6 +71,12 @@ def test_values_stand_above_their_edge_and_gradients_below(graphs):
     assert height["2"] < height["x"] < height["3"], "y points downwards"
 
 
+@pytest.mark.parametrize(("gradient", "legend"), [(3, {"value", "gradient"}), (None, {"value"})])
+def test_the_legend_names_gradients_where_there_are_any(graphs, gradient, legend):
+    figure = graphs.draw({"x": (0, 0), "y": (1, 0)}, [("x", "y", 2, gradient)])
+    assert {text.get_text() for text in figure.axes[0].texts} & {"value", "gradient"} == legend
+
+
 @pytest.mark.parametrize("graph", [LINEAR, RESIDUAL], ids=["linear", "residual"])
 def test_no_word_covers_another_and_all_are_in_the_picture(graphs, graph):
     figure = graphs.draw(**graph)
