@@ -120,7 +120,8 @@ verdicts = {}
 def computed(row, verdict, **numbers):
     """Note the verdict on a row, True, False or "½", and print the numbers that it follows from."""
     verdicts[row] = {True: "✓", False: "✗"}.get(verdict, verdict)
-    print(f"{row:8} {verdicts[row]}  " + "; ".join(f"{name.replace('_', ' ')}: {value}" for name, value in numbers.items()))
+    shown = "; ".join(f"{name.replace('_', ' ')}: {value}" for name, value in numbers.items())
+    print(f"{row:8} {verdicts[row]}  {shown}")
 
 
 parts = {name.split(".")[2] for name in names if name.startswith("h.0.")}
@@ -230,7 +231,8 @@ computed("2.3 h", not guesses[2:].min() > 1e-3, guesses_changed_by_the_third_tok
          of=len(guesses))  # fmt: skip
 computed("2.3 i", "h.3.ln_1.weight" in names, blocks=len({n.split(".")[1] for n in names if n.startswith("h.")}))
 inside = sum(name.startswith("h.") and "wpe" in name for name in names)
-computed("2.3 k", inside > 0, position_tables_in_blocks=inside, below_them=sum("wpe" in name for name in names) - inside)
+below = sum("wpe" in name for name in names) - inside
+computed("2.3 k", inside > 0, position_tables_in_blocks=inside, below_them=below)
 
 # %% [markdown] tags=["en"]
 # ### Section 2.4: the data
@@ -357,7 +359,8 @@ varied = masked_record["distinct pairs of words"]
 gain, spread = np.mean(varied["converted"]) - np.mean(varied["restart"]), np.std(varied["converted"], ddof=1)
 computed("3.1 d", gain > spread, gain_in_distinct_2=f"{gain:.2f}", spread_over_seeds=f"{spread:.2f}")
 
-better = sum(a < b for key in bits["zero-shot"] for a, b in zip(bits["fine-tuned"][key], bits["zero-shot"][key], strict=True))
+pairs = ((bits["fine-tuned"][domain], before) for domain, before in bits["zero-shot"].items())
+better = sum(a < b for pair in pairs for a, b in zip(*pair, strict=True))
 worse = sum(loss > 0 for losses in forgotten.values() for loss in losses)
 runs = sum(map(len, bits["zero-shot"].values()))
 computed("3.3 c", "½" if better == runs and worse > 0 else "?", runs=runs, better_in_the_domain=better,
@@ -450,7 +453,8 @@ for way, shares in varied.items():
 
 # %%
 ROW = re.compile(r"^# \| (\d[\d.]* [a-z]) \|.*\| ([✓✗½?]) [^|]*\| (.*)\|$", flags=re.MULTILINE)
-rows = {row: (verdict, reason) for row, verdict, reason in ROW.findall(Path("../4_2_explanation.py").read_text(encoding="utf-8"))}
+tables = Path("../4_2_explanation.py").read_text(encoding="utf-8")
+rows = {row: (verdict, reason) for row, verdict, reason in ROW.findall(tables)}
 
 
 def differences(rows):
