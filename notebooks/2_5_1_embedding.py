@@ -563,13 +563,14 @@ texts = model.generate(np.tile(newline, (32, 1)), max_new_tokens=250, temperatur
 validation, training = texts[:8].ravel(), texts[8:].ravel()
 
 
-def small_model(tied, C):
+def small_model(tied, C, dtype="float32"):
     """A new model with one block and windows of 32 tokens."""
     return minigpt2.GPT2(
         minigpt2.GPT2Config(
             vocab_size=len(tokenizer), n_positions=32, n_embd=C, n_layer=1, n_head=2, tie_word_embeddings=tied
         ),
         seed=0,
+        dtype=dtype,
     )
 
 
@@ -587,18 +588,17 @@ seen = np.bincount(training, minlength=len(tokenizer)) > 0
 print(f"{seen.sum()} tokens occur, {(~seen).sum()} do not")
 print("                             median norm of the rows")
 print("            steps   loss     occur     do not occur")
-for name, lr, eps, steps in (("AdamW", 2e-3, 1e-8, 160), ("eps = 1", 1.0, 1.0, 220), ("plain", 1.0, None, 520)):
-    new, losses = small_model(tied=True, C=48), []
-    optimizer = minigpt2.AdamW(new.params, lr=lr, weight_decay=0.0, eps=eps) if eps else None
-    parameters = minigpt2.flatten(new.params)
+for name, make, steps in (
+    ("AdamW", lambda params: minigpt2.AdamW(params, lr=2e-3, weight_decay=0.0), 160),
+    ("eps = 1", lambda params: minigpt2.AdamW(params, lr=1.0, weight_decay=0.0, eps=1.0), 220),
+    ("plain", lambda params: minigpt2.SGD(params, lr=1.0), 450),
+):
+    new, losses = small_model(tied=True, C=48, dtype="float64"), []  # the same figures on every processor
+    optimizer = make(new.params)
     for windows, targets in batches(steps):
         loss, grads = new.loss_and_grads(windows, targets)
         losses.append(float(loss))
-        if optimizer:
-            optimizer.step(grads, max_norm=1.0)
-        else:
-            for key, gradient in minigpt2.flatten(grads).items():
-                parameters[key] -= lr * gradient
+        optimizer.step(grads, max_norm=1.0)
     norms = np.linalg.norm(new.params["wte"]["weight"], axis=1)
     medians = [np.median(norms[which]) for which in (seen, ~seen)]
     print(f"{name:10} {steps:6} {np.mean(losses[-20:]):6.1f} {medians[0]:9.2f} {medians[1]:12.2f}")

@@ -36,7 +36,7 @@ from minigpt2.report import evaluation_report
 from minigpt2.sampling import next_token_probs
 
 style.use()
-model = minigpt2.GPT2.from_pretrained("shakespeare")
+model = minigpt2.GPT2.from_pretrained("shakespeare", dtype="float64")  # the same samples on every processor
 tokenizer = minigpt2.Tokenizer.from_pretrained("shakespeare")
 
 # %% [markdown] tags=["en"]
