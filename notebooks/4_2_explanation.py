@@ -283,7 +283,7 @@ computed("2.4 l", bert > 3e9, parameters_of_BERT_large=f"{bert / 1e6:.0f} millio
 # | 2.5.6 a | 「是一种正则化方法，防止过拟合」 dropout prevents overfitting | ½ in part | A regularization, yes; in the experiment it delays overfitting ([2.5.6](2_5_6_dropout.ipynb), section 6). |
 # | 2.5.6 b | 「Dropout Regularization」 it is a component of GPT-2 | ? open | Likely: GPT-1 had 0.1 (section 4.1 there), and so has Hugging Face's port of GPT-2. OpenAI's `default_hparams` has no such setting, and its training code was not published ([2.5.6](2_5_6_dropout.ipynb)). |
 # | 2.5.7 a | 「是一种正则化方法，降低模型对目标值的过度依赖」 label smoothing makes a model depend less on its targets | ✓ right | [2.5.7](2_5_7_label_smoothing.ipynb), sections 3 and 6. |
-# | 2.5.7 b | 「Label Smoothing」 it is a component of GPT-2 | ✗ wrong | No source has it: GPT-1, section 4.1, lists its regularization, without it, and the paper, sections 2 and 3, names none. And ten tokens that it hardly met get a tenth to a two-hundredth of the probability that the usual amount would leave them ([2.5.7](2_5_7_label_smoothing.ipynb), sections 1 and 6). |
+# | 2.5.7 b | 「Label Smoothing」 it is a component of GPT-2 | ✗ wrong | No source has it: GPT-1, section 4.1, lists its regularization, without it, and the paper, sections 2 and 3, names none. And ten tokens that it hardly met get 12 to 230 times less than the usual amount would leave them ([2.5.7](2_5_7_label_smoothing.ipynb), sections 1 and 6). |
 # | 2.5.8 a | 「用于衡量模型的预测值和真实值的差距」 the loss measures how far prediction and truth are apart | ✓ right | A line and its tokens in random order: *computed*; [2.5.8](2_5_8_loss_function.ipynb). |
 # | 2.5.9 a | 「用于更新模型的参数」 the optimizer updates the parameters | ✓ right | The ten steps of 2.2 d; [2.5.9](2_5_9_optimizer.ipynb). |
 
