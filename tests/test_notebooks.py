@@ -164,11 +164,11 @@ def test_a_notebook_begins_with_its_exercise_and_ends_with_the_next_notebook(nam
     assert following is None or f"]({following}.ipynb)" in cells[-1].splitlines()[-1]
 
 
-def test_the_notebook_that_an_exercise_names_leads_back_to_it():
+def test_a_notebook_that_an_exercise_names_leads_back_to_it():
     for exercise in sorted((FOLDER / "exercises").glob("[0-9]*.py")):
         names = re.findall(r"/en/(\w+)\.ipynb", exercise.read_text(encoding="utf-8"))
-        assert names, exercise.name
-        assert f"](../exercises/student/{exercise.stem}.ipynb)" in prose(names[0])[0], exercise.name
+        link = f"](../exercises/student/{exercise.stem}.ipynb)"
+        assert any(link in prose(name)[0] for name in names), exercise.name
 
 
 @pytest.mark.parametrize("name", WRITTEN)
