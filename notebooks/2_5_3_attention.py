@@ -820,12 +820,14 @@ print(f"tokens computed, step by step: {T:,} with the cache, {T * (T + 1) // 2:,
 #
 #    <details><summary>Answer</summary>
 #
-#    Let every value of a head be $v_j + b$. Then $\sum_j \mathrm{probs}_{ij}\,(v_j + b) = \sum_j
-#    \mathrm{probs}_{ij}\,v_j + b\,\sum_j \mathrm{probs}_{ij} = \mathrm{head}_i + b$: each head's result shifts by its
-#    own $b$, for every token alike. Side by side, these make one vector $b_v$ with $C$ channels, and $y =
-#    (\mathrm{heads} + b_v)\,W_\mathrm{proj} + b_\mathrm{proj} = \mathrm{heads}\,W_\mathrm{proj} + (b_v\,W_\mathrm{proj}
-#    + b_\mathrm{proj})$. So set the bias of the value to zero and $b_\mathrm{proj}$ to the bracket. (It does not hold
-#    with dropout on the shares, 2.5.6: then they no longer add up to 1.)
+#    Let every value of a head be $v_j + b$. Then
+#    $\sum_j \mathrm{probs}_{ij}\,(v_j + b) = \sum_j \mathrm{probs}_{ij}\,v_j + b\,\sum_j \mathrm{probs}_{ij}$, and that
+#    is $\mathrm{head}_i + b$: each head's result shifts by its own $b$, for every token alike. Side by side, these make
+#    one vector $b_v$ with $C$ channels, and
+#    $y = (\mathrm{heads} + b_v)\,W_\mathrm{proj} + b_\mathrm{proj}$, which is
+#    $\mathrm{heads}\,W_\mathrm{proj} + (b_v\,W_\mathrm{proj} + b_\mathrm{proj})$. So set the bias of the value to zero
+#    and $b_\mathrm{proj}$ to the bracket. (It does not hold with dropout on the shares, 2.5.6: then they no longer add
+#    up to 1.)
 #
 #    </details>
 #

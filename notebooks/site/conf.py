@@ -19,6 +19,7 @@ nb_execution_mode = "off"  # shows the outputs that are stored
 nb_code_prompt_show = "Imports"  # no other cell is folded
 nb_code_prompt_hide = "Imports"
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
+myst_dmath_double_inline = True  # a formula of its own line within an item of a list
 myst_heading_anchors = 4
 suppress_warnings = ["mystnb.unknown_mime_type", "ref.python"]  # fields called bytes, which is a type as well
 smartquotes = False  # quotes are code more often than not
