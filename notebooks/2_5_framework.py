@@ -860,9 +860,9 @@ plt.show()
 #    $k_j = \dots + \beta$. If $\beta$ changes by $\varepsilon$, then $s_{ij}$ changes by $q_i \cdot \varepsilon / \sqrt
 #    D$, which does not depend on $j$: the whole row $i$ of scores moves by one number $a_i$. Its softmax is
 #    $e^{s_{ij} + a_i} / \sum_k e^{s_{ik} + a_i}$; the factor $e^{a_i}$ cancels, so the shares are what they were, and
-#    so are all numbers after them and the loss. A loss that does not change whatever $\varepsilon$ is has the derivative 0. (The
-#    mask does not matter: it only decides which $j$ take part.) In 64-bit numbers the middle third is below $10^{-16}$,
-#    rounding; its two neighbours, the query's and the value's, are not.
+#    so are all numbers after them and the loss. A loss that does not change whatever $\varepsilon$ is has the
+#    derivative 0. (The mask does not matter: it only decides which $j$ take part.) In 64-bit numbers the middle third
+#    is below $10^{-16}$, rounding; its two neighbours, the query's and the value's, are not.
 #
 #    </details>
 #
