@@ -641,7 +641,7 @@ left.axhline(floor, color="black", lw=0.8, ls="-", label="floor")
 left.set(xlabel="step", ylabel="loss (nats)", title="training, 16 positions", ylim=(0, 2.6))
 right.axvspan(15.5, 31.5, color="0.95", zorder=0)
 right.set(xlabel="position", ylabel="loss (nats)", title="after training")
-right.text(23.5, 0.2, "beyond training length", color=style.GREY, ha="center")
+right.text(23.5, 0.2, "beyond training length", color="0.35", ha="center")
 figure.legend(loc="outside lower center", ncols=5)
 plt.show()
 

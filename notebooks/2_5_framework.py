@@ -151,7 +151,7 @@ figure, axes = plt.subplots(figsize=(8.4, 6.6))
 axes.set(xlim=(-4.0, 11.3), ylim=(-1.0, 10.2))
 axes.axis("off")
 axes.fill_between([-2.0, 10.9], 1.75, 7.05, color="0.95", zorder=0)
-axes.text(10.8, 1.95, "block, n_layer times", ha="right", va="center", color=style.GREY, fontsize=8)
+axes.text(10.8, 1.95, "block, n_layer times", ha="right", va="center", color="0.35", fontsize=8)
 edge = {"fc": "white", "ec": style.BLUE}
 for height, what, numbers, file, shape in STEPS:
     if what == "+":
@@ -165,7 +165,7 @@ for height, what, numbers, file, shape in STEPS:
         colour = style.BLUE if dashed else "white"
         axes.text(5.3 + 0.62 * i, height, number, ha="center", va="center", color=colour, bbox=circle, fontsize=8)
     axes.text(6.7, height, file, va="center", fontsize=8, family="monospace")
-    axes.text(10.8, height, shape, ha="right", va="center", fontsize=8, color=style.GREY)
+    axes.text(10.8, height, shape, ha="right", va="center", fontsize=8, color="0.35")
 thin, thick = {"color": style.BLUE, "lw": 1.2, "ls": "-", "zorder": 1}, {"lw": 4, "color": style.BLUE, "ls": "-"}
 axes.text(2.6, -0.85, "ids (B, T)", ha="center", va="center")
 axes.plot([2.6, 2.6, 0.2], [-0.6, 1.5, 1.5], **thin)
