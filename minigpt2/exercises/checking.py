@@ -325,6 +325,8 @@ def _is_unwritten(outcome):
 
 def _raised_in(error):
     """The name of the function that raised an error."""
+    if name := getattr(error, "function", ""):  # in another process
+        return name
     last = error.__traceback__
     while last.tb_next:
         last = last.tb_next

@@ -17,6 +17,8 @@ OURS = str(Path(__file__).parents[1])  # the package: lines of its files are not
 class Stopped(BaseException):
     """Raised inside a function whose time is up; no ``except Exception`` of its own catches it."""
 
+    place = ""  # where a function that stands for one in another process says in which line that was
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -57,8 +59,9 @@ def call(function, arguments, seconds, owner=None):
         try:
             with np.errstate(all="ignore"):  # an overflow shows in the result
                 outcome.append(Outcome(function(*arguments)))
-        except Stopped:
-            pass
+        except Stopped as stopped:
+            if stopped.place:
+                outcome.append(Outcome(late=True, place=stopped.place))
         except BaseException as error:  # SystemExit as well
             outcome.append(Outcome(error=error, place=_place_of_error(error, owner)))
 
@@ -84,6 +87,8 @@ def _stop(thread):
 
 def _place_of_error(error, function):
     """The last line of the function's own file, or at least not of a library, on the way to the error."""
+    if place := getattr(error, "place", ""):  # it was raised in another process
+        return place
     if isinstance(error, SyntaxError) and error.lineno:
         return _line(error.filename, error.lineno, "<module>")
     return _own_line(traceback.extract_tb(error.__traceback__), function)

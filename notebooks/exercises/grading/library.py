@@ -1,0 +1,68 @@
+"""Search answers for calls of the library and for looks behind the checks: for a teacher to read, not to punish.
+
+An answer that does so can be honest, and one that hides it well is not found.
+"""
+
+import io
+import tokenize
+
+PACKAGE = "minigpt2"
+
+# Names that no answer of these exercises needs. Some only as an attribute or in an import, since they are fine words.
+WORDS = set(
+    "importlib __import__ exec eval compile open globals builtins __builtins__ inspect gc sys os io subprocess ctypes "
+    "socket urllib requests httpx pathlib glob shutil runpy linecache traceback threading multiprocessing signal atexit "
+    "pickle setattr torch tensorflow jax TASKS _TASKS EXERCISES TOLERANCE _getframe f_back f_locals f_globals".split()
+)
+ATTRIBUTES = set("components exercises reference score passed checking guard report __globals__ __code__".split())
+JUDGES = {"check", "round", "print"}  # of the check cells: an answer has no reason to define them anew
+
+
+def places(submission):
+    """Lines of a submission's own cells that a teacher should look at, in words.
+
+    What the exercise's own given cells and solutions do is fine.
+    """
+    fine = set()
+    for cell in submission.assignment.cells:
+        if cell.kind != "check":
+            fine |= {token.string for token in _tokens(cell.source)}
+    return [
+        f"{name}, line {number}: {line}"
+        for kind, name, source in submission.steps
+        if kind in ("answer", "added")
+        for number, line in _odd_lines(source, fine)
+    ]
+
+
+def _odd_lines(source, fine):
+    """(number, text) of lines with something odd."""
+    found, tokens = {}, _tokens(source)
+    line_of = source.splitlines()
+    for i, token in enumerate(tokens):
+        before = tokens[i - 1].string if i else ""
+        after = tokens[i + 1].string if i + 1 < len(tokens) else ""
+        line = token.line.split()
+        imports = line[:1] in (["import"], ["from"]) and PACKAGE in token.line
+        odd = token.string in WORDS or ((before == "." or imports) and token.string in ATTRIBUTES) or imports
+        redefined = token.string in JUDGES and before != "." and (after == "=" or before == "def")
+        if redefined or (odd and token.string not in fine):
+            number = token.start[0]
+            text = line_of[number - 1].strip() if number <= len(line_of) else ""
+            found.setdefault(number, text if len(text) <= 100 else f"{text[:100]} ...")
+    return sorted(found.items())
+
+
+def _tokens(source):
+    """The names and operators of a cell, without comments and texts; those before the place where it is no Python.
+
+    Not parsed into a tree: that can be made to end the whole process.
+    """
+    found = []
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.type in (tokenize.NAME, tokenize.OP):
+                found.append(token)
+    except (tokenize.TokenError, SyntaxError, RecursionError):
+        pass
+    return found
