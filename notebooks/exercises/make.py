@@ -1,4 +1,4 @@
-"""Make the students' notebooks and nbgrader's folder from the sources beside this file; grade without nbgrader.
+"""Make the students' notebooks and nbgrader's folder from the sources beside this file; grade with or without nbgrader.
 
 A source is a script in jupytext's percent format. Tags give the kind of a code cell:
 
@@ -14,8 +14,8 @@ away from the sources.
 
 import argparse
 import ast
-import re
 import sys
+import tempfile
 from pathlib import Path
 
 import jupytext
@@ -24,14 +24,12 @@ import nbformat
 from minigpt2.storage.files import atomic_write
 
 FOLDER = Path(__file__).resolve().parent
-sys.path.insert(0, str(FOLDER.parent))
+sys.path[:0] = [str(FOLDER.parent), str(FOLDER)]
 import build as book  # noqa: E402  (the notebooks of the book are built by build.py in the folder above)
+from grading import feedback, grader  # noqa: E402
+from grading.assignment import Assignment, without_answers  # noqa: E402
 
 NBGRADER = book.ROOT / "build" / "nbgrader"
-SOLUTION = re.compile(r"^( *)### BEGIN SOLUTION\n.*?^ *### END SOLUTION$", re.M | re.S)
-HIDDEN = re.compile(r"^ *### BEGIN HIDDEN TESTS\n.*?^ *### END HIDDEN TESTS\n?", re.M | re.S)
-STUB = r"\1# Write your code here, in place of the next line.\n\1raise NotImplementedError"
-LIMIT = 300.0  # seconds, for all cells of a notebook
 
 ADAPTERS = FOLDER / "adapters" / "adapters.py"
 ADAPTERS_TEXT = '''\
@@ -63,6 +61,8 @@ example:
   python notebooks/exercises/make.py build             student/*.ipynb, adapters.py, and nbgrader's build/nbgrader
   python notebooks/exercises/make.py check             do the committed files agree with the sources?
   python notebooks/exercises/make.py grade ann.ipynb   points of a student's notebook, hidden tests included
+  python notebooks/exercises/make.py grade submissions/ --out marks/
+                                                       those of a class: marks/marks.csv and a page for each student
   python notebooks/exercises/make.py grade             points of the solutions: full marks
 """
 
@@ -76,7 +76,7 @@ def build():
     print(f"{len(sources())} notebooks in {FOLDER / 'student'}; start nbgrader in {NBGRADER}")
 
 
-def course(root, limit=LIMIT):
+def course(root, limit=grader.LIMIT):
     """Write the files that nbgrader starts from: root/source/<exercise>/<exercise>.ipynb and root/nbgrader_config.py.
 
     limit: seconds for each cell of a submission
@@ -103,23 +103,45 @@ def check():
     return found
 
 
-def grade(path, limit=LIMIT):
-    """Execute a notebook with the hidden tests in place, and return {cell: (points, of how many)}.
+def grade(paths, out=None, limit=grader.LIMIT, jobs=None, language=""):
+    """The Marks of notebooks, several of which are graded at once; each has its own, whatever is in it.
 
-    path: a student's notebook, recognised by the ids of its cells, or a source, whose solutions are graded
-    raises: ValueError when it does not belong to an exercise or takes too long.
+    paths:    notebooks, and folders that are searched for them; none for the solutions
+    out:      folder for marks.csv and a page for each student, or None
+    limit:    seconds for one notebook
+    jobs:     how many at once; by default as many as there are processors
+    language: of the pages; by default that of a notebook's metadata, or English
+    raises: OSError where there is no such file.
     """
-    path = Path(path)
-    if path.suffix == ".py":
-        notebook = annotated(path)
-    else:
-        notebook = _with_tests(nbformat.read(path, as_version=4), path)
-    book.run_cells(notebook, path.parent, path.name, limit, allow_errors=True)
-    return {
-        cell.metadata.nbgrader.grade_id: (_points(cell), cell.metadata.nbgrader.points)
-        for cell in notebook.cells
-        if cell.metadata.get("nbgrader", {}).get("grade")
-    }
+    if not paths:
+        with tempfile.TemporaryDirectory() as folder:
+            for path in sources():
+                _write(Path(folder) / path.name.replace(".py", ".ipynb"), _text(annotated(path)))
+            return grade([folder], out, limit, jobs, language)
+    marks = grader.grade_all(_found(paths), assignments(), limit, jobs)
+    grader.note_doubles(marks)
+    if out is not None:
+        feedback.write(marks, Path(out), language)
+    return marks
+
+
+def assignments():
+    """The exercises as they are graded."""
+    return [Assignment.of(path.stem, annotated(path)) for path in sources()]
+
+
+def _found(paths):
+    """(notebook, the folder that was searched for it or None) for each notebook of paths; not Jupyter's own copies."""
+    found = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            inside = (each for each in sorted(path.rglob("*.ipynb")) if ".ipynb_checkpoints" not in each.parts)
+            found += [(each, path) for each in inside]
+        elif path.exists():
+            found.append((path, None))
+        else:
+            raise FileNotFoundError(f"{path} does not exist")
+    return found
 
 
 def sources():
@@ -153,7 +175,7 @@ def student(path):
     """The notebook of a source, without solutions and hidden tests."""
     notebook = annotated(path)
     for cell in notebook.cells:
-        cell.source = HIDDEN.sub("", SOLUTION.sub(STUB, cell.source)).rstrip("\n")
+        cell.source = without_answers(cell.source)
     return notebook
 
 
@@ -181,30 +203,13 @@ def adapters():
     return text
 
 
-def _with_tests(notebook, path):
-    """A student's notebook with the cells that students may not change as they are in the source."""
-    ids = {cell.get("id") for cell in notebook.cells}
-    for source in sources():
-        whole = annotated(source)
-        locked = {cell.id: cell for cell in whole.cells if cell.metadata.get("nbgrader", {}).get("locked")}
-        if locked.keys() & ids:
-            missing = sorted(locked.keys() - ids)
-            if missing:
-                raise ValueError(f"{path} lacks the cell {missing[0]}: take a new copy of {source.stem}.ipynb")
-            notebook.cells = [locked.get(cell.get("id"), cell) for cell in notebook.cells]
-            return notebook
-    raise ValueError(f"{path} is the notebook of no exercise: none of its cells has the id of one")
-
-
-def _points(cell):
-    """The points of an executed check cell, as nbgrader counts them."""
-    points = cell.metadata.nbgrader.points
-    for output in cell.outputs:
-        if output.output_type == "error" or output.get("name") == "stderr":
-            return 0.0
-        if output.output_type == "execute_result":
-            return min(float(output.data["text/plain"]), points)
-    return float(points)
+def _line(marks):
+    """The result of a notebook on a line."""
+    remarks = [*(["look at it"] if marks.look_at else []), *(["see its cells"] if marks.added else [])]
+    if marks.failure:
+        remarks.append("could not be graded")
+    points = f"{marks.points:6.2f} of {marks.possible:g}"
+    return f"{marks.student[:30]:30} {marks.exercise:24} {points}  {', '.join(remarks)}".rstrip()
 
 
 def main(arguments=None):
@@ -216,11 +221,18 @@ def main(arguments=None):
     for command, purpose in (
         ("build", "make the students' notebooks and nbgrader's folder"),
         ("check", "do the students' notebooks agree with the sources?"),
-        ("grade", "execute notebooks with the hidden tests and print their points"),
+        ("grade", "run notebooks with the hidden tests in place; points, reasons, pages for students"),
     ):
         subparser = commands.add_parser(command, help=purpose, description=purpose)
         if command == "grade":
-            subparser.add_argument("paths", nargs="*", help="students' notebooks; by default the sources")
+            subparser.add_argument("paths", nargs="*", help="notebooks, or folders with them; by default the solutions")
+            subparser.add_argument("--out", metavar="FOLDER", help="write marks.csv and a page for each student there")
+            subparser.add_argument(
+                "--limit", type=float, default=grader.LIMIT, metavar="SECONDS",
+                help="for one notebook, by the clock on the wall (default %(default)g)",
+            )  # fmt: skip
+            subparser.add_argument("--jobs", type=int, help="notebooks at once; by default one for each processor")
+            subparser.add_argument("--language", choices=feedback.LANGUAGES, default="", help="of the pages")
     options = parser.parse_args(arguments)
     try:
         if options.command == "build":
@@ -230,12 +242,16 @@ def main(arguments=None):
             print("\n".join(found), file=sys.stderr, end="\n" if found else "")
             return 1 if found else 0
         else:
-            for path in options.paths or sources():
-                points = grade(path)
-                got, possible = map(sum, zip(*points.values(), strict=True))
-                print(f"{Path(path).name:32} {got:5.1f} of {possible}", flush=True)
-                for name, (mine, most) in points.items() if options.paths else ():
-                    print(f"  {name:38} {mine:5.1f} of {most}")
+            marks = grade(options.paths, options.out, options.limit, options.jobs, options.language)
+            for each in marks:
+                print(_line(each))
+                for one in each.checks if len(marks) == 1 else ():
+                    print(f"  {one.name:38} {one.points:5.2f} of {one.possible:g}  {one.reason}".rstrip())
+            failures = [f"{each.path}: {each.failure}" for each in marks if each.failure]
+            if not options.paths:
+                failures += [f"{each.exercise}: less than full marks" for each in marks if each.points < each.possible]
+            print("".join(f"{failure}\n" for failure in failures), file=sys.stderr, end="")
+            return 1 if failures or not marks else 0
     except (ValueError, OSError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 1

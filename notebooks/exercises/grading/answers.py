@@ -85,7 +85,8 @@ class Answers:
             reply = self._ask({"function": target, "arguments": list(arguments), "named": named, "seconds": seconds})
         except BaseException as error:  # guard.Stopped as well, in the middle of a message
             self._discard()
-            self._refused[target] = lambda kind=type(error), arguments=error.args: kind(*arguments)
+            kind, told = type(error), error.args
+            self._refused[target] = lambda: kind(*told)
             raise
         print(reply["printed"], end="")
         self.library.setdefault(target, set()).update(reply.get("library", ()))
@@ -202,7 +203,7 @@ class Process:
         self._began = self._clock()
 
     def used(self):
-        """Seconds of the processor since ``start_counting``; where the system does not say, by the clock on the wall."""
+        """Seconds of the processor since ``start_counting``; by the clock on the wall where the system does not say."""
         return 0.0 if self._began is None else self._clock() - self._began
 
     def kill(self):

@@ -4,15 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tqdm import tqdm
-
 from grading import library
 from grading.answers import SETTINGS
 from grading.submission import recognise
+from minigpt2.progress import progress_bar
 
 FOLDER = Path(__file__).resolve().parents[1]
 LIMIT = 300.0  # seconds, by the clock on the wall, for one notebook
@@ -113,12 +113,23 @@ def grade_all(paths, assignments, limit=LIMIT, jobs=None):
     paths: (path, the folder that was searched or None)
     jobs:  how many at once; by default as many as there are processors
     """
-    with ThreadPoolExecutor(jobs or processors()) as pool:
-        futures = [pool.submit(grade, path, assignments, limit, root) for path, root in paths]
-        with tqdm(total=len(futures), unit="notebook", disable=None if len(futures) > 1 else True) as bar:
-            for future in futures:
-                future.add_done_callback(lambda _: bar.update())
-            return [future.result() for future in futures]
+    with progress_bar(desc="grading", total=len(paths), show=len(paths) > 1, unit="notebook") as bar:
+
+        def work(pair):
+            marks = grade(pair[0], assignments, limit, pair[1])
+            bar.update()
+            return marks
+
+        with ThreadPoolExecutor(jobs or processors()) as pool:
+            return list(pool.map(work, paths))
+
+
+def note_doubles(marks):
+    """Add to each of several submissions of one student for one exercise that there are several."""
+    of = Counter((each.student, each.exercise) for each in marks)
+    for each in marks:
+        if each.exercise and (count := of[each.student, each.exercise]) > 1:
+            each.added.append(f"one of {count} notebooks of {each.student} for this exercise")
 
 
 def processors():

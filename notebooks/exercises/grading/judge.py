@@ -94,7 +94,8 @@ class Bench:
         failed = next((report for report in self.reports if not report.passed), None)
         if failed is not None and (got < points or not points):
             wrong = f"{failed.name}: {_why(failed)}"
-        return {"points": got, "reason": wrong if got < points or not points else "", "printed": printed.getvalue()[:PRINTED]}
+        reason = wrong if got < points or not points else ""
+        return {"points": got, "reason": reason, "printed": printed.getvalue()[:PRINTED]}
 
     def called_from_the_library(self):
         """function -> library functions that it calls and that no given cell has."""

@@ -4,17 +4,18 @@ An answer that does so can be honest, and one that hides it well is not found.
 """
 
 import io
+import re
 import tokenize
 
 PACKAGE = "minigpt2"
 
 # Names that no answer of these exercises needs. Some only as an attribute or in an import, since they are fine words.
-WORDS = set(
-    "importlib __import__ exec eval compile open globals builtins __builtins__ inspect gc sys os io subprocess ctypes "
-    "socket urllib requests httpx pathlib glob shutil runpy linecache traceback threading multiprocessing signal atexit "
-    "pickle setattr torch tensorflow jax TASKS _TASKS EXERCISES TOLERANCE _getframe f_back f_locals f_globals".split()
+WORDS = re.compile(
+    "importlib|__import__|exec|eval|compile|open|globals|(__)?builtins(__)?|inspect|gc|sys|os|io|subprocess|ctypes|socket|"
+    "urllib|requests|httpx|pathlib|glob|shutil|runpy|linecache|traceback|threading|multiprocessing|signal|atexit|"
+    "pickle|setattr|torch|tensorflow|jax|_?TASKS|EXERCISES|TOLERANCE|_getframe|f_(back|locals|globals)"
 )
-ATTRIBUTES = set("components exercises reference score passed checking guard report __globals__ __code__".split())
+ATTRIBUTES = re.compile("components|exercises|reference|score|passed|checking|guard|report|__(globals|code|dict)__")
 JUDGES = {"check", "round", "print"}  # of the check cells: an answer has no reason to define them anew
 
 
@@ -44,7 +45,8 @@ def _odd_lines(source, fine):
         after = tokens[i + 1].string if i + 1 < len(tokens) else ""
         line = token.line.split()
         imports = line[:1] in (["import"], ["from"]) and PACKAGE in token.line
-        odd = token.string in WORDS or ((before == "." or imports) and token.string in ATTRIBUTES) or imports
+        odd = imports or WORDS.fullmatch(token.string)
+        odd = odd or ((before == "." or imports) and ATTRIBUTES.fullmatch(token.string))
         redefined = token.string in JUDGES and before != "." and (after == "=" or before == "def")
         if redefined or (odd and token.string not in fine):
             number = token.start[0]

@@ -30,7 +30,6 @@ def main(path):
     sys.path += path
     sys.path.insert(0, str(HERE.parent))
     from grading import border, cells
-
     from minigpt2.exercises import guard
 
     sys.path.remove(str(HERE.parent))

@@ -86,7 +86,7 @@ def _matched(cells, assignment):
         own = assignment.by_name.get(cell["id"]) or assignment.by_name.get(cell["grade_id"])
         own = own or assignment.by_text.get(bare(source))
         if own is None:
-            own = next((assignment.by_function[name] for name in functions(source) if name in assignment.by_function), None)
+            own = next(filter(None, map(assignment.by_function.get, functions(source))), None)
         matches.append((own.kind if own else "added", own, source))
     return matches
 
