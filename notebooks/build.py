@@ -29,7 +29,6 @@ from pathlib import Path
 
 import jupytext
 import nbformat
-from PIL import Image
 
 from minigpt2.storage.files import atomic_write
 
@@ -256,10 +255,10 @@ def execute(path, language):
     return notebook, seconds
 
 
-def run_cells(notebook, where, name, limit, **options):
+def run_cells(notebook, where, name, limit):
     """Execute a notebook in the folder ``where``; its outputs are then in it.
 
-    name: for messages; limit: seconds for all cells; options: of nbclient
+    name: for messages; limit: seconds for all cells
     raises: ValueError when a cell fails or the limit is exceeded.
     """
     from nbclient import NotebookClient  # importing it takes longer than a check
@@ -273,7 +272,6 @@ def run_cells(notebook, where, name, limit, **options):
         coalesce_streams=True,
         timeout_func=lambda cell: max(1, math.ceil(start + limit - time.monotonic())),
         resources={"metadata": {"path": str(where)}},
-        **options,
     )
     try:
         # The kernel's own stderr is a warning about its ports; that of the cells is in their outputs.
@@ -393,6 +391,8 @@ def _finish(output, alt):
 
     It then takes the room of one of half the resolution in all colours.
     """
+    from PIL import Image  # the exercises import this module and make no pictures
+
     picture = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"]))).convert("RGB")
     file = io.BytesIO()
     picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(file, "png", optimize=True)

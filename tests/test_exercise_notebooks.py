@@ -148,33 +148,6 @@ def test_the_page_for_teachers_lists_the_exercises():
         assert set(re.findall(r"`(\w+)`", functions)) == {task.name for task in exercise.TASKS}, number
 
 
-def test_grading_without_nbgrader(tmp_path):
-    path = FOLDER / "05_layer_norm.py"
-    notebook = make.student(path)
-    solved = {cell.id: cell.source for cell in make.annotated(path).cells}
-    for cell in notebook.cells:
-        if cell.id == "layer_norm_forward":
-            cell.source = solved[cell.id]
-        if cell.id == "check_layer_norm_backward":
-            cell.source = "4"  # not for students to change: it is put back
-    import nbformat
-
-    nbformat.write(notebook, tmp_path / "ann.ipynb")
-    marks = make.grade(tmp_path / "ann.ipynb")
-    assert marks == {
-        "check_layer_norm_forward": (3.0, 3), "check_layer_norm_backward": (0.0, 4),
-        "hidden_layer_norm_forward": (1.0, 1), "hidden_layer_norm_backward": (0.0, 2), "check_rms_norm": (0.0, 0),
-    }  # fmt: skip
-    notebook.cells = notebook.cells[:-3]
-    nbformat.write(notebook, tmp_path / "cut.ipynb")
-    with pytest.raises(ValueError, match="lacks the cell"):
-        make.grade(tmp_path / "cut.ipynb")
-    nbformat.write(nbformat.v4.new_notebook(), tmp_path / "other.ipynb")
-    with pytest.raises(ValueError, match="the notebook of no exercise"):
-        make.grade(tmp_path / "other.ipynb")
-    assert make.main(["grade", str(tmp_path / "missing.ipynb")]) == 1
-
-
 @pytest.mark.slow
 def test_adapters_are_tests_of_somebodys_own_functions(tmp_path):
     for file in (FOLDER / "adapters").glob("*.py"):

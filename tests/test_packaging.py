@@ -125,9 +125,14 @@ def runs_what_it_reads(source):
 
 
 def test_nothing_is_ever_unpickled():
-    """Neither in the package nor in notebooks; tests run code of their own and copy a tokenizer with pickle."""
+    """Neither in the package nor in notebooks; tests run code of their own and copy a tokenizer with pickle.
+
+    One file of the exercises executes the cells of notebooks: the answers', in a process that is made for that.
+    """
+    cells = ROOT / "notebooks/exercises/grading/cells.py"
     for path in [*(ROOT / "minigpt2").rglob("*.py"), *(ROOT / "notebooks").rglob("*.py")]:
-        assert runs_what_it_reads(path.read_text(encoding="utf-8")) == [], path
+        found = runs_what_it_reads(path.read_text(encoding="utf-8"))
+        assert {place.partition("(")[0] for place in found} == ({"exec", "eval", "compile"} if path == cells else set())
     allowed = re.compile(r"(exec|eval|compile|__import__)\(|pickle$|np\.save\(.*allow_pickle=True\)")
     for path in (ROOT / "tests").rglob("*.py"):
         found = runs_what_it_reads(path.read_text(encoding="utf-8"))

@@ -87,15 +87,17 @@ def _stop(thread):
 
 def _place_of_error(error, function):
     """The last line of the function's own file, or at least not of a library, on the way to the error."""
-    if place := getattr(error, "place", ""):  # it was raised in another process
-        return place
+    if hasattr(error, "place"):  # it was raised in another process
+        return error.place
     if isinstance(error, SyntaxError) and error.lineno:
         return _line(error.filename, error.lineno, "<module>")
     return _own_line(traceback.extract_tb(error.__traceback__), function)
 
 
 def _place_now(thread, function):
-    """The function's own line that a thread is at."""
+    """The function's own line that a thread is at; "" where the function only waits for another process."""
+    if hasattr(function, "processor_time"):
+        return ""
     frame = sys._current_frames().get(thread.ident)
     return _own_line(traceback.extract_stack(frame) if frame else [], function)
 

@@ -46,14 +46,21 @@ Made by notebooks/exercises/make.py from the exercises' skeletons.
 
 CONFIG = """\
 # Made by notebooks/exercises/make.py.
+import sys
+
 c = get_config()
 c.CourseDirectory.course_id = "minigpt2"
 c.CourseDirectory.root = {root!r}
 c.ClearSolutions.code_stub = {{
     "python": "# Write your code here, in place of the next line.\\nraise NotImplementedError"
 }}
-c.ExecutePreprocessor.timeout = {limit}  # seconds for a cell; one that takes longer gets no points
-c.ExecutePreprocessor.interrupt_on_timeout = True
+# Notebooks are graded as `make.py grade` does it: answers and checks in two processes.
+sys.path.insert(0, {folder!r})
+from grading.with_nbgrader import AUTOGRADE, SANITIZE
+
+c.Autograde.sanitize_preprocessors = SANITIZE
+c.Autograde.autograde_preprocessors = AUTOGRADE
+c.Grade.limit = {limit}  # seconds for a notebook
 """
 
 EXAMPLE = """\
@@ -79,11 +86,11 @@ def build():
 def course(root, limit=grader.LIMIT):
     """Write the files that nbgrader starts from: root/source/<exercise>/<exercise>.ipynb and root/nbgrader_config.py.
 
-    limit: seconds for each cell of a submission
+    limit: seconds for each submission
     """
     for path in sources():
         _write(root / "source" / path.stem / f"{path.stem}.ipynb", _text(annotated(path)))
-    _write(root / "nbgrader_config.py", CONFIG.format(root=str(root), limit=int(limit)))
+    _write(root / "nbgrader_config.py", CONFIG.format(root=str(root), folder=str(FOLDER), limit=float(limit)))
 
 
 def check():

@@ -44,6 +44,7 @@ class Answers:
         self.undefined = {}  # name of a function -> why there is none
         self._refused = {}  # name of a function -> makes the error that each further call of it raises
         self._cells, self._process, self._spent = [], None, 0.0
+        self._waits = False  # for a reply; if that is so when the next request is made, somebody stopped waiting for it
         self._end = threading.Timer(limit, lambda: self._process and self._process.kill())
         self._end.daemon = True
         self._end.start()
@@ -81,13 +82,14 @@ class Answers:
         if target in self._refused:
             raise self._refused[target]()
         seconds = SOONER * self.seconds.get(target, CALL_SECONDS)
+        self._refused[target] = guard.Stopped  # raised by guard in what follows, at any place and several times
         try:
             reply = self._ask({"function": target, "arguments": list(arguments), "named": named, "seconds": seconds})
-        except BaseException as error:  # guard.Stopped as well, in the middle of a message
-            self._discard()
-            kind, told = type(error), error.args
-            self._refused[target] = lambda: kind(*told)
-            raise
+        except RuntimeError as error:
+            told = str(error)
+            self._refused[target] = lambda: _with_place(RuntimeError(told))
+            raise self._refused[target]() from None
+        del self._refused[target]
         print(reply["printed"], end="")
         self.library.setdefault(target, set()).update(reply.get("library", ()))
         if reply.get("late"):
@@ -115,15 +117,18 @@ class Answers:
         """Send a request and return the reply; in between the process may call functions that it was handed."""
         try:
             self._start()
-            return _checked(self._process.ask(request))
+            self._waits = True
+            reply = _checked(self._process.ask(request))
+            self._waits = False
+            return reply
         except (OSError, EOFError):
             raise RuntimeError(self._epitaph()) from None
         except (border.Broken, KeyError, TypeError, AttributeError) as error:
             raise RuntimeError(f"its process sent what is no answer: {error}") from None
 
     def _start(self):
-        """See to it that there is a process, with all the cells so far."""
-        if self._process and self._process.is_alive():
+        """See to it that there is a process that waits for a request, with all the cells so far."""
+        if self._process and self._process.is_alive() and not self._waits:
             return
         self._discard()
         if time.monotonic() >= self.deadline:
@@ -135,19 +140,19 @@ class Answers:
         process.start_counting()
 
     def _discard(self):
-        process, self._process = self._process, None
+        process, self._process, self._waits = self._process, None, False
         if process:
             self._spent += process.used()
-            self._code = process.end()
+            process.end()
 
     def _epitaph(self):
         """How the process ended, in words."""
         if time.monotonic() >= self.deadline:
             return f"the {self.limit:g} seconds for the whole notebook are over"
-        self._discard()
-        if self._code < 0:
-            return f"its process was ended by {signal.Signals(-self._code).name}"
-        return f"its process ended, exit code {self._code}"
+        code = self._process.exit_code() if self._process else None
+        if code is None:
+            return "its process no longer answers"
+        return f"its process was ended by signal {-code}" if code < 0 else f"its process ended, exit code {code}"
 
 
 class Proxy:
@@ -214,13 +219,16 @@ class Process:
         self._popen.kill()
 
     def end(self):
-        """End it, remove its folder, and return its exit code: that with which it ended itself, if it did."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._popen.wait(0.2)  # its pipe may be closed a moment before it has ended
+        """End it, remove its folder, and return its exit code."""
         self.kill()
         code = self._popen.wait()
         self._folder.cleanup()
         return code
+
+    def exit_code(self):
+        """That with which it ended by itself, or None where it did not."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._popen.wait(1)  # its pipe may be closed a moment before
 
     def _clock(self):
         if sys.platform != "linux":
@@ -285,7 +293,7 @@ def _is_error(kind):
     return isinstance(kind, type) and (issubclass(kind, Exception) or kind is SystemExit)
 
 
-def _with_place(error, place, function=""):
+def _with_place(error, place="", function=""):
     """Note in an exception the line and the function over there, where ``minigpt2.exercises`` looks for them."""
     error.place, error.function = place, function
     return error

@@ -152,7 +152,7 @@ class Border:
         if "array" in tree:
             seen.append(_array(tree["array"], tree["shape"], take))
             return seen[-1]
-        name = next(name for name in KINDS if name in tree)
+        name = next((name for name in KINDS if name in tree), None)
         made = KINDS[name]["kept" in tree]
         if name == "tuple":
             value = made([self._value(each, take, seen) for each in tree[name]])

@@ -69,8 +69,8 @@ def table(marks):
     writer.writerow(["student", "file", "exercise", "points", "of", *checks, "reasons", "added", "look at"])
     for each in marks:
         of = {check.name: check for check in each.checks}
-        reasons = [each.failure] if each.failure else []
-        reasons += [f"{check.name}: {check.reason}" for check in each.checks if check.reason and not each.failure]
+        lost = [check for check in each.checks if check.points < check.possible]
+        reasons = [each.failure] if each.failure else [f"{check.name}: {check.reason}" for check in lost]
         row = [each.student, str(each.path), each.exercise, f"{each.points:g}", f"{each.possible:g}"]
         row += [f"{of[name].points:g}" if name in of else "" for name in checks]
         row += ["; ".join(reasons), "; ".join(each.added), "; ".join(each.look_at)]

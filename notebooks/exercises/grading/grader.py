@@ -85,8 +85,6 @@ def graded(submission, limit=LIMIT):
     assignment = submission.assignment
     marks = Marks(submission.path, submission.student, assignment.name, submission.language, added=submission.added)
     sources = {cell.name: cell.source for cell in assignment.cells}
-    missing = {name: f"its cell {cell.name} is missing" for name, cell in assignment.by_function.items()
-               if cell.name in submission.missing}  # fmt: skip
     work = {
         "steps": [
             (kind, name, sources[name] if kind in ("given", "check") else source)
@@ -94,7 +92,7 @@ def graded(submission, limit=LIMIT):
             if kind != "demonstration"
         ],
         "checks": {cell.name: cell.points for cell in assignment.checks},
-        "functions": {name: missing.get(name, "") for name in assignment.by_function},
+        "functions": {name: cell.name for name, cell in assignment.by_function.items()},
         "limit": limit,
     }
     result, marks.failure = _judged(work, limit)

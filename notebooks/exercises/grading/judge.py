@@ -13,7 +13,7 @@ import traceback
 import minigpt2.exercises
 from grading import cells
 from grading.answers import Answers
-from minigpt2.exercises import guard
+from minigpt2.exercises import check, guard
 
 PRINTED = 100_000  # characters kept of what a check prints
 
@@ -24,15 +24,18 @@ def judge(steps, checks, functions, limit):
     steps:     (kind, name, source) in their order: those of "given" and "check" cells from the exercise, those of
         "answer" and "added" ones from the student
     checks:    name of a check -> its points
-    functions: that students write: name -> why it would not be there, if its cell is missing, or ""
+    functions: that students write: name -> its cell
     limit:     seconds, for everything
     returns a dict: "checks", name -> {"points", "reason", "printed"}; "cells", name of another cell -> what it printed;
         "library", function -> library functions that it calls.
     """
     tasks = {task.name: task for exercise in minigpt2.exercises.EXERCISES for task in exercise.TASKS}
     answers = Answers(limit, {name: tasks[name].seconds for name in functions if name in tasks})
-    answers.undefined = {name: f"{name} is not there: {why}" for name, why in functions.items() if why}
+    answers.undefined = {name: f"the cell {cell} does not define {name}" for name, cell in functions.items()}
+    for name in functions.keys() - {name for name, cell in functions.items() if cell in {name for _, name, _ in steps}}:
+        answers.undefined[name] = f"the cell {functions[name]} is missing"
     bench, marks, printed = Bench(answers, functions), {}, {}
+    minigpt2.exercises.check = bench.noted
     try:
         for kind, name, source in steps:
             if kind == "check":
@@ -43,16 +46,13 @@ def judge(steps, checks, functions, limit):
                 bench.given(name, source)
             elif wrong:
                 printed[name] += wrong
-                for function in functions_in(source, functions):
-                    answers.undefined[function] = f"{function} is not there: its cell ended with {wrong}"
+                for function, cell in functions.items():
+                    if cell == name.partition(",")[0]:
+                        answers.undefined[function] = f"there is no {function}, since its cell failed: {wrong}"
     finally:
         answers.close()
+        minigpt2.exercises.check = check
     return {"checks": marks, "cells": printed, "library": bench.called_from_the_library()}
-
-
-def functions_in(source, functions):
-    """The functions whose definition begins in a cell."""
-    return [name for name in functions if f"def {name}(" in source]
 
 
 class Bench:
@@ -61,12 +61,11 @@ class Bench:
     def __init__(self, answers, functions):
         self.answers, self.reports = answers, []
         self.namespace = {"__name__": "__main__"} | {name: answers.proxy(name) for name in functions}
-        self.allowed = set()
-        self._check, minigpt2.exercises.check = minigpt2.exercises.check, self.noted
+        self.allowed = set()  # names of the library that given cells have
 
     def noted(self, *arguments, **named):
-        """``check``, which also notes its report."""
-        self.reports.append(self._check(*arguments, **named))
+        """``minigpt2.exercises.check``, which also notes its report."""
+        self.reports.append(check(*arguments, **named))
         return self.reports[-1]
 
     def given(self, name, source):

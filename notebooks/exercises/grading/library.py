@@ -8,6 +8,7 @@ import re
 import tokenize
 
 PACKAGE = "minigpt2"
+MOST = 50_000  # characters of a cell
 
 # Names that no answer of these exercises needs. Some only as an attribute or in an import, since they are fine words.
 WORDS = re.compile(
@@ -38,19 +39,21 @@ def places(submission):
 
 def _odd_lines(source, fine):
     """(number, text) of lines with something odd."""
+    if len(source) > MOST:
+        return [(1, f"{len(source):,} characters, too many to be searched")]
     found, tokens = {}, _tokens(source)
-    line_of = source.splitlines()
+    lines = source.splitlines()
+    imports_of = [line.lstrip().startswith(("import ", "from ")) and PACKAGE in line for line in lines]
     for i, token in enumerate(tokens):
         before = tokens[i - 1].string if i else ""
         after = tokens[i + 1].string if i + 1 < len(tokens) else ""
-        line = token.line.split()
-        imports = line[:1] in (["import"], ["from"]) and PACKAGE in token.line
+        number = token.start[0]
+        imports = imports_of[number - 1] if number <= len(lines) else False
         odd = imports or WORDS.fullmatch(token.string)
         odd = odd or ((before == "." or imports) and ATTRIBUTES.fullmatch(token.string))
         redefined = token.string in JUDGES and before != "." and (after == "=" or before == "def")
         if redefined or (odd and token.string not in fine):
-            number = token.start[0]
-            text = line_of[number - 1].strip() if number <= len(line_of) else ""
+            text = lines[number - 1].strip() if number <= len(lines) else ""
             found.setdefault(number, text if len(text) <= 100 else f"{text[:100]} ...")
     return sorted(found.items())
 

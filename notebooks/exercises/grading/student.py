@@ -70,7 +70,8 @@ class Server:
     def _cell(self, source, name, seconds):
         owner = SimpleNamespace(__code__=SimpleNamespace(co_filename=f"<{name}>"))
         outcome = self.guard.call(self.cells.run, [source, self.namespace, name], seconds, owner=owner)
-        return self._fate(outcome)
+        fate = self._fate(outcome)
+        return fate if outcome.place.startswith("line ") else {**fate, "place": ""}  # a line of Python's own files
 
     def _call(self, message, function, arguments, named, seconds):
         try:
@@ -126,7 +127,7 @@ def _described(error):
     arguments = [each for each in error.args if type(each) in (str, int, float, bool, tuple)]
     return {
         "type": type(error).__name__,
-        "text": str(error)[:PRINTED],
+        "text": str(error.msg if isinstance(error, SyntaxError) else error)[:PRINTED],
         "arguments": arguments if len(arguments) == len(error.args) else None,
         "filename": str(error.filename) if isinstance(error, OSError) and error.filename is not None else None,
         "function": function,

@@ -20,7 +20,6 @@ class Submission:
     steps:  in their order (kind, name, source): "answer" and "added" cells as they are, "given", "check" and
         "demonstration" ones by the name of the exercise's cell
     added:  what a teacher should know of the cells, in words
-    missing: names of answer cells that are not there
     """
 
     path: Path
@@ -29,7 +28,6 @@ class Submission:
     assignment: object
     steps: list = field(default_factory=list)
     added: list = field(default_factory=list)
-    missing: list = field(default_factory=list)
 
 
 def read_cells(path):
@@ -63,7 +61,7 @@ def recognise(path, assignments, root=None):
     raises: OSError, ValueError, in words, where it is no notebook of an exercise.
     """
     cells, metadata = read_cells(path)
-    found = [(_matched(cells, assignment), assignment) for assignment in assignments]
+    found = [(matched(cells, assignment), assignment) for assignment in assignments]
     matches, assignment = max(found, key=lambda pair: sum(kind != "added" for kind, *_ in pair[0]), default=([], None))
     if all(kind == "added" for kind, *_ in matches):
         raise ValueError("it is the notebook of no exercise: none of its cells belongs to one")
@@ -78,7 +76,7 @@ def recognise(path, assignments, root=None):
     return submission
 
 
-def _matched(cells, assignment):
+def matched(cells, assignment):
     """(kind, the exercise's cell or None, source) of each cell: by its id, by its text, by the functions in it."""
     matches = []
     for cell in cells:
@@ -115,9 +113,9 @@ def _fill(submission, matches):
             submission.steps.append(("added", f"{name}, changed", source))
             submission.added.append(f"{name}, a given cell, was changed")
     _put_back(submission, seen)
-    submission.missing = [cell.name for cell in assignment.cells if cell.kind == "answer" and cell.name not in seen]
-    lacking = [cell.name for cell in assignment.cells if cell.kind == "check" and cell.name not in seen]
-    submission.added += [f"{name} was missing, and put back" for name in lacking]
+    for cell in assignment.cells:
+        if cell.name not in seen and cell.kind in ("answer", "check"):
+            submission.added.append(f"{cell.name} is missing" + (", and was put back" if cell.kind == "check" else ""))
 
 
 def _put_back(submission, seen):
