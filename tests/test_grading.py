@@ -213,7 +213,7 @@ CLASS = {
         notebook(
             "from collections import defaultdict\n"
             + re.sub(r"return (x_hat.*), (\{.*\})", r"return \1, defaultdict(dict, \2)", FORWARD),
-            BACKWARD.replace("    tokens", "    if 'mean' not in cache: assert cache['more'] == {}\n    tokens", 1),
+            BACKWARD.replace("    tokens", "    assert 'mean' in cache or cache.default_factory is dict\n    tokens", 1),
         ),
         10,
         "",
@@ -271,7 +271,7 @@ def test_table_and_pages_of_a_class(marks):
     folder = marks["right"].path.parents[1] / "marks"
     text = (folder / "marks.csv").read_text(encoding="utf-8-sig")
     rows = {row["student"]: row for row in csv.DictReader(io.StringIO(text))}
-    assert rows.keys() >= CLASS.keys() - {"not_json", "empty", "deep", "other"} and len(rows) == len(CLASS)
+    assert rows.keys() == CLASS.keys()
     row = rows["endless"]
     assert (row["points"], row["check_layer_norm_backward"], row["hidden_layer_norm_forward"]) == ("4", "4", "0")
     assert "hidden_layer_norm_forward: " in row["reasons"] and "check_rms_norm" not in row["reasons"]
@@ -299,13 +299,12 @@ def test_solutions_have_full_marks_and_blanks_none(tmp_path):
 @pytest.mark.slow
 def test_four_graders_at_once_give_the_same_marks(tmp_path):
     """On two cores: limits are of processor time."""
-    for name in ("10_model", "05_layer_norm"):
-        nbformat.write(make.annotated(FOLDER / f"{name}.py"), tmp_path / f"{name}.ipynb")
+    nbformat.write(make.annotated(FOLDER / "10_model.py"), tmp_path / "10_model.ipynb")  # the slowest: it trains
     command = [sys.executable, FOLDER / "make.py", "grade", tmp_path, "--jobs", "1"]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     for process in running:
         printed, _ = process.communicate()
-        assert process.returncode == 0 and printed.count("10.00 of 10") == 2, printed
+        assert process.returncode == 0 and "10.00 of 10" in printed, printed
 
 
 @pytest.mark.slow

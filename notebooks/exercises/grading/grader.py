@@ -11,7 +11,7 @@ from pathlib import Path
 
 from grading import library
 from grading.answers import SETTINGS
-from grading.submission import recognise
+from grading.submission import recognise, student_of
 from minigpt2.progress import progress_bar
 
 FOLDER = Path(__file__).resolve().parents[1]
@@ -76,7 +76,8 @@ def grade(path, assignments, limit=LIMIT, root=None):
     try:
         submission = recognise(path, assignments, root)
     except (OSError, ValueError) as error:
-        return Marks(path, path.stem, failure=str(error))
+        named = next((each.name for each in assignments if each.name in path.stem), "")
+        return Marks(path, student_of(path, {}, named, root), failure=str(error))
     return graded(submission, limit)
 
 

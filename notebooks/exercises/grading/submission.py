@@ -68,7 +68,7 @@ def recognise(path, assignments, root=None):
     language = metadata.get("language")
     submission = Submission(
         Path(path),
-        _student(Path(path), metadata, assignment.name, root),
+        student_of(Path(path), metadata, assignment.name, root),
         language if isinstance(language, str) else "",
         assignment,
     )
@@ -129,16 +129,19 @@ def _put_back(submission, seen):
             before = cell.name
 
 
-def _student(path, metadata, exercise, root):
-    """Whose notebook it is: from its metadata, or from the name of the file, or from that of the folder."""
+def student_of(path, metadata, exercise, root):
+    """Whose notebook it is: from its metadata, or from the name of the file, or from that of the folder.
+
+    exercise: its name, "" if that is not known; root: the folder that was searched, or None
+    """
     authors = metadata.get("authors")
     names = [each.get("name") for each in authors if isinstance(each, dict)] if isinstance(authors, list) else []
     if names := [_clean(name).strip() for name in names if isinstance(name, str) and name.strip()]:
         return ", ".join(names)[:100]
     stem = COPY.sub("", path.stem)
     number = exercise.partition("_")[0]
-    rest = re.sub(re.escape(exercise), "", stem, flags=re.I)
-    rest = re.sub(rf"(?<![A-Za-z0-9]){re.escape(number)}(?![A-Za-z0-9])", "", rest).strip(" -_.")
+    rest = re.sub(re.escape(exercise), "", stem, flags=re.I) if exercise else stem
+    rest = re.sub(rf"(?<![A-Za-z0-9]){re.escape(number)}(?![A-Za-z0-9])", "", rest).strip(" -_.") if exercise else rest
     if rest:
         return rest
     folder = path.resolve().parent
