@@ -42,6 +42,7 @@ class Answers:
         self.limit, self.seconds, self.deadline = limit, seconds, time.monotonic() + limit
         self.library = {}  # name of a function -> the library's functions that it was seen to call
         self.undefined = {}  # name of a function -> why there is none
+        self.notes = []  # why calls failed, where that is not to be seen in the answer itself
         self._refused = {}  # name of a function -> makes the error that each further call of it raises
         self._cells, self._process, self._spent = [], None, 0.0
         self._waits = False  # for a reply; if that is so when the next request is made, somebody stopped waiting for it
@@ -87,6 +88,7 @@ class Answers:
             reply = self._ask({"function": target, "arguments": list(arguments), "named": named, "seconds": seconds})
         except RuntimeError as error:
             told = str(error)
+            self.notes.append(f"in a call of {target}, {told}")
             self._refused[target] = lambda: _with_place(RuntimeError(told))
             raise self._refused[target]() from None
         del self._refused[target]
@@ -99,6 +101,7 @@ class Answers:
         if error := reply.get("error"):
             if reply.get("undefined"):
                 error["text"] = self.undefined.get(target, error["text"])
+                self.notes.append(error["text"])
             raise _with_place(_error(error), reply.get("place", ""), error.get("function", ""))
         if "changed" in reply:
             _write_back(list(arguments), reply["changed"])

@@ -17,7 +17,7 @@ from minigpt2 import GPT2Config
 
 MOST_TEXT = 32 << 20  # bytes of JSON in a message
 MOST_BYTES = 1 << 30  # bytes of arrays in a message
-MOST_KEPT = 1000  # objects that stay on their side; the oldest are forgotten
+MOST_KEPT = 20_000  # objects that stay on their side; the oldest are forgotten
 DTYPE = re.compile(r"[<>|=]?[biufcSU]\d+")  # numbers and texts
 
 
