@@ -119,9 +119,8 @@ def _of_numbers(name, actual, expected, inputs, equal):
         return f"{name} is off by the same number everywhere, {shift:.6g}. What is added once too often, or not at all?"
     if size(difference) < CLOSE * size(expected):
         return (
-            f"{name} is nearly right, {_digits(difference, expected)}: rather a constant, an epsilon or a rounding "
-            "than "
-            "a missing step. Compare each number in your code with the formula."
+            f"{name} is nearly right, {_digits(difference, expected)}: is it a constant, an epsilon or a rounding? "
+            "Compare each number in your code with the formula."
         )
     for other, value in inputs.items():
         if value.shape == actual.shape and value.dtype.kind == "f":
@@ -133,23 +132,34 @@ def _of_numbers(name, actual, expected, inputs, equal):
                 return f"{name} is what it should be times {other}: one factor too many."
     if equal(np.sort(actual, axis=None), np.sort(expected, axis=None)):
         return _of_places(name, actual, expected, equal)
-    for axis in range(expected.ndim):
-        if expected.shape[axis] > 1 and expected.ndim > 1:
-            if equal(difference, difference.mean(axis, keepdims=True) + 0 * difference):
-                return (
-                    f"Along axis {axis}, {name} is off by the same number everywhere; that number differs from one "
-                    "place "
-                    "of the other axes to the next. Which term depends only on these?"
-                )
-            with np.errstate(all="ignore"):
-                factor = (actual * expected).sum(axis, keepdims=True) / (expected * expected).sum(axis, keepdims=True)
-            if np.isfinite(factor).all() and equal(actual, factor * expected):
-                return (
-                    f"Along axis {axis}, {name} is right up to a factor, which differs from one place of the other "
-                    "axes "
-                    "to the next. What divides or multiplies each of them, or should?"
-                )
+    return _of_axes(name, actual, expected, equal)
+
+
+def _of_axes(name, actual, expected, equal):
+    """A difference or a factor that is the same along some axes."""
+    difference = actual - expected
+    axes = [axis for axis in range(expected.ndim) if expected.shape[axis] > 1]
+    alike = [axis for axis in axes if equal(difference, difference.mean(axis, keepdims=True) + 0 * difference)]
+    if alike and len(alike) < len(axes):
+        return (
+            f"{name} is off by a number that is the same along {_axes(alike)} and differs along "
+            f"{_axes(set(axes) - set(alike))}. Which term depends on just that?"
+        )
+    alike = []
+    for axis in axes:
+        factor = (actual * expected).sum(axis, keepdims=True) / (expected * expected).sum(axis, keepdims=True)
+        if np.isfinite(factor).all() and equal(actual, factor * expected):
+            alike.append(axis)
+    if alike and len(alike) < len(axes):
+        return (
+            f"{name} is right up to a factor that is the same along {_axes(alike)} and differs along "
+            f"{_axes(set(axes) - set(alike))}. What multiplies or divides there, or should?"
+        )
     return ""
+
+
+def _axes(axes):
+    return ("axis " if len(axes) == 1 else "axes ") + ", ".join(map(str, sorted(axes)))
 
 
 def _digits(difference, expected):
