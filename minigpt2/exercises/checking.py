@@ -271,7 +271,7 @@ def _hint(task, function, forward, attempts, attempt):
         return result_hints.together(hints)
     if attempt.error is not None:
         return call_hints.of_error(attempt.error)
-    if attempt.results is None:
+    if attempt.results is None or attempt.outcome.value is None:
         return call_hints.of_kind(task, attempt.outcome.value, attempt.expected)
     if attempt.changed:
         return call_hints.of_change(attempt.changed[0], attempt)
