@@ -136,8 +136,8 @@ def _nearly(name, difference, expected, inputs):
     if size(difference) >= CLOSE * size(change):
         return ""
     return (
-        f"{name} is nearly right, {_digits(difference, expected)}: is it a constant, an epsilon, a rounding, or a small "
-        "term? Compare each number in your code with the formula."
+        f"{name} is nearly right, {_digits(difference, expected)}: is it a constant, an epsilon, a rounding, or a "
+        "small term? Compare each number in your code with the formula."
     )
 
 
