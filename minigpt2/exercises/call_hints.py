@@ -38,6 +38,11 @@ ERRORS = (
         "nothing, such as np.add.at, list.sort or list.append.",
     ),
     (
+        r"must match exactly|same number of dimensions|must have the same shape",
+        "Arrays are joined whose shapes do not fit. Print them: along which axis should they be joined, and must they "
+        "first have another shape?",
+    ),
+    (
         r"inhomogeneous|setting an array element with a sequence",
         "An array is made of parts of different shapes, such as a pair (y, cache) that is taken whole.",
     ),
@@ -170,7 +175,8 @@ def of_kind(task, value, expected):
     if isinstance(value, dict) and not task.exact:
         return f"A dict came back, and expected is {wanted}, without names, in this order."
     count = len(task.outputs) + task.has_cache
-    if isinstance(value, tuple | list) and count > 1 and value and isinstance(value[0], dict):
+    is_nested = any(key.startswith(f"{task.outputs[0]}.") for key in expected)
+    if isinstance(value, tuple | list) and count > 1 and value and isinstance(value[0], dict) and not is_nested:
         return f"A dict comes first. In this order: {wanted}."
     if isinstance(value, tuple) and len(task.outputs) == 1 and not task.has_cache:
         return f"A tuple of {len(value)} came back. Expected is {wanted} alone."
@@ -181,7 +187,10 @@ def of_kind(task, value, expected):
     for name, output in zip(task.outputs, outputs, strict=True):
         nested = [key for key in expected if key.startswith(f"{name}.")]
         if nested and not isinstance(output, dict):
-            return f"{name} should be a nested dict with the names {', '.join(nested)}; it is {_kind(output)}."
+            return (
+                f"{name} should be a dict with the names {', '.join(nested)}; it is {_kind(output)}. In this "
+                f"order: {wanted}."
+            )
         if nested:
             there, lacking = _difference_of_names(name, output, nested)
             if there or lacking:

@@ -78,7 +78,7 @@ def of_array(name, actual, expected, inputs, equal):
         return _of_infinities(name, actual, expected)
     if not np.isfinite(expected).all():
         return f"{name} should have {expected[~np.isfinite(expected)][0]} at some places, and has none."
-    if not actual.any():
+    if actual.ndim and not actual.any():
         return f"{name} is zero everywhere: is the result ever written to it?"
     if equal(actual, -expected):
         return f"{name} is right except for its sign."
