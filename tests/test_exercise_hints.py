@@ -216,3 +216,12 @@ def test_time_is_that_of_the_processor_and_one_that_waits_is_ended():
         return "done"
 
     assert call(works, [], 0.4).value == "done"
+
+
+def test_what_an_answer_prints_is_shown_for_the_cases_alone(capsys):
+    def talks(dy, cache):
+        print("here")
+        return tuple(-gradient for gradient in affine_backward(dy, cache))
+
+    assert not run(BACKWARD, talks).passed
+    assert capsys.readouterr().out.count("here") == 3, "two cases and one of them in float32"

@@ -1,7 +1,9 @@
 """Try a function in every case of its task, and find out what is wrong with it."""
 
+import contextlib
 import copy
 import inspect
+import io
 import warnings
 from dataclasses import dataclass, replace
 
@@ -37,15 +39,16 @@ def run(task, function, forward=None, seed=0):
         findings = [attempt.finding for attempt in attempts]
         findings += [Finding(trial.title, None) for trial in trials[len(findings) :]]
         findings.append(_unchanged(attempts))
-        findings += _again(task, function, attempts[0])
-        if task.forward:
-            findings.append(_differences(task, function, forward, trials[0], attempts))
-        if task.serves:
-            findings.append(_served(task, trials[0], attempts[0]))
-        wrong = next((i for i, attempt in enumerate(attempts) if not attempt.finding.passed), None)
-        if wrong is not None:
-            hint = findings[wrong].hint or _hint(task, function, forward, attempts, attempts[wrong])
-            findings[wrong] = replace(findings[wrong], hint=hint)
+        with contextlib.redirect_stdout(io.StringIO()):  # of hundreds of further calls
+            findings += _again(task, function, attempts[0])
+            if task.forward:
+                findings.append(_differences(task, function, forward, trials[0], attempts))
+            if task.serves:
+                findings.append(_served(task, trials[0], attempts[0]))
+            wrong = next((i for i, attempt in enumerate(attempts) if not attempt.finding.passed), None)
+            if wrong is not None:
+                hint = findings[wrong].hint or _hint(task, function, forward, attempts, attempts[wrong])
+                findings[wrong] = replace(findings[wrong], hint=hint)
     remarks = dict.fromkeys(attempt.remark for attempt in attempts if attempt.remark)
     return Report(task.name, tuple(findings), task.notebook, tuple(remarks))
 
