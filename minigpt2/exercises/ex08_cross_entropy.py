@@ -11,11 +11,10 @@ IGNORED = -100
 def _inputs(rng, *shape, smoothing=0.0, ignore_index=IGNORED, ignored=(), scale=1.5):
     """Arguments of ``cross_entropy_forward``; ignored: the places, counted along all axes, that do not count.
 
-    As many different targets as possible, so that 0 and the last token are among them; an ignored 0 is no other's.
+    As many different tokens as possible are targets, so that the first and the last are among them.
     """
-    V, low = shape[-1], int(ignore_index == 0)
-    places = np.prod(shape[:-1], dtype=int)
-    targets = low + (rng.permutation(places) + rng.integers(V)) % (V - low)
+    tokens = np.setdiff1d(np.arange(shape[-1]), ignore_index)
+    targets = tokens[(rng.permutation(np.prod(shape[:-1], dtype=int)) + rng.integers(len(tokens))) % len(tokens)]
     targets[list(ignored)] = ignore_index
     return {
         "logits": scale * rng.standard_normal(shape),
@@ -31,6 +30,8 @@ def _cases(rng):
     high["logits"] = high["logits"] + 1000 * np.arange(1, 7).reshape(2, 3, 1)
     rows = unlikely["logits"].reshape(-1, 5)
     rows[[1, 4], unlikely["targets"].ravel()[[1, 4]]] = -40, -900
+    above = _inputs(rng, 1, 2, 60, scale=0.1)
+    above["logits"] -= 725 * (np.arange(60) != np.array([[[7], [30]]]))  # exp(-725) is above 0, exp(725) is infinite
     default = _inputs(rng, 2, 3, 5, ignored=(1,))
     del default["label_smoothing"], default["ignore_index"]
     return [
@@ -38,7 +39,7 @@ def _cases(rng):
         Case("label smoothing", _inputs(rng, 2, 3, 5, smoothing=0.1)),
         Case("targets that do not count", _inputs(rng, 2, 4, 5, ignored=(1, 4, 5, 6))),
         Case("both", _inputs(rng, 3, 2, 6, smoothing=0.2, ignored=(0, 5))),
-        Case("an ignore_index that is a token", _inputs(rng, 2, 3, 5, ignore_index=0, ignored=(2, 3))),
+        Case("an ignore_index that is a token", _inputs(rng, 2, 3, 5, ignore_index=2, ignored=(2, 3))),
         Case("an ignore_index of -1", _inputs(rng, 2, 3, 5, smoothing=0.2, ignore_index=-1, ignored=(1, 4))),
         Case("label_smoothing and ignore_index are left out", default),
         Case("one token", _inputs(rng, 1, 1, 7)),
@@ -48,6 +49,7 @@ def _cases(rng):
         Case("logits far below zero", low),
         Case("logits in the thousands, different in each row", high),
         Case("targets that the model considers all but impossible", unlikely),
+        Case("one logit far above many others", above),
     ]
 
 
@@ -89,6 +91,10 @@ THREE_AXES = "It takes for granted that logits have three axes. (...) stands for
 OVERFLOW = (
     "exp of a large logit overflows, or exp of very negative ones gives nothing but zeros. Which change of all logits "
     "of a row leaves its probabilities as they are, and makes exp harmless?"
+)
+NOT_THE_MAXIMUM = (
+    "What is subtracted before exp is not the largest logit of the row, so that exp can still overflow where one logit "
+    "is far above the others."
 )
 ONE_MAXIMUM = (
     "The same number, the largest of all logits, is subtracted everywhere. Where rows are far from each other, exp "
@@ -148,6 +154,8 @@ FORWARD = Task(
                 (LOG_OF_ZERO, (LOG_P, "np.log(exps / sums)")),
                 (ONE_MAXIMUM, (ROW_MAXIMUM, "rows.max()")),
                 (OVERFLOW, (ROW_MAXIMUM, "0 * rows[:, :1]")),
+                (NOT_THE_MAXIMUM, (ROW_MAXIMUM, "rows.mean(axis=-1, keepdims=True)")),
+                (NOT_THE_MAXIMUM, (ROW_MAXIMUM, "rows.min(axis=-1, keepdims=True)")),
             )
             for zeros in ZEROS
         ),
@@ -447,7 +455,7 @@ def _z_cases(rng):
     def case(title, *shape, scale=1.5, offset=0.0, **weight):
         return Case(title, {"logits": offset + scale * rng.standard_normal(shape)} | weight)
 
-    far = 1000.0 * np.arange(1, 7).reshape(2, 3, 1)
+    far = 1000.0 * np.arange(1, 7).reshape(2, 3, 1) + 2000.0 * (np.arange(5) == 3)  # and no mean is near the maximum
     return [
         case("two sequences of three tokens, five in the vocabulary", 2, 3, 5, weight=0.01),
         case("another weight", 3, 2, 4, weight=0.5),

@@ -22,7 +22,7 @@ def adamw_step(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
     return w, m, v
 
 
-def _inputs(rng, *shape, t=3, lr=0.1, betas=(0.9, 0.95), eps=1e-10, weight_decay=0.1, scale=1.0):
+def _inputs(rng, *shape, t=3, lr=0.1, betas=(0.9, 0.95), eps=1e-10, weight_decay=0.3, scale=1.0):
     """Arguments of ``adamw_step``: in the first step the moments are zero, later as they are after gradients like g."""
     w, m = 1.0 + rng.standard_normal(shape), scale * rng.standard_normal(shape)
     g = scale * (0.2 + rng.random(shape)) * (-1.0) ** np.arange(w.size).reshape(shape)  # of both signs

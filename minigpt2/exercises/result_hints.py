@@ -9,6 +9,7 @@ import numpy as np
 
 from minigpt2.exercises.results import describe, size
 
+LARGE = 1e6  # beside what is so many times too large, nothing else can be seen
 CLOSE = 0.02  # an error below this part of the largest number looks like a constant or a rounding
 
 
@@ -32,7 +33,7 @@ def of_results(task, attempts, attempt):
         return moved
     inputs = dict(_arrays(attempt.trial.ours))
     hints = {name: of_array(name, results[name], expected[name], inputs, equal) for name in attempt.wrong}
-    return next((hint for hint in hints.values() if hint), "")
+    return next((hint for hint in hints.values() if hint), "") or _nearly(attempts, attempt)
 
 
 def _exchanged(results, expected, equal):
@@ -58,6 +59,28 @@ def _arrays(values):
             yield from ((f'{name}["{key}"]', item) for key, item in value.items() if isinstance(item, np.ndarray))
 
 
+def _nearly(attempts, attempt):
+    """A small error, wherever there is one."""
+    failed = [each for each in attempts if not each.finding.passed]
+    if not all(each.results and all(_is_near(each, name) for name in each.wrong) for each in failed):
+        return ""
+    name = attempt.wrong[0]
+    digits = _digits(attempt.results[name] - attempt.expected[name], attempt.expected[name])
+    return (
+        f"{name} is nearly right, {digits}: is it a constant, an epsilon, a rounding, or a small term? Compare each "
+        "number in your code with the formula."
+    )
+
+
+def _is_near(attempt, name):
+    """Whether an output is nearly right. One that is an input as well is updated: then its change is the measure."""
+    actual, expected, before = attempt.results[name], attempt.expected[name], attempt.trial.ours.get(name, 0.0)
+    if actual.shape != expected.shape or not np.isfinite(actual - expected).all():
+        return False
+    change = expected - before if np.shape(before) == expected.shape else expected
+    return size(np.asarray(actual - expected)) < CLOSE * size(np.asarray(change))
+
+
 def of_array(name, actual, expected, inputs, equal):
     """The kind of mistake that turns ``expected`` into ``actual``; "" when it is not known.
 
@@ -73,7 +96,8 @@ def of_array(name, actual, expected, inputs, equal):
         if np.isfinite(expected).all():
             return (
                 f"{name} has NaN or infinity in it. Where can a number overflow (exp of a large one), be divided by "
-                "zero, or be the logarithm of zero? Is -inf multiplied by 0? Is every element of it written to?"
+                "zero, or be the logarithm of zero or the root of a negative number? Is -inf multiplied by 0? Is every "
+                "element of it written to?"
             )
         return _of_infinities(name, actual, expected)
     if not np.isfinite(expected).all():
@@ -99,7 +123,12 @@ def _of_numbers(name, actual, expected, inputs, equal):
             f"{_digits(difference, expected)}."
         )
     if expected.size == 1:  # any number is a multiple of another
-        return _nearly(name, difference, expected, inputs)
+        return ""
+    if size(actual) > LARGE * size(expected) > 0:
+        return (
+            f"{name} is far too large, {size(actual):.1g} at most where {size(expected):.1g} is expected. What is "
+            "divided by a small number, or raised to a power?"
+        )
     ratio = float((actual * expected).sum() / (expected * expected).sum()) if expected.any() else 0.0
     if ratio and equal(actual, ratio * expected):
         if abs(ratio - 1) < CLOSE:
@@ -115,8 +144,6 @@ def _of_numbers(name, actual, expected, inputs, equal):
     shift = float(difference.mean())
     if equal(actual, expected + shift):
         return f"{name} is off by the same number everywhere, {shift:.6g}. What is added once too often, or not at all?"
-    if nearly := _nearly(name, difference, expected, inputs):
-        return nearly
     for other, value in inputs.items():
         if value.shape == actual.shape and value.dtype.kind == "f":
             if equal(difference, value):
@@ -128,17 +155,6 @@ def _of_numbers(name, actual, expected, inputs, equal):
     if equal(np.sort(actual, axis=None), np.sort(expected, axis=None)):
         return _of_places(name, actual, expected, equal)
     return _of_axes(name, actual, expected, equal)
-
-
-def _nearly(name, difference, expected, inputs):
-    """A small error; one input may be updated and come back under its name, and then it is the change that counts."""
-    change = expected - inputs[name] if name in inputs and inputs[name].shape == expected.shape else expected
-    if size(difference) >= CLOSE * size(change):
-        return ""
-    return (
-        f"{name} is nearly right, {_digits(difference, expected)}: is it a constant, an epsilon, a rounding, or a "
-        "small term? Compare each number in your code with the formula."
-    )
 
 
 def _of_axes(name, actual, expected, equal):

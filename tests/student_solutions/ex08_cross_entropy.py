@@ -392,6 +392,11 @@ def overwrites_targets(logits, targets, label_smoothing=0.0, ignore_index=-100):
     return loss
 
 
+def mean_subtracted(logits, targets, label_smoothing=0.0, ignore_index=-100):
+    z = logits - logits.mean(-1, keepdims=True)
+    return mean_of(z - np.log(np.exp(z).sum(-1, keepdims=True)), targets, label_smoothing, ignore_index)
+
+
 def by_default_smoothed(logits, targets, label_smoothing=0.1, ignore_index=-100):
     return without_a_cache(logits, targets, label_smoothing, ignore_index)
 
@@ -790,11 +795,11 @@ WRONG = [
     ("cross_entropy_forward", over_batch, "only by the number of sequences"),
     ("cross_entropy_forward", over_everything, "the number of all positions"),
     ("cross_entropy_forward", mean_of_means, "a mean over sequences of means"),
-    ("cross_entropy_forward", not_ignored, "count like the others"),
-    ("cross_entropy_forward", not_ignored_three_axes, "count like the others"),
+    ("cross_entropy_forward", not_ignored, "Targets that are ignore_index count"),
+    ("cross_entropy_forward", not_ignored_three_axes, "Targets that are ignore_index count"),
     ("cross_entropy_forward", three_axes, "takes for granted that logits"),
     ("cross_entropy_backward", gradient_of_three_axes, "takes for granted that logits"),
-    ("cross_entropy_forward", not_ignored_eye, "count like the others"),
+    ("cross_entropy_forward", not_ignored_eye, "Targets that are ignore_index count"),
     ("cross_entropy_forward", always_minus_100, "It always ignores -100"),
     ("cross_entropy_forward", not_smoothed, "label_smoothing is not used"),
     ("cross_entropy_forward", over_the_others, "over the other V - 1 tokens"),
@@ -814,6 +819,7 @@ WRONG = [
     ("cross_entropy_forward", moved_on, "are shifted against the logits"),
     ("cross_entropy_forward", over_vocabulary, "a mean over the vocabulary too"),
     ("cross_entropy_forward", no_minus, "The sign is turned round"),
+    ("cross_entropy_forward", mean_subtracted, "subtracted before exp is not the largest"),
     ("cross_entropy_forward", by_default_smoothed, "as long as all arguments are given"),
     ("cross_entropy_forward", by_default_ignores_minus_1, "as long as all arguments are given"),
     ("cross_entropy_forward", cut_off, "cut off at a limit"),
