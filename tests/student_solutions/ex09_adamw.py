@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from minigpt2 import AdamW
-from minigpt2.components.optimizer import SGD
+from minigpt2.components.optimizer import SGD, learning_rate
 
 # The step.
 
@@ -152,6 +152,7 @@ RIGHT = [
     ("clip_by_norm", clip_in_loops),
     ("clip_by_norm", clip_by_the_library),
     ("clip_by_norm", clip_by_square_root_of_dot),
+    ("learning_rate", learning_rate),
     ("learning_rate", rate),
     ("learning_rate", rate_by_interpolation),
     ("learning_rate", rate_by_half_angle),
