@@ -113,6 +113,29 @@ def test_experiments_and_results_tell_what_no_list_of_mistakes_has(function, wor
     assert words in hint(FORWARD, function)
 
 
+def refuses(x, w, b):
+    if x.shape[0] > 1:
+        raise ValueError("only one text")
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (refuses, "Your function itself refuses these arguments"),
+        (lambda x, w, b: np.einsum("btc,cd->btd", x[0], w) + b, "The letters of einsum do not fit the arrays"),
+        (lambda x, w, b: x @ np.eye(4) + b, "The inner dimensions of a product do not fit"),
+    ],
+)
+def test_errors_are_told_by_their_texts_and_lines(function, words):
+    assert words in hint(FORWARD, function)
+
+
+def test_a_factor_is_not_told_of_lines_with_a_single_number():
+    row = np.array([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]])
+    other = np.array([[3.0, 1.0, -2.0], [0.0, 0.0, 0.0]])
+    assert not of_array("dweight", other, row, {}, Comparison(False, expected={"dweight": row}))
+
+
 def test_a_gradient_is_proportional_to_the_upstream_gradient():
     dx, rest = (lambda dy, c: 2.0 * dy @ c["weight"].T), (lambda dy, c: affine_backward(dy, c)[1:])
     assert "With dy = 0 everywhere, dx should be 0 and is not" in hint(
@@ -136,6 +159,12 @@ def test_what_is_kept_between_calls_is_found_even_where_the_results_are_right():
         calls.append(x.shape)
         return affine(x, weight, bias) + calls.count(x.shape) // 3
 
+    def adds_up(x, weight, bias):
+        y = buffers.setdefault(("sum", x.shape, x.dtype), np.zeros_like(x))
+        y += affine(x, weight, bias)
+        return y
+
+    assert "Called twice with equal arguments" in hint(FORWARD, adds_up)
     for function in (one_buffer, grows):
         report = run(FORWARD, function)
         assert not report.passed and "a second call gives the same" in report.text
@@ -173,6 +202,7 @@ A = np.arange(1.0, 13.0).reshape(3, 4) ** 2
         (A + A[:, :1], "is the same along axis 1 and differs along axis 0"),
         (A * 1.001, "the same factor everywhere"),
         (np.where(A > 100, np.inf, A), "NaN or infinity"),
+        (np.where(A > 100, 0, A), "y is 0 where it is wrong, in 2 of 12 numbers, such as [2, 2]"),
     ],
 )
 def test_arrays_are_told_by_what_is_the_case(actual, words):

@@ -13,6 +13,11 @@ from minigpt2.exercises.results import outputs_of
 # The most frequent meanings of exceptions, by their texts.
 ERRORS = (
     (
+        r"einstein sum|subscript",
+        "The letters of einsum do not fit the arrays: there is one for each axis, and it stands for one length. Has "
+        "the array as many axes in every case? `...` stands for any number of leading ones.",
+    ),
+    (
         r"could not be broadcast together",
         "Two arrays have shapes that do not fit. Is one of them transposed, or not the one you meant? If one has an "
         "axis fewer: a sum, mean or max over an axis removes it, and keepdims=True keeps it with length 1.",
@@ -88,6 +93,10 @@ KEPT = (
     "Each call must return an array of its own. What is kept from one call to the next: a global array, a default "
     "argument such as `store={}`?"
 )
+FORGETFUL = (
+    "Called twice with equal arguments, it gives different results. What is kept from one call to the next: a global "
+    "array, a default argument such as `store={}`? Is something random, or an element of np.empty never written to?"
+)
 DIFFERENCES = (
     "The formulas agree where they were tried, but a small change of an input does not change the result as the "
     "gradient "
@@ -109,8 +118,11 @@ def of_lateness(place):
     return ASKS if re.search(r"\b(input|getpass|breakpoint|set_trace)\(|\bstdin\b", place) else LATE
 
 
-def of_error(error):
-    """The most frequent meaning of an exception."""
+def of_error(error, place):
+    """The most frequent meaning of an exception.
+
+    place: the line that raised it, as text
+    """
     if isinstance(error, RecursionError):
         return "The function calls itself endlessly."
     if isinstance(error, KeyError):
@@ -123,6 +135,8 @@ def of_error(error):
         return ASKS
     if isinstance(error, OSError) and error.filename is not None:
         return "It looks for a file that is not on every machine: whatever it needs comes in as an argument."
+    if re.search(r": (raise|assert)\b", place):
+        return "Your function itself refuses these arguments, which the docstring allows. What is special about them?"
     text = str(error)
     known = next((hint for pattern, hint in ERRORS if re.search(pattern, text)), "")
     return known or (

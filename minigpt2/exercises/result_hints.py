@@ -90,7 +90,7 @@ def of_array(name, actual, expected, inputs, equal):
 
 def _of_numbers(name, actual, expected, inputs, equal):
     """How arrays of one shape with finite numbers differ."""
-    difference = actual - expected
+    difference, off = actual - expected, equal.off(actual, expected)
     if actual.dtype == np.float16 or equal(actual, expected.astype(np.float16)):
         return f"{name} has only the digits of float16."
     if expected.dtype == np.float64 and equal.tolerance < 1e-6 and size(difference) < 1e-6 * size(expected):
@@ -102,6 +102,12 @@ def _of_numbers(name, actual, expected, inputs, equal):
         if size(difference) < CLOSE * size(expected):
             return f"{name} is nearly right, {_digits(difference, expected)}: a constant, an epsilon or a rounding."
         return ""
+    if not actual[off].any():
+        place = [int(i) for i in np.argwhere(off)[0]]
+        return (
+            f"{name} is 0 where it is wrong, in {off.sum()} of {off.size} numbers, such as {place}. Is something "
+            "written to each of its elements?"
+        )
     ratio = float((actual * expected).sum() / (expected * expected).sum()) if expected.any() else 0.0
     if ratio and equal(actual, ratio * expected):
         if abs(ratio - 1) < CLOSE:
@@ -117,7 +123,7 @@ def _of_numbers(name, actual, expected, inputs, equal):
     shift = float(difference.mean())
     if equal(actual, expected + shift):
         return f"{name} is off by the same number everywhere, {shift:.6g}. What is added once too often, or not at all?"
-    if size(difference) < CLOSE * size(expected):
+    if size(difference) < CLOSE * size(expected) and off[expected != 0].mean() > 0.5:
         return (
             f"{name} is nearly right, {_digits(difference, expected)}: is it a constant, an epsilon or a rounding? "
             "Compare each number in your code with the formula."
@@ -146,6 +152,7 @@ def _of_axes(name, actual, expected, equal):
             f"{_axes(set(axes) - set(alike))}. Which term depends on just that?"
         )
     alike = []
+    axes = [axis for axis in axes if np.count_nonzero(expected, axis).max() > 1]  # one number is a multiple of any
     for axis in axes:
         factor = (actual * expected).sum(axis, keepdims=True) / (expected * expected).sum(axis, keepdims=True)
         if np.isfinite(factor).all() and equal(actual, factor * expected):
@@ -197,7 +204,8 @@ def _of_places(name, actual, expected, equal):
         if turned.shape == expected.shape and equal(actual, turned):
             return f"{name} is right, but its axes are in another order: {axes}."
     return (
-        f"{name} has the right numbers in the wrong places: an order of axes, or a reshape where a transpose belongs."
+        f"{name} has the right numbers in the wrong places. Is it the order of indices or axes, or a reshape where a "
+        "transpose belongs?"
     )
 
 
