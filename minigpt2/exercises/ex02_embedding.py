@@ -371,6 +371,14 @@ UNEMBEDDING_BACKWARD = Task(
         Mistake(MEAN, ((PRODUCT, "_rows(dlogits).T @ _rows(x) / len(_rows(x))"),)),
         Mistake(MEAN, ((PRODUCT, "_rows(dlogits).T @ _rows(x) / len(x)"),)),
         Mistake(
+            "The sign of dx is wrong.",
+            (("return dx,", "return -dx,"),),
+        ),
+        Mistake(
+            "The sign of dweight is wrong.",
+            (("return dx, dweight", "return dx, -dweight"),),
+        ),
+        Mistake(
             "The two gradients are in the wrong order: first that of x, then that of weight.",
             (("return dx, dweight", "return dweight, dx"),),
         ),
