@@ -244,6 +244,11 @@ def _overflowing_softmax(logits):
     return np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
 
 
+def _log_softmax(logits):
+    logits = logits - logits.max(-1, keepdims=True)
+    return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+
+
 def _unit(x):
     return x / np.sqrt((x * x).sum(-1, keepdims=True))
 
@@ -254,6 +259,9 @@ NOT_TRANSPOSED = (
 )
 PROBABILITIES = (
     "These are probabilities: there is one softmax too many. Logits are the scores before it, of any size and sign."
+)
+LOG_PROBABILITIES = (
+    "These are log-probabilities: something is subtracted so that their exp sums to 1. Logits are the plain scores."
 )
 SCALED = "The scores are divided by C, or by its root. That belongs to attention; the output layer has no scale."
 COSINE = "Vectors are brought to length 1 first, as for a cosine. Here the lengths of x and of the rows count too."
@@ -285,11 +293,8 @@ UNEMBEDDING_FORWARD = Task(
         Mistake(COSINE, (("x @ weight.T", "_unit(x) @ _unit(weight).T"),)),
         Mistake(PROBABILITIES, (("return logits", "return _softmax(logits)"),)),
         Mistake(PROBABILITIES, (("return logits", "return _overflowing_softmax(logits)"),)),
-        Mistake(
-            "These are log-probabilities: something is subtracted so that their exp sums to 1. Logits are the plain "
-            "scores.",
-            (("return logits", "return np.log(_softmax(logits))"),),
-        ),
+        Mistake(LOG_PROBABILITIES, (("return logits", "return _log_softmax(logits)"),)),
+        Mistake(LOG_PROBABILITIES, (("return logits", "return np.log(_softmax(logits))"),)),
         Mistake(
             "It is the token with the highest score. Return all the scores.",
             (("return logits", "return logits.argmax(-1)"),),
