@@ -59,6 +59,7 @@ FORWARD = Task(
         ),
         Mistake(START_IGNORED, ((ROWS, "weight[:T]"),)),
         Mistake(START_IGNORED, ((ROWS, "weight[1 : 1 + T]"),)),
+        Mistake(START_IGNORED, ((ROWS, "weight[1 + np.arange(T)]"),)),
         Mistake(
             "Called without start, it does not begin at position 0. Compare its first line with the skeleton's.",
             (("start=0", "start=1"),),
@@ -138,7 +139,7 @@ FORWARD = Task(
         ),
         Mistake(
             "x is multiplied by sqrt(C) first. The Transformer of 2017 does so; GPT-2 does not.",
-            (("x + rows", "x * np.sqrt(x.shape[2]) + rows"),),
+            (("T = x.shape[1]", "T, x = x.shape[1], x * np.sqrt(x.shape[2])"),),
         ),
         Mistake(
             "The rows are there, and x is not.",
@@ -149,10 +150,10 @@ FORWARD = Task(
             (("x + rows", "x[:, start:] + weight[start:T]"),),
         ),
         Mistake(ONE_SEQUENCE, (("x + rows", "np.concatenate([x[:1] + rows, x[1:]])"),)),
-        Mistake(ONE_SEQUENCE, (("x + rows", "x[0] + rows"),)),
+        Mistake(ONE_SEQUENCE, (("return y", "return y[0]"),)),
         Mistake(
             "Batch and time are exchanged: y must have the axes of x, in their order.",
-            (("x + rows", "(x + rows).swapaxes(0, 1)"),),
+            (("return y", "return y.swapaxes(0, 1)"),),
         ),
     ),
 )
