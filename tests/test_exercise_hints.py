@@ -124,6 +124,10 @@ def refuses(x, w, b):
         (refuses, "Your function itself refuses these arguments"),
         (lambda x, w, b: np.einsum("btc,cd->btd", x[0], w) + b, "The letters of einsum do not fit the arrays"),
         (lambda x, w, b: x @ np.eye(4) + b, "The inner dimensions of a product do not fit"),
+        (lambda x, w, b: np.zeros((2, 2)).__setitem__(0, x), "does not fit into the place that it is written to"),
+        (lambda x, w, b: b[:, None, 0, 0], "more indices in the brackets than the array has axes"),
+        (lambda x, w, b: x.sum(3) + b, "There is no such axis here"),
+        (lambda x, w, b: len(x)[0], "It ends with TypeError"),
     ],
 )
 def test_errors_are_told_by_their_texts_and_lines(function, words):
