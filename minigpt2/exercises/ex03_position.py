@@ -400,7 +400,7 @@ SINUSOIDAL = Task(
         Mistake(ODD, (("return", "np.empty((P, C))[:, 0::2] = angles[:, 1::2]\n    return"),)),
         Mistake(ODD, (("return", "np.empty((P, C))[:, channel[0::2] + 1]\n    return"),)),
         Mistake(
-            "With an odd number of channels the last one stays 0: that clock has its sine.",
+            "With an odd number of channels the last one stays 0. What does the text say of the last clock then?",
             (("np.cos(angles))", "np.cos(angles)) * (channel < C - C % 2)"),),
         ),
         Mistake(TOO_SLOWLY, (("(channel - channel % 2) / C", "channel // 2 / C"),)),
@@ -410,7 +410,7 @@ SINUSOIDAL = Task(
             (("(channel - channel % 2) / C", "channel / C"),),
         ),
         Mistake(
-            "The first clock is too slow: its exponent should be 0. Does i begin with 0?",
+            "The first clock is too slow, and so are all others. Where does i begin?",
             (("(channel - channel % 2) / C", "(channel - channel % 2 + 2) / C"),),
         ),
         Mistake(

@@ -36,9 +36,9 @@ from minigpt2.exercises import check
 # That is the same, and a good way to think of it. But the real GPT-2 has $V=50257$, so a text of 1024 tokens would need
 # 51 million numbers, nearly all of them zero, to say the same as 1024 integers.
 #
-# Return `y` and a *cache*: whatever your backward pass will need, in a dict or as you like. This check looks at `y` only;
-# your teacher's tests hand your cache to your own backward pass. Change neither `ids` nor `weight`: the caller still
-# needs them.
+# Return `y` and a *cache*: whatever your backward pass will need, in a dict or as you like. This check looks at `y`
+# only; your teacher's tests hand your cache to your own backward pass. Change neither `ids` nor `weight`: the caller
+# still needs them.
 #
 # <details><summary>A hint</summary>
 #
