@@ -270,10 +270,12 @@ def _hint(task, function, forward, attempts, attempt):
     """What it looks like, from the surest source to the one that can only tell where to look."""
     if attempt.outcome.late:
         return call_hints.of_lateness(attempt.outcome.place)
+    if attempt.results is not None and _is_forgetful(task, function, attempt):
+        return call_hints.FORGETFUL
     if task.reference and (hints := known(task, attempts)):
         return result_hints.together(hints)
     if attempt.error is not None:
-        return call_hints.of_error(attempt.error)
+        return call_hints.of_error(attempt.error, attempt.outcome.place)
     if attempt.results is None or attempt.outcome.value is None:
         return call_hints.of_kind(task, attempt.outcome.value, attempt.expected)
     if attempt.changed:
@@ -283,6 +285,20 @@ def _hint(task, function, forward, attempts, attempt):
         or _experiments(task, function, forward, attempt)
         or result_hints.of_cases(attempts, attempt)
     )
+
+
+def _is_forgetful(task, function, attempt):
+    """Whether two calls with equal arguments give different results."""
+    seen = []
+    for _ in range(2):
+        outcome = call(function, copy.deepcopy(list(attempt.trial.arguments.values())), task.seconds)
+        if outcome.ended:  # a copy, as it may be an array that the next call writes into
+            outcome = call(lambda value: copy.deepcopy(named(task, value)), [outcome.value], task.seconds)
+        if not outcome.ended:
+            return False
+        seen.append(outcome.value)
+    one, other = seen
+    return one.keys() != other.keys() or not all(attempt.equal(one[name], other[name]) for name in one)
 
 
 def _experiments(task, function, forward, attempt):

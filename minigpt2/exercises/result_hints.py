@@ -65,7 +65,10 @@ def _nearly(attempts, attempt):
     if not all(each.results and all(_is_near(each, name) for name in each.wrong) for each in failed):
         return ""
     name = attempt.wrong[0]
-    digits = _digits(attempt.results[name] - attempt.expected[name], attempt.expected[name])
+    actual, expected = attempt.results[name], attempt.expected[name]
+    if np.asarray(attempt.equal.off(actual, expected))[expected != 0].mean() <= 0.5:  # a few places, and others right
+        return ""
+    digits = _digits(actual - expected, expected)
     return (
         f"{name} is nearly right, {digits}: is it a constant, an epsilon, a rounding, or a small term? Compare each "
         "number in your code with the formula."
@@ -114,7 +117,7 @@ def of_array(name, actual, expected, inputs, equal):
 
 def _of_numbers(name, actual, expected, inputs, equal):
     """How arrays of one shape with finite numbers differ."""
-    difference = actual - expected
+    difference, off = actual - expected, equal.off(actual, expected)
     if actual.dtype == np.float16 or equal(actual, expected.astype(np.float16)):
         return f"{name} has only the digits of float16."
     if expected.dtype == np.float64 and equal.tolerance < 1e-6 and size(difference) < 1e-6 * size(expected):
@@ -128,6 +131,12 @@ def _of_numbers(name, actual, expected, inputs, equal):
         return (
             f"{name} is far too large, {size(actual):.1g} at most where {size(expected):.1g} is expected. What is "
             "divided by a small number, or raised to a power?"
+        )
+    if not actual[off].any():
+        place = [int(i) for i in np.argwhere(off)[0]]
+        return (
+            f"{name} is 0 where it is wrong, in {off.sum()} of {off.size} numbers, such as {place}. Is something "
+            "written to each of its elements?"
         )
     ratio = float((actual * expected).sum() / (expected * expected).sum()) if expected.any() else 0.0
     if ratio and equal(actual, ratio * expected):
@@ -168,6 +177,7 @@ def _of_axes(name, actual, expected, equal):
             f"{_axes(set(axes) - set(alike))}. Which term depends on just that?"
         )
     alike = []
+    axes = [axis for axis in axes if np.count_nonzero(expected, axis).max() > 1]  # one number is a multiple of any
     for axis in axes:
         factor = (actual * expected).sum(axis, keepdims=True) / (expected * expected).sum(axis, keepdims=True)
         if np.isfinite(factor).all() and equal(actual, factor * expected):
@@ -219,7 +229,8 @@ def _of_places(name, actual, expected, equal):
         if turned.shape == expected.shape and equal(actual, turned):
             return f"{name} is right, but its axes are in another order: {axes}."
     return (
-        f"{name} has the right numbers in the wrong places: an order of axes, or a reshape where a transpose belongs."
+        f"{name} has the right numbers in the wrong places. Is it the order of indices or axes, or a reshape where a "
+        "transpose belongs?"
     )
 
 
