@@ -81,8 +81,11 @@ class Answers:
             RuntimeError where the process ended. Each with ``place``, the line of the answer.
         """
         if target in self._refused:
-            raise self._refused[target]()
-        seconds = SOONER * self.seconds.get(target, CALL_SECONDS)
+            error = self._refused[target]()
+            if isinstance(error, RuntimeError):
+                self.notes.append(f"in a call of {target}, {error}")
+            raise error
+        seconds = _allowed(self.seconds.get(target, CALL_SECONDS))
         self._refused[target] = guard.Stopped  # raised by guard in what follows, at any place and several times
         try:
             reply = self._ask({"function": target, "arguments": list(arguments), "named": named, "seconds": seconds})
@@ -114,7 +117,7 @@ class Answers:
 
     @staticmethod
     def _request(name, source):
-        return {"source": source, "name": name, "seconds": SOONER * CELL_SECONDS}
+        return {"source": source, "name": name, "seconds": _allowed(CELL_SECONDS)}
 
     def _ask(self, request):
         """Send a request and return the reply; in between the process may call functions that it was handed."""
@@ -267,6 +270,11 @@ class Process:
                 self._messages.put(border.read(self._popen.stdout))
         except (OSError, EOFError, ValueError) as error:  # the last two: it has ended; it is no message
             self._messages.put(error)
+
+
+def _allowed(seconds):
+    """The seconds of the processor that the process allows itself, where ``guard`` here allows it ``seconds``."""
+    return SOONER * seconds * guard.slowness()
 
 
 def _checked(reply):

@@ -105,7 +105,7 @@ class Border:
         """
         if value is None or type(value) in (bool, int, float, str):
             return value
-        if isinstance(value, Remote | RemoteDict | RemoteList | RemoteTuple):
+        if isinstance(value, Remote | RemoteDict | RemoteList | RemoteTuple) and hasattr(value, "number"):
             return {"yours": value.number}
         if type(value) is GPT2Config:
             return {"config": asdict(value)}
@@ -120,9 +120,9 @@ class Border:
                 return {"number": value.dtype.str}
             seen[id(value)] = len(seen), value
             return {"array": value.dtype.str, "shape": value.shape}
-        for name, (kind, _) in KINDS.items():
+        for name, (kind, _) in KINDS.items():  # a RemoteTuple without a number was made of another one, in a check
             if isinstance(value, kind):
-                own = {} if type(value) is kind else {"kept": self._keep(value)}
+                own = {} if type(value) in KINDS[name] else {"kept": self._keep(value)}
                 if kind is not tuple:
                     seen[id(value)] = len(seen), value
                 items = (item for pair in value.items() for item in pair) if kind is dict else value

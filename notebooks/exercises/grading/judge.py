@@ -93,7 +93,8 @@ class Bench:
         got = min(max(got, 0.0), float(points)) if got == got else 0.0
         failed = next((report for report in self.reports if not report.passed), None)
         if failed is not None and (got < points or not points):
-            wrong = self.answers.notes[0] if self.answers.notes else f"{failed.name}: {_why(failed)}"
+            of = "" if name.endswith(failed.name) else f"{failed.name}: "
+            wrong = self.answers.notes[0] if self.answers.notes else of + _why(failed)
         reason = wrong if got < points or not points else ""
         return {"points": got, "reason": reason, "printed": printed.getvalue()[:PRINTED]}
 

@@ -69,6 +69,7 @@ class Server:
 
     def _cell(self, source, name, seconds):
         owner = SimpleNamespace(__code__=SimpleNamespace(co_filename=f"<{name}>"))
+        seconds /= self.guard.slowness()
         outcome = self.guard.call(self.cells.run, [source, self.namespace, name], seconds, owner=owner)
         fate = self._fate(outcome)
         return fate if outcome.place.startswith("line ") else {**fate, "place": ""}  # a line of Python's own files
@@ -84,6 +85,7 @@ class Server:
             self.watched.add(function)
             work = functools.partial(_watched, called, found)
             found |= _library_names(called)
+        seconds /= self.guard.slowness()
         outcome = self.guard.call(functools.partial(work, **named), arguments, seconds, owner=called)
         reply = self._fate(outcome)
         if outcome.ended:
