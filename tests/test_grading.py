@@ -208,6 +208,7 @@ CLASS = {
     # What comes back over the border.
     "prints": (notebook(within(FORWARD, "    print('here', x.shape)")), 10, ""),
     "floods": (notebook(within(FORWARD, "    print('y' * 10**7)")), 10, ""),
+    "halves": (notebook(f"{HEAD}    print('\\ud800')\n    raise ValueError('\\ud800')\n"), 4, ""),
     "changes": (notebook(within(FORWARD, "    weight *= 2; weight /= 2; bias += 1; bias -= 0.5")), 4, ""),
     "defaults": (
         notebook(

@@ -31,9 +31,9 @@ def judge(steps, checks, functions, limit):
     """
     tasks = {task.name: task for exercise in minigpt2.exercises.EXERCISES for task in exercise.TASKS}
     answers = Answers(limit, {name: tasks[name].seconds for name in functions if name in tasks})
-    answers.undefined = {name: f"the cell {cell} does not define {name}" for name, cell in functions.items()}
-    for name in functions.keys() - {name for name, cell in functions.items() if cell in {name for _, name, _ in steps}}:
-        answers.undefined[name] = f"the cell {functions[name]} is missing"
+    there = {name for _, name, _ in steps}
+    for name, cell in functions.items():
+        answers.undefined[name] = f"the cell {cell} {f'does not define {name}' if cell in there else 'is missing'}"
     bench, marks, printed = Bench(answers, functions), {}, {}
     minigpt2.exercises.check = bench.noted
     try:
@@ -134,7 +134,7 @@ def main():
     except BaseException:
         traceback.print_exc()
         sys.exit(1)
-    stdout.write(json.dumps(result) + "\n")
+    stdout.buffer.write(json.dumps(result, ensure_ascii=False).encode("utf-8", "replace"))  # half characters as "?"
     stdout.flush()
 
 
