@@ -192,6 +192,8 @@ def of_kind(task, value, expected):
                 )
         elif output is None:
             return f"{name} is None: it comes from something that returns nothing."
+        elif isinstance(output, list):
+            return f"{name} is a list of {len(output)}, and should be a single array."
         elif isinstance(output, tuple):
             return f"{name} is itself a tuple: a function that returns several things, as (y, cache), was taken whole?"
         elif isinstance(output, dict):

@@ -45,6 +45,8 @@ def run(task, function, forward=None, seed=0):
                 findings.append(_differences(task, function, forward, trials[0], attempts))
             if task.serves:
                 findings.append(_served(task, trials[0], attempts[0]))
+            if task.limit:
+                findings.append(_limited(task, function, attempts))
             wrong = next((i for i, attempt in enumerate(attempts) if not attempt.finding.passed), None)
             if wrong is not None:
                 hint = findings[wrong].hint or _hint(task, function, forward, attempts, attempts[wrong])
@@ -263,17 +265,28 @@ def _served(task, trial, attempt):
     return Finding(title, False, text, call_hints.CACHE)
 
 
+def _limited(task, function, attempts):
+    """Whether a function with right results keeps to the limit of its task."""
+    title, mistake = task.limit
+    if not all(attempt.finding.passed for attempt in attempts):
+        return Finding(title, None)
+    outcome = call(mistake, [function], task.seconds, owner=function)
+    if not outcome.ended:
+        return Finding(title, False, f"  came back  {_fate(outcome, task)}", _fated(outcome))
+    return Finding(title, not outcome.value, "  The results are right." if outcome.value else "", outcome.value or "")
+
+
 # The hint.
 
 
 def _hint(task, function, forward, attempts, attempt):
     """What it looks like, from the surest source to the one that can only tell where to look."""
     if attempt.outcome.late:
-        return call_hints.of_lateness(attempt.outcome.place)
+        return _fated(attempt.outcome)
     if task.reference and (hints := known(task, attempts)):
         return result_hints.together(hints)
     if attempt.error is not None:
-        return call_hints.of_error(attempt.error)
+        return _fated(attempt.outcome)
     if attempt.results is None or attempt.outcome.value is None:
         return call_hints.of_kind(task, attempt.outcome.value, attempt.expected)
     if attempt.changed:
@@ -283,6 +296,11 @@ def _hint(task, function, forward, attempts, attempt):
         or _experiments(task, function, forward, attempt)
         or result_hints.of_cases(attempts, attempt)
     )
+
+
+def _fated(outcome):
+    """What the end of a call that did not end well may mean."""
+    return call_hints.of_lateness(outcome.place) if outcome.late else call_hints.of_error(outcome.error)
 
 
 def _experiments(task, function, forward, attempt):

@@ -110,7 +110,7 @@ def changed(function, changes):
 
     changes: pairs of (text in its source, text in its place)
     """
-    source = textwrap.dedent(inspect.getsource(function))
+    source = _source(function)
     for old, new in changes:
         if source.count(old) != 1:
             return None
@@ -118,3 +118,8 @@ def changed(function, changes):
     scope = dict(function.__globals__)
     exec(compile(source, f"<{function.__name__}, changed>", "exec"), scope)
     return scope[function.__name__]
+
+
+@functools.cache
+def _source(function):
+    return textwrap.dedent(inspect.getsource(function))
