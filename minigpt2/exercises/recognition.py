@@ -28,7 +28,7 @@ def known(task, attempts):
     for mistake, prediction in predicted:
         if _fits(first, prediction) and all(_fits(a, _prediction(task, mistake.wrong, a)) for a in seen):
             return [mistake.hint]
-    return _one_for_each_output(task, first, seen, predicted) or _two_together(task, first, seen)
+    return _one_for_each_output(task, first, seen, predicted) or _two_together(task, first, seen, predicted)
 
 
 def _one_for_each_output(task, first, seen, predicted):
@@ -63,19 +63,28 @@ def _all_fit(task, attempt, mistakes):
     return _fits(attempt, merged)
 
 
-def _two_together(task, first, seen):
+def _two_together(task, first, seen, predicted):
     """Two mistakes in one solution."""
-    changes = [mistake for mistake in task.mistakes if not callable(mistake.wrong)]
+    changes = [(mistake, prediction) for mistake, prediction in predicted if not callable(mistake.wrong)]
     begin = time.process_time()
-    for one, other in itertools.combinations(changes, 2):
+    for (one, its), (other, others) in itertools.combinations(changes, 2):
         if time.process_time() - begin > SECONDS:
             break
+        if one.hint == other.hint or not _may_explain(first, its, others):
+            continue
         both = one.wrong + other.wrong
-        if one.hint == other.hint or not changed(task.reference, both):
+        if not changed(task.reference, both):
             continue
         if all(_fits(attempt, _prediction(task, both, attempt)) for attempt in [first, *seen]):
             return [one.hint, other.hint]
     return []
+
+
+def _may_explain(first, *predictions):
+    """Whether two mistakes are worth trying together, by what each of them does alone: most pairs are not."""
+    if first.error is not None:
+        return any(isinstance(prediction, Exception) for prediction in predictions)
+    return set().union(*(_touched(first, prediction) for prediction in predictions)) == set(first.wrong)
 
 
 def _touched(attempt, prediction):
