@@ -65,26 +65,26 @@ def _all_fit(task, attempt, mistakes):
 
 def _two_together(task, first, seen, predicted):
     """Two mistakes in one solution."""
-    changes = [(mistake, prediction) for mistake, prediction in predicted if not callable(mistake.wrong)]
     begin = time.process_time()
-    for (one, its), (other, others) in itertools.combinations(changes, 2):
+    for one, other in _pairs(first, predicted):
         if time.process_time() - begin > SECONDS:
             break
-        if one.hint == other.hint or not _may_explain(first, its, others):
-            continue
         both = one.wrong + other.wrong
-        if not changed(task.reference, both):
+        if one.hint == other.hint or not changed(task.reference, both):
             continue
         if all(_fits(attempt, _prediction(task, both, attempt)) for attempt in [first, *seen]):
             return [one.hint, other.hint]
     return []
 
 
-def _may_explain(first, *predictions):
-    """Whether two mistakes are worth trying together, by what each of them does alone: most pairs are not."""
+def _pairs(first, predicted):
+    """The pairs of changes that are worth trying together, by what each of them does alone: most are not."""
+    changes = [(mistake, prediction) for mistake, prediction in predicted if not callable(mistake.wrong)]
     if first.error is not None:
-        return any(isinstance(prediction, Exception) for prediction in predictions)
-    return set().union(*(_touched(first, prediction) for prediction in predictions)) == set(first.wrong)
+        alone = [(mistake, isinstance(prediction, Exception)) for mistake, prediction in changes]
+        return [(one, other) for (one, its), (other, others) in itertools.combinations(alone, 2) if its or others]
+    alone, wrong = [(mistake, _touched(first, prediction)) for mistake, prediction in changes], set(first.wrong)
+    return [(one, other) for (one, its), (other, others) in itertools.combinations(alone, 2) if its | others == wrong]
 
 
 def _touched(attempt, prediction):
