@@ -383,7 +383,7 @@ SCORE_MISTAKES = (
     *replaced("There is no mask: every token sees those that come after it.", MASKED, "scores"),
     *replaced(
         "The mask has taken the place of the scores: all allowed places have 0. What happens to the scores?",
-        MASKED, f"np.where({ALLOWED}, 0.0, -math.inf)",
+        MASKED, f"np.where({ALLOWED}, 0.0, -math.inf)", f"np.where({ALLOWED}, 0.0 * scores, -math.inf)",
     ),
     *replaced(
         "0 times infinity is NaN: the mask is multiplied by infinity, and it has zeros. How can a number be chosen "
@@ -596,11 +596,6 @@ ATTENTION = Task(
             PART, "part.reshape(B, n_head, T, D)",
         ),
         *replaced(CARDS, PART, "part.reshape(B, T, D, n_head).transpose(0, 3, 1, 2)"),
-        *replaced(
-            "The heads are cut, but their axis is still behind that of the tokens: the product runs over tokens and "
-            "mixes the heads.",
-            PART, "part.reshape(B, T, n_head, D)",
-        ),
         Mistake(
             "The heads are cut by one reshape to (B, H, T, D), which fills them with runs of whole tokens, and put "
             "together likewise. Look at your split_heads and merge_heads.",
@@ -878,7 +873,7 @@ BLOCKS = Task(
         ),
         Mistake("The maximum has the wrong sign in log_sums.", ((LOG_SUMS, "np.log(total) - largest"),)),
         *(
-            Mistake("log_sums has the sums themselves: take the logarithm.", ((LOG_SUMS, sums),))
+            Mistake("log_sums has the sums themselves. What does its name say?", ((LOG_SUMS, sums),))
             for sums in ("np.exp(largest) * total", "total", "largest + total")
         ),
     ),

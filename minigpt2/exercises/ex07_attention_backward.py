@@ -139,6 +139,11 @@ SOFTMAX = Task(
             "The rows of dscores are divided by a number that grows with their length. Where does it come from?",
             DSCORES, f"{DSCORES} / probs.shape[-1]", f"{DSCORES} / math.sqrt(probs.shape[-1])",
         ),
+        *replaced(
+            "There is a mask. A place that was masked has no share, and needs nothing more; and not every softmax is "
+            "masked.",
+            DSCORES, f"np.tril({DSCORES})", f"np.tril({DSCORES}) if probs.ndim > 1 else {DSCORES}",
+        ),
     ),
 )  # fmt: skip
 
@@ -179,7 +184,8 @@ def _roots(hint, divided):
 # Mistakes in the gradients of q, k and v, here and in the attention.
 HEADS_MISTAKES = (
     *SOFTMAX_MISTAKES,
-    *replaced("The softmax is skipped: dprobs is used as if it were dscores.", DSCORES, "dprobs"),
+    *replaced("The softmax is skipped: dprobs is used as if it were dscores.", DSCORES, "dprobs",
+              "np.tril(dprobs)"),
     _roots("Neither dq nor dk is divided by the root of D. The scores were divided, and so their gradients are.", ""),
     _roots(
         "dq and dk are divided by D. The root was there once in the forward pass; where does it come in a second time?",
@@ -212,7 +218,7 @@ HEADS_MISTAKES = (
     ),
     *replaced("dq is made from the queries. What is q multiplied by in the scores?", "k / math", "q * 1 / math"),
     *replaced("dk is made from the keys. What is k multiplied by in the scores?", "q / math", "k * 1 / math"),
-    *replaced("dk is made from dq, and should be made from q.", "q / math", "dq / math"),
+    *replaced("dk is made from dq. What is k multiplied by in the scores?", "q / math", "dq / math"),
     *replaced(
         "In dv, probs is not transposed. Each value is used by all later queries: its shares are in a column.",
         "probs.swapaxes(-1, -2)", "probs",
@@ -246,7 +252,8 @@ HEADS_MISTAKES = (
         DSCORES, f"softmax_backward(dprobs, {UNMASKED})",
     ),
     *replaced(
-        "The softmax's gradient is made with the scores, which are -inf in places. It needs the result of the softmax.",
+        "The softmax's gradient is made with the scores, which are -inf in places. Which of the two is in its formula, "
+        "what goes into the softmax or what comes out?",
         DSCORES, 'softmax_backward(dprobs, cache["scores"])',
     ),
     *replaced(
@@ -254,11 +261,28 @@ HEADS_MISTAKES = (
         "gradient does a place have that acts on nothing?",
         DSCORES,
         f'np.where(np.isinf(cache["scores"]), -math.inf, {DSCORES})',
+        "softmax_backward(np.where(probs == 0, -math.inf, dprobs), probs)",
         'softmax_backward(np.where(np.isinf(cache["scores"]), -math.inf, dprobs), probs)',
     ),
     *replaced(
         "The mask has the wrong half of dscores: the past has lost its gradient. Does dscores need a mask at all?",
         DSCORES, f"np.triu({DSCORES})",
+    ),
+    *(
+        Mistake(
+            "`.T` reverses all axes, of which there are four here. Only the last two should change places.",
+            ((f"{name}.swapaxes(-1, -2)", f"{name}.T"),),
+        )
+        for name in ("probs", "v", "dscores")
+    ),
+    Mistake(
+        "reshape stands in place of the transposes. It changes nothing in an array of T times T numbers, and tears the "
+        "rows of any other apart.",
+        (
+            ("probs.swapaxes(-1, -2)", "probs"),
+            ("v.swapaxes(-1, -2)", "v.reshape(*v.shape[:2], v.shape[3], v.shape[2])"),
+            ("dscores.swapaxes(-1, -2)", "dscores"),
+        ),
     ),
 )  # fmt: skip
 
@@ -337,6 +361,7 @@ def attention_backward(dy, cache):
 
 CUT = "dmerged.reshape(B, T, n_head, D).transpose(0, 2, 1, 3)"
 PART = "part.transpose(0, 2, 1, 3).reshape(B, T, C)"
+JOINED = f"np.concatenate([{PART} for part in (dq, dk, dv)], axis=-1)"
 DX = "dqkv @ W_attn.T"
 DWEIGHTS = "x.reshape(-1, C).T @ dqkv.reshape(-1, 3 * C)", "heads.reshape(-1, C).T @ dy.reshape(-1, C)"
 DBIASES = "dqkv.sum(axis=(0, 1))", "dy.sum(axis=(0, 1))"
@@ -367,8 +392,18 @@ ATTENTION = Task(
         *replaced(
             "dq, dk and dv are side by side within each head. In the 3C columns of qkv all queries come first, then "
             "all keys, then all values.",
-            f"np.concatenate([{PART} for part in (dq, dk, dv)], axis=-1)",
-            "np.stack([dq, dk, dv], axis=3).swapaxes(1, 2).reshape(B, T, 3 * C)",
+            JOINED, "np.stack([dq, dk, dv], axis=3).swapaxes(1, 2).reshape(B, T, 3 * C)",
+        ),
+        *replaced(
+            "The channels of dq, dk and dv take turns. In the 3C columns of qkv all queries come first, then all keys, "
+            "then all values.",
+            JOINED, f"np.stack([{PART} for part in (dq, dk, dv)], axis=-1).reshape(B, T, 3 * C)",
+        ),
+        *replaced(
+            "dq, dk and dv are not put side by side in the columns. Along which axis was qkv cut?",
+            JOINED,
+            f"np.concatenate([{PART} for part in (dq, dk, dv)], axis=1)",
+            f"sum({PART} for part in (dq, dk, dv))",
         ),
         *replaced(
             "dq, dk and dv are brought from (B, H, T, D) to (B, T, C) by a reshape alone, which mixes up tokens and "
