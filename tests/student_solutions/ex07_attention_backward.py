@@ -674,9 +674,9 @@ def changes_dy(dy, cache):
 
 
 def blocks_wrong(
-    dhead, cache, rows=lambda dhead, head, dp, p: (dhead * head).sum(1, keepdims=True), probs=lambda s, l: np.exp(s - l),
-    roots=(0.5, 0.5, 0.5), starts=lambda q, k, size: range(0, len(k), size), longer=0, keep=True, mask=False,
-    factor=True, values="v", meets=("k", "q"),
+    dhead, cache, rows=lambda dhead, head, dp, p: (dhead * head).sum(1, keepdims=True),
+    probs=lambda s, l: np.exp(s - l), roots=(0.5, 0.5, 0.5), starts=lambda q, k, size: range(0, len(k), size),
+    longer=0, keep=True, mask=False, factor=True, values="v", meets=("k", "q"),
 ):  # fmt: skip
     """Somebody's gradients by blocks, wrong in one of their parts."""
     q, k, v, size = cache["q"], cache["k"], cache["v"], cache["size"]
