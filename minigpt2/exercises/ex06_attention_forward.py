@@ -4,6 +4,7 @@ The steps are written in the same words where they come alone and where they com
 changes such words, is the same in both.
 """
 
+import functools
 import math
 import tracemalloc
 
@@ -347,6 +348,16 @@ def _too_high(*numbers):
     ]
 
 
+def _far_too_high(number):
+    """A function, not a change: beside numbers as large as these, another mistake could not be told from rounding."""
+
+    def wrong(q, k, added=0):
+        scores = q @ k.swapaxes(-1, -2) / math.sqrt(q.shape[-1])
+        return np.where(np.tri(q.shape[-2], dtype=bool), scores, added * scores - number)
+
+    return wrong
+
+
 # Mistakes in the scores, here and in the attention.
 SCORE_MISTAKES = (
     *replaced(
@@ -477,13 +488,15 @@ SCORES = Task(
             Mistake(
                 "Forbidden places have a low number, but not the lowest. There may be scores that are lower still; "
                 "what is below them all?",
-                (change,),
+                wrong,
             )
-            for change in [
-                *_too_high(1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e8, 1e9, 1e10),
-                *(("scores, -math.inf", f"scores, {low}") for low in ("-1e12", "-1e15", "-1e20", "-1e30")),
-                *(("scores, -math.inf", f"scores, np.finfo({dtype}).min") for dtype in ("np.float32", "scores.dtype")),
-            ]
+            for wrong in (
+                *((change,) for change in _too_high(1.0, 1e1, 1e2, 1e3, 1e4, 1e5)),
+                *map(_far_too_high, (1e6, 1e8, 1e9, 1e10, 1e12, 1e15, 1e20, 1e30)),
+                *(functools.partial(_far_too_high(number), added=1) for number in (1e6, 1e8, 1e9, 1e10)),
+                lambda q, k: _far_too_high(np.finfo(q.dtype).max)(q, k),
+                _far_too_high(np.finfo(np.float32).max),
+            )
         ),
     ),
 )
