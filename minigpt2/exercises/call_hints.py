@@ -28,6 +28,12 @@ ERRORS = (
         "array, or one of the dtype of the floats.",
     ),
     (
+        r"einstein sum|einsum|subscripts? string",
+        "The letters of an einsum do not fit the arrays of this case: how many axes has each? Three dots, `...`, stand "
+        "for any number of them.",
+    ),
+    (r"bitwise_xor|for \^:", "`^` is not a power in Python, but a comparison of bits: a power is written `**`."),
+    (
         r"cannot reshape array of size",
         "The requested shape has a different number of elements from the array. Which letter of the shape legend does "
         "each axis stand for?",
