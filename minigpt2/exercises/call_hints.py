@@ -13,6 +13,11 @@ from minigpt2.exercises.results import outputs_of
 # The most frequent meanings of exceptions, by their texts.
 ERRORS = (
     (
+        r"einstein sum|subscript",
+        "The letters of einsum do not fit the arrays: there is one for each axis, and it stands for one length. Has "
+        "the array as many axes in every case? `...` stands for any number of leading ones.",
+    ),
+    (
         r"could not be broadcast together",
         "Two arrays have shapes that do not fit. Is one of them transposed, or not the one you meant? If one has an "
         "axis fewer: a sum, mean or max over an axis removes it, and keepdims=True keeps it with length 1.",
@@ -26,11 +31,6 @@ ERRORS = (
         r"ufunc .* output .* with casting rule|Cannot cast ufunc",
         "An operation in place (+=, -=, *=, /=) cannot change an array's dtype: integers stay integers. Make a new "
         "array, or one of the dtype of the floats.",
-    ),
-    (
-        r"einstein sum|einsum|subscripts? string",
-        "The letters of an einsum do not fit the arrays of this case: how many axes has each? Three dots, `...`, stand "
-        "for any number of them.",
     ),
     (r"bitwise_xor|for \^:", "`^` is not a power in Python, but a comparison of bits: a power is written `**`."),
     (
@@ -197,7 +197,7 @@ def of_kind(task, value, expected):
                     f"{', '.join(there) or 'none'}."
                 )
         elif output is None:
-            return f"{name} is None: it comes from something that returns nothing."
+            return f"{name} is None: is it never made, or by something that returns nothing?"
         elif isinstance(output, tuple):
             return f"{name} is itself a tuple: a function that returns several things, as (y, cache), was taken whole?"
         elif isinstance(output, dict):
