@@ -837,7 +837,7 @@ WRONG = [
     ("linear_forward", bias_summed, "bias is made one number"),
     ("linear_forward", x_added, "x is added to the result"),
     ("linear_forward", transposed_without_bias, "2 things at once. (1) weight is transposed"),
-    ("linear_forward", three_axes_only, "The letters of an einsum"),
+    ("linear_forward", three_axes_only, "The letters of einsum"),
     ("linear_forward", with_relu, "Negative outputs are cut off"),
     ("linear_forward", with_gelu, "An activation function is already there"),
     ("linear_backward", weight_as_it_is, "as the forward pass does"),
