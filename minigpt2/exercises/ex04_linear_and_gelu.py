@@ -426,7 +426,7 @@ GELU_BACKWARD = Task(
         ),
         Mistake("u stands in the place of tanh u. What is in the cache?", (('cache["tanh"]', 'cache["u"]'),)),
         Mistake("tanh is taken of x. In the forward pass, of what?", (('cache["tanh"]', 'np.tanh(cache["x"])'),)),
-        Mistake("In the derivative of u there is no 3. What is the derivative of x^3?", (("3 * ", ""),)),
+        Mistake("In the derivative of u a factor of the cubic term is missing.", (("3 * ", ""),)),
         *(Mistake(POWER, (("x**2", power),)) for power in ("x**3", "x")),
         Mistake("In the derivative of u the cubic term is missing, or is zero.", ((" + 3 * 0.044715 * x**2", ""),)),
         Mistake(
@@ -446,7 +446,7 @@ GELU_BACKWARD = Task(
             (("0.044715", "0.44715"),),
         ),
         Mistake(
-            "In the derivative of u the factor sqrt(2/pi) is missing.",
+            "In the derivative of u the number before the bracket is missing.",
             (("math.sqrt(2 / math.pi) * ", ""),),
         ),
         *(
@@ -457,7 +457,7 @@ GELU_BACKWARD = Task(
             for number in ("(2 / math.pi)", "(math.sqrt(2) / math.pi)", "math.sqrt(math.pi / 2)", "(2 / math.pi**0.5)")
         ),
         Mistake(
-            "In the derivative of u the factor sqrt(2/pi) multiplies only the first term.",
+            "In the derivative of u the number before the bracket multiplies only the first term.",
             (("(1 + 3 * 0.044715 * x**2)", "1 + 3 * 0.044715 * x**2"),),
         ),
         Mistake(
