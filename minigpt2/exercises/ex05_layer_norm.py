@@ -44,9 +44,7 @@ def _inputs(rng, *shape, scale=1.0, offset=0.0, **eps):
 
 
 def _cases(rng):
-    alike = _inputs(rng, 2, 3, 4, eps=1e-5)
-    alike["x"][0, 1] = 1.5
-    return [
+    cases = [
         Case("two sequences of three tokens, four channels", _inputs(rng, 2, 3, 4, eps=1e-5)),
         Case("as many tokens as channels", _inputs(rng, 5, 5, eps=1e-5)),
         Case("one token, seven channels", _inputs(rng, 1, 1, 7, eps=1e-5)),
@@ -54,15 +52,19 @@ def _cases(rng):
         Case("a variance so small that eps counts", _inputs(rng, 2, 3, 4, scale=1e-3, eps=1e-5)),
         Case("a large eps", _inputs(rng, 2, 3, 4, eps=0.5)),
         Case("a mean that is far from zero", _inputs(rng, 2, 3, 4, offset=100.0, eps=1e-5)),
-        Case("a token whose channels are all alike", alike),
+        Case("a token whose channels are all alike", _inputs(rng, 2, 3, 4, eps=1e-5)),
     ]
+    cases[-1].inputs["x"][0, 1] = 1.5
+    return cases
 
 
 def _forward_cases(rng):
-    far = _inputs(rng, 2, 3, 4, offset=1000.0, eps=1e-5)
     return [
         *_cases(rng),
-        Case("a mean that is far from zero, in float32", cast(far, np.float32)),
+        Case(
+            "a mean that is far from zero, in float32",
+            cast(_inputs(rng, 2, 3, 4, offset=1000.0, eps=1e-5), np.float32),
+        ),
         Case("eps is not given", _inputs(rng, 2, 3, 4, scale=1e-3)),
     ]
 
@@ -359,6 +361,14 @@ BACKWARD = Task(
             (("rstd * (dx_hat - mean - x_hat * along)", "rstd * dx_hat - mean - x_hat * along"),),
         ),
         Mistake(
+            "The bracket of dx begins with dy. What is the gradient of x_hat, one step before y?",
+            (("(dx_hat - mean", "(dy - mean"),),
+        ),
+        Mistake(
+            "The first mean in dx is multiplied by x_hat. Which of the two is?",
+            (("dx_hat - mean", "dx_hat - x_hat * mean"),),
+        ),
+        Mistake(
             "dx lacks dx_hat itself: x acts on y directly too, not only through mean and variance.",
             (("(dx_hat - mean", "(-mean"),),
         ),
@@ -404,6 +414,10 @@ BACKWARD = Task(
         ),
         Mistake("The first mean in dx is a sum: what is it divided by?", (("dx_hat.mean(", "dx_hat.sum("),)),
         Mistake("The second mean in dx is a sum: what is it divided by?", ((").mean(", ").sum("),)),
+        *(
+            Mistake(f"The {which} mean in dx is divided by C once too often.", ((mean, f"{mean} / dy.shape[-1]"),))
+            for which, mean in (("first", "- mean"), ("second", "* along"))
+        ),
         *(
             Mistake(
                 "The two means in dx are sums that are divided by another number than C. Is it the length of the last "

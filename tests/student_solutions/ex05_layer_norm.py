@@ -680,6 +680,22 @@ WRONG = [
         dx_by(lambda g, h, r, m, c: (g - m(g) - h * m(g * h)) / np.sqrt(c["variance"])),
         "is made without eps",
     ),
+    (
+        "layer_norm_backward",
+        dx_by(lambda g, h, r, m, c: r * (g / c["weight"] - m(g) - h * m(g * h))),
+        "The bracket of dx begins with dy",
+    ),
+    ("layer_norm_backward", dx_by(lambda g, h, r, m, c: r * (g - h * (m(g) + m(g * h)))), "multiplied by x_hat. Which"),
+    (
+        "layer_norm_backward",
+        dx_by(lambda g, h, r, m, c: r * (g - m(g) / g.shape[-1] - h * m(g * h))),
+        "The first mean in dx is divided by C once too",
+    ),
+    (
+        "layer_norm_backward",
+        dx_by(lambda g, h, r, m, c: r * (g - m(g) - h * m(g * h / g.shape[-1]))),
+        "The second mean in dx is divided by C once too",
+    ),
     ("layer_norm_backward", dx_with_dy, "dy is added to dx"),
     ("layer_norm_backward", parameters_by(lambda d, c: d), "dweight still has the axes"),
     ("layer_norm_backward", parameters_by(lambda d, c: d.sum(0)), "dweight is summed over the first axis only"),
