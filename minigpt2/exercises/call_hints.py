@@ -37,6 +37,7 @@ ERRORS = (
         "An operation in place (+=, -=, *=, /=) cannot change an array's dtype: integers stay integers. Make a new "
         "array, or one of the dtype of the floats.",
     ),
+    (r"bitwise_xor|for \^:", "`^` is not a power in Python, but a comparison of bits: a power is written `**`."),
     (
         r"cannot reshape array of size",
         "The requested shape has a different number of elements from the array. Which letter of the shape legend does "
@@ -225,7 +226,7 @@ def of_kind(task, value, expected):
                     f"{', '.join(there) or 'none'}."
                 )
         elif output is None:
-            return f"{name} is None: it comes from something that returns nothing."
+            return f"{name} is None: is it never made, or by something that returns nothing?"
         elif isinstance(output, list):
             return f"{name} is a list of {len(output)}, and should be a single array."
         elif isinstance(output, tuple):

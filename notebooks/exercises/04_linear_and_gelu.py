@@ -37,7 +37,8 @@ from minigpt2.exercises import check
 # GPT-2's released weights are stored input first, `(I, O)`, as here. PyTorch's `nn.Linear` stores `(O, I)`: mixing them
 # up gives an error if $I \ne O$, and silently gives wrong numbers if $I = O$.
 #
-# Return `y` and a dict with everything that your backward pass will need. Make new arrays: your caller still needs `x`.
+# Return `y` and a *cache* with everything that your backward pass will need. What is in it is up to you: a dict, say.
+# Make new arrays: your caller still needs `x`.
 
 
 # %% tags=["answer", "id:linear_forward"]
@@ -45,7 +46,7 @@ def linear_forward(x, weight, bias):
     """Affine map of the last dimension.
 
     x: (..., I), with one leading axis or more; weight: (I, O); bias: (O,)
-    returns y (..., O) and a dict for the backward pass.
+    returns y (..., O) and a cache for the backward pass.
     """
     ### BEGIN SOLUTION
     return x @ weight + bias, {"x": x, "weight": weight}
@@ -131,7 +132,7 @@ def gelu_forward(x):
     """GELU in its tanh form.
 
     x: any shape
-    returns y, shaped like x, and a dict for the backward pass.
+    returns y, shaped like x, and a cache for the backward pass.
     """
     ### BEGIN SOLUTION
     u = math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
@@ -241,7 +242,7 @@ assert np.allclose(gelu_forward(h)[0][0], gelu_forward(np.eye(3) - 1)[0])
 
 # %% tags=["answer", "id:feed_forward"]
 def feed_forward_forward(x, params):
-    """x: (B, T, C); params: see above; returns y (B, T, C) and a dict for the backward pass."""
+    """x: (B, T, C); params: see above; returns y (B, T, C) and a cache for the backward pass."""
     ### BEGIN SOLUTION
     h, c_fc = linear_forward(x, **params["c_fc"])
     g, gelu = gelu_forward(h)

@@ -28,7 +28,8 @@ from minigpt2.exercises import check
 #
 # The gain $w$ (`weight`) and the shift $b$ (`bias`) have one number for each channel; all tokens share them.
 #
-# Return `y` and a dict with everything that your backward pass will need. Make new arrays: your caller still needs `x`.
+# Return `y` and a *cache* with everything that your backward pass will need. What is in it is up to you: a dict, say.
+# Make new arrays: your caller still needs `x`.
 #
 # <details><summary>A hint</summary>
 #
@@ -43,7 +44,7 @@ def layer_norm_forward(x, weight, bias, eps=1e-5):
     """Normalise the last dimension.
 
     x: (..., C); weight, bias: (C,); eps: keeps the root away from 0
-    returns y (..., C) and a dict for the backward pass.
+    returns y (..., C) and a cache for the backward pass.
     """
     ### BEGIN SOLUTION
     mean = x.mean(axis=-1, keepdims=True)
@@ -155,7 +156,7 @@ assert np.allclose(dx.sum(-1), 0, atol=1e-12) and np.allclose((dx * x_hat).sum(-
 
 # %% tags=["answer", "id:rms_norm"]
 def rms_norm_forward(x, weight, eps=1e-5):
-    """x: (..., C); weight: (C,); returns y (..., C) and a dict for the backward pass."""
+    """x: (..., C); weight: (C,); returns y (..., C) and a cache for the backward pass."""
     ### BEGIN SOLUTION
     rms = np.sqrt((x * x).mean(axis=-1, keepdims=True) + eps)
     return x / rms * weight, {"x": x, "rms": rms, "weight": weight}

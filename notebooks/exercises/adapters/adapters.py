@@ -150,7 +150,7 @@ def linear_forward(x, weight, bias):
     """Affine map of the last dimension.
 
     x: (..., I), with one leading axis or more; weight: (I, O); bias: (O,)
-    returns y (..., O) and a dict for the backward pass.
+    returns y (..., O) and a cache for the backward pass.
     """
     raise NotImplementedError
 
@@ -168,7 +168,7 @@ def gelu_forward(x):
     """GELU in its tanh form.
 
     x: any shape
-    returns y, shaped like x, and a dict for the backward pass.
+    returns y, shaped like x, and a cache for the backward pass.
     """
     raise NotImplementedError
 
@@ -183,7 +183,7 @@ def gelu_backward(dy, cache):
 
 
 def feed_forward_forward(x, params):
-    """x: (B, T, C); params: see above; returns y (B, T, C) and a dict for the backward pass."""
+    """x: (B, T, C); params: see above; returns y (B, T, C) and a cache for the backward pass."""
     raise NotImplementedError
 
 
@@ -196,7 +196,7 @@ def layer_norm_forward(x, weight, bias, eps=1e-05):
     """Normalise the last dimension.
 
     x: (..., C); weight, bias: (C,); eps: keeps the root away from 0
-    returns y (..., C) and a dict for the backward pass.
+    returns y (..., C) and a cache for the backward pass.
     """
     raise NotImplementedError
 
@@ -211,7 +211,7 @@ def layer_norm_backward(dy, cache):
 
 
 def rms_norm_forward(x, weight, eps=1e-05):
-    """x: (..., C); weight: (C,); returns y (..., C) and a dict for the backward pass."""
+    """x: (..., C); weight: (C,); returns y (..., C) and a cache for the backward pass."""
     raise NotImplementedError
 
 
