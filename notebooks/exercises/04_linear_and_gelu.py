@@ -241,7 +241,7 @@ assert np.allclose(gelu_forward(h)[0][0], gelu_forward(np.eye(3) - 1)[0])
 
 # %% tags=["answer", "id:feed_forward"]
 def feed_forward_forward(x, params):
-    """x: (B, T, C); params: see above; returns y (B, T, C) and a dict for the backward pass."""
+    """x: (B, T, C); params: {"c_fc", "c_proj"}; returns y (B, T, C) and a dict for the backward pass."""
     ### BEGIN SOLUTION
     h, c_fc = linear_forward(x, **params["c_fc"])
     g, gelu = gelu_forward(h)

@@ -114,7 +114,6 @@ def dot_product_attention_backward(dheads, cache):
     """Gradients of queries, keys and values.
 
     dheads: (B, H, T, D)
-    cache: {"q", "k", "v", "scores", "probs", "heads"}
     returns dq, dk, dv (B, H, T, D).
     """
     ### BEGIN SOLUTION
@@ -191,7 +190,6 @@ def attention_backward(dy, cache):
     """Gradients of attention_forward(x, params, n_head).
 
     dy: (B, T, C)
-    cache: see above
     returns dx (B, T, C) and grads, nested like params.
     """
     ### BEGIN SOLUTION

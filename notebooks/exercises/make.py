@@ -14,13 +14,17 @@ away from the sources.
 
 import argparse
 import ast
+import json
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 import jupytext
 import nbformat
+import numpy as np
 
+from minigpt2.exercises import EXERCISES
 from minigpt2.storage.files import atomic_write
 
 FOLDER = Path(__file__).resolve().parent
@@ -34,6 +38,7 @@ STUB = r"\1# Write your code here, in place of the next line.\n\1raise NotImplem
 LIMIT = 300.0  # seconds, for all cells of a notebook
 
 ADAPTERS = FOLDER / "adapters" / "adapters.py"
+POINTS = FOLDER / "adapters" / "points.json"
 ADAPTERS_TEXT = '''\
 """The tests beside this file find your functions here: let each of these call yours, or write it here.
 
@@ -72,6 +77,7 @@ def build():
     for path in sources():
         _write(student_path(path), _text(student(path)))
     _write(ADAPTERS, adapters())
+    _write(POINTS, points())
     course(NBGRADER)
     print(f"{len(sources())} notebooks in {FOLDER / 'student'}; start nbgrader in {NBGRADER}")
 
@@ -88,7 +94,8 @@ def course(root, limit=LIMIT):
 
 def check():
     """Everything that is wrong with the committed files; [] when nothing is."""
-    wanted = {student_path(path): _text(student(path)) for path in sources()} | {ADAPTERS: adapters()}
+    wanted = {student_path(path): _text(student(path)) for path in sources()}
+    wanted |= {ADAPTERS: adapters(), POINTS: points()}
     found = [
         f"{target.name} does not agree with its source: python notebooks/exercises/make.py build"
         for target, text in wanted.items()
@@ -170,15 +177,47 @@ def _write(target, text):
 def adapters():
     """The text of adapters.py: every function that students write, with its docstring and no body."""
     text = ADAPTERS_TEXT
+    tasks = {task.name: task for exercise in EXERCISES for task in exercise.TASKS}
     for path in sources():
         for cell in annotated(path).cells:
             if cell.metadata.get("nbgrader", {}).get("solution"):
                 for function in ast.parse(cell.source).body:
                     if isinstance(function, ast.FunctionDef):
-                        docstring = function.body[: ast.get_docstring(function) is not None]
-                        function.body = [*docstring, *ast.parse("raise NotImplementedError").body]
-                        text += f"\n\n{ast.unparse(function)}\n"
+                        docstring = _docstring(ast.get_docstring(function), tasks[function.name], tasks)
+                        function.body = [ast.Expr(ast.Constant(docstring)), ast.Raise(ast.Name("NotImplementedError"))]
+                        text += f"\n\n{ast.unparse(ast.fix_missing_locations(function))}\n"
     return text
+
+
+def _docstring(text, task, tasks):
+    """The docstring of a function in adapters.py: that of a backward pass says what is in its cache."""
+    if not task.forward or task.name == "softmax_backward":  # which gets the shares themselves
+        return text if "\n" not in text else f"{_indented(text)}\n    "
+    cache = task.forward(*task.cases(np.random.default_rng(0))[0].inputs.values())[1]
+    keys = f"{{{', '.join(json.dumps(key) for key in cache)}}}"
+    own = task.name.replace("_backward", "_forward")
+    said = f"what your own {own} returned; while it returns none, ours: {keys}"
+    line = textwrap.fill(f"cache: {said if own in tasks else keys}", 116, subsequent_indent=4 * " ")
+    before, returns, after = text.partition("\nreturns ")
+    text = f"{before}\n{line}{returns}{after}" if returns else f"{text}\n\n{line}"
+    return f"{_indented(text)}\n    "
+
+
+def _indented(text):
+    return textwrap.indent(text, 4 * " ").lstrip()
+
+
+def points():
+    """The text of points.json: {exercise: {function: what its check in the notebook counts}}."""
+    table = {}
+    for path in sources():
+        cells = annotated(path).cells
+        worth = table[cells[0].source.partition("\n")[0].removeprefix("# Exercise ")] = {}
+        for cell in cells:
+            if cell.metadata.get("nbgrader", {}).get("grade"):
+                checked = re.findall(r'check\("(\w+)"', HIDDEN.sub("", cell.source))
+                worth |= {name: cell.metadata.nbgrader.points / len(checked) for name in checked}
+    return json.dumps(table, indent=1) + "\n"
 
 
 def _with_tests(notebook, path):
