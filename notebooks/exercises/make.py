@@ -32,9 +32,11 @@ sys.path.insert(0, str(FOLDER.parent))
 import build as book  # noqa: E402  (the notebooks of the book are built by build.py in the folder above)
 
 NBGRADER = book.ROOT / "build" / "nbgrader"
+SELF_STUDY = book.ROOT / "build" / "self_study"
 SOLUTION = re.compile(r"^( *)### BEGIN SOLUTION\n.*?^ *### END SOLUTION$", re.M | re.S)
 HIDDEN = re.compile(r"^ *### BEGIN HIDDEN TESTS\n.*?^ *### END HIDDEN TESTS\n?", re.M | re.S)
 STUB = r"\1# Write your code here, in place of the next line.\n\1raise NotImplementedError"
+FOLDED = "<details><summary>A solution</summary>\n\n```python\n{}\n```\n\n</details>"
 LIMIT = 300.0  # seconds, for all cells of a notebook
 
 ADAPTERS = FOLDER / "adapters" / "adapters.py"
@@ -65,7 +67,8 @@ c.ExecutePreprocessor.interrupt_on_timeout = True
 
 EXAMPLE = """\
 example:
-  python notebooks/exercises/make.py build             student/*.ipynb, adapters.py, and nbgrader's build/nbgrader
+  python notebooks/exercises/make.py build             student/*.ipynb, adapters/, and nbgrader's build/nbgrader
+  python notebooks/exercises/make.py build --solutions as well, for those who learn alone: build/self_study
   python notebooks/exercises/make.py check             do the committed files agree with the sources?
   python notebooks/exercises/make.py grade ann.ipynb   points of a student's notebook, hidden tests included
   python notebooks/exercises/make.py grade             points of the solutions: full marks
@@ -90,6 +93,20 @@ def course(root, limit=LIMIT):
     for path in sources():
         _write(root / "source" / path.stem / f"{path.stem}.ipynb", _text(annotated(path)))
     _write(root / "nbgrader_config.py", CONFIG.format(root=str(root), limit=int(limit)))
+
+
+def self_study(folder):
+    """Write notebooks for people who learn alone: each answer has a solution below it, folded.
+
+    raises: ValueError when the folder is that of a class.
+    """
+    folder = Path(folder).resolve()
+    for taken in (FOLDER, NBGRADER):
+        if folder.is_relative_to(taken):
+            raise ValueError(f"{folder} is in {taken}, where a class gets its files from: take another folder")
+    for path in sources():
+        _write(folder / f"{path.stem}.ipynb", _text(with_solutions(path)))
+    print(f"{len(sources())} notebooks with folded solutions in {folder}")
 
 
 def check():
@@ -161,6 +178,20 @@ def student(path):
     notebook = annotated(path)
     for cell in notebook.cells:
         cell.source = HIDDEN.sub("", SOLUTION.sub(STUB, cell.source)).rstrip("\n")
+    return notebook
+
+
+def with_solutions(path):
+    """The student's notebook of a source, with a cell of prose below each answer that has the solution, folded."""
+    notebook = student(path)
+    solutions = {cell.id: re.sub(r" *### (BEGIN|END) SOLUTION\n?", "", cell.source) for cell in annotated(path).cells}
+    cells = []
+    for cell in notebook.cells:
+        cells.append(cell)
+        if cell.metadata.get("nbgrader", {}).get("solution"):
+            solution = FOLDED.format(solutions[cell.id].rstrip("\n"))
+            cells.append(nbformat.v4.new_markdown_cell(solution, id=f"{cell.id}-solution"))
+    notebook.cells = cells
     return notebook
 
 
@@ -258,12 +289,19 @@ def main(arguments=None):
         ("grade", "execute notebooks with the hidden tests and print their points"),
     ):
         subparser = commands.add_parser(command, help=purpose, description=purpose)
+        if command == "build":
+            subparser.add_argument(
+                "--solutions", nargs="?", const=SELF_STUDY, metavar="FOLDER",
+                help="write notebooks with folded solutions too, for those who learn alone; by default to build/self_study",
+            )  # fmt: skip
         if command == "grade":
             subparser.add_argument("paths", nargs="*", help="students' notebooks; by default the sources")
     options = parser.parse_args(arguments)
     try:
         if options.command == "build":
             build()
+            if options.solutions:
+                self_study(options.solutions)
         elif options.command == "check":
             found = check()
             print("\n".join(found), file=sys.stderr, end="\n" if found else "")
