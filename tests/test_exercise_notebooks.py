@@ -125,7 +125,9 @@ def test_an_exercise_for_every_module_in_order_with_points_and_links_that_exist(
         for link in re.findall(r"\]\((?!http)([^)#]+)\)", text):
             assert (FOLDER / "student" / link).exists() or make.student_path(FOLDER / link).exists(), (path, link)
         assert following is None or f"]({following.stem}.ipynb)" in text, f"{path.name} does not lead on"
-        assert "../../en/" in text and "<details>" in text, path
+        assert "<details>" in text, path
+        book = re.findall(r"`(notebooks/en/\w+\.ipynb)`", text)
+        assert book and all((FOLDER.parents[1] / name).exists() for name in book), path
     assert 9 * 60 <= minutes <= 11 * 60
 
 

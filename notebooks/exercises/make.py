@@ -292,7 +292,7 @@ def main(arguments=None):
         if command == "build":
             subparser.add_argument(
                 "--solutions", nargs="?", const=SELF_STUDY, metavar="FOLDER",
-                help="write notebooks with folded solutions too, for those who learn alone; by default to build/self_study",
+                help="notebooks with folded solutions too, for those who learn alone; by default in build/self_study",
             )  # fmt: skip
         if command == "grade":
             subparser.add_argument("paths", nargs="*", help="students' notebooks; by default the sources")
