@@ -58,7 +58,7 @@ def in_parallel(work, parts, xp=np):
         for part in parts:
             work(part)
         return
-    with _blas_at_one_thread() as threads:
+    with blas_at_one_thread() as threads:
         remaining = iter(parts)
 
         @without_false_alarms
@@ -155,7 +155,7 @@ def _cuts(length, parts, aligned=ALIGNED):
 
 
 @contextmanager
-def _blas_at_one_thread():
+def blas_at_one_thread():
     """Limit BLAS to one thread; yields the number it had, which is 1 if it was limited already."""
     threads = _threads()
     held = [(library, library.get_num_threads()) for library in _blas()] if threads > 1 else []

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from minigpt2.components.layer_norm import layer_norm_backward, layer_norm_forward
-from minigpt2.exercises import EXERCISES, check, general_hints, names
+from minigpt2.exercises import EXERCISES, call_hints, check, names
 from minigpt2.exercises.guard import call
 
 SOLUTIONS = [importlib.import_module(f"student_solutions.{each.__name__.rpartition('.')[2]}") for each in EXERCISES]
@@ -20,7 +20,7 @@ TASKS = {task.name: task for exercise in EXERCISES for task in exercise.TASKS}
 RIGHT = [(name, function) for module in SOLUTIONS for name, function in module.RIGHT]
 WRONG = [entry for module in SOLUTIONS for entry in module.WRONG]
 # What the kinds of mistakes that any function can have are told by.
-GENERAL = "An operation in place", "Does it end with", "for its sign", "may never end"
+GENERAL = "An operation in place", "None came back", "for its sign", "may never end"
 
 
 @functools.cache
@@ -154,16 +154,16 @@ class Odd:
         (leaves, "SystemExit: 3"),
         (recurses, "calls itself endlessly"),
         (lambda x: x, "TypeError"),
-        (lambda *_: None, "A function without `return` gives None"),
+        (lambda *_: None, "None came back"),
         (lambda *_: "text", "expected   y"),
         (lambda *_: Odd(), "an object of Odd"),
         (lambda *_: ({}, {}), "expected   y"),
         (lambda x, *_: x[..., 0], "has shape (2, 3), expected (2, 3, 4)"),
         (lambda x, *_: (x > 0), "expected floating-point numbers"),
-        (lambda x, *_: x, "is the input x, unchanged"),
+        (lambda x, *_: x, "y is the same as x"),
         (lambda x, *_: np.zeros_like(x), "zero everywhere"),
         (lambda *inputs: -layer_norm_forward(*inputs)[0], "right except for its sign"),
-        (lambda *inputs: 3 * layer_norm_forward(*inputs)[0], "constant factor, 3"),
+        (lambda *inputs: 3 * layer_norm_forward(*inputs)[0], "should be times 3"),
         (lambda *inputs: 1 + layer_norm_forward(*inputs)[0], "off by the same number everywhere, 1"),
         (lambda *inputs: layer_norm_forward(*inputs)[0].T, "right, but transposed"),
         (lambda *inputs: layer_norm_forward(*inputs)[0].ravel(), "its shape is not"),
@@ -247,6 +247,6 @@ def test_an_answer_that_asks_is_told_so(error, hint):
 
 
 def test_an_answer_that_waits_for_input_on_a_terminal_is_told_so():
-    assert "to be typed" in general_hints.of_lateness('answer.py, line 3, in layer_norm_forward: n = int(input("n? "))')
-    assert "to be typed" in general_hints.of_lateness("line 2: text = sys.stdin.read()")
-    assert "may never end" in general_hints.of_lateness("line 2: while inputs: pass")
+    assert "to be typed" in call_hints.of_lateness('answer.py, line 3, in layer_norm_forward: n = int(input("n? "))')
+    assert "to be typed" in call_hints.of_lateness("line 2: text = sys.stdin.read()")
+    assert "may never end" in call_hints.of_lateness("line 2: while inputs: pass")

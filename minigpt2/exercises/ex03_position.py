@@ -34,6 +34,7 @@ FORWARD = Task(
     name="position_forward",
     outputs=("y",),
     reference=position_forward,
+    has_cache=True,
     cases=_cases,
     notebook=NOTEBOOK,
     mistakes=(

@@ -456,6 +456,7 @@ ATTENTION = Task(
     name="attention_forward",
     outputs=("y",),
     reference=attention_forward,
+    has_cache=True,
     cases=attention_cases,
     notebook=NOTEBOOK,
     mistakes=(

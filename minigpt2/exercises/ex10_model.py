@@ -128,6 +128,7 @@ BLOCK_FORWARD = Task(
     name="block_forward",
     outputs=("y",),
     reference=lambda x, params, n_head: block_forward(x, params, _config(n_head))[0],
+    has_cache=True,
     cases=_block_cases,
     notebook=NOTEBOOK,
     mistakes=(

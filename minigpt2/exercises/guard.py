@@ -1,9 +1,11 @@
 """Call somebody's function so that nothing it does can harm the caller: errors, endless loops, ``exit()``."""
 
 import ctypes
+import functools
 import linecache
 import sys
 import threading
+import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from minigpt2.parallel import blas_at_one_thread
+
+CALIBRATION = 0.03  # seconds of the calculation in ``slowness`` where the limits were set
+IDLE = 50  # one that uses less than this part of the time that passes, waits; so crowded is no machine
 OURS = str(Path(__file__).parents[1])  # the package: lines of its files are not the student's
 
 
@@ -42,10 +48,11 @@ class Outcome:
 
 
 def call(function, arguments, seconds, owner=None):
-    """Call ``function(*arguments)`` on a separate thread, for ``seconds`` at most.
+    """Call ``function(*arguments)`` on a separate thread, for ``seconds`` of processor time at most.
 
     An endless loop in Python is stopped. A call that no exception can stop, such as a product of huge arrays, continues
-    in the background, but the caller does not wait for it.
+    in the background, but the caller does not wait for it. Processor time, scaled by ``slowness``, is the same on a
+    busy machine as on an idle one; the clock on the wall only ends a call that waits for something.
 
     owner: the function whose lines are shown, where ``function`` only calls it
     returns Outcome.
@@ -63,14 +70,40 @@ def call(function, arguments, seconds, owner=None):
             outcome.append(Outcome(error=error, place=_place_of_error(error, owner)))
 
     thread = threading.Thread(target=work, daemon=True)
-    thread.start()
     place = ""
-    try:
-        thread.join(seconds)
-        place = _place_now(thread, owner)
-    finally:
-        _stop(thread)
+    with blas_at_one_thread():  # whose threads would use several seconds in one
+        clock = getattr(owner, "processor_time", time.process_time)  # of the process in which it runs
+        begin, begin_used = time.monotonic(), clock()
+        thread.start()
+        try:
+            while thread.is_alive() and not _is_over(time.monotonic() - begin, clock() - begin_used, seconds):
+                thread.join(0.05)
+            place = _place_now(thread, owner)
+        finally:
+            _stop(thread)
     return outcome[0] if outcome else Outcome(late=True, place=place, running=thread.is_alive())
+
+
+def _is_over(passed, used, seconds):
+    """Whether a call had its time: ``used`` seconds of the processor, or ``passed`` seconds without using it."""
+    if passed < seconds:
+        return False
+    limit = seconds * slowness()
+    return used > limit or used < passed / IDLE or passed > limit * IDLE
+
+
+@functools.cache
+def slowness():
+    """How many times as long as on the machine where the limits were set a calculation takes here; 1 at least."""
+
+    def calculate():
+        begin = time.process_time()
+        x = np.ones((64, 64))
+        for _ in range(2000):
+            x = x @ x / 64
+        return time.process_time() - begin
+
+    return max(1.0, min(calculate() for _ in range(3)) / CALIBRATION)
 
 
 def _stop(thread):

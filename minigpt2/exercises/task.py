@@ -21,11 +21,13 @@ class Mistake:
     """A typical wrong solution, which is recognised by its results, or by the error that it raises.
 
     hint:  the kind of mistake and where to look, without the answer
-    wrong: (*inputs) -> all the results of such a solution
+    wrong: (*inputs) -> all the results of such a solution; or the changes that turn our solution into it, pairs of
+        (text in its source, text in its place). Changes in different places can be combined: so two mistakes at once
+        are recognised as two.
     """
 
     hint: str
-    wrong: Callable
+    wrong: Callable | tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -34,16 +36,19 @@ class Task:
 
     name:      of the function
     outputs:   the names of its results, in their order; a nested dict of arrays counts as one
-    reference: (*inputs) -> the right outputs, a tuple, or the only one
-    cases:     (rng) -> list of Case; the first is small, so that a person can follow its numbers
+    reference: (*inputs) -> the right outputs, a tuple, or the only one; after them its cache, if the text asks for one
+    cases:     (rng) -> list of Case; the first is small, so that a person can follow its numbers. Arguments at the end
+        that are not in a case have their default values
     mistakes:  the more specific ones first
     notebook:  name of the notebook that explains it
     forward:   of a backward pass: its forward pass, (*inputs) -> (y, cache). The function that is tried then takes
         (dy, cache), and its outputs are the gradients of all float inputs of ``forward``
+    has_cache: whether a cache may follow the outputs. What is in it is up to the student
+    serves:    where the text says what is in the cache: our backward pass, which must be able to use it
     exact:     whether outputs must be equal, rather than equal up to rounding: for token ids and the like
     accept:    (inputs, result) -> the mistake in a sentence, or None; in place of ``reference`` where there is more
         than one right result
-    seconds:   after this time a single call is stopped
+    seconds:   of processor time, after which a single call is stopped
     """
 
     name: str
@@ -53,6 +58,8 @@ class Task:
     mistakes: tuple[Mistake, ...] = ()
     notebook: str = ""
     forward: Callable | None = None
+    has_cache: bool = False
+    serves: Callable | None = None
     exact: bool = False
     accept: Callable | None = None
     seconds: float = 10.0

@@ -1,0 +1,221 @@
+"""What it looks like when a call ends with an error, never, with changed arguments or with something of another kind.
+
+Each hint says what is the case, and asks what may be the cause. What cannot be sure says less.
+"""
+
+import re
+from bdb import BdbQuit
+
+import numpy as np
+
+from minigpt2.exercises.results import outputs_of
+
+# The most frequent meanings of exceptions, by their texts.
+ERRORS = (
+    (
+        r"could not be broadcast together",
+        "Two arrays have shapes that do not fit. Is one of them transposed, or not the one you meant? If one has an "
+        "axis fewer: a sum, mean or max over an axis removes it, and keepdims=True keeps it with length 1.",
+    ),
+    (
+        r"matmul|shapes .* not aligned",
+        "The inner dimensions of a product do not fit. Write the shapes beside the factors: (n, k) @ (k, m). Must one "
+        "of them be transposed, or the batch flattened to rows first?",
+    ),
+    (
+        r"ufunc .* output .* with casting rule|Cannot cast ufunc",
+        "An operation in place (+=, -=, *=, /=) cannot change an array's dtype: integers stay integers. Make a new "
+        "array, or one of the dtype of the floats.",
+    ),
+    (
+        r"cannot reshape array of size",
+        "The requested shape has a different number of elements from the array. Which letter of the shape legend does "
+        "each axis stand for?",
+    ),
+    (
+        r"NoneType",
+        "Something is None: a function without a return that is reached, or one that works in place and returns "
+        "nothing, such as np.add.at, list.sort or list.append.",
+    ),
+    (
+        r"inhomogeneous|setting an array element with a sequence",
+        "An array is made of parts of different shapes, such as a pair (y, cache) that is taken whole.",
+    ),
+    (
+        r"'(tuple|list|dict)' object has no attribute|operand.*'(tuple|dict)'",
+        "A tuple, a list or a dict stands where an array is needed. Which of your calls returns more than one thing?",
+    ),
+    (
+        r"missing \d+ required positional argument|takes \d+ positional argument|takes from \d+",
+        "The arguments do not fit: a function is called with more or fewer than it has. If it is yours, compare its "
+        "first line with the skeleton; an argument with a default may be left out.",
+    ),
+    (
+        r"only integer|must be integers|cannot be interpreted as an integer|slice indices",
+        "An index, a shape or a range must be an integer, and `/` gives a float even where nothing is left over.",
+    ),
+    (
+        r"out of bounds|index out of range|list assignment index",
+        "An index is beyond the end. Print it and the length: how many are there, and where does counting begin?",
+    ),
+    (
+        r"referenced before assignment|cannot access local variable",
+        "A variable is used before it has a value: is it set "
+        "on every way through the function, also when a loop runs zero times?",
+    ),
+    (
+        r"too many values to unpack|not enough values to unpack",
+        "A result or a shape has another number of parts than there are names on the left side. Print it.",
+    ),
+    (r"has no attribute", "Something has another type than you think. Print its type there."),
+    (r"name '.*' is not defined", "A name is not known here: a typing mistake, or a cell above that was not run."),
+    (r"division by zero", "The divisor is 0 in this case: what is the right result there?"),
+    (
+        r"axis \d+ is out of bounds|AxisError",
+        "There is no such axis here: an array has fewer axes than you think. "
+        "Counting from the end, as in axis=-1, works for any number of them.",
+    ),
+    (r"read-only", "The input may not be written to. Work on a new array: `x * 1`, `x.copy()`, `np.zeros_like(x)`."),
+)
+
+ASKS = (
+    "It waits for something to be typed, and nobody is there while it is checked or graded: whatever it needs comes in "
+    "as an argument."
+)
+LATE = "It may never end: does every loop come nearer to its end each time? Print the values in its condition."
+KIND = "What came back is of another kind than the docstring says. Print it, and its type."
+KEPT = (
+    "Each call must return an array of its own. What is kept from one call to the next: a global array, a default "
+    "argument such as `store={}`?"
+)
+DIFFERENCES = (
+    "The formulas agree where they were tried, but a small change of an input does not change the result as the "
+    "gradient "
+    "says. Does your forward pass compute what your backward pass assumes?"
+)
+FORWARD = "The backward pass is tried with the cache of your own forward pass: mend that first."
+CACHE = (
+    "The result is right, but the gradients cannot be computed from this cache. Here the text says what is in it: "
+    "which "
+    "parts, under which names, each as its own forward pass returned it."
+)
+
+
+def of_lateness(place):
+    """The likeliest reason why a function was not done in time.
+
+    place: its line at the end, as text
+    """
+    return ASKS if re.search(r"\b(input|getpass|breakpoint|set_trace)\(|\bstdin\b", place) else LATE
+
+
+def of_error(error):
+    """The most frequent meaning of an exception."""
+    if isinstance(error, RecursionError):
+        return "The function calls itself endlessly."
+    if isinstance(error, KeyError):
+        return (
+            f"{error} is not a key of that dict. Print its keys: list(cache), list(params). With your own forward "
+            "pass, the cache is what that returns."
+        )
+    asked = re.search("^(raw_input|getpass) was called|reading from stdin", str(error))
+    if asked or isinstance(error, EOFError | BdbQuit):
+        return ASKS
+    if isinstance(error, OSError) and error.filename is not None:
+        return "It looks for a file that is not on every machine: whatever it needs comes in as an argument."
+    text = str(error)
+    known = next((hint for pattern, hint in ERRORS if re.search(pattern, text)), "")
+    return known or (
+        f"It ends with {type(error).__name__}. Print the shapes and types of what stands in that line: which of them "
+        "is "
+        "not what you thought?"
+    )
+
+
+def of_change(name, attempt):
+    """An argument that was changed.
+
+    name: of what is changed, `cache["probs"]`
+    """
+    key = name.partition("[")[0]
+    before = attempt.trial.arguments[key]
+    if isinstance(before, list):
+        return (
+            f"{name} is the caller's own list, which it still needs. `{name}[i] = ...`, append, pop, del and sort "
+            "change "
+            f"it; begin with a list of your own."
+        )
+    if isinstance(before, dict) and name == key:
+        return f"{name} is the caller's own dict, which it still needs: nothing may be put into it or taken out."
+    return (
+        f"An operation in place (`{name} -= ...`, `{name}[...] = ...`, `out=...`) writes into the array of the caller, "
+        "who still needs it, as does the backward pass. A slice, a reshape or a transpose of an array is the same "
+        "memory. Write `a = a - b` for `a -= b`, or copy first."
+    )
+
+
+def of_kind(task, value, expected):
+    """A result that is not made of the outputs that the docstring names.
+
+    expected:   dotted name -> array
+    """
+    names = ", ".join(task.outputs)
+    wanted = f"`{names}`" + (" and a cache" if task.has_cache else "")
+    if value is None:
+        return (
+            "None came back: either no return is reached, or the line `return ...` returns the result of something "
+            "that "
+            f"works in place, such as np.add.at, list.sort or list.append. Expected: {wanted}."
+        )
+    if isinstance(value, dict) and not task.exact:
+        return f"A dict came back, and expected is {wanted}, without names, in this order."
+    count = len(task.outputs) + task.has_cache
+    if isinstance(value, tuple | list) and count > 1 and value and isinstance(value[0], dict):
+        return f"A dict comes first. In this order: {wanted}."
+    if isinstance(value, tuple) and len(task.outputs) == 1 and not task.has_cache:
+        return f"A tuple of {len(value)} came back. Expected is {wanted} alone."
+    outputs = outputs_of(task, value) if isinstance(value, tuple | list) or len(task.outputs) == 1 else (value,)
+    if len(outputs) != len(task.outputs):
+        there = f"{len(outputs)} results" if len(outputs) > 1 else "a single result"
+        return f"Expected are {len(task.outputs)} results, {wanted}, in this order; {there} came back."
+    for name, output in zip(task.outputs, outputs, strict=True):
+        nested = [key for key in expected if key.startswith(f"{name}.")]
+        if nested and not isinstance(output, dict):
+            return f"{name} should be a nested dict with the names {', '.join(nested)}; it is {_kind(output)}."
+        if nested:
+            there, lacking = _difference_of_names(name, output, nested)
+            if there or lacking:
+                return (
+                    f"The names in {name} are not as expected. Missing: {', '.join(lacking) or 'none'}. Not known "
+                    "here: "
+                    f"{', '.join(there) or 'none'}."
+                )
+        elif output is None:
+            return f"{name} is None: it comes from something that returns nothing."
+        elif isinstance(output, tuple):
+            return f"{name} is itself a tuple: a function that returns several things, as (y, cache), was taken whole?"
+        elif isinstance(output, dict):
+            return f"{name} is a dict. In this order: {wanted}."
+    return f"{KIND} Expected: {wanted}."
+
+
+def _difference_of_names(name, output, wanted, prefix=None):
+    """The dotted names in a nested dict that are not wanted, and those that are missing; a leaf must not be a tuple."""
+    found = []
+
+    def walk(node, path):
+        if isinstance(node, dict):
+            for key, item in node.items():
+                walk(item, f"{path}.{key!r}" if "." in str(key) else f"{path}.{key}")
+        elif isinstance(node, list):
+            for i, item in enumerate(node):
+                walk(item, f"{path}.{i}")
+        else:
+            found.append(f"{path} (a tuple)" if isinstance(node, tuple) else f"{path} (None)" if node is None else path)
+
+    walk(output, name)
+    return [each for each in found if each not in wanted], [each for each in wanted if each not in found]
+
+
+def _kind(value):
+    return f"an array of shape {value.shape}" if isinstance(value, np.ndarray) else f"of type {type(value).__name__}"

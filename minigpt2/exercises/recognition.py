@@ -1,0 +1,120 @@
+"""Find the mistake behind wrong results: a known one, two known ones together, or one for each output.
+
+A mistake counts only if it predicts everything that was seen: the right outputs as right, the wrong ones to the last
+digit, in every case. What cannot be sure says less: see ``general_hints`` and ``experiments``.
+"""
+
+import copy
+import functools
+import inspect
+import itertools
+import textwrap
+import time
+
+import numpy as np
+
+from minigpt2.exercises.results import named
+
+SECONDS = 3.0  # of processor time for pairs of mistakes, after which the search is given up
+
+
+def known(task, attempts):
+    """The hints of the known mistakes that together explain all attempts: a list of one or two, or []."""
+    seen = [attempt for attempt in attempts if attempt.results is not None or attempt.error is not None]
+    first = next((attempt for attempt in seen if not attempt.finding.passed), None)
+    if first is None:
+        return []
+    predicted = [(mistake, _prediction(task, mistake.wrong, first)) for mistake in task.mistakes]
+    for mistake, prediction in predicted:
+        if _fits(first, prediction) and all(_fits(a, _prediction(task, mistake.wrong, a)) for a in seen):
+            return [mistake.hint]
+    return _one_for_each_output(task, first, seen, predicted) or _two_together(task, first, seen)
+
+
+def _one_for_each_output(task, first, seen, predicted):
+    """Two or three mistakes, each of which explains some of the wrong outputs and touches no other."""
+    if first.results is None or len(first.wrong) < 2:
+        return []
+    parts = {}  # the outputs that a mistake changes -> the mistake
+    for mistake, prediction in predicted:
+        touched = _touched(first, prediction)
+        agrees = touched and touched < set(first.wrong)
+        if agrees and all(first.equal(prediction[name], first.results[name]) for name in touched):
+            parts.setdefault(touched, mistake)
+    for count in (2, 3):
+        for chosen in itertools.combinations(parts, count):
+            if sum(map(len, chosen)) == len(first.wrong) and set().union(*chosen) == set(first.wrong):
+                mistakes = [parts[touched] for touched in chosen]
+                if all(_all_fit(task, attempt, mistakes) for attempt in seen):
+                    return list(dict.fromkeys(mistake.hint for mistake in mistakes))
+    return []
+
+
+def _all_fit(task, attempt, mistakes):
+    """Whether several mistakes in different outputs explain an attempt."""
+    if attempt.results is None:
+        return False
+    merged = dict(attempt.expected)
+    for mistake in mistakes:
+        prediction = _prediction(task, mistake.wrong, attempt)
+        if not isinstance(prediction, dict) or prediction.keys() != merged.keys():
+            return False
+        merged |= {name: prediction[name] for name in _touched(attempt, prediction)}
+    return _fits(attempt, merged)
+
+
+def _two_together(task, first, seen):
+    """Two mistakes in one solution."""
+    changes = [mistake for mistake in task.mistakes if not callable(mistake.wrong)]
+    begin = time.process_time()
+    for one, other in itertools.combinations(changes, 2):
+        if time.process_time() - begin > SECONDS:
+            break
+        both = one.wrong + other.wrong
+        if one.hint == other.hint or not changed(task.reference, both):
+            continue
+        if all(_fits(attempt, _prediction(task, both, attempt)) for attempt in [first, *seen]):
+            return [one.hint, other.hint]
+    return []
+
+
+def _touched(attempt, prediction):
+    """The outputs that a mistake makes wrong, a frozenset."""
+    if not isinstance(prediction, dict) or prediction.keys() != attempt.expected.keys():
+        return frozenset()
+    return frozenset(name for name, value in attempt.expected.items() if not attempt.equal(prediction[name], value))
+
+
+def _fits(attempt, prediction):
+    """Whether a prediction is what was seen."""
+    if attempt.error is not None:
+        return type(prediction) is type(attempt.error) and str(prediction) == str(attempt.error)
+    if not isinstance(prediction, dict) or prediction.keys() != attempt.results.keys():
+        return False
+    return all(attempt.equal(attempt.results[name], prediction[name]) for name in prediction)
+
+
+def _prediction(task, wrong, attempt):
+    """The results by name that a mistake has with an attempt's arguments, or the error that it raises."""
+    function = wrong if callable(wrong) else changed(task.reference, wrong)
+    try:
+        with np.errstate(all="ignore"):
+            return named(task, function(*copy.deepcopy(list(attempt.trial.ours.values()))))
+    except Exception as error:
+        return error
+
+
+@functools.lru_cache(maxsize=4096)
+def changed(function, changes):
+    """A function with pieces of its source changed; None where a piece is not there once: two changes overlap.
+
+    changes: pairs of (text in its source, text in its place)
+    """
+    source = textwrap.dedent(inspect.getsource(function))
+    for old, new in changes:
+        if source.count(old) != 1:
+            return None
+        source = source.replace(old, new)
+    scope = dict(function.__globals__)
+    exec(compile(source, f"<{function.__name__}, changed>", "exec"), scope)
+    return scope[function.__name__]

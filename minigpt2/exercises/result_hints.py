@@ -1,0 +1,302 @@
+"""What it looks like when results are wrong, told from the results alone: true of any function.
+
+Each hint says what is the case, and asks what may be the cause. What cannot be sure says less.
+"""
+
+import itertools
+
+import numpy as np
+
+from minigpt2.exercises.results import describe, size
+
+CLOSE = 0.02  # an error below this part of the largest number looks like a constant or a rounding
+
+
+def together(hints):
+    """One text from several hints."""
+    if len(hints) == 1:
+        return hints[0]
+    return f"{len(hints)} things at once. " + " ".join(f"({i}) {hint}" for i, hint in enumerate(hints, 1))
+
+
+def of_results(task, attempts, attempt):
+    """The kind of mistake behind wrong results, if it can be told from them; else "".
+
+    attempt: the first one that went wrong
+    """
+    results, expected, equal = attempt.results, attempt.expected, attempt.equal
+    if task.exact:
+        name = attempt.wrong[0]
+        return of_plain(name, results[name], expected[name])
+    if moved := _exchanged(results, expected, equal):
+        return moved
+    inputs = dict(_arrays(attempt.trial.ours))
+    hints = {name: of_array(name, results[name], expected[name], inputs, equal) for name in attempt.wrong}
+    return next((hint for hint in hints.values() if hint), "")
+
+
+def _exchanged(results, expected, equal):
+    """Outputs that come in another order."""
+    names = list(expected)
+    at = {
+        name: next((other for other in names if other != name and equal(results[name], expected[other])), None)
+        for name in names
+        if not equal(results[name], expected[name])
+    }
+    told = [f"what comes back as {name} is {other}" for name, other in at.items() if other]
+    if not told or len(told) < len(at):
+        return ""
+    return f"The order is not as expected: {', '.join(told)}."
+
+
+def _arrays(values):
+    """Dotted name -> array, of everything in a dict."""
+    for name, value in values.items():
+        if isinstance(value, np.ndarray):
+            yield name, value
+        elif isinstance(value, dict):
+            yield from ((f'{name}["{key}"]', item) for key, item in value.items() if isinstance(item, np.ndarray))
+
+
+def of_array(name, actual, expected, inputs, equal):
+    """The kind of mistake that turns ``expected`` into ``actual``; "" when it is not known.
+
+    name:   of the output
+    inputs: dotted name -> array, the function's arguments
+    equal:  (actual, expected) -> whether two arrays agree up to rounding
+    """
+    if actual.shape != expected.shape:
+        return _of_shape(name, actual, expected, equal)
+    if actual.dtype.kind != "f" and expected.dtype.kind == "f":
+        return f"{name} is of {actual.dtype}: its numbers were cut to integers, or compared. Floats are expected."
+    if not np.isfinite(actual).all():
+        if np.isfinite(expected).all():
+            return (
+                f"{name} has NaN or infinity in it. Where can a number overflow (exp of a large one), be divided by "
+                "zero, or be the logarithm of zero? Is -inf multiplied by 0? Is every element of it written to?"
+            )
+        return _of_infinities(name, actual, expected)
+    if not np.isfinite(expected).all():
+        return f"{name} should have {expected[~np.isfinite(expected)][0]} at some places, and has none."
+    if not actual.any():
+        return f"{name} is zero everywhere: is the result ever written to it?"
+    if equal(actual, -expected):
+        return f"{name} is right except for its sign."
+    for other, value in inputs.items():
+        if value.shape == actual.shape and value.dtype.kind == "f" and equal(actual, value):
+            return f"{name} is the same as {other}: nothing is done to it."
+    return _of_numbers(name, actual, expected, inputs, equal)
+
+
+def _of_numbers(name, actual, expected, inputs, equal):
+    """How arrays of one shape with finite numbers differ."""
+    difference = actual - expected
+    if actual.dtype == np.float16 or equal(actual, expected.astype(np.float16)):
+        return f"{name} has only the digits of float16."
+    if expected.dtype == np.float64 and equal.tolerance < 1e-6 and size(difference) < 1e-6 * size(expected):
+        return (
+            f"{name} has only the digits of float32, or a rounded constant in it: about "
+            f"{_digits(difference, expected)}."
+        )
+    if expected.size == 1:  # any number is a multiple of another
+        if size(difference) < CLOSE * size(expected):
+            return f"{name} is nearly right, {_digits(difference, expected)}: a constant, an epsilon or a rounding."
+        return ""
+    ratio = float((actual * expected).sum() / (expected * expected).sum()) if expected.any() else 0.0
+    if ratio and equal(actual, ratio * expected):
+        if abs(ratio - 1) < CLOSE:
+            return (
+                f"{name} is a little too {'large' if ratio > 1 else 'small'}, by the same factor everywhere: "
+                f"{ratio:.6g}."
+            )
+        much = f"{ratio:.6g}" if abs(ratio) > 1 else f"1 / {1 / ratio:.6g}"
+        return (
+            f"{name} is what it should be times {much}, everywhere. Which number has this value here? What divides or "
+            "multiplies once too often, or not at all?"
+        )
+    shift = float(difference.mean())
+    if equal(actual, expected + shift):
+        return f"{name} is off by the same number everywhere, {shift:.6g}. What is added once too often, or not at all?"
+    if size(difference) < CLOSE * size(expected):
+        return (
+            f"{name} is nearly right, {_digits(difference, expected)}: is it a constant, an epsilon or a rounding? "
+            "Compare each number in your code with the formula."
+        )
+    for other, value in inputs.items():
+        if value.shape == actual.shape and value.dtype.kind == "f":
+            if equal(difference, value):
+                return f"{name} is too large by {other}: it was added once too often."
+            if equal(-difference, value):
+                return f"{name} is too small by {other}: it is missing, or was subtracted."
+            if equal(actual, expected * value):
+                return f"{name} is what it should be times {other}: one factor too many."
+    if equal(np.sort(actual, axis=None), np.sort(expected, axis=None)):
+        return _of_places(name, actual, expected, equal)
+    return _of_axes(name, actual, expected, equal)
+
+
+def _of_axes(name, actual, expected, equal):
+    """A difference or a factor that is the same along some axes."""
+    difference = actual - expected
+    axes = [axis for axis in range(expected.ndim) if expected.shape[axis] > 1]
+    alike = [axis for axis in axes if equal(difference, difference.mean(axis, keepdims=True) + 0 * difference)]
+    if alike and len(alike) < len(axes):
+        return (
+            f"{name} is off by a number that is the same along {_axes(alike)} and differs along "
+            f"{_axes(set(axes) - set(alike))}. Which term depends on just that?"
+        )
+    alike = []
+    for axis in axes:
+        factor = (actual * expected).sum(axis, keepdims=True) / (expected * expected).sum(axis, keepdims=True)
+        if np.isfinite(factor).all() and equal(actual, factor * expected):
+            alike.append(axis)
+    if alike and len(alike) < len(axes):
+        return (
+            f"{name} is right up to a factor that is the same along {_axes(alike)} and differs along "
+            f"{_axes(set(axes) - set(alike))}. What multiplies or divides there, or should?"
+        )
+    return ""
+
+
+def _axes(axes):
+    return ("axis " if len(axes) == 1 else "axes ") + ", ".join(map(str, sorted(axes)))
+
+
+def _digits(difference, expected):
+    return f"off by {size(difference) / size(expected):.1g} of its largest number"
+
+
+def _of_infinities(name, actual, expected):
+    """Arrays with infinities or NaN, both of them or only the result."""
+    if np.isnan(actual).any() and not np.isnan(expected).any():
+        return f"{name} has NaN in it. Is infinity multiplied by 0, or subtracted from infinity?"
+    there, wanted = np.isinf(actual), np.isinf(expected)
+    if (there & wanted & (actual != expected)).any():
+        return f"{name} has an infinity of the wrong sign."
+    if (there & ~wanted).any():
+        place = [int(i) for i in np.argwhere(there & ~wanted)[0]]
+        return f"{name} is infinite at {place}, and should not be."
+    if (wanted & ~there).any():
+        place = [int(i) for i in np.argwhere(wanted & ~there)[0]]
+        return f"{name} should be {expected[tuple(place)]} at {place}, and is not."
+    return f"The infinities of {name} are where they should be. Look at the finite numbers."
+
+
+def _of_places(name, actual, expected, equal):
+    """The right numbers in other places."""
+    for axis in range(expected.ndim):
+        length = expected.shape[axis]
+        if length > 1 and equal(actual, np.flip(expected, axis)):
+            return f"{name} is right, but backwards along axis {axis}."
+        for step in range(1, min(length, 9)):
+            for shift in (step, -step):
+                if equal(actual, np.roll(expected, shift, axis)):
+                    return f"{name} is right, but shifted by {shift} along axis {axis}."
+    for axes in itertools.permutations(range(expected.ndim)):
+        turned = expected.transpose(axes)
+        if turned.shape == expected.shape and equal(actual, turned):
+            return f"{name} is right, but its axes are in another order: {axes}."
+    return (
+        f"{name} has the right numbers in the wrong places: an order of axes, or a reshape where a transpose belongs."
+    )
+
+
+def _of_shape(name, actual, expected, equal):
+    for axes in itertools.permutations(range(expected.ndim)) if expected.ndim < 5 else ():
+        turned = expected.transpose(axes)
+        if turned.shape == actual.shape and equal(actual, turned):
+            if axes == tuple(reversed(range(expected.ndim))):
+                return f"{name} is right, but transposed."
+            return f"{name} is right, but its axes are in another order: {axes}."
+    if actual.size == expected.size and equal(actual.reshape(expected.shape), expected):
+        what = "a reshape back is missing, or one too many"
+        if 1 in actual.shape + expected.shape:
+            what = "an axis of length 1 is missing or one too many (keepdims)"
+        return f"The numbers of {name} are right, but its shape is not: {what}."
+    extra = actual.ndim - expected.ndim
+    if extra > 0 and equal(actual.sum(axis=tuple(range(extra))), expected):
+        return (
+            f"{name} still has the axes of the batch. A parameter acts at every place of the batch, so its "
+            "gradient is the sum over all of them."
+        )
+    if extra < 0:
+        for axis in range(expected.ndim):
+            for index in range(expected.shape[axis]):
+                part = expected.take(index, axis)
+                if part.shape == actual.shape and equal(actual, part):
+                    return f"Only {index} of axis {axis} comes back as {name}, of {expected.shape[axis]}."
+            if expected.shape[axis] > 1 and equal(actual, expected.mean(axis)):
+                return f"{name} was averaged over axis {axis}, which should be kept."
+            if expected.shape[axis] > 1 and equal(actual, expected.sum(axis)):
+                return f"{name} was summed over axis {axis}, which should be kept."
+    if actual.ndim == expected.ndim and sorted(actual.shape) == sorted(expected.shape):
+        return f"{name} has the right lengths in another order: {actual.shape} instead of {expected.shape}."
+    common = tuple(slice(0, min(pair)) for pair in zip(actual.shape, expected.shape, strict=False))
+    if actual.ndim == expected.ndim and actual.size and equal(actual[common], expected[common]):
+        return f"As far as it goes {name} is right, but it has the shape {actual.shape} instead of {expected.shape}."
+    return (
+        f"{name} has the shape {actual.shape} instead of {expected.shape}. Write the shape beside each line: where "
+        "does "
+        "it come to differ from the docstring?"
+    )
+
+
+def of_cases(attempts, attempt):
+    """Where to look, when nothing else is known: what is right, and in which cases."""
+    wrong = attempt.wrong
+    right = [name for name in attempt.results if name not in wrong]
+    passed = [each.finding.title for each in attempts if each.finding.passed]
+    failed = [each.finding.title for each in attempts if not each.finding.passed]
+    told = []
+    if right and len(attempt.results) > 1:
+        told.append(f"{', '.join(right)} {'is' if len(right) == 1 else 'are'} right, {', '.join(wrong)} not.")
+    if passed and len(failed) <= len(passed):
+        told.append(f"It goes wrong only in: {'; '.join(failed)}. What is special there?")
+    elif passed:
+        told.append(f"It is right in: {'; '.join(passed)}. What does not matter there?")
+    told.append(
+        f"Compute one number of {wrong[0]} by hand from the formula, and print each step of your code beside it."
+    )
+    return " ".join(told)
+
+
+# Lists, dicts, texts and numbers that should be equal.
+
+
+def of_plain(name, actual, expected):
+    """How lists, dicts, texts or numbers that should be equal differ."""
+    if type(actual) is not type(expected):
+        return f"{name} is {_described(actual)}, and should be {_described(expected)}."
+    if isinstance(expected, dict):
+        missing, more = [k for k in expected if k not in actual], [k for k in actual if k not in expected]
+        if missing or more:
+            few = f"{len(missing)} keys are missing" + (f", such as {missing[0]!r}" if missing else "")
+            return f"In {name}, {few}; {len(more)} are not expected" + (f", such as {more[0]!r}." if more else ".")
+        wrong = [key for key in expected if actual[key] != expected[key]]
+        if not wrong:
+            return f"{name} has the right entries in another order."
+        return f"{name} has the right keys, but other values at {len(wrong)} of {len(expected)}; first at {wrong[0]!r}."
+    if isinstance(expected, list | str):
+        what = "items" if isinstance(expected, list) else "characters"
+        if not actual:
+            return f"{name} is empty."
+        if len(actual) == len(expected) and sorted(map(repr, actual)) == sorted(map(repr, expected)):
+            return f"{name} has the right {what} in another order" + (
+                ": backwards." if actual == expected[::-1] else "."
+            )
+        same = next((i for i, (a, b) in enumerate(zip(actual, expected, strict=False)) if a != b), None)
+        if same is None:
+            most = "too many" if len(actual) > len(expected) else "too few"
+            return (
+                f"{name} is right as far as it goes, but has {most} {what}: {len(actual)} instead of {len(expected)}."
+            )
+        return (
+            f"{name} is right up to place {same} (counted from 0), where it has {actual[same]!r}: what happens there?"
+        )
+    if isinstance(expected, int) and not isinstance(expected, bool):
+        return f"{name} is too {'large' if actual > expected else 'small'}, by {abs(actual - expected)}."
+    return ""
+
+
+def _described(value):
+    return f"of type {type(value).__name__} ({describe(value)})"
