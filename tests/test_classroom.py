@@ -202,7 +202,14 @@ def slightly_more(function):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", whole.PARTS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "position_forward", "embedding_backward", "layer_norm_backward", "linear_backward", "gelu_forward",
+        "feed_forward_backward", "attention_backward", "block_forward", "gpt2_backward", "sorting_batch",
+        "clip_by_norm", "adamw_step",
+    ],
+)  # fmt: skip
 def test_a_part_that_is_wrong_is_named(solutions, name):
     report = whole.check_whole(solutions | {name: slightly_more(solutions[name])})
     assert not report.passed and f": {name}, yours.\n" in report.text, str(report)

@@ -125,7 +125,10 @@ def runs_what_it_reads(source):
 
 
 # Students' answers are there to be run.
-RUN_ANSWERS = {ROOT / "minigpt2/exercises/whole.py", ROOT / "notebooks/exercises/grading/cells.py"}
+RUN_ANSWERS = {
+    ROOT / "minigpt2/exercises/recognition.py", ROOT / "minigpt2/exercises/whole.py",
+    ROOT / "notebooks/exercises/grading/cells.py",
+}  # fmt: skip
 
 
 def test_nothing_is_ever_unpickled():

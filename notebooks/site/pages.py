@@ -17,8 +17,8 @@ from docstrings import inline
 
 # The order of the manual; a page that is not named here comes at the end.
 MANUAL = (
-    "installation", "notebooks", "exercises", "classroom", "python", "command_line", "verify", "zero_shot", "experiments",
-    "speed", "gpu", "security", "limits", "contributing", "changelog",
+    "installation", "notebooks", "exercises", "classroom", "python", "command_line", "verify", "zero_shot",
+    "experiments", "speed", "gpu", "security", "limits", "contributing", "changelog",
 )  # fmt: skip
 # The order of the modules beside packages; one that is not named here comes at the end.
 MODULES = {
