@@ -107,7 +107,7 @@ def own_forward(name, functions):
         return None
     outcome = call(function, _first_inputs(forward), SECONDS)
     if outcome.ended:
-        return function if _split(outcome.value)[1] else None
+        return None if _split(outcome.value)[1] is None else function
     return None if type(outcome.error) is NotImplementedError else function
 
 

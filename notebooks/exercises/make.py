@@ -24,7 +24,7 @@ import jupytext
 import nbformat
 import numpy as np
 
-from minigpt2.exercises import EXERCISES
+from minigpt2.exercises import whole
 from minigpt2.storage.files import atomic_write
 
 FOLDER = Path(__file__).resolve().parent
@@ -208,27 +208,26 @@ def _write(target, text):
 def adapters():
     """The text of adapters.py: every function that students write, with its docstring and no body."""
     text = ADAPTERS_TEXT
-    tasks = {task.name: task for exercise in EXERCISES for task in exercise.TASKS}
     for path in sources():
         for cell in annotated(path).cells:
             if cell.metadata.get("nbgrader", {}).get("solution"):
                 for function in ast.parse(cell.source).body:
                     if isinstance(function, ast.FunctionDef):
-                        docstring = _docstring(ast.get_docstring(function), tasks[function.name], tasks)
+                        docstring = _docstring(ast.get_docstring(function), whole.TASKS[function.name])
                         function.body = [ast.Expr(ast.Constant(docstring)), ast.Raise(ast.Name("NotImplementedError"))]
                         text += f"\n\n{ast.unparse(ast.fix_missing_locations(function))}\n"
     return text
 
 
-def _docstring(text, task, tasks):
+def _docstring(text, task):
     """The docstring of a function in adapters.py: that of a backward pass says what is in its cache."""
     if not task.forward or task.name == "softmax_backward":  # which gets the shares themselves
         return text if "\n" not in text else f"{_indented(text)}\n    "
     cache = task.forward(*task.cases(np.random.default_rng(0))[0].inputs.values())[1]
     keys = f"{{{', '.join(json.dumps(key) for key in cache)}}}"
-    own = task.name.replace("_backward", "_forward")
+    own = whole.forward_of(task.name)
     said = f"what your own {own} returned; while it returns none, ours: {keys}"
-    line = textwrap.fill(f"cache: {said if own in tasks else keys}", 116, subsequent_indent=4 * " ")
+    line = textwrap.fill(f"cache: {said if own else keys}", 116, subsequent_indent=4 * " ")
     before, returns, after = text.partition("\nreturns ")
     text = f"{before}\n{line}{returns}{after}" if returns else f"{text}\n\n{line}"
     return f"{_indented(text)}\n    "
