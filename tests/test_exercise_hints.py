@@ -101,7 +101,7 @@ def test_a_known_mistake_must_explain_every_case():
     ("function", "words"),
     [
         (lambda x, w, b: affine(x, w, b) + b.mean() * x, "y[0, 0, 0] changes when bias[2] is changed, and should not."),
-        (lambda x, w, b: affine(x, w, b) * (1 + 0.001 * np.sin(x.sum(-1, keepdims=True))), "y is nearly right"),
+        (lambda x, w, b: affine(x, w, b) * (1 + 0.001 * np.sin(x @ w)), "y is nearly right"),
         (lambda x, w, b: np.cumsum(2 * x, axis=1) @ w + b, "y[0, 1, 0] changes when x[:, 0, :] is changed"),
         (lambda x, w, b: (2 * x) @ np.tril(w) + b, "y[0, 0, 1] should change when x[:, :, 0] is changed, and does not"),
         (lambda x, w, b: np.cos(x) @ w, "y stays the same when bias is changed. Where does bias come in?"),
@@ -111,6 +111,34 @@ def test_a_known_mistake_must_explain_every_case():
 )
 def test_experiments_and_results_tell_what_no_list_of_mistakes_has(function, words):
     assert words in hint(FORWARD, function)
+
+
+def refuses(x, w, b):
+    if x.shape[0] > 1:
+        raise ValueError("only one text")
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (refuses, "Your function itself refuses these arguments"),
+        (lambda x, w, b: np.einsum("btc,cd->btd", x[0], w) + b, "The letters of einsum do not fit the arrays"),
+        (lambda x, w, b: x @ np.eye(4) + b, "The inner dimensions of a product do not fit"),
+        (lambda x, w, b: np.zeros((2, 2)).__setitem__(0, x), "does not fit into the place that it is written to"),
+        (lambda x, w, b: b[:, None, 0, 0], "more indices in the brackets than the array has axes"),
+        (lambda x, w, b: x.sum(3) + b, "There is no such axis here"),
+        (lambda x, w, b: len(x)[0], "It ends with TypeError"),
+    ],
+)
+def test_errors_are_told_by_their_texts_and_lines(function, words):
+    assert words in hint(FORWARD, function)
+
+
+def test_a_factor_is_not_told_of_lines_with_a_single_number():
+    row, other = np.zeros((2, 2, 3))
+    row[0], other[0] = [1, 2, 3], [3, 1, -2]
+    with np.errstate(all="ignore"):
+        assert not of_array("dweight", other, row, {}, Comparison(False, expected={"dweight": row}))
 
 
 def test_a_gradient_is_proportional_to_the_upstream_gradient():
@@ -136,6 +164,12 @@ def test_what_is_kept_between_calls_is_found_even_where_the_results_are_right():
         calls.append(x.shape)
         return affine(x, weight, bias) + calls.count(x.shape) // 3
 
+    def adds_up(x, weight, bias):
+        y = buffers.setdefault(("sum", x.shape), np.zeros(x.shape))
+        y += affine(x, weight, bias)
+        return y
+
+    assert "Called twice with equal arguments" in hint(FORWARD, adds_up)
     for function in (one_buffer, grows):
         report = run(FORWARD, function)
         assert not report.passed and "a second call gives the same" in report.text
@@ -173,6 +207,7 @@ A = np.arange(1.0, 13.0).reshape(3, 4) ** 2
         (A + A[:, :1], "is the same along axis 1 and differs along axis 0"),
         (A * 1.001, "the same factor everywhere"),
         (np.where(A > 100, np.inf, A), "NaN or infinity"),
+        (np.where(A > 100, 0, A), "y is 0 where it is wrong, in 2 of 12 numbers, such as [2, 2]"),
     ],
 )
 def test_arrays_are_told_by_what_is_the_case(actual, words):

@@ -9,6 +9,7 @@ import numpy as np
 
 from minigpt2.exercises.results import describe, size
 
+LARGE = 1e6  # beside what is so many times too large, nothing else can be seen
 CLOSE = 0.02  # an error below this part of the largest number looks like a constant or a rounding
 
 
@@ -32,7 +33,7 @@ def of_results(task, attempts, attempt):
         return moved
     inputs = dict(_arrays(attempt.trial.ours))
     hints = {name: of_array(name, results[name], expected[name], inputs, equal) for name in attempt.wrong}
-    return next((hint for hint in hints.values() if hint), "")
+    return next((hint for hint in hints.values() if hint), "") or _nearly(attempts, attempt)
 
 
 def _exchanged(results, expected, equal):
@@ -58,6 +59,31 @@ def _arrays(values):
             yield from ((f'{name}["{key}"]', item) for key, item in value.items() if isinstance(item, np.ndarray))
 
 
+def _nearly(attempts, attempt):
+    """A small error, wherever there is one."""
+    failed = [each for each in attempts if not each.finding.passed]
+    if not all(each.results and all(_is_near(each, name) for name in each.wrong) for each in failed):
+        return ""
+    name = attempt.wrong[0]
+    actual, expected = attempt.results[name], attempt.expected[name]
+    if np.asarray(attempt.equal.off(actual, expected))[expected != 0].mean() <= 0.5:  # a few places, and others right
+        return ""
+    digits = _digits(actual - expected, expected)
+    return (
+        f"{name} is nearly right, {digits}: is it a constant, an epsilon, a rounding, or a small term? Compare each "
+        "number in your code with the formula."
+    )
+
+
+def _is_near(attempt, name):
+    """Whether an output is nearly right. One that is an input as well is updated: then its change is the measure."""
+    actual, expected, before = attempt.results[name], attempt.expected[name], attempt.trial.ours.get(name, 0.0)
+    if actual.shape != expected.shape or not np.isfinite(actual - expected).all():
+        return False
+    change = expected - before if np.shape(before) == expected.shape else expected
+    return size(np.asarray(actual - expected)) < CLOSE * size(np.asarray(change))
+
+
 def of_array(name, actual, expected, inputs, equal):
     """The kind of mistake that turns ``expected`` into ``actual``; "" when it is not known.
 
@@ -73,12 +99,13 @@ def of_array(name, actual, expected, inputs, equal):
         if np.isfinite(expected).all():
             return (
                 f"{name} has NaN or infinity in it. Where can a number overflow (exp of a large one), be divided by "
-                "zero, or be the logarithm of zero? Is -inf multiplied by 0? Is every element of it written to?"
+                "zero, or be the logarithm of zero or the root of a negative number? Is -inf multiplied by 0? Is every "
+                "element of it written to?"
             )
         return _of_infinities(name, actual, expected)
     if not np.isfinite(expected).all():
         return f"{name} should have {expected[~np.isfinite(expected)][0]} at some places, and has none."
-    if not actual.any():
+    if actual.ndim and not actual.any():
         return f"{name} is zero everywhere: is the result ever written to it?"
     if equal(actual, -expected):
         return f"{name} is right except for its sign."
@@ -90,7 +117,7 @@ def of_array(name, actual, expected, inputs, equal):
 
 def _of_numbers(name, actual, expected, inputs, equal):
     """How arrays of one shape with finite numbers differ."""
-    difference = actual - expected
+    difference, off = actual - expected, equal.off(actual, expected)
     if actual.dtype == np.float16 or equal(actual, expected.astype(np.float16)):
         return f"{name} has only the digits of float16."
     if expected.dtype == np.float64 and equal.tolerance < 1e-6 and size(difference) < 1e-6 * size(expected):
@@ -99,9 +126,18 @@ def _of_numbers(name, actual, expected, inputs, equal):
             f"{_digits(difference, expected)}."
         )
     if expected.size == 1:  # any number is a multiple of another
-        if size(difference) < CLOSE * size(expected):
-            return f"{name} is nearly right, {_digits(difference, expected)}: a constant, an epsilon or a rounding."
         return ""
+    if size(actual) > LARGE * size(expected) > 0:
+        return (
+            f"{name} is far too large, {size(actual):.1g} at most where {size(expected):.1g} is expected. What is "
+            "divided by a small number, or raised to a power?"
+        )
+    if not actual[off].any():
+        place = [int(i) for i in np.argwhere(off)[0]]
+        return (
+            f"{name} is 0 where it is wrong, in {off.sum()} of {off.size} numbers, such as {place}. Is something "
+            "written to each of its elements?"
+        )
     ratio = float((actual * expected).sum() / (expected * expected).sum()) if expected.any() else 0.0
     if ratio and equal(actual, ratio * expected):
         if abs(ratio - 1) < CLOSE:
@@ -117,11 +153,6 @@ def _of_numbers(name, actual, expected, inputs, equal):
     shift = float(difference.mean())
     if equal(actual, expected + shift):
         return f"{name} is off by the same number everywhere, {shift:.6g}. What is added once too often, or not at all?"
-    if size(difference) < CLOSE * size(expected):
-        return (
-            f"{name} is nearly right, {_digits(difference, expected)}: is it a constant, an epsilon or a rounding? "
-            "Compare each number in your code with the formula."
-        )
     for other, value in inputs.items():
         if value.shape == actual.shape and value.dtype.kind == "f":
             if equal(difference, value):
@@ -146,6 +177,7 @@ def _of_axes(name, actual, expected, equal):
             f"{_axes(set(axes) - set(alike))}. Which term depends on just that?"
         )
     alike = []
+    axes = [axis for axis in axes if np.count_nonzero(expected, axis).max() > 1]  # one number is a multiple of any
     for axis in axes:
         factor = (actual * expected).sum(axis, keepdims=True) / (expected * expected).sum(axis, keepdims=True)
         if np.isfinite(factor).all() and equal(actual, factor * expected):
@@ -197,11 +229,17 @@ def _of_places(name, actual, expected, equal):
         if turned.shape == expected.shape and equal(actual, turned):
             return f"{name} is right, but its axes are in another order: {axes}."
     return (
-        f"{name} has the right numbers in the wrong places: an order of axes, or a reshape where a transpose belongs."
+        f"{name} has the right numbers in the wrong places. Is it the order of indices or axes, or a reshape where a "
+        "transpose belongs?"
     )
 
 
 def _of_shape(name, actual, expected, equal):
+    if not expected.ndim and actual.size > 1:
+        right = next((what for what in ("sum", "mean") if equal(getattr(actual, what)(), expected)), None)
+        return f"{name} should be a single number, and has the shape {actual.shape}. " + (
+            f"Its {right} is right." if right else "Is a sum or a mean of it missing?"
+        )
     for axes in itertools.permutations(range(expected.ndim)) if expected.ndim < 5 else ():
         turned = expected.transpose(axes)
         if turned.shape == actual.shape and equal(actual, turned):
@@ -249,7 +287,7 @@ def of_cases(attempts, attempt):
     failed = [each.finding.title for each in attempts if not each.finding.passed]
     told = []
     if right and len(attempt.results) > 1:
-        told.append(f"{', '.join(right)} {'is' if len(right) == 1 else 'are'} right, {', '.join(wrong)} not.")
+        told.append(f"{_few(right)} {'is' if len(right) == 1 else 'are'} right, {_few(wrong)} not.")
     if passed and len(failed) <= len(passed):
         told.append(f"It goes wrong only in: {'; '.join(failed)}. What is special there?")
     elif passed:
@@ -260,6 +298,11 @@ def of_cases(attempts, attempt):
     return " ".join(told)
 
 
+def _few(names):
+    """Names in a sentence: all of them, or three and the number of the others."""
+    return ", ".join(names if len(names) <= 4 else [*names[:3], f"{len(names) - 3} more"])
+
+
 # Lists, dicts, texts and numbers that should be equal.
 
 
@@ -267,6 +310,9 @@ def of_plain(name, actual, expected):
     """How lists, dicts, texts or numbers that should be equal differ."""
     if type(actual) is not type(expected):
         return f"{name} is {_described(actual)}, and should be {_described(expected)}."
+    if actual == expected:
+        there, wanted = _types(actual), _types(expected)
+        return f"{name} has the right values, but holds {' and '.join(there)} where {' and '.join(wanted)} is expected."
     if isinstance(expected, dict):
         missing, more = [k for k in expected if k not in actual], [k for k in actual if k not in expected]
         if missing or more:
@@ -296,6 +342,12 @@ def of_plain(name, actual, expected):
     if isinstance(expected, int) and not isinstance(expected, bool):
         return f"{name} is too {'large' if actual > expected else 'small'}, by {abs(actual - expected)}."
     return ""
+
+
+def _types(value):
+    """The names of the types of what is in nested lists and dicts."""
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return {type(value).__name__} if items is None else set().union(*map(_types, items))
 
 
 def _described(value):

@@ -39,8 +39,9 @@ from minigpt2.exercises import check
 # That is the same, and a good way to think of it. But the real GPT-2 has $V=50257$, so a text of 1024 tokens would need
 # 51 million numbers, nearly all of them zero, to say the same as 1024 integers.
 #
-# Return `y` and a dict with what your backward pass will need (this check looks at `y` only). Change neither `ids` nor
-# `weight`: the caller still needs them.
+# Return `y` and a *cache*: whatever your backward pass will need, in a dict or as you like. This check looks at `y`
+# only; your teacher's tests hand your cache to your own backward pass. Change neither `ids` nor `weight`: the caller
+# still needs them.
 #
 # <details><summary>A hint</summary>
 #
@@ -55,7 +56,7 @@ def embedding_forward(ids, weight):
     """Look up the vector of each token.
 
     ids: (B, T) integers from 0 to V-1; weight: (V, C)
-    returns y (B, T, C) and a dict for the backward pass.
+    returns y (B, T, C) and a cache for the backward pass.
     """
     ### BEGIN SOLUTION
     return weight[ids], {"ids": ids, "weight": weight}
@@ -99,8 +100,9 @@ print(np.arange(8).reshape(4, 2)[np.array([[-1]])])
 #                                   [7, 0]]]                  [ 8, 0],
 #                                                             [ 0, 0]]
 #
-# The check hands your function a `cache` that was filled by *our* forward pass, with `ids`, `weight`, and `one_hot` (B,
-# T, V). If you prefer to use your own, add `forward=embedding_forward` to the call of `check`.
+# The check hands your function a `cache` that was filled by *our* forward pass, a dict with `ids`, `weight`, and
+# `one_hot` (B, T, V). To try it with your own cache, add `forward=embedding_forward` to the call of `check`: it must
+# contain what your function takes from it.
 #
 # <details><summary>A hint</summary>
 #
@@ -155,7 +157,7 @@ def unembedding_forward(x, weight):
     """Score every token of the vocabulary.
 
     x: (..., C), with one leading axis or more; weight: (V, C)
-    returns logits (..., V) and a dict for the backward pass.
+    returns logits (..., V) and a cache for the backward pass.
     """
     ### BEGIN SOLUTION
     return x @ weight.T, {"x": x, "weight": weight}
@@ -172,7 +174,8 @@ round(1 * report.score, 2)
 # ones move if $W_{vc}$ does? Then add up, and write the sums as products of matrices. The shapes tell you which one
 # must be transposed, except where $V = C$: then only your formula does.
 #
-# The `cache` contains `x` and `weight`. The gradient that you are given is called `dlogits`.
+# The `cache` of our forward pass is a dict with `x` and `weight`; yours must contain what your function takes from it.
+# The gradient that you are given is called `dlogits`.
 #
 # <details><summary>A hint</summary>
 #
@@ -255,7 +258,7 @@ assert np.allclose((dlogits * logits).sum(), (dweight * weight).sum())
 
 # %% tags=["answer", "id:tied_embedding"]
 def tied_embedding_forward(ids, weight):
-    """ids: (B, T); weight: (V, C); returns logits (B, T, V) and a dict for the backward pass."""
+    """ids: (B, T); weight: (V, C); returns logits (B, T, V) and a cache for the backward pass."""
     ### BEGIN SOLUTION
     x, lookup = embedding_forward(ids, weight)
     logits, output = unembedding_forward(x, weight)

@@ -41,7 +41,8 @@ from minigpt2.exercises import check
 #
 # Note that there is no $b$ on the right-hand $W$: all sequences get the same stamps.
 #
-# Return `y` and a dict with everything that your backward pass will need. Make new arrays: your caller still needs `x`.
+# Return `y` and a cache: whatever your backward pass will need, in a dict or as you like. This check looks at `y` only;
+# your teacher's tests hand your cache to your own backward pass. Make new arrays: your caller still needs `x`.
 #
 # <details><summary>A hint</summary>
 #
@@ -56,7 +57,7 @@ def position_forward(x, weight, start=0):
     """Add the vector of each token's position.
 
     x: (B, T, C); weight: (P, C); start: position of the first token, so that start + T <= P
-    returns y (B, T, C) and a dict for the backward pass.
+    returns y (B, T, C) and a cache for the backward pass.
     """
     ### BEGIN SOLUTION
     T = x.shape[1]
@@ -88,9 +89,9 @@ round(2 * report.score, 2)
 # Write down the two formulas before you write code. Each gradient has the shape of its array: `dweight` has a row for
 # every position, used or not.
 #
-# The check hands your function a `cache` that was filled by *our* forward pass, with `x`, `weight`, `start` and
-# `positions` (the `T` rows that were used). If you prefer to use your own, add `forward=position_forward` to the call
-# of `check`.
+# The check hands your function a `cache` that was filled by *our* forward pass, a dict with `x`, `weight`, `start` and
+# `positions` (the `T` rows that were used). To try it with your own cache, add `forward=position_forward` to the call
+# of `check`: it must contain what your function takes from it.
 #
 # <details><summary>A hint</summary>
 #

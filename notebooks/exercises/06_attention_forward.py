@@ -366,7 +366,7 @@ assert np.allclose(attend(x, params, 4), y, atol=1e-9)
 # have been made with the wrong one. What factor repairs them?
 #
 # Return also `log_sums`, $\ln\sum_j e^{s_j}$ for each query. With this one number for each row, exercise 7 goes
-# backward. There are no points for this, but a check. (It cannot see whether you have made the large array; you can.)
+# backward. There are no points for this, but a check, which also looks at the memory that your function needs.
 #
 # <details><summary>A hint</summary>
 #

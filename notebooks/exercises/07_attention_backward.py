@@ -318,7 +318,7 @@ assert np.isclose(rise, (early * step).sum(), rtol=1e-4)
 #
 # Then go through the keys in blocks of `size`, the last of which may be shorter. There is one head of one text, and no
 # mask. The `cache` has `q` `(T, D)`, `k` and `v` `(S, D)`, `head`, `log_sums` `(T,)` and `size`. There are no points
-# for this, but a check.
+# for this, but a check, which also looks at the memory that your function needs.
 #
 # <details><summary>A hint</summary>
 #

@@ -72,7 +72,7 @@ def embedding_forward(ids, weight):
     """Look up the vector of each token.
 
     ids: (B, T) integers from 0 to V-1; weight: (V, C)
-    returns y (B, T, C) and a dict for the backward pass.
+    returns y (B, T, C) and a cache for the backward pass.
     """
     raise NotImplementedError
 
@@ -91,7 +91,7 @@ def unembedding_forward(x, weight):
     """Score every token of the vocabulary.
 
     x: (..., C), with one leading axis or more; weight: (V, C)
-    returns logits (..., V) and a dict for the backward pass.
+    returns logits (..., V) and a cache for the backward pass.
     """
     raise NotImplementedError
 
@@ -107,7 +107,7 @@ def unembedding_backward(dlogits, cache):
 
 
 def tied_embedding_forward(ids, weight):
-    """ids: (B, T); weight: (V, C); returns logits (B, T, V) and a dict for the backward pass."""
+    """ids: (B, T); weight: (V, C); returns logits (B, T, V) and a cache for the backward pass."""
     raise NotImplementedError
 
 
@@ -123,7 +123,7 @@ def position_forward(x, weight, start=0):
     """Add the vector of each token's position.
 
     x: (B, T, C); weight: (P, C); start: position of the first token, so that start + T <= P
-    returns y (B, T, C) and a dict for the backward pass.
+    returns y (B, T, C) and a cache for the backward pass.
     """
     raise NotImplementedError
 
