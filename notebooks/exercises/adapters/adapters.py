@@ -132,7 +132,7 @@ def position_backward(dy, cache):
     """Gradients of ``position_forward``.
 
     dy: (B, T, C)
-    cache: what your own position_forward returned; while it returns none, ours: {"weight", "start", "x", "positions"}
+    cache: what your own position_forward returned; while it returns none, ours: {"x", "weight", "start", "positions"}
     returns dx (B, T, C), dweight (P, C).
     """
     raise NotImplementedError
@@ -347,8 +347,8 @@ def cross_entropy_backward(dloss, cache):
     """Gradient of ``cross_entropy_forward``.
 
     dloss: a number
-    cache: what your own cross_entropy_forward returned; while it returns none, ours: {"logits", "log_sum_exp",
-        "targets", "counted", "label_smoothing", "probs", "ignore_index"}
+    cache: what your own cross_entropy_forward returned; while it returns none, ours: {"logits", "targets", "counted",
+        "label_smoothing", "probs", "log_sum_exp", "ignore_index"}
     returns dlogits (..., V).
     """
     raise NotImplementedError
