@@ -37,6 +37,7 @@ ERRORS = (
         "An operation in place (+=, -=, *=, /=) cannot change an array's dtype: integers stay integers. Make a new "
         "array, or one of the dtype of the floats.",
     ),
+    (r"bitwise_xor|for \^:", "`^` is not a power in Python, but a comparison of bits: a power is written `**`."),
     (
         r"cannot reshape array of size",
         "The requested shape has a different number of elements from the array. Which letter of the shape legend does "
@@ -196,10 +197,10 @@ def of_kind(task, value, expected):
             "that "
             f"works in place, such as np.add.at, list.sort or list.append. Expected: {wanted}."
         )
-    if isinstance(value, dict) and not task.exact:
+    is_nested = any(key.startswith(f"{task.outputs[0]}.") for key in expected)
+    if isinstance(value, dict) and not task.exact and not is_nested:
         return f"A dict came back, and expected is {wanted}, without names, in this order."
     count = len(task.outputs) + task.has_cache
-    is_nested = any(key.startswith(f"{task.outputs[0]}.") for key in expected)
     if isinstance(value, tuple | list) and count > 1 and value and isinstance(value[0], dict) and not is_nested:
         return f"A dict comes first. In this order: {wanted}."
     if isinstance(value, tuple) and len(task.outputs) == 1 and not task.has_cache:
@@ -210,10 +211,11 @@ def of_kind(task, value, expected):
         return f"Expected are {len(task.outputs)} results, {wanted}, in this order; {there} came back."
     for name, output in zip(task.outputs, outputs, strict=True):
         nested = [key for key in expected if key.startswith(f"{name}.")]
-        if nested and not isinstance(output, dict):
+        kind = list if nested and nested[0].split(".")[1].isdecimal() else dict
+        if nested and not isinstance(output, kind):
             return (
-                f"{name} should be a dict with the names {', '.join(nested)}; it is {_kind(output)}. In this "
-                f"order: {wanted}."
+                f"{name} should be a {kind.__name__} with the names {', '.join(nested)}; it is {_kind(output)}. In "
+                f"this order: {wanted}."
             )
         if nested:
             there, lacking = _difference_of_names(name, output, nested)
@@ -224,7 +226,9 @@ def of_kind(task, value, expected):
                     f"{', '.join(there) or 'none'}."
                 )
         elif output is None:
-            return f"{name} is None: it comes from something that returns nothing."
+            return f"{name} is None: is it never made, or by something that returns nothing?"
+        elif isinstance(output, list):
+            return f"{name} is a list of {len(output)}, and should be a single array."
         elif isinstance(output, tuple):
             return f"{name} is itself a tuple: a function that returns several things, as (y, cache), was taken whole?"
         elif isinstance(output, dict):

@@ -45,6 +45,8 @@ def run(task, function, forward=None, seed=0):
                 findings.append(_differences(task, function, forward, trials[0], attempts))
             if task.serves:
                 findings.append(_served(task, trials[0], attempts[0]))
+            if task.limit:
+                findings.append(_limited(task, function, attempts))
             wrong = next((i for i, attempt in enumerate(attempts) if not attempt.finding.passed), None)
             if wrong is not None:
                 hint = findings[wrong].hint or _hint(task, function, forward, attempts, attempts[wrong])
@@ -256,11 +258,22 @@ def _served(task, trial, attempt):
         return Finding(title, False, f"  came back  {describe(value)}\n  expected   y and its cache", call_hints.CACHE)
     wanted = task.serves(dy, cache)
     got = call(task.serves, [dy, value[1]], task.seconds)
-    if got.ended and not changed_names(wanted, got.value, "gradients"):
+    if got.ended and (got.value is None or not changed_names(wanted, got.value, "gradients")):
         return Finding(title, True)
     fate = "other gradients than with ours" if got.ended else _fate(got, task)
     text = f"  its keys   {describe(value[1])}\n  expected   {describe(cache)}\n  came back  {fate}"
     return Finding(title, False, text, call_hints.CACHE)
+
+
+def _limited(task, function, attempts):
+    """Whether a function with right results keeps to the limit of its task."""
+    title, mistake = task.limit
+    if not all(attempt.finding.passed for attempt in attempts):
+        return Finding(title, None)
+    outcome = call(mistake, [function], task.seconds, owner=function)
+    if not outcome.ended:
+        return Finding(title, False, f"  came back  {_fate(outcome, task)}", _fated(outcome))
+    return Finding(title, not outcome.value, "  The results are right." if outcome.value else "", outcome.value or "")
 
 
 # The hint.
@@ -269,13 +282,13 @@ def _served(task, trial, attempt):
 def _hint(task, function, forward, attempts, attempt):
     """What it looks like, from the surest source to the one that can only tell where to look."""
     if attempt.outcome.late:
-        return call_hints.of_lateness(attempt.outcome.place)
+        return _fated(attempt.outcome)
     if attempt.results is not None and _is_forgetful(task, function, attempt):
         return call_hints.FORGETFUL
     if task.reference and (hints := known(task, attempts)):
         return result_hints.together(hints)
     if attempt.error is not None:
-        return call_hints.of_error(attempt.error, attempt.outcome.place)
+        return _fated(attempt.outcome)
     if attempt.results is None or attempt.outcome.value is None:
         return call_hints.of_kind(task, attempt.outcome.value, attempt.expected)
     if attempt.changed:
@@ -299,6 +312,11 @@ def _is_forgetful(task, function, attempt):
         seen.append(outcome.value)
     one, other = seen
     return one.keys() != other.keys() or not all(attempt.equal(one[name], other[name]) for name in one)
+
+
+def _fated(outcome):
+    """What the end of a call that did not end well may mean."""
+    return call_hints.of_lateness(outcome.place) if outcome.late else call_hints.of_error(outcome.error, outcome.place)
 
 
 def _experiments(task, function, forward, attempt):

@@ -11,6 +11,11 @@ from minigpt2.components.feed_forward import feed_forward_backward, feed_forward
 from minigpt2.components.layer_norm import layer_norm_backward, layer_norm_forward
 from minigpt2.components.softmax import softmax_forward
 from minigpt2.config import GPT2Config
+from minigpt2.exercises.ex02_embedding import BACKWARD as EMBEDDING
+from minigpt2.exercises.ex03_position import BACKWARD as POSITION
+from minigpt2.exercises.ex04_linear_and_gelu import FEED_FORWARD_BACKWARD as FEED_FORWARD
+from minigpt2.exercises.ex05_layer_norm import BACKWARD as LAYER_NORM
+from minigpt2.exercises.ex07_attention_backward import ATTENTION
 from minigpt2.exercises.task import Case, Mistake, Task
 from minigpt2.model import GPT2, block_backward, block_forward, gpt2_backward, gpt2_forward
 from minigpt2.parameters import flatten
@@ -189,9 +194,18 @@ BLOCK_FORWARD = Task(
 
 
 def _block_with_cache(x, params, n_head):
-    """Our forward pass, with everything that a backward pass may want in the cache."""
+    """Our forward pass, with everything that a backward pass may want in the cache, in those of the parts too."""
     y, cache = block_forward(x, params, _config(n_head))
-    return y, cache | {"x": x, "params": params, "n_head": n_head}
+    normed, ln_1 = _norm_with_cache(x, params["ln_1"])
+    _, attn = ATTENTION.forward(normed, params["attn"], n_head)
+    normed, ln_2 = _norm_with_cache(cache["resid_mid"], params["ln_2"])
+    _, mlp = FEED_FORWARD.forward(normed, params["mlp"])
+    parts = {"ln_1": ln_1, "attn": attn, "ln_2": ln_2, "mlp": mlp}
+    return y, cache | parts | {"x": x, "params": params, "n_head": n_head}
+
+
+def _norm_with_cache(x, params):
+    return LAYER_NORM.forward(x, params["weight"], params["bias"], 1e-5)
 
 
 def _in_reverse(dy, cache, keep_mid=1, keep_x=1, share=1, past_sum=False, through_norms=True):
@@ -334,7 +348,16 @@ def _config(n_head):
 
 
 def _model_with_cache(ids, params, n_head):
-    return gpt2_forward(ids, params, _config(n_head))
+    """Our forward pass, with everything that a backward pass may want in the caches of the parts."""
+    logits, cache = gpt2_forward(ids, params, _config(n_head))
+    x, wte = EMBEDDING.forward(ids, params["wte"]["weight"])
+    x, wpe = POSITION.forward(x, params["wpe"]["weight"], 0)
+    blocks = []
+    for block in params["h"]:
+        x, block_cache = _block_with_cache(x, block, n_head)
+        blocks.append(block_cache)
+    _, ln_f = _norm_with_cache(x, params["ln_f"])
+    return logits, cache | {"wte": wte, "wpe": wpe, "h": blocks, "ln_f": ln_f}
 
 
 def _embedded(ids, params, start=0, scale=1.0):
@@ -389,7 +412,7 @@ UNTIED = (
 MODEL_FORWARD = Task(
     name="gpt2_forward",
     outputs=("logits",),
-    reference=lambda ids, params, n_head: _model_with_cache(ids, params, n_head)[0],
+    reference=lambda ids, params, n_head: gpt2_forward(ids, params, _config(n_head))[0],
     cases=_model_cases,
     notebook=NOTEBOOK,
     mistakes=(

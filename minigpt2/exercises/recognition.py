@@ -1,7 +1,8 @@
 """Find the mistake behind wrong results: a known one, two known ones together, or one for each output.
 
 A mistake counts only if it predicts everything that was seen: the right outputs as right, the wrong ones to the last
-digit, in every case. What cannot be sure says less: see ``general_hints`` and ``experiments``.
+digit, in every case. Where there are wrong results as well as errors, any error is as good as another. What cannot be
+sure says less: see ``result_hints`` and ``experiments``.
 """
 
 import copy
@@ -27,9 +28,9 @@ def known(task, attempts):
         return []
     predicted = [(mistake, _prediction(task, mistake.wrong, first)) for mistake in task.mistakes]
     for mistake, prediction in predicted:
-        if _fits(first, prediction) and all(_fits(a, _prediction(task, mistake.wrong, a)) for a in seen):
+        if _fits(first, prediction) and _explains(task, mistake.wrong, seen):
             return [mistake.hint]
-    return _one_for_each_output(task, first, seen, predicted) or _two_together(task, first, seen)
+    return _one_for_each_output(task, first, seen, predicted) or _two_together(task, first, seen, predicted)
 
 
 def _one_for_each_output(task, first, seen, predicted):
@@ -64,19 +65,39 @@ def _all_fit(task, attempt, mistakes):
     return _fits(attempt, merged)
 
 
-def _two_together(task, first, seen):
+def _two_together(task, first, seen, predicted):
     """Two mistakes in one solution."""
-    changes = [mistake for mistake in task.mistakes if not callable(mistake.wrong)]
     begin = time.process_time()
-    for one, other in itertools.combinations(changes, 2):
+    for one, other in _pairs(first, predicted):
         if time.process_time() - begin > SECONDS:
             break
         both = one.wrong + other.wrong
         if one.hint == other.hint or not changed(task.reference, both):
             continue
-        if all(_fits(attempt, _prediction(task, both, attempt)) for attempt in [first, *seen]):
+        if _fits(first, _prediction(task, both, first)) and _explains(task, both, seen):
             return [one.hint, other.hint]
     return []
+
+
+def _pairs(first, predicted):
+    """The pairs of changes that are worth trying together, by what each of them does alone: most are not."""
+    changes = [(mistake, prediction) for mistake, prediction in predicted if not callable(mistake.wrong)]
+    if first.error is not None:
+        alone = [(mistake, isinstance(prediction, Exception)) for mistake, prediction in changes]
+        return [(one, other) for (one, its), (other, others) in itertools.combinations(alone, 2) if its or others]
+    alone, wrong = [(mistake, _touched(first, prediction)) for mistake, prediction in changes], set(first.wrong)
+    return [(one, other) for (one, its), (other, others) in itertools.combinations(alone, 2) if its | others == wrong]
+
+
+def _explains(task, wrong, seen):
+    """Whether a mistake explains all attempts."""
+    told = any(attempt.results is not None and not attempt.finding.passed for attempt in seen)  # to the last digit
+    for attempt in seen:
+        prediction = _prediction(task, wrong, attempt)
+        is_error = told and attempt.error is not None and isinstance(prediction, Exception)
+        if not is_error and not _fits(attempt, prediction):
+            return False
+    return True
 
 
 def _touched(attempt, prediction):
@@ -112,7 +133,7 @@ def _prediction(task, wrong, attempt):
 
 @functools.lru_cache(maxsize=4096)
 def changed(function, changes):
-    """A function with pieces of its source changed; None where a piece is not there once: two changes overlap.
+    """A function with pieces of its source changed; None where two changes overlap: a piece is not there once.
 
     changes: pairs of (text in its source, text in its place)
     """
@@ -122,7 +143,10 @@ def changed(function, changes):
             return None
         source = source.replace(old, new)
     scope = dict(function.__globals__)
-    exec(compile(source, f"<{function.__name__}, changed>", "exec"), scope)
+    try:
+        exec(compile(source, f"<{function.__name__}, changed>", "exec"), scope)
+    except SyntaxError:
+        return None
     return scope[function.__name__]
 
 

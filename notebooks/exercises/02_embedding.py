@@ -8,7 +8,8 @@
 # its other end it uses the very same table again, to score which token comes next. You will write both ends, forward
 # and backward. Forward they are a line each; backward there is a trap that nearly everyone falls into once.
 #
-# More about it is in the notebook [2.5.1](../../en/2_5_1_embedding.ipynb); you need nothing but NumPy here.
+# More about it is in notebook 2.5.1, `notebooks/en/2_5_1_embedding.ipynb` in the repository of minigpt2; you need
+# nothing but NumPy here.
 #
 # Shapes: `B` batch (sequences at once), `T` time (tokens in a sequence), `C` channels (numbers in a vector), `V`
 # vocabulary (how many different tokens there are). The *gradient* of the loss with respect to `x` is called `dx`; it
@@ -21,6 +22,8 @@ from minigpt2.exercises import check
 
 # %% [markdown]
 # ## 1. Look up
+#
+# *★☆☆ · about 10 minutes*
 #
 # $$y_{bt} = W_{\mathrm{ids}_{bt}} \qquad\text{(a row of } C \text{ numbers)}$$
 #
@@ -61,8 +64,8 @@ def embedding_forward(ids, weight):
 
 
 # %% [markdown]
-# Run this cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like. The
-# number under it is your points so far. A NameError means that the cell above it was not run.
+# Run the next cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like.
+# The number under it is your points so far. A NameError means that your own cell, above it, was not run.
 
 # %% tags=["check", "id:check_embedding_forward", "points:1"]
 report = check("embedding_forward", embedding_forward)
@@ -81,6 +84,8 @@ print(np.arange(8).reshape(4, 2)[np.array([[-1]])])
 # raises a `ValueError`. Yours may do so too; the check asks only for ids that are in the table.
 #
 # ## 2. Backward
+#
+# *★★☆ · about 15 minutes*
 #
 # Given $dy$, the gradient of the loss with respect to $y$, find the gradient with respect to the table. (Integers have
 # no gradient.) If row $v$ grows by a little, then $y$ grows by as much at *every* place where token $v$ occurs. The
@@ -134,6 +139,8 @@ round(3 * report.score, 2)
 
 # %% [markdown]
 # ## 3. The other end: score every token
+#
+# *★★☆ · about 20 minutes*
 #
 # After its last layer GPT-2 has a vector $x$ at every place, and asks: which token comes next? It compares $x$ with the
 # row of every token, by the dot product, which is large where two vectors point the same way:
@@ -235,6 +242,8 @@ assert np.allclose((dlogits * logits).sum(), (dweight * weight).sum())
 
 # %% [markdown]
 # ## 5. Harder, if you like: one table at both ends
+#
+# *★★☆ · about 15 minutes more*
 #
 # In GPT-2 the two tables are *tied*: they are the same array. The small GPT-2 has 124 million numbers to learn; with a
 # second table they would be 163 million. Omit everything between the two ends, and you have the smallest of all

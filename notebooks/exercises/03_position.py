@@ -11,7 +11,8 @@
 # Where do the stamps come from? GPT-2 learns them, like everything else. The first Transformer, in 2017, computed them,
 # with a row of clocks. You will write both.
 #
-# More about it is in the notebook [2.5.2](../../en/2_5_2_position.ipynb); you need nothing but NumPy here.
+# More about it is in notebook 2.5.2, `notebooks/en/2_5_2_position.ipynb` in the repository of minigpt2; you need
+# nothing but NumPy here.
 #
 # Shapes: `B` batch (sequences at once), `T` time (tokens in a sequence), `C` channels (numbers in a vector), `P`
 # positions (how many the model knows). The *gradient* of the loss with respect to `x` is called `dx`; it has the shape
@@ -24,6 +25,8 @@ from minigpt2.exercises import check
 
 # %% [markdown]
 # ## 1. Forward
+#
+# *★☆☆ · about 10 minutes*
 #
 # $$y_{btc} = x_{btc} + W_{\mathrm{start}+t,\,c}$$
 #
@@ -63,8 +66,8 @@ def position_forward(x, weight, start=0):
 
 
 # %% [markdown]
-# Run this cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like. The
-# number under it is your points so far. A NameError means that the cell above it was not run.
+# Run the next cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like.
+# The number under it is your points so far. A NameError means that your own cell, above it, was not run.
 
 # %% tags=["check", "id:check_position_forward", "points:2"]
 report = check("position_forward", position_forward)
@@ -73,6 +76,8 @@ round(2 * report.score, 2)
 
 # %% [markdown]
 # ## 2. Backward
+#
+# *★★☆ · about 15 minutes*
 #
 # Given $dy$, the gradient of the loss with respect to $y$, find the gradients with respect to $x$ and to the table. Ask
 # about a single number: what in $y$ moves if it grows by a little, and by how much?
@@ -117,6 +122,8 @@ round(3 * report.score, 2)
 
 # %% [markdown]
 # ## 3. A row of clocks
+#
+# *★★☆ · about 20 minutes*
 #
 # The Transformer of 2017 (Vaswani et al., "Attention Is All You Need", section 3.5) has nothing to learn here. Its
 # stamp is a row of clocks, each with one hand. The first clock is fast, and each one after it slower. The sine and the
@@ -200,6 +207,8 @@ assert sinusoidal_positions(2, 33).shape == (2, 33)
 
 # %% [markdown]
 # ## 5. Harder, if you like: three positions ahead
+#
+# *★★★ · about 25 minutes more*
 #
 # Why clocks? The authors hoped that a model would easily learn to look "three tokens back", because of a property that
 # only clocks have: **to go $k$ positions ahead, turn each hand by a fixed angle, the same at every position.** A turn
