@@ -194,7 +194,7 @@ CLASS = {
             "layer_norm_backward = ex.TASKS[1].reference",
         ),
         10,
-        "layer_norm_backward calls minigpt2.components.layer_norm.layer_norm_backward",
+        "layer_norm_backward calls minigpt2.exercises.ex05_layer_norm.layer_norm_backward",
     ),
     "hides": (
         notebook(
@@ -474,6 +474,7 @@ def test_the_search_knows_what_the_exercise_itself_gives():
 
     norm = "from minigpt2.components.layer_norm import layer_norm_forward"
     assert places("10_model", norm) == []
+    assert places("10_model", "from minigpt2.exercises import whole\nprint(whole.check_notebooks('.'))") == []
     assert places("05_layer_norm", norm) == [f"f, line 1: {norm}"]
     assert places("05_layer_norm", "def f(score, reference):\n    'open, exec'\n    return score.sum()  # eval") == []
     assert places("05_layer_norm", "round = 2\nx.components") == ["f, line 1: round = 2", "f, line 2: x.components"]

@@ -13,6 +13,8 @@ nbformat, *_ = (
     for package in ("nbformat", "jupytext")
 )
 
+from minigpt2.exercises import check  # noqa: E402
+
 FOLDER = Path(__file__).parents[1] / "notebooks/exercises"
 EXERCISE = "05_layer_norm"
 
@@ -50,6 +52,7 @@ SUBMISSIONS = {
     "inflated": {},
     "odd": {"layer_norm_forward": FORWARD, "layer_norm_backward": BACKWARD},
     "cut": {"layer_norm_forward": FORWARD, "layer_norm_backward": BACKWARD},
+    "colab": {"layer_norm_forward": FORWARD, "layer_norm_backward": BACKWARD},
 }
 
 
@@ -67,6 +70,11 @@ def changed(student, notebook):
         checks[1].metadata.nbgrader.schema_version = 1
         checks[2].metadata["nbgrader"] = "none"
         notebook.cells.insert(0, nbformat.v4.new_code_cell("1", metadata={"nbgrader": {"grade": True, "points": "x"}}))
+    if student == "colab":
+        for cell in notebook.cells:
+            cell.pop("id")
+            cell.metadata = nbformat.from_dict({"id": "aBcD"})
+        notebook.nbformat_minor = 0
     if student == "cut":
         notebook.cells = [cell for cell in notebook.cells if cell not in checks]
 
@@ -109,11 +117,12 @@ def test_submissions_in_every_state_get_their_marks(tmp_path, monkeypatch):
     with Gradebook(f"sqlite:///{tmp_path / 'gradebook.db'}") as gradebook:
         scores = {s: gradebook.find_submission(EXERCISE, s).score for s in SUBMISSIONS}
         assert gradebook.find_assignment(EXERCISE).max_score == 10
-    assert scores["right"] == scores["loud"] == scores["odd"] == scores["cut"] == 10
+    assert scores["right"] == scores["loud"] == scores["odd"] == scores["cut"] == scores["colab"] == 10
     assert scores["blank"] == scores["cheat"] == scores["inflated"] == 0
     assert scores["partly"] == 4, "all of the forward pass, 3 + 1, and no case of the backward pass"
-    # Of the nine cases of the forward pass the large eps is wrong, and so are both hidden tests.
-    assert scores["eps"] == pytest.approx(round(3 * 8 / 9, 2) + 4)
+    # One case of the forward pass has a large eps, and is wrong, and so are both hidden tests.
+    cases = len(check("layer_norm_forward", lambda *inputs: 0).findings)
+    assert scores["eps"] == pytest.approx(round(3 * (1 - 1 / cases), 2) + 4)
     # A forward pass that does not run costs its own points, and the hidden test that needs it.
     assert scores["syntax"] == scores["endless"] == 4
 

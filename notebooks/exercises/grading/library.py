@@ -25,7 +25,7 @@ def places(submission):
 
     What the exercise's own given cells and solutions do is fine.
     """
-    fine = set()
+    fine = {"whole"}  # minigpt2.exercises.whole, to which exercise 10 leads
     for cell in submission.assignment.cells:
         if cell.kind != "check":
             fine |= {token.string for token in _tokens(cell.source)}
