@@ -167,10 +167,11 @@ def of_kind(task, value, expected):
             "that "
             f"works in place, such as np.add.at, list.sort or list.append. Expected: {wanted}."
         )
-    if isinstance(value, dict) and not task.exact:
+    is_nested = any("." in name for name in expected)
+    if isinstance(value, dict) and not task.exact and not is_nested:
         return f"A dict came back, and expected is {wanted}, without names, in this order."
     count = len(task.outputs) + task.has_cache
-    if isinstance(value, tuple | list) and count > 1 and value and isinstance(value[0], dict):
+    if isinstance(value, tuple | list) and count > 1 and value and isinstance(value[0], dict) and not is_nested:
         return f"A dict comes first. In this order: {wanted}."
     if isinstance(value, tuple) and len(task.outputs) == 1 and not task.has_cache:
         return f"A tuple of {len(value)} came back. Expected is {wanted} alone."
@@ -180,8 +181,12 @@ def of_kind(task, value, expected):
         return f"Expected are {len(task.outputs)} results, {wanted}, in this order; {there} came back."
     for name, output in zip(task.outputs, outputs, strict=True):
         nested = [key for key in expected if key.startswith(f"{name}.")]
-        if nested and not isinstance(output, dict):
-            return f"{name} should be a nested dict with the names {', '.join(nested)}; it is {_kind(output)}."
+        kind = list if nested and nested[0].split(".")[1].isdecimal() else dict
+        if nested and not isinstance(output, kind):
+            return (
+                f"{name} should be a {kind.__name__}, nested, with the names {', '.join(nested)}; it is "
+                f"{_kind(output)}."
+            )
         if nested:
             there, lacking = _difference_of_names(name, output, nested)
             if there or lacking:

@@ -253,7 +253,7 @@ def _served(task, trial, attempt):
         return Finding(title, False, f"  came back  {describe(value)}\n  expected   y and its cache", call_hints.CACHE)
     wanted = task.serves(dy, cache)
     got = call(task.serves, [dy, value[1]], task.seconds)
-    if got.ended and not changed_names(wanted, got.value, "gradients"):
+    if got.ended and (got.value is None or not changed_names(wanted, got.value, "gradients")):
         return Finding(title, True)
     fate = "other gradients than with ours" if got.ended else _fate(got, task)
     text = f"  its keys   {describe(value[1])}\n  expected   {describe(cache)}\n  came back  {fate}"

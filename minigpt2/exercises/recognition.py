@@ -1,7 +1,8 @@
 """Find the mistake behind wrong results: a known one, two known ones together, or one for each output.
 
 A mistake counts only if it predicts everything that was seen: the right outputs as right, the wrong ones to the last
-digit, in every case. What cannot be sure says less: see ``general_hints`` and ``experiments``.
+digit, in every case. Where there are wrong results as well as errors, any error is as good as another. What cannot be
+sure says less: see ``result_hints`` and ``experiments``.
 """
 
 import copy
@@ -26,7 +27,7 @@ def known(task, attempts):
         return []
     predicted = [(mistake, _prediction(task, mistake.wrong, first)) for mistake in task.mistakes]
     for mistake, prediction in predicted:
-        if _fits(first, prediction) and all(_fits(a, _prediction(task, mistake.wrong, a)) for a in seen):
+        if _fits(first, prediction) and _explains(task, mistake.wrong, seen):
             return [mistake.hint]
     return _one_for_each_output(task, first, seen, predicted) or _two_together(task, first, seen)
 
@@ -73,9 +74,20 @@ def _two_together(task, first, seen):
         both = one.wrong + other.wrong
         if one.hint == other.hint or not changed(task.reference, both):
             continue
-        if all(_fits(attempt, _prediction(task, both, attempt)) for attempt in [first, *seen]):
+        if _fits(first, _prediction(task, both, first)) and _explains(task, both, seen):
             return [one.hint, other.hint]
     return []
+
+
+def _explains(task, wrong, seen):
+    """Whether a mistake explains all attempts."""
+    told = any(attempt.results is not None and not attempt.finding.passed for attempt in seen)  # to the last digit
+    for attempt in seen:
+        prediction = _prediction(task, wrong, attempt)
+        is_error = told and attempt.error is not None and isinstance(prediction, Exception)
+        if not is_error and not _fits(attempt, prediction):
+            return False
+    return True
 
 
 def _touched(attempt, prediction):
@@ -106,7 +118,7 @@ def _prediction(task, wrong, attempt):
 
 @functools.lru_cache(maxsize=4096)
 def changed(function, changes):
-    """A function with pieces of its source changed; None where a piece is not there once: two changes overlap.
+    """A function with pieces of its source changed; None where two changes overlap: a piece is not there once.
 
     changes: pairs of (text in its source, text in its place)
     """
@@ -116,5 +128,8 @@ def changed(function, changes):
             return None
         source = source.replace(old, new)
     scope = dict(function.__globals__)
-    exec(compile(source, f"<{function.__name__}, changed>", "exec"), scope)
+    try:
+        exec(compile(source, f"<{function.__name__}, changed>", "exec"), scope)
+    except SyntaxError:
+        return None
     return scope[function.__name__]

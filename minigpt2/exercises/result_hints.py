@@ -239,7 +239,7 @@ def of_cases(attempts, attempt):
     failed = [each.finding.title for each in attempts if not each.finding.passed]
     told = []
     if right and len(attempt.results) > 1:
-        told.append(f"{', '.join(right)} {'is' if len(right) == 1 else 'are'} right, {', '.join(wrong)} not.")
+        told.append(f"{_few(right)} {'is' if len(right) == 1 else 'are'} right, {_few(wrong)} not.")
     if passed and len(failed) <= len(passed):
         told.append(f"It goes wrong only in: {'; '.join(failed)}. What is special there?")
     elif passed:
@@ -250,6 +250,11 @@ def of_cases(attempts, attempt):
     return " ".join(told)
 
 
+def _few(names):
+    """Names in a sentence: all of them, or three and the number of the others."""
+    return ", ".join(names if len(names) <= 4 else [*names[:3], f"{len(names) - 3} more"])
+
+
 # Lists, dicts, texts and numbers that should be equal.
 
 
@@ -257,6 +262,9 @@ def of_plain(name, actual, expected):
     """How lists, dicts, texts or numbers that should be equal differ."""
     if type(actual) is not type(expected):
         return f"{name} is {_described(actual)}, and should be {_described(expected)}."
+    if actual == expected:
+        there, wanted = _types(actual), _types(expected)
+        return f"{name} has the right values, but holds {' and '.join(there)} where {' and '.join(wanted)} is expected."
     if isinstance(expected, dict):
         missing, more = [k for k in expected if k not in actual], [k for k in actual if k not in expected]
         if missing or more:
@@ -286,6 +294,12 @@ def of_plain(name, actual, expected):
     if isinstance(expected, int) and not isinstance(expected, bool):
         return f"{name} is too {'large' if actual > expected else 'small'}, by {abs(actual - expected)}."
     return ""
+
+
+def _types(value):
+    """The names of the types of what is in nested lists and dicts."""
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return {type(value).__name__} if items is None else set().union(*map(_types, items))
 
 
 def _described(value):

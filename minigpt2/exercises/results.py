@@ -77,7 +77,7 @@ class Comparison:
 
     def __call__(self, actual, expected):
         if self.exact:
-            return type(actual) is type(expected) and actual == expected
+            return _identical(actual, expected)
         if actual.shape != expected.shape or (actual.dtype.kind != "f" and expected.dtype.kind == "f"):
             return False
         return not self.off(actual, expected).any()
@@ -87,6 +87,17 @@ class Comparison:
         bound = self.tolerance * max(size(expected), self.floor)
         with np.errstate(all="ignore"):
             return ~np.isclose(actual, expected, rtol=0, atol=bound, equal_nan=True)
+
+
+def _identical(one, other):
+    """Whether two values are equal, and of the same types all through: 1.0 is not 1."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(_identical, one, other))
+    if isinstance(one, dict):
+        return one == other and all(_identical(one[key], other[key]) for key in one)
+    return one == other
 
 
 def size(array):

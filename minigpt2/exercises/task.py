@@ -44,7 +44,8 @@ class Task:
     forward:   of a backward pass: its forward pass, (*inputs) -> (y, cache). The function that is tried then takes
         (dy, cache), and its outputs are the gradients of all float inputs of ``forward``
     has_cache: whether a cache may follow the outputs. What is in it is up to the student
-    serves:    where the text says what is in the cache: our backward pass, which must be able to use it
+    serves:    where the text says what is in the cache: our backward pass, which must be able to use it; it returns
+        None where that cannot be told
     exact:     whether outputs must be equal, rather than equal up to rounding: for token ids and the like
     accept:    (inputs, result) -> the mistake in a sentence, or None; in place of ``reference`` where there is more
         than one right result
