@@ -712,6 +712,7 @@ COUNT = Task(
             (("ids[:, :n], axis=1)", "ids[:, :n], axis=1)[:, ::-1]"),),
         ),
         Mistake(FIXED, (("ids.shape[1] // 2", "3"),)),
+        Mistake(FIXED, (("ids.shape[1] // 2", "3"), ("ids[:, n:]", "ids[:, 3:6]"))),
         Mistake(FIXED, (("ids.shape[1] // 2", "6"),)),
         Mistake(FIXED, lambda ids: count_sorted(ids) if ids.shape[1] == 12 else 0),
         Mistake(
@@ -900,9 +901,9 @@ MODEL_BACKWARD = Task(
         ),
         Mistake(WRONG_ORDER, (("h.insert(0, grads)", "h.append(grads)"),)),
         Mistake(
-            "Each block gets the gradient that came out of the norm at the end. It should get that of the block after "
-            "it.",
-            (("dx, grads = block_backward(dx, block)", "dblock, grads = block_backward(dx, block)"),),
+            "Each block gets the gradient that came out of the norm at the end. Which block lies between the norm and "
+            "the last block but one?",
+            (("dx, grads = block_backward(dx, block)", "_, grads = block_backward(dx, block)"),),
         ),
         Mistake(
             "The embeddings get the gradient of ln_f's input, as if there were no blocks.",
