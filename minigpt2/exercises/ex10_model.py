@@ -71,13 +71,13 @@ def _block_cases(rng):
     ]
 
 
-def block_forward(x, params, n_head):
+def block_forward(x, block, n_head):
     """One block, for inference: y (B, T, C) and the four caches of its parts."""
-    normed_1, ln_1 = layer_norm_forward(x, **params["ln_1"])
-    added_1, attn = attention_forward(normed_1, params["attn"], n_head)
+    normed_1, ln_1 = layer_norm_forward(x, **block["ln_1"])
+    added_1, attn = attention_forward(normed_1, block["attn"], n_head)
     mid = x + added_1
-    normed_2, ln_2 = layer_norm_forward(mid, **params["ln_2"])
-    added_2, mlp = feed_forward_forward(normed_2, params["mlp"])
+    normed_2, ln_2 = layer_norm_forward(mid, **block["ln_2"])
+    added_2, mlp = feed_forward_forward(normed_2, block["mlp"])
     y = mid + added_2
     return y, {"ln_1": ln_1, "attn": attn, "ln_2": ln_2, "mlp": mlp}
 
@@ -119,12 +119,12 @@ def _norm_of_branches(x, params, n_head):
 
 
 ATTENTION_SECOND = (
-    ('attention_forward(normed_1, params["attn"], n_head)', 'feed_forward_forward(normed_1, params["mlp"])'),
-    ('feed_forward_forward(normed_2, params["mlp"])', 'attention_forward(normed_2, params["attn"], n_head)'),
+    ('attention_forward(normed_1, block["attn"], n_head)', 'feed_forward_forward(normed_1, block["mlp"])'),
+    ('feed_forward_forward(normed_2, block["mlp"])', 'attention_forward(normed_2, block["attn"], n_head)'),
 )
 NORMS_EXCHANGED = (
-    ('(x, **params["ln_1"])', '(x, **params["ln_2"])'),
-    ('(mid, **params["ln_2"])', '(mid, **params["ln_1"])'),
+    ('(x, **block["ln_1"])', '(x, **block["ln_2"])'),
+    ('(mid, **block["ln_2"])', '(mid, **block["ln_1"])'),
 )
 ORDER = (
     "The sub-layers come in the wrong order: the feed-forward network first. Look at the two lines of the formula: "
@@ -153,7 +153,7 @@ BLOCK_FORWARD = Task(
         ),
         Mistake(
             "The first layer norm is missing. What does attention read?",
-            (("attention_forward(normed_1", "attention_forward(x"),),
+            (('(normed_1, block["attn"]', '(x, block["attn"]'),),
         ),
         Mistake(
             "The second layer norm is missing. What does the feed-forward network read?",
@@ -224,7 +224,7 @@ BLOCK_FORWARD = Task(
         ),
         Mistake(
             "All channels are one head. The number of heads is an argument: does attention get it?",
-            (('params["attn"], n_head)', 'params["attn"], 1)'),),
+            (('block["attn"], n_head)', 'block["attn"], 1)'),),
         ),
     ),
 )

@@ -65,7 +65,9 @@ def _all_fit(task, attempt, mistakes):
 
 
 def _two_together(task, first, seen):
-    """Two mistakes in one solution."""
+    """Two mistakes in one solution; an error alone says too little to tell two."""
+    if all(attempt.results is None or attempt.finding.passed for attempt in seen):
+        return []
     changes = [mistake for mistake in task.mistakes if not callable(mistake.wrong)]
     begin = time.process_time()
     for one, other in itertools.combinations(changes, 2):
