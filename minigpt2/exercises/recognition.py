@@ -1,8 +1,8 @@
 """Find the mistake behind wrong results: a known one, two known ones together, or one for each output.
 
 A mistake counts only if it predicts everything that was seen: the right outputs as right, the wrong ones to the last
-digit, in every case. Where there are wrong results as well as errors, any error is as good as another. What cannot be
-sure says less: see ``result_hints`` and ``experiments``.
+digit, in every case; and the first error in its words. What cannot be sure says less: see ``result_hints`` and
+``experiments``.
 """
 
 import copy
@@ -82,12 +82,11 @@ def _two_together(task, first, seen):
 
 
 def _explains(task, wrong, seen):
-    """Whether a mistake explains all attempts."""
-    told = any(attempt.results is not None and not attempt.finding.passed for attempt in seen)  # to the last digit
+    """Whether a mistake that explains the first wrong attempt explains them all, with any error for an error."""
     for attempt in seen:
         prediction = _prediction(task, wrong, attempt)
-        is_error = told and attempt.error is not None and isinstance(prediction, Exception)
-        if not is_error and not _fits(attempt, prediction):
+        both_fail = attempt.error is not None and isinstance(prediction, Exception)
+        if not both_fail and not _fits(attempt, prediction):
             return False
     return True
 
@@ -124,7 +123,7 @@ def changed(function, changes):
 
     changes: pairs of (text in its source, text in its place)
     """
-    source = textwrap.dedent(inspect.getsource(function))
+    source = _source(function)
     for old, new in changes:
         if source.count(old) != 1:
             return None
@@ -135,3 +134,8 @@ def changed(function, changes):
     except SyntaxError:
         return None
     return scope[function.__name__]
+
+
+@functools.cache
+def _source(function):
+    return textwrap.dedent(inspect.getsource(function))
