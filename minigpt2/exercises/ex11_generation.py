@@ -109,6 +109,14 @@ STEP = Task(
             for axis in (1, 0, -1)
         ),
         Mistake(
+            WRONG_AXIS,
+            (
+                (JOIN_K, JOIN_K.replace("=2", "=0")),
+                (JOIN_V, JOIN_V.replace("=2", "=0")),
+                ("reshape(B, T, C)", "reshape(-1, T, C)"),  # which has room for twice as many sequences
+            ),
+        ),
+        Mistake(
             "The new keys and values come before the old ones. The cache is in the order of the text.",
             (NEW_KEYS_FIRST, NEW_VALUES_FIRST),
         ),
@@ -283,9 +291,11 @@ def gpt2_step(ids, params, n_head, past):
 
 
 POSITIONS = "wpe[start : start + T]"
-TOO_LOW = (
-    "The positions are off by one, too low: the first new token gets the position of the last old one."
+TOO_HIGH = (
+    "The positions are off by one, too high. How many tokens come before the first new one, and where does counting "
+    "begin?"
 )
+TOO_LOW = "The positions are off by one, too low: the first new token gets the position of the last old one."
 BY_ID = "The rows of wpe are looked up by token id. By what should they be?"
 OLD_COUNT = "The number of old tokens is wrong. A past is (B, H, S - T, D): which axis counts tokens?"
 LAST_ONLY = "Only the last token's logits are returned. Those of all new tokens are wanted here, (B, T, V)."
@@ -305,11 +315,8 @@ MODEL_STEP = Task(
             "New tokens get the positions from 0 on. They are not the first ones: how many come before them?",
             ((POSITIONS, "wpe[:T]"),),
         ),
-        Mistake(
-            "The positions are off by one, too high. How many tokens come before the first new one, and where does "
-            "counting begin?",
-            ((POSITIONS, "wpe[start + 1 : start + 1 + T]"),),
-        ),
+        Mistake(TOO_HIGH, ((POSITIONS, "wpe[start + 1 : start + 1 + T]"),)),
+        Mistake(TOO_HIGH, ((POSITIONS, "wpe[np.arange(start + 1, start + 1 + T)]"),)),
         Mistake(TOO_LOW, ((POSITIONS, "wpe[np.maximum(np.arange(start - 1, start - 1 + T), 0)]"),)),
         Mistake(TOO_LOW, ((POSITIONS, "wpe[max(start - 1, 0) : max(start - 1, 0) + T]"),)),
         *(
