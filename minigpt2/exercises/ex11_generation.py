@@ -711,7 +711,7 @@ def _probs_cases(rng):
         Case("logits in the thousands", inputs(3000 + 40 * rng.standard_normal((2, 5)), 0.8, 4)),
         Case("a row that is far below the others", inputs(unequal + np.array([[0], [3000], [-20000], [9]]), 1.5, 2)),
         Case("-inf for tokens that are not allowed", inputs(masked, 1.6, 4)),
-        Case("temperature and top_k are left out", inputs(rng.standard_normal((2, 5)))),
+        Case("temperature and top_k are left out", inputs(rng.standard_normal((2, 60)))),
         Case("top_k is left out", inputs(rng.standard_normal((2, 5)), 0.6)),
     ]
 
@@ -729,10 +729,6 @@ def next_token_probs(logits, temperature=1.0, top_k=None):
 def _without_renormalising(logits, temperature=1.0, top_k=None):
     probs = softmax_forward(logits / temperature)
     return probs if top_k is None else np.where(next_token_probs(logits, temperature, top_k) > 0, probs, 0)
-
-
-def _partitioned_beyond_the_end(logits, temperature=1.0, top_k=None):
-    return np.partition(logits, -top_k, axis=-1)
 
 
 def _plain_softmax(logits):
@@ -819,7 +815,17 @@ PROBS = Task(
             ((KTH, "np.array([[np.unique(row)[-min(k, len(np.unique(row)))]] for row in logits])"),),
         ),
         Mistake(TOO_LARGE_K, (("min(top_k, logits.shape[-1])", "top_k"),)),
-        Mistake(TOO_LARGE_K, _partitioned_beyond_the_end),
+        Mistake(
+            TOO_LARGE_K,
+            (("min(top_k, logits.shape[-1])", "top_k"), (KTH, "np.partition(logits, -k, axis=-1)[:, -k, None]")),
+        ),
+        *(
+            Mistake(
+                "Where top_k is left out, some tokens are removed. What is its default in the function's first line?",
+                (("top_k=None)", f"top_k={default})"),),
+            )
+            for default in (1, 10, 40, 50)
+        ),
         Mistake(ONE_DISTRIBUTION, ((SOFTMAX, "_softmax(logits, axis=0)"),)),
         Mistake(ONE_DISTRIBUTION, ((SOFTMAX, "_softmax(logits, axis=None)"),)),
         Mistake(

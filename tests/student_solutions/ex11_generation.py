@@ -223,28 +223,68 @@ def prompt_token_by_token(step, ids, max_new_tokens, n_positions):
     return ids
 
 
-def generate_with(choose=lambda logits: logits[:, -1].argmax(-1), what="new", keep=True, window=True, returns="all",
-                  first_past=False, once_more=False, drop_past=False):  # fmt: skip
+def generate_with(choose=lambda logits: logits[:, -1].argmax(-1), begin=lambda ids, P: ids[:, -P:], window=0,
+                  then=lambda ids, new, past: (new, past), slide=lambda ids, new, past, P: (ids[:, -P:], None),
+                  count=lambda ids, n: n, stop=lambda new: False, join=lambda ids, new: np.hstack([ids, new]),
+                  end=lambda ids, T: ids):  # fmt: skip
+    """begin, then, slide: what the model reads first, next, and when the text has outgrown P - window positions"""
+
     def generate(step, ids, max_new_tokens, n_positions):
-        T, past, new, kept = ids.shape[1], None, ids, None
-        for i in range(max_new_tokens):
-            if window and (not keep or ids.shape[1] > n_positions):
-                new, past = ids[:, -n_positions:], None
-            elif not keep or (i and what == "all"):
-                new = ids
-            if drop_past:
-                past = None
+        T, new, past = ids.shape[1], begin(ids, n_positions), None
+        for _ in range(count(ids, max_new_tokens)):
             logits, past = step(new, past)
-            kept = past if kept is None else kept
-            past = kept if first_past else past
             new = choose(logits)[:, None]
-            ids = np.concatenate([ids, new], axis=1)
-        if once_more:
-            step(ids[:, -n_positions:] if ids.shape[1] > n_positions else new,
-                 None if ids.shape[1] > n_positions else past)  # fmt: skip
-        return ids if returns == "all" else ids[:, T:]
+            ids = join(ids, new)
+            if stop(new):
+                break
+            new, past = then(ids, new, past)
+            if ids.shape[1] > n_positions - window:
+                new, past = slide(ids, new, past, n_positions)
+        return end(ids, T)
 
     return generate
+
+
+def same_for_all(choose):
+    return lambda logits: np.repeat(choose(logits), len(logits))
+
+
+def first_past_each_time(step, ids, max_new_tokens, n_positions):
+    first, new = None, ids[:, -n_positions:]
+    for _ in range(max_new_tokens):
+        logits, past = step(new, first)
+        first = first or past
+        new = logits[:, -1].argmax(-1)[:, None]
+        ids = np.hstack([ids, new])
+        if ids.shape[1] > n_positions:
+            new, first = ids[:, -n_positions:], None
+    return ids
+
+
+def asks_once_more(step, ids, max_new_tokens, n_positions):
+    new, past = ids[:, -n_positions:], None
+    for i in range(max_new_tokens + 1):
+        logits, past = step(new, past)
+        if i < max_new_tokens:
+            new = logits[:, -1].argmax(-1)[:, None]
+            ids = np.hstack([ids, new])
+            if ids.shape[1] > n_positions:
+                new, past = ids[:, -n_positions:], None
+    return ids
+
+
+def text_by_text(step, ids, max_new_tokens, n_positions):
+    """A loop over the texts, each of which has a past of its own."""
+    return np.concatenate([generate_greedy(step, row[None], max_new_tokens, n_positions) for row in ids])
+
+
+def stops_when_full(step, ids, max_new_tokens, n_positions):
+    n = max(1, min(max_new_tokens, n_positions + 1 - ids.shape[1]))
+    return generate_greedy(step, ids, n, n_positions)
+
+
+def second_best(logits):
+    return np.argsort(logits[:, -1], axis=-1)[:, -2]
 
 
 def always_whole_window(step, ids, max_new_tokens, n_positions):
@@ -322,16 +362,34 @@ def probs_in_loops(logits, temperature=1.0, top_k=None):
     return np.array(rows, logits.dtype)
 
 
-def probs_with(temper=lambda z, t: z / t, k=lambda k: k, keep=lambda z, border: z >= border, rest=-np.inf, axis=-1,
-               border=lambda z, k: np.sort(z, axis=-1)[:, ::-1][:, k - 1 : k]):  # fmt: skip
+def probs_with(**changes):
+    steps = {
+        "z": lambda s: s.logits / s.temperature,
+        "k": lambda s: min(s.top_k, s.z.shape[-1]) if s.top_k is not None else s.z.shape[-1],
+        "border": lambda s: np.sort(s.z, axis=-1)[:, ::-1][:, s.k - 1 : s.k],
+        "kept": lambda s: s.z >= s.border,
+        "rest": lambda s: -np.inf,
+        "y": lambda s: np.where(s.kept, s.z, s.rest),
+        "probs": lambda s: softmax(s.y),
+    }
+    run = in_steps("logits", "temperature", "top_k", **steps | changes)
+
     def next_token_probs(logits, temperature=1.0, top_k=None):
-        z = temper(logits, temperature)
-        if top_k is not None and k(top_k) is not None:
-            z = np.where(keep(z, border(z, min(k(top_k), z.shape[-1]))), z, rest)
-        e = np.exp(z - z.max(axis=axis, keepdims=True))
-        return e / e.sum(axis=axis, keepdims=True)
+        return run(logits, temperature, top_k)
 
     return next_token_probs
+
+
+def always_warm(logits, temperature=0.7, top_k=None):
+    return probs_right(logits, temperature, top_k)
+
+
+def always_forty(logits, temperature=1.0, top_k=40):
+    return probs_right(logits, temperature, top_k)
+
+
+def distinct_values(s):
+    return np.array([sorted(set(row), reverse=True)[: s.k][-1:] for row in s.z.tolist()])
 
 
 def divides_the_probabilities(logits, temperature=1.0, top_k=None):
@@ -426,6 +484,20 @@ def nucleus_with(stays, key=lambda row: lambda v: -row[v]):
     return keep_top_p
 
 
+def nucleus_in_steps(**changes):
+    steps = {
+        "probs": lambda s: softmax(s.logits),
+        "order": lambda s: np.argsort(-s.logits, axis=-1),
+        "best": lambda s: np.take_along_axis(s.probs, s.order, -1),
+        "total": lambda s: np.cumsum(s.best, axis=-1),
+        "stay": lambda s: s.total - s.best < s.p,
+        "rank": lambda s: np.argsort(s.order, axis=-1),
+        "kept": lambda s: np.take_along_axis(s.stay, s.rank, -1),
+        "result": lambda s: np.where(s.kept, s.logits, -np.inf),
+    }
+    return in_steps("logits", "p", **steps | changes)
+
+
 def by_probability(logits, p):
     return np.where(softmax_forward(logits) < p, -np.inf, logits)
 
@@ -442,6 +514,7 @@ RIGHT = [
     ("generate_greedy", generate_greedy),
     ("generate_greedy", generate_in_lists),
     ("generate_greedy", prompt_token_by_token),
+    ("generate_greedy", text_by_text),
     ("next_token_probs", probs_right),
     ("next_token_probs", probs_in_loops),
     ("keep_top_p", nucleus_in_loops),
@@ -598,39 +671,139 @@ WRONG = [
     ),
     ("generate_greedy", generate_with(choose=lambda logits: logits[:, -1].argmin(-1)), "The least likely token"),
     ("generate_greedy", generate_with(choose=lambda logits: logits[:, 0].argmax(-1)), "logits of the first position"),
-    ("generate_greedy", generate_with(what="all"), "The prompt is fed again"),
-    ("generate_greedy", generate_with(drop_past=True), "the newest token without a past"),
-    ("generate_greedy", generate_with(first_past=True), "The same past is given each time"),
-    ("generate_greedy", stale_token, "was not given the token that comes next"),
-    ("generate_greedy", generate_with(keep=False), "It never gets a past"),
+    ("generate_greedy", generate_with(choose=lambda logits: logits.mean(1).argmax(-1)), "logits of all positions"),
+    ("generate_greedy", generate_with(choose=lambda logits: abs(logits[:, -1]).argmax(-1)), "without its sign"),
+    ("generate_greedy", generate_with(choose=lambda logits: logits[:, -1].argmax(-1) + 1), "token is one too high"),
+    ("generate_greedy", generate_with(choose=same_for_all(lambda z: z[0, -1].argmax())), "All texts get the same"),
+    (
+        "generate_greedy",
+        generate_with(choose=same_for_all(lambda z: z[:, -1].max(0).argmax())),
+        "All texts get the same token",
+    ),
+    ("generate_greedy", generate_with(choose=second_best), "How is it chosen from the logits"),
+    ("generate_greedy", generate_with(stop=lambda new: not new.all()), "Writing ends with token 0"),
+    (
+        "generate_greedy",
+        generate_with(count=lambda ids, n: n - ids.shape[1]),
+        "is taken for the length of the whole text",
+    ),
+    ("generate_greedy", generate_with(then=lambda ids, new, past: (ids, past)), "already in the past were given"),
+    ("generate_greedy", generate_with(then=lambda ids, new, past: (ids[:, -2:], past)), "already in the past were"),
+    ("generate_greedy", generate_with(then=lambda ids, new, past: (new, None)), "the newest token without a past"),
+    ("generate_greedy", first_past_each_time, "The same past is given each time"),
+    ("generate_greedy", stale_token, "The last token of the prompt is given"),
     ("generate_greedy", always_whole_window, "It never gets a past"),
-    ("generate_greedy", cache_for_short_prompts_only, "only when it has outgrown n_positions"),
-    ("generate_greedy", reads_two, "each call needs only the token"),
-    ("generate_greedy", generate_with(once_more=True), "called once more at the end"),
-    ("generate_greedy", generate_with(returns="new"), "Only the new tokens come back"),
-    ("generate_greedy", cuts_the_prompt, "The result is not the prompt and"),
-    ("generate_greedy", generate_with(window=False), "The text outgrows the model's positions"),
-    ("generate_greedy", drops_the_oldest, "the old keys and values are no longer valid"),
-    ("next_token_probs", probs_with(temper=lambda z, t: z * t), "multiplied by the temperature"),
+    ("generate_greedy", cache_for_short_prompts_only, "It never gets a past"),
+    ("generate_greedy", reads_two, "Which tokens are read again"),
+    ("generate_greedy", asks_once_more, "The model is called once more at the end"),
+    ("generate_greedy", generate_with(end=lambda ids, T: ids[:, T:]), "Only the new tokens come back"),
+    ("generate_greedy", generate_with(end=lambda ids, T: ids[:1]), "What is put together"),
+    ("generate_greedy", generate_with(end=lambda ids, T: None), "None came back"),
+    ("generate_greedy", generate_with(end=lambda ids, T: (ids, T)), "A tuple of 2 came back"),
+    ("generate_greedy", cuts_the_prompt, "The beginning is missing"),
+    ("generate_greedy", generate_with(join=lambda ids, new: np.hstack([new, ids])), "The new token is put before"),
+    ("generate_greedy", generate_with(begin=lambda ids, P: ids), "The prompt can be longer than n_positions already"),
+    (
+        "generate_greedy",
+        generate_with(begin=lambda ids, P: ids, slide=lambda ids, new, past, P: (new, past)),
+        "The text outgrows the model's positions",
+    ),
+    (
+        "generate_greedy",
+        generate_with(slide=lambda ids, new, past, P: (new, past)),
+        "The text outgrows the model's positions",
+    ),
+    ("generate_greedy", generate_with(slide=lambda ids, new, past, P: (new, None)), "only its last token is read"),
+    ("generate_greedy", drops_the_oldest, "The oldest keys and values are dropped"),
+    ("generate_greedy", generate_with(window=1), "begins to slide one token too early"),
+    ("generate_greedy", generate_with(slide=lambda ids, new, past, P: (ids[:, 1 - P :], None)), "The window is too"),
+    (
+        "generate_greedy",
+        generate_with(slide=lambda ids, new, past, P: (ids[:, -(P - 2) :], None)),
+        "Which tokens does it see then",
+    ),
+    ("generate_greedy", stops_when_full, "It stops when the text has n_positions tokens"),
+    ("next_token_probs", probs_with(z=lambda s: s.logits * s.temperature), "multiplied by the temperature"),
     ("next_token_probs", divides_the_probabilities, "divided by the temperature, and no longer sum to 1"),
-    ("next_token_probs", probs_with(temper=lambda z, t: z), "The temperature is not used"),
-    ("next_token_probs", probs_with(k=lambda k: None), "top_k is not used"),
-    ("next_token_probs", probs_with(k=lambda k: k + 1), "One token too many is kept"),
-    ("next_token_probs", probs_with(keep=lambda z, border: z > border), "One token too few is kept"),
-    ("next_token_probs", not_renormalised, "do not sum to 1: normalise"),
-    ("next_token_probs", probs_with(rest=0.0), "The others get the logit 0"),
+    ("next_token_probs", probs_with(z=lambda s: s.logits * 1), "The temperature is not used"),
+    ("next_token_probs", probs_with(z=lambda s: s.logits / s.temperature**2), "by the square of the temperature"),
+    ("next_token_probs", probs_with(z=lambda s: s.logits // s.temperature), "divided without a remainder"),
+    ("next_token_probs", probs_with(z=lambda s: s.logits / min(1, s.temperature)), "A temperature above 1 is not used"),
+    ("next_token_probs", probs_with(kept=lambda s: True), "top_k is not used"),
     (
         "next_token_probs",
-        probs_with(keep=lambda z, border: z <= border, border=lambda z, k: np.sort(z)[:, k - 1 : k]),
+        probs_with(k=lambda s: min((s.top_k or 99) + 1, s.z.shape[-1])),
+        "One token too many is kept",
+    ),
+    (
+        "next_token_probs",
+        probs_with(kept=lambda s: (s.z > s.border) | (s.top_k is None)),
+        "One token too few is kept",
+    ),
+    ("next_token_probs", not_renormalised, "the probabilities of the best k do not sum to 1"),
+    ("next_token_probs", probs_with(rest=lambda s: 0.0), "The others get 0, which"),
+    ("next_token_probs", probs_with(rest=lambda s: -1.0), "The others get -1, which"),
+    ("next_token_probs", probs_with(rest=lambda s: -1e4), "The others get a large negative number"),
+    (
+        "next_token_probs",
+        probs_with(border=lambda s: np.sort(s.z)[:, s.k - 1, None], kept=lambda s: s.z <= s.border),
         "The k smallest are kept",
     ),
-    ("next_token_probs", probs_with(border=lambda z, k: np.sort(z.ravel())[::-1][k - 1]), "rows share one threshold"),
+    (
+        "next_token_probs",
+        probs_with(border=lambda s: np.sort(s.z)[:, 0 if s.top_k is None else s.k - 1, None]),
+        "is counted from the small end",
+    ),
+    (
+        "next_token_probs",
+        probs_with(border=lambda s: -np.inf if s.top_k is None else np.sort(s.z.ravel())[-s.k]),
+        "rows share one threshold",
+    ),
+    (
+        "next_token_probs",
+        probs_with(border=lambda s: -np.inf if s.top_k is None else np.sort(s.z[0])[-s.k]),
+        "The threshold of the first row",
+    ),
+    (
+        "next_token_probs",
+        probs_with(kept=lambda s: (s.z >= s.border)[0]),
+        "The best tokens of the first row",
+    ),
     ("next_token_probs", first_k_of_argsort, "Some of the equal logits at the border"),
     ("next_token_probs", last_k_of_argsort, "Some of the equal logits at the border"),
+    ("next_token_probs", probs_with(border=distinct_values), "Equal logits count as one"),
     ("next_token_probs", index_beyond_the_end, "top_k may be larger"),
     ("next_token_probs", partition_beyond_the_end, "top_k may be larger"),
-    ("next_token_probs", probs_with(axis=0), "softmax is taken over the batch"),
+    ("next_token_probs", probs_with(probs=lambda s: softmax(s.y, axis=0)), "Each row is a separate distribution"),
+    ("next_token_probs", probs_with(probs=lambda s: softmax(s.y, axis=None)), "Each row is a separate distribution"),
     ("next_token_probs", overflows, "exp of a large logit overflows"),
+    (
+        "next_token_probs",
+        probs_with(z=lambda s: s.logits * s.temperature, probs=lambda s: np.exp(s.y) / np.exp(s.y).sum(-1)[:, None]),
+        "2 things at once. (1) The logits are multiplied",
+    ),
+    (
+        "next_token_probs",
+        probs_with(probs=lambda s: np.exp(s.y - s.y.max()) / np.exp(s.y - s.y.max()).sum(-1, keepdims=True)),
+        "One maximum is subtracted from all rows",
+    ),
+    (
+        "next_token_probs",
+        probs_with(probs=lambda s: np.exp(s.y - s.y.max(-1, keepdims=True))),
+        "The rows do not sum to 1",
+    ),
+    ("next_token_probs", probs_with(probs=lambda s: np.eye(s.y.shape[-1])[s.y.argmax(-1)]), "Only the best token has"),
+    ("next_token_probs", probs_with(probs=lambda s: s.y.argmax(-1)), "Only the best token has"),
+    ("next_token_probs", probs_with(probs=lambda s: np.sort(softmax(s.y))[:, ::-1]), "in the order of their size"),
+    ("next_token_probs", probs_with(k=lambda s: min(s.top_k or 1, s.z.shape[-1])), "None is taken for 1"),
+    (
+        "next_token_probs",
+        probs_with(probs=lambda s: softmax(np.log(2) * s.y)),
+        "The powers are not those of e",
+    ),
+    ("next_token_probs", probs_with(probs=lambda s: np.log(softmax(s.y))), "logarithms of probabilities"),
+    ("next_token_probs", always_warm, "temperature and top_k are left out"),
+    ("next_token_probs", always_forty, "Where top_k is left out, some tokens are removed"),
     ("next_token_probs", logits_in_place, "An operation in place"),
     ("keep_top_p", nucleus_with(lambda total, own, previous, count, p: total + own <= p), "have less than p together"),
     (
@@ -655,4 +828,42 @@ WRONG = [
     ),
     ("keep_top_p", by_probability, "the probability of each single token"),
     ("keep_top_p", sorted_result, "in the order from best to worst"),
+    ("keep_top_p", nucleus_in_steps(stay=lambda s: s.best >= s.p * s.best[:, :1]), "a part of the best one's"),
+    (
+        "keep_top_p",
+        nucleus_in_steps(stay=lambda s: np.arange(s.best.shape[1]) + 0 * s.best < s.p * s.best.shape[1]),
+        "A fixed number of tokens stays",
+    ),
+    ("keep_top_p", nucleus_in_steps(stay=lambda s: s.best >= 0), "Nothing is removed"),
+    ("keep_top_p", nucleus_in_steps(result=lambda s: np.where(s.kept, -np.inf, s.logits)), "what is inside is removed"),
+    (
+        "keep_top_p",
+        nucleus_in_steps(order=lambda s: np.repeat(np.argsort(-s.logits[:1], -1), len(s.logits), 0)),
+        "The order of the first row",
+    ),
+    (
+        "keep_top_p",
+        nucleus_in_steps(total=lambda s: np.cumsum(s.best).reshape(s.best.shape)),
+        "goes on from one row into the next",
+    ),
+    ("keep_top_p", nucleus_in_steps(probs=lambda s: softmax(s.logits, axis=None)), "of the whole batch together"),
+    ("keep_top_p", nucleus_in_steps(probs=lambda s: s.logits), "The logits themselves are summed up"),
+    (
+        "keep_top_p",
+        nucleus_in_steps(probs=lambda s: s.logits / s.logits.sum(-1, keepdims=True)),
+        "The logits are divided by their sum",
+    ),
+    ("keep_top_p", nucleus_in_steps(result=lambda s: np.where(s.kept, s.probs, -np.inf)), "Probabilities came back"),
+    (
+        "keep_top_p",
+        nucleus_in_steps(result=lambda s: np.where(s.kept, np.log(s.probs), -np.inf)),
+        "Logarithms of probabilities came back",
+    ),
+    ("keep_top_p", nucleus_in_steps(result=lambda s: s.logits * s.kept), "stands outside the nucleus"),
+    (
+        "keep_top_p",
+        nucleus_in_steps(result=lambda s: np.where(s.kept, s.logits, -1e9)),
+        "stands outside the nucleus",
+    ),
+    ("keep_top_p", nucleus_in_steps(result=lambda s: s.kept), "its numbers were cut to integers, or compared"),
 ]
