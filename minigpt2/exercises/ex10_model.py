@@ -622,6 +622,8 @@ ANSWERS = {
     "copied": [1, 0, 2, 1, 0, 2],
     "ascending, of the same set": [2, 0, 0, 0, 2, 2],
     "ascending, of the same sum": [1, 1, 0, 0, 0, 2],
+    "ascending, with the same ends": [2, 0, 1, 0, 0, 2],
+    "ascending, one digit wrong": [2, 0, 1, 0, 1, 1],
     "ascending": [2, 2, 1, 0, 1, 1],
     "descending, of digits in order": [0, 1, 2, 2, 1, 0],
     "wrong at every place": [1, 2, 1, 0, 0, 0],
@@ -636,11 +638,11 @@ def _answer_cases(rng):
         return {"ids": rng.permutation(np.concatenate([small, rows[:, :3], small, rows[:, 3:]], axis=1))}
 
     return [
-        Case("three digits, three rows are right", texts(0, 2, 1, 1, 1, 1, 1, 1, 1, 1)),
-        Case("six digits, four rows are right", texts(3, 1, 3, 2, 1, 3, 5, 7, 3, 6)),
-        Case("none is right", texts(1, 0, 0, 1, 2, 3, 2, 1, 2, 2)),
-        Case("all are right", texts(1, 4, 3, 0, 0, 0, 0, 0, 0, 0)),
-        Case("one row", texts(3, 1, 0, 0, 0, 0, 0, 0, 0, 0)),
+        Case("three digits, three rows are right", texts(0, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)),
+        Case("six digits, four rows are right", texts(3, 1, 3, 2, 1, 3, 5, 4, 8, 7, 3, 6)),
+        Case("none is right", texts(1, 0, 0, 1, 2, 3, 2, 1, 4, 1, 2, 2)),
+        Case("all are right", texts(1, 4, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0)),
+        Case("one row", texts(3, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)),
     ]
 
 

@@ -563,7 +563,10 @@ def _of_reading(given, needed):
                 "it seen before?"
             )
         if not np.array_equal(ids, new):
-            return f"In call {i + 1} the model was given other tokens than those that come next in the text."
+            return (
+                f"In call {i + 1} the model was given the right number of tokens, but others than it should be. Which "
+                "ones has it not read, and which can it see?"
+            )
     return ""
 
 
