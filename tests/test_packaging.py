@@ -124,10 +124,18 @@ def runs_what_it_reads(source):
     return found
 
 
+# Students' answers are there to be run.
+RUN_ANSWERS = {
+    ROOT / "minigpt2/exercises/recognition.py", ROOT / "minigpt2/exercises/whole.py",
+    ROOT / "notebooks/exercises/grading/cells.py",
+}  # fmt: skip
+
+
 def test_nothing_is_ever_unpickled():
     """Neither in the package nor in notebooks; tests run code of their own and copy a tokenizer with pickle."""
     for path in [*(ROOT / "minigpt2").rglob("*.py"), *(ROOT / "notebooks").rglob("*.py")]:
-        assert runs_what_it_reads(path.read_text(encoding="utf-8")) == [], path
+        found = runs_what_it_reads(path.read_text(encoding="utf-8"))
+        assert [place for place in found if path not in RUN_ANSWERS or "compile(" not in place] == [], path
     allowed = re.compile(r"(exec|eval|compile|__import__)\(|pickle$|np\.save\(.*allow_pickle=True\)")
     for path in (ROOT / "tests").rglob("*.py"):
         found = runs_what_it_reads(path.read_text(encoding="utf-8"))

@@ -13,9 +13,19 @@ from minigpt2.exercises.results import outputs_of
 # The most frequent meanings of exceptions, by their texts.
 ERRORS = (
     (
+        r"einstein sum|subscripts",
+        "The letters of einsum do not fit the arrays: there is one for each axis, and it stands for one length. Has "
+        "the array as many axes in every case? `...` stands for any number of leading ones.",
+    ),
+    (
         r"could not be broadcast together",
         "Two arrays have shapes that do not fit. Is one of them transposed, or not the one you meant? If one has an "
         "axis fewer: a sum, mean or max over an axis removes it, and keepdims=True keeps it with length 1.",
+    ),
+    (
+        r"could not broadcast input|non-broadcastable|NumPy boolean array indexing assignment",
+        "An array does not fit into the place that it is written to. Print both shapes: has one an axis more than the "
+        "other, or does a slice end earlier than you think?",
     ),
     (
         r"matmul|shapes .* not aligned",
@@ -27,6 +37,7 @@ ERRORS = (
         "An operation in place (+=, -=, *=, /=) cannot change an array's dtype: integers stay integers. Make a new "
         "array, or one of the dtype of the floats.",
     ),
+    (r"bitwise_xor|for \^:", "`^` is not a power in Python, but a comparison of bits: a power is written `**`."),
     (
         r"cannot reshape array of size",
         "The requested shape has a different number of elements from the array. Which letter of the shape legend does "
@@ -36,6 +47,11 @@ ERRORS = (
         r"NoneType",
         "Something is None: a function without a return that is reached, or one that works in place and returns "
         "nothing, such as np.add.at, list.sort or list.append.",
+    ),
+    (
+        r"must match exactly|same number of dimensions|must have the same shape",
+        "Arrays are joined whose shapes do not fit. Print them: along which axis should they be joined, and must they "
+        "first have another shape?",
     ),
     (
         r"inhomogeneous|setting an array element with a sequence",
@@ -55,6 +71,11 @@ ERRORS = (
         "An index, a shape or a range must be an integer, and `/` gives a float even where nothing is left over.",
     ),
     (
+        r"axis \d+ is out of bounds|AxisError",
+        "There is no such axis here: an array has fewer axes than you think. "
+        "Counting from the end, as in axis=-1, works for any number of them.",
+    ),
+    (
         r"out of bounds|index out of range|list assignment index",
         "An index is beyond the end. Print it and the length: how many are there, and where does counting begin?",
     ),
@@ -71,9 +92,9 @@ ERRORS = (
     (r"name '.*' is not defined", "A name is not known here: a typing mistake, or a cell above that was not run."),
     (r"division by zero", "The divisor is 0 in this case: what is the right result there?"),
     (
-        r"axis \d+ is out of bounds|AxisError",
-        "There is no such axis here: an array has fewer axes than you think. "
-        "Counting from the end, as in axis=-1, works for any number of them.",
+        r"too many indices",
+        "There are more indices in the brackets than the array has axes. Print its shape: has an axis been lost, or is "
+        "there one less in this case?",
     ),
     (r"read-only", "The input may not be written to. Work on a new array: `x * 1`, `x.copy()`, `np.zeros_like(x)`."),
 )
@@ -87,6 +108,10 @@ KIND = "What came back is of another kind than the docstring says. Print it, and
 KEPT = (
     "Each call must return an array of its own. What is kept from one call to the next: a global array, a default "
     "argument such as `store={}`?"
+)
+FORGETFUL = (
+    "Called twice with equal arguments, it gives different results. What is kept from one call to the next: a global "
+    "array, a default argument such as `store={}`? Is something random, or an element of np.empty never written to?"
 )
 DIFFERENCES = (
     "The formulas agree where they were tried, but a small change of an input does not change the result as the "
@@ -109,8 +134,11 @@ def of_lateness(place):
     return ASKS if re.search(r"\b(input|getpass|breakpoint|set_trace)\(|\bstdin\b", place) else LATE
 
 
-def of_error(error):
-    """The most frequent meaning of an exception."""
+def of_error(error, place):
+    """The most frequent meaning of an exception.
+
+    place: the line that raised it, as text
+    """
     if isinstance(error, RecursionError):
         return "The function calls itself endlessly."
     if isinstance(error, KeyError):
@@ -123,6 +151,8 @@ def of_error(error):
         return ASKS
     if isinstance(error, OSError) and error.filename is not None:
         return "It looks for a file that is not on every machine: whatever it needs comes in as an argument."
+    if re.search(r": (raise|assert)\b", place):
+        return "Your function itself refuses these arguments, which the docstring allows. What is special about them?"
     text = str(error)
     known = next((hint for pattern, hint in ERRORS if re.search(pattern, text)), "")
     return known or (
@@ -167,7 +197,7 @@ def of_kind(task, value, expected):
             "that "
             f"works in place, such as np.add.at, list.sort or list.append. Expected: {wanted}."
         )
-    is_nested = any("." in name for name in expected)
+    is_nested = any(key.startswith(f"{task.outputs[0]}.") for key in expected)
     if isinstance(value, dict) and not task.exact and not is_nested:
         return f"A dict came back, and expected is {wanted}, without names, in this order."
     count = len(task.outputs) + task.has_cache
@@ -184,8 +214,8 @@ def of_kind(task, value, expected):
         kind = list if nested and nested[0].split(".")[1].isdecimal() else dict
         if nested and not isinstance(output, kind):
             return (
-                f"{name} should be a {kind.__name__}, nested, with the names {', '.join(nested)}; it is "
-                f"{_kind(output)}."
+                f"{name} should be a {kind.__name__} with the names {', '.join(nested)}; it is {_kind(output)}. In "
+                f"this order: {wanted}."
             )
         if nested:
             there, lacking = _difference_of_names(name, output, nested)
@@ -196,7 +226,9 @@ def of_kind(task, value, expected):
                     f"{', '.join(there) or 'none'}."
                 )
         elif output is None:
-            return f"{name} is None: it comes from something that returns nothing."
+            return f"{name} is None: is it never made, or by something that returns nothing?"
+        elif isinstance(output, list):
+            return f"{name} is a list of {len(output)}, and should be a single array."
         elif isinstance(output, tuple):
             return f"{name} is itself a tuple: a function that returns several things, as (y, cache), was taken whole?"
         elif isinstance(output, dict):

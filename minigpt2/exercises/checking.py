@@ -1,7 +1,9 @@
 """Try a function in every case of its task, and find out what is wrong with it."""
 
+import contextlib
 import copy
 import inspect
+import io
 import warnings
 from dataclasses import dataclass, replace
 
@@ -37,15 +39,18 @@ def run(task, function, forward=None, seed=0):
         findings = [attempt.finding for attempt in attempts]
         findings += [Finding(trial.title, None) for trial in trials[len(findings) :]]
         findings.append(_unchanged(attempts))
-        findings += _again(task, function, attempts[0])
-        if task.forward:
-            findings.append(_differences(task, function, forward, trials[0], attempts))
-        if task.serves:
-            findings.append(_served(task, trials[0], attempts[0]))
-        wrong = next((i for i, attempt in enumerate(attempts) if not attempt.finding.passed), None)
-        if wrong is not None:
-            hint = findings[wrong].hint or _hint(task, function, forward, attempts, attempts[wrong])
-            findings[wrong] = replace(findings[wrong], hint=hint)
+        with contextlib.redirect_stdout(io.StringIO()):  # of hundreds of further calls
+            findings += _again(task, function, attempts[0])
+            if task.forward:
+                findings.append(_differences(task, function, forward, trials[0], attempts))
+            if task.serves:
+                findings.append(_served(task, trials[0], attempts[0]))
+            if task.limit:
+                findings.append(_limited(task, function, attempts))
+            wrong = next((i for i, attempt in enumerate(attempts) if not attempt.finding.passed), None)
+            if wrong is not None:
+                hint = findings[wrong].hint or _hint(task, function, forward, attempts, attempts[wrong])
+                findings[wrong] = replace(findings[wrong], hint=hint)
     remarks = dict.fromkeys(attempt.remark for attempt in attempts if attempt.remark)
     return Report(task.name, tuple(findings), task.notebook, tuple(remarks))
 
@@ -260,18 +265,31 @@ def _served(task, trial, attempt):
     return Finding(title, False, text, call_hints.CACHE)
 
 
+def _limited(task, function, attempts):
+    """Whether a function with right results keeps to the limit of its task."""
+    title, mistake = task.limit
+    if not all(attempt.finding.passed for attempt in attempts):
+        return Finding(title, None)
+    outcome = call(mistake, [function], task.seconds, owner=function)
+    if not outcome.ended:
+        return Finding(title, False, f"  came back  {_fate(outcome, task)}", _fated(outcome))
+    return Finding(title, not outcome.value, "  The results are right." if outcome.value else "", outcome.value or "")
+
+
 # The hint.
 
 
 def _hint(task, function, forward, attempts, attempt):
     """What it looks like, from the surest source to the one that can only tell where to look."""
     if attempt.outcome.late:
-        return call_hints.of_lateness(attempt.outcome.place)
+        return _fated(attempt.outcome)
+    if attempt.results is not None and _is_forgetful(task, function, attempt):
+        return call_hints.FORGETFUL
     if task.reference and (hints := known(task, attempts)):
         return result_hints.together(hints)
     if attempt.error is not None:
-        return call_hints.of_error(attempt.error)
-    if attempt.results is None:
+        return _fated(attempt.outcome)
+    if attempt.results is None or attempt.outcome.value is None:
         return call_hints.of_kind(task, attempt.outcome.value, attempt.expected)
     if attempt.changed:
         return call_hints.of_change(attempt.changed[0], attempt)
@@ -280,6 +298,25 @@ def _hint(task, function, forward, attempts, attempt):
         or _experiments(task, function, forward, attempt)
         or result_hints.of_cases(attempts, attempt)
     )
+
+
+def _is_forgetful(task, function, attempt):
+    """Whether two calls with equal arguments give different results."""
+    seen = []
+    for _ in range(2):
+        outcome = call(function, copy.deepcopy(list(attempt.trial.arguments.values())), task.seconds)
+        if outcome.ended:  # a copy, as it may be an array that the next call writes into
+            outcome = call(lambda value: copy.deepcopy(named(task, value)), [outcome.value], task.seconds)
+        if not outcome.ended:
+            return False
+        seen.append(outcome.value)
+    one, other = seen
+    return one.keys() != other.keys() or not all(attempt.equal(one[name], other[name]) for name in one)
+
+
+def _fated(outcome):
+    """What the end of a call that did not end well may mean."""
+    return call_hints.of_lateness(outcome.place) if outcome.late else call_hints.of_error(outcome.error, outcome.place)
 
 
 def _experiments(task, function, forward, attempt):

@@ -1,18 +1,32 @@
-"""Exercise 6, attention forward: softmax, heads, scores with a mask, and all of it together."""
+"""Exercise 6, attention forward: softmax, heads, scores with a mask, and all of it together.
+
+The steps are written in the same words where they come alone and where they come together, so that a mistake, which
+changes such words, is the same in both.
+"""
 
 import functools
 import math
+import tracemalloc
 
 import numpy as np
 
-from minigpt2.components.attention import attention_forward
-from minigpt2.components.linear import linear_forward
-from minigpt2.components.softmax import softmax_forward
 from minigpt2.exercises.task import Case, Mistake, Task
 
 NOTEBOOK = "2_5_3_attention"
 
+
+def replaced(hint, old, *texts):
+    """Mistakes with one hint, in each of which another text stands in place of ``old``."""
+    return tuple(Mistake(hint, ((old, text),)) for text in texts)
+
+
 # 1. The softmax.
+
+
+def softmax_forward(scores):
+    """Each row's exponentials, divided by their sum; without the row's maximum they would overflow."""
+    e = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
 
 
 def softmax_cases(rng):
@@ -32,51 +46,62 @@ def softmax_cases(rng):
     ]
 
 
-def _softmax(scores, axis=-1, shift=None):
-    """Over another axis, or with another number than the row's maximum subtracted."""
-    e = np.exp(scores - (scores.max(axis, keepdims=True) if shift is None else shift))
-    return e / e.sum(axis, keepdims=True)
+MAXIMUM = "scores.max(axis=-1, keepdims=True)"
+EXP = f"np.exp(scores - {MAXIMUM})"
+SUM = "e.sum(axis=-1, keepdims=True)"
+SHARES = f"e / {SUM}"
+CUTS = 50, 80, 88, 100, 500, 700, 709  # what people take for the largest number that exp can have
 
 
-def _softmax_of_columns(scores):
-    return _softmax(scores, axis=-2 if scores.ndim > 1 else -1)
-
-
-def _without_maximum(scores):
-    return _softmax(scores, shift=0)
-
-
-def _not_normalised(scores):
-    return np.exp(scores - scores.max(-1, keepdims=True))
+def _over(axis, hint):
+    """Mistakes: the softmax over another axis, with the maximum over the same one or over the right one."""
+    wrong_sum = (SUM, f"e.sum(axis={axis}, keepdims=True)")
+    wrong_maximum = (MAXIMUM, f"scores.max(axis={axis}, keepdims=True)")
+    return Mistake(hint, (wrong_maximum, wrong_sum)), Mistake(hint, (wrong_sum,))
 
 
 # Mistakes in the softmax, here and in the attention.
 SOFTMAX_MISTAKES = (
-    (
+    *_over(
+        -2,
         "The softmax runs down the columns, so the shares that all queries give to one key sum to 1. Each row is a "
         "query that divides its attention: along which axis are its numbers?",
-        _softmax_of_columns,
     ),
-    (
+    *_over(
+        0,
         "The softmax is taken over the first axis, which counts the examples of the batch. Along which axis are the "
         "scores of one row?",
-        functools.partial(_softmax, axis=0),
     ),
-    (
+    *_over(
+        None,
         "The softmax is taken over all numbers at once, so all rows together sum to 1. Each row must sum to 1 by "
         "itself.",
-        functools.partial(_softmax, axis=None),
     ),
-    (
+    *replaced(
+        "From the scores of one row different numbers are subtracted, and these do not cancel. Along which axis is the "
+        "maximum taken?",
+        "max(axis=-1",
+        "max(axis=-2", "max(axis=0", "max(axis=1",
+    ),
+    *replaced(
         "exp of a large score overflows, or exp of all scores of a row is 0, and then inf / inf or 0 / 0 is NaN. "
         "Adding one number to all scores of a row changes nothing: which one makes exp safe?",
-        _without_maximum,
+        EXP,
+        "np.exp(scores)",
     ),
-    (
-        "The exponentials are not divided by their sum: rows do not sum to 1.",
-        _not_normalised,
+    *replaced(
+        "What is subtracted from a row may lie far below its largest score, and then exp overflows. How large may the "
+        "largest exponent be?",
+        MAXIMUM,
+        "scores.min(axis=-1, keepdims=True)", "scores.mean(axis=-1, keepdims=True)",
     ),
-)
+    *replaced(
+        "The signs are turned round in the exponent: the largest score gets the smallest share.",
+        EXP,
+        f"np.exp({MAXIMUM} - scores)",
+    ),
+    *replaced("The exponentials are not divided by their sum: rows do not sum to 1.", SHARES, "e"),
+)  # fmt: skip
 
 SOFTMAX = Task(
     name="softmax_forward",
@@ -85,23 +110,81 @@ SOFTMAX = Task(
     cases=softmax_cases,
     notebook=NOTEBOOK,
     mistakes=(
-        *(Mistake(hint, wrong) for hint, wrong in SOFTMAX_MISTAKES),
-        Mistake(
-            "The exponentials are not divided by their sum: rows do not sum to 1.",
-            np.exp,
-        ),
-        Mistake(
+        *SOFTMAX_MISTAKES,
+        *replaced(
             "One maximum, that of the whole array, is subtracted everywhere. In a row far below it, exp of all scores "
-            "is 0. Each row needs its own.",
-            lambda scores: _softmax(scores, shift=scores.max()),
+            "is 0. What belongs to the row?",
+            MAXIMUM,
+            "scores.max()",
+        ),
+        *_over(
+            1,
+            "The softmax is taken over axis 1. That is the last axis of an array that has two, and here there may be "
+            "any number of them.",
+        ),
+        *replaced(
+            "What is subtracted is not the largest score, but the largest one without its sign. In a row far below 0, "
+            "exp of all scores is 0.",
+            "scores.max",
+            "np.abs(scores).max",
+        ),
+        *replaced(
+            "Scores beyond a limit are cut off before exp. That keeps it finite, but all scores beyond the limit "
+            "become equal. What can be done to a row that changes none of its shares?",
+            EXP,
+            *(f"np.exp(np.clip(scores, -{limit}, {limit}))" for limit in CUTS),
+            *(f"np.exp(np.minimum(scores, {limit}))" for limit in CUTS),
+        ),
+        *replaced(
+            "The maximum is subtracted below the line of the fraction only, and so it does not cancel.",
+            SHARES,
+            f"np.exp(scores) / {SUM}",
+        ),
+        *replaced(
+            "The maximum is subtracted above the line of the fraction only, and so it does not cancel.",
+            SUM,
+            "np.exp(scores).sum(axis=-1, keepdims=True)",
+        ),
+        *replaced("The shares are powers of another base than e.", EXP, f"np.exp2(scores - {MAXIMUM})"),
+        *replaced(
+            "The exponentials are divided by another number than their sum: rows do not sum to 1.",
+            SUM,
+            "e.mean(axis=-1, keepdims=True)", "scores.sum(axis=-1, keepdims=True)", "scores.shape[-1]",
+        ),
+        *replaced(
+            "A small number is added to the sum, and the shares sum to a little less than 1. Could the sum be 0, once "
+            "the exponents are safe?",
+            SUM,
+            *(f"({SUM} + {epsilon})" for epsilon in (1e-3, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9)),
         ),
         Mistake(
+            "NaN is replaced by a number afterwards, and the shares of that row are lost. Which number makes exp safe, "
+            "so that there is no NaN?",
+            ((EXP, "np.exp(scores)"), (SHARES, f"np.nan_to_num({SHARES})")),
+        ),
+        *replaced(
             "The scores themselves are divided by their sum: where is exp? Shares must be positive, and scores need "
             "not be.",
-            lambda scores: scores / scores.sum(-1, keepdims=True),
+            EXP,
+            "scores", f"(scores - {MAXIMUM})",
+        ),
+        *replaced(
+            "These are the logarithms of the shares.",
+            SHARES,
+            f"np.log({SHARES})", f"scores - {MAXIMUM} - np.log({SUM})",
+        ),
+        *replaced(
+            "The largest score gets everything. The others should have their shares, too, if small ones.",
+            SHARES,
+            f"(scores == {MAXIMUM}) * np.ones_like(scores)",
+        ),
+        Mistake(
+            "Each score is squeezed between 0 and 1 by itself, and rows do not sum to 1. Where do the other scores of "
+            "the row come in?",
+            lambda scores: 1 / (1 + np.exp(-scores)),
         ),
     ),
-)
+)  # fmt: skip
 
 
 # 2. The heads.
@@ -110,36 +193,28 @@ SOFTMAX = Task(
 def split_heads(x, n_head):
     """(B, T, C) -> (B, H, T, D): the channels of each token are cut into H runs of D."""
     B, T, C = x.shape
-    return x.reshape(B, T, n_head, C // n_head).swapaxes(1, 2)
+    return x.reshape(B, T, n_head, C // n_head).transpose(0, 2, 1, 3)
 
 
 def merge_heads(heads):
     """(B, H, T, D) -> (B, T, C): the heads of each token are put side by side again."""
     B, H, T, D = heads.shape
-    return heads.swapaxes(1, 2).reshape(B, T, H * D)
+    return heads.transpose(0, 2, 1, 3).reshape(B, T, H * D)
 
 
 def _split_cases(rng):
     counted = np.arange(48.0).reshape(2, 4, 6)
     return [
         Case("two sequences of four tokens, two heads of three channels", {"x": counted, "n_head": 2}),
-        Case("one head", {"x": rng.standard_normal((2, 3, 5)), "n_head": 1}),
-        Case("heads of one channel", {"x": rng.standard_normal((1, 2, 3)), "n_head": 3}),
+        Case("one head", {"x": rng.standard_normal((2, 3, 4)), "n_head": 1}),
+        Case("heads of one channel", {"x": rng.standard_normal((1, 2, 4)), "n_head": 4}),
         Case("one token", {"x": rng.standard_normal((3, 1, 8)), "n_head": 4}),
-        Case("as many tokens as heads and as channels of a head", {"x": rng.standard_normal((3, 3, 9)), "n_head": 3}),
+        Case("as many tokens as heads and as channels of a head", {"x": rng.standard_normal((3, 4, 16)), "n_head": 4}),
         Case("three heads of four channels", {"x": rng.standard_normal((2, 7, 12)), "n_head": 3}),
     ]
 
 
-def _reshaped(x, n_head):
-    B, T, C = x.shape
-    return x.reshape(B, n_head, T, C // n_head)
-
-
-def _interleaved(x, n_head):
-    B, T, C = x.shape
-    return x.reshape(B, T, C // n_head, n_head).transpose(0, 3, 1, 2)
-
+CUT = "x.reshape(B, T, n_head, C // n_head).transpose(0, 2, 1, 3)"
 
 SPLIT = Task(
     name="split_heads",
@@ -148,31 +223,40 @@ SPLIT = Task(
     cases=_split_cases,
     notebook=NOTEBOOK,
     mistakes=(
-        Mistake(
+        *replaced(
             "The shape is right and the numbers are in the wrong places: a reshape alone fills the heads with runs of "
             "whole tokens. First cut only the last axis; then move an axis.",
-            _reshaped,
+            CUT, "x.reshape(B, n_head, T, C // n_head)",
         ),
-        Mistake(
+        *replaced(
             "The channels are dealt out like cards, every H-th one to the same head. A head has D neighbours: which of "
             "the two axes that C becomes comes first?",
-            _interleaved,
+            CUT, "x.reshape(B, T, C // n_head, n_head).transpose(0, 3, 1, 2)",
         ),
-        Mistake(
+        *replaced(
             "The channels are cut correctly, but the axes are still in the order (B, T, H, D).",
-            lambda x, n_head: x.reshape(*x.shape[:2], n_head, -1),
+            CUT, "x.reshape(B, T, n_head, C // n_head)",
         ),
-        Mistake(
+        *replaced(
             "Time and channels of each head are exchanged: (B, H, D, T).",
-            lambda x, n_head: split_heads(x, n_head).swapaxes(-1, -2),
+            CUT, "x.reshape(B, T, n_head, C // n_head).transpose(0, 2, 3, 1)",
         ),
-        Mistake(
-            "n_head is used as the size of a head. It is the number of heads, and their size is C / n_head.",
-            lambda x, n_head: split_heads(x, x.shape[-1] // n_head),
+        *replaced(
+            "n_head is used as the size of a head. It is their number.",
+            CUT, "x.reshape(B, T, C // n_head, n_head).transpose(0, 2, 1, 3)",
         ),
-        Mistake(
+        *replaced(
             "The heads come before the batch: (H, B, T, D).",
-            lambda x, n_head: split_heads(x, n_head).swapaxes(0, 1),
+            CUT, "x.reshape(B, T, n_head, C // n_head).transpose(2, 0, 1, 3)",
+        ),
+        *replaced(
+            "There are always two heads. Where does n_head come in?",
+            CUT, "x.reshape(B, T, 2, C // 2).transpose(0, 2, 1, 3)",
+        ),
+        *replaced(
+            "The shape is right and the numbers are in the wrong places: time and channels were exchanged before the "
+            "cut, and the reshape fills the rows of a head with one channel of several tokens.",
+            CUT, "x.transpose(0, 2, 1).reshape(B, n_head, T, C // n_head)",
         ),
     ),
 )
@@ -190,15 +274,7 @@ def _merge_cases(rng):
     ]
 
 
-def _merged_unmoved(heads):
-    B, H, T, D = heads.shape
-    return heads.reshape(B, T, H * D)
-
-
-def _merged_interleaved(heads):
-    B, H, T, D = heads.shape
-    return heads.transpose(0, 2, 3, 1).reshape(B, T, H * D)
-
+JOINED = "heads.transpose(0, 2, 1, 3).reshape(B, T, H * D)"
 
 MERGE = Task(
     name="merge_heads",
@@ -207,31 +283,42 @@ MERGE = Task(
     cases=_merge_cases,
     notebook=NOTEBOOK,
     mistakes=(
-        Mistake(
+        *replaced(
             "The shape is right and the numbers are in the wrong places: a token is filled with one head's numbers for "
             "several tokens. Before the reshape, H and D must be neighbours.",
-            _merged_unmoved,
+            JOINED, "heads.reshape(B, T, H * D)",
         ),
-        Mistake(
+        *replaced(
             "The heads are shuffled into each other, one channel of each in turn. They should be side by side: which "
             "of the last two axes comes first?",
-            _merged_interleaved,
+            JOINED, "heads.transpose(0, 2, 3, 1).reshape(B, T, H * D)",
         ),
-        Mistake(
+        *replaced(
+            "The axes of time and channels are exchanged before the reshape, which fills a token with one channel of "
+            "several tokens.",
+            JOINED, "heads.transpose(0, 3, 1, 2).reshape(B, T, H * D)",
+        ),
+        *replaced(
             "The axes are in the right order, but H and D are still two axes.",
-            lambda heads: heads.swapaxes(1, 2),
+            JOINED, "heads.transpose(0, 2, 1, 3)",
         ),
-        Mistake(
+        *replaced(
             "The heads are put one after the other in time. They belong side by side in the channels of each token.",
-            lambda heads: np.concatenate(list(heads.swapaxes(0, 1)), axis=1),
+            JOINED, "heads.reshape(B, H * T, D)",
         ),
-        Mistake(
-            "The heads are added up, or averaged. Nothing is computed here: all numbers stay unchanged.",
-            lambda heads: heads.sum(1),
+        *replaced(
+            "The examples of the batch are put side by side, not the heads: which axis does a loop over the array run "
+            "along?",
+            JOINED, "np.concatenate(list(heads), axis=-1)",
         ),
-        Mistake(
+        *replaced(
+            "The heads are side by side, but the last one comes first.",
+            JOINED,
+            "heads[:, ::-1].transpose(0, 2, 1, 3).reshape(B, T, H * D)",
+        ),
+        *replaced(
             "The heads are added up, or averaged. Nothing is computed here: all numbers stay unchanged.",
-            lambda heads: heads.mean(1),
+            JOINED, "heads.sum(axis=1)", "heads.mean(axis=1)",
         ),
     ),
 )
@@ -242,89 +329,126 @@ MERGE = Task(
 
 def causal_scores(q, k):
     """q k^T / sqrt(D), and -inf where the key comes after the query."""
-    return _scores(q, k, math.sqrt(q.shape[-1]))
+    T, D = q.shape[-2:]
+    scores = q @ k.swapaxes(-1, -2) / math.sqrt(D)
+    return np.where(np.tri(T, dtype=bool), scores, -math.inf)
 
 
-def _scores(q, k, divisor, diagonal=0, masked=-math.inf):
-    scores = q @ k.swapaxes(-1, -2) / divisor
-    return np.where(np.tri(scores.shape[-1], k=diagonal, dtype=bool), scores, masked)
+ROOT = "/ math.sqrt(D)"
+ALLOWED = "np.tri(T, dtype=bool)"
+MASKED = f"np.where({ALLOWED}, scores, -math.inf)"
 
 
-def _scaled(q, k):
-    return q @ k.swapaxes(-1, -2) / math.sqrt(q.shape[-1])
-
-
-def _reversed(q, k):
-    return np.where(np.tri(q.shape[-2], dtype=bool).T, _scaled(q, k), -math.inf)
-
-
-def _too_high(number):
+def _too_high(*numbers):
     """Two ways to mask with ``-number``: in place of the score, and added to it."""
-    return (
-        lambda q, k: _scores(q, k, math.sqrt(q.shape[-1]), masked=-number),
-        lambda q, k: _scaled(q, k) - number * (1 - np.tri(q.shape[-2])),
-    )
+    return [
+        change
+        for number in numbers
+        for change in (("scores, -math.inf", f"scores, -{number}"), (MASKED, f"scores - {number} * (1 - np.tri(T))"))
+    ]
+
+
+def _far_too_high(number):
+    """A function, not a change: beside numbers as large as these, another mistake could not be told from rounding."""
+
+    def wrong(q, k, added=0):
+        scores = q @ k.swapaxes(-1, -2) / math.sqrt(q.shape[-1])
+        return np.where(np.tri(q.shape[-2], dtype=bool), scores, added * scores - number)
+
+    return wrong
 
 
 # Mistakes in the scores, here and in the attention.
 SCORE_MISTAKES = (
-    (
+    *replaced(
         "The scores are not divided: a sum of D products grows with D, and so the softmax would see ever larger "
         "numbers. Look at the denominator.",
-        lambda q, k: _scores(q, k, 1.0),
+        ROOT, "",
     ),
-    (
+    *replaced(
         "The scores are divided by D. Their variance grows like D; what is the unit of the scores themselves?",
-        lambda q, k: _scores(q, k, q.shape[-1]),
+        ROOT, "/ D",
     ),
-    (
+    *replaced(
         "The scores are divided by the root of C, all channels. How many products are there in the sum of one head?",
-        lambda q, k: _scores(q, k, math.sqrt(q.shape[1] * q.shape[-1])),
+        ROOT, "/ math.sqrt(q.shape[1] * D)",
     ),
-    (
-        "The scores are divided by the root of T. Over which axis of q does q k^T sum?",
-        lambda q, k: _scores(q, k, math.sqrt(q.shape[-2])),
+    *replaced("The scores are divided by the root of T. Over which axis of q does q k^T sum?", ROOT, "/ math.sqrt(T)"),
+    *replaced(
+        "The scores are divided by the root of B, the length of the first axis. Over which axis of q does q k^T sum?",
+        ROOT, "/ math.sqrt(len(q))",
     ),
-    (
-        "The scores are multiplied by the root of D, which makes them larger still.",
-        lambda q, k: _scores(q, k, 1 / math.sqrt(q.shape[-1])),
+    *replaced(
+        "The scores are divided by the root of H, the number of heads. Over which axis of q does q k^T sum?",
+        ROOT, "/ math.sqrt(q.shape[1])",
     ),
-    ("There is no mask: every token sees those that come after it.", _scaled),
-    (
+    *replaced("The scores are multiplied by the root of D, which makes them larger still.", ROOT, "* math.sqrt(D)"),
+    *replaced(
+        "The scores are divided by half of D: that is not its root. (`D**0.5` has two stars.)",
+        ROOT, "/ (D / 2)",
+    ),
+    *replaced(
+        "The scores are cut to whole numbers: `//` is a division without its remainder.",
+        ROOT, "// math.sqrt(D)",
+    ),
+    *replaced("There is no mask: every token sees those that come after it.", MASKED, "scores"),
+    *replaced(
+        "The mask has taken the place of the scores: all allowed places have 0. What happens to the scores?",
+        MASKED, f"np.where({ALLOWED}, 0.0, -math.inf)", f"np.where({ALLOWED}, 0.0 * scores, -math.inf)",
+    ),
+    *replaced(
+        "0 times infinity is NaN: the mask is multiplied by infinity, and it has zeros. How can a number be chosen "
+        "without a product?",
+        MASKED,
+        "scores + (1 - np.tri(T)) * -math.inf",
+        "scores * np.tri(T) + (1 - np.tri(T)) * -math.inf",
+        "scores + np.tri(T) * -math.inf",
+        "scores + np.tri(T, k=-1).T * -math.inf",
+    ),
+    *replaced(
         "The mask is off by one: a token does not see itself, and the first one has nothing at all to look at. Is the "
         "diagonal allowed?",
-        lambda q, k: _scores(q, k, math.sqrt(q.shape[-1]), diagonal=-1),
+        ALLOWED, "np.tri(T, k=-1, dtype=bool)",
     ),
-    (
+    *replaced(
         "The mask is off by one: every token sees the next one, the very token that it should predict. Where does the "
         "forbidden part begin, on the diagonal or beside it?",
-        lambda q, k: _scores(q, k, math.sqrt(q.shape[-1]), diagonal=1),
+        ALLOWED, "np.tri(T, k=1, dtype=bool)",
     ),
-    (
+    *replaced(
         "The wrong half is masked: tokens see the future and not the past. Rows are queries, columns are keys.",
-        _reversed,
+        ALLOWED, "np.tri(T, dtype=bool).T", "~np.tri(T, dtype=bool)",
     ),
-    (
-        "The wrong half is masked: tokens see the future and not the past. Rows are queries, columns are keys.",
-        lambda q, k: np.where(np.tri(q.shape[-2], dtype=bool), -math.inf, _scaled(q, k)),
-    ),
-    (
+    *replaced("Every token sees itself alone. Those before it are allowed as well.", ALLOWED, "np.eye(T, dtype=bool)"),
+    *replaced(
         "Forbidden places have the score 0. That is not a mask: 0 is a score like any other, and exp(0) = 1. Which "
         "score has an exp of 0?",
-        lambda q, k: _scores(q, k, math.sqrt(q.shape[-1]), masked=0.0),
+        "-math.inf", "0.0",
     ),
-    (
+    *replaced(
+        "Forbidden places have the score +infinity, and it should be the lowest of all. Look at its sign.",
+        "-math.inf", "math.inf",
+    ),
+    *replaced(
         "`k.T` reverses all four axes. Only the last two should change places.",
-        lambda q, k: q @ k.T,
+        "q @ k.swapaxes(-1, -2)", "q @ k.T",
     ),
-    (
+    *replaced(
         "k is not transposed: a score is the dot product of a row of q and a row of k.",
-        lambda q, k: q @ k,
+        "q @ k.swapaxes(-1, -2)", "q @ k",
     ),
-    (
+    *replaced(
         "k has the shape of its transpose, (..., D, T), by a reshape. That keeps the numbers in their order and tears "
         "the keys apart.",
-        lambda q, k: _scores(q, k.reshape(*k.shape[:-2], k.shape[-1], -1).swapaxes(-1, -2), math.sqrt(q.shape[-1])),
+        "q @ k.swapaxes(-1, -2)", "q @ k.reshape(*k.shape[:2], D, T)",
+    ),
+    *replaced(
+        "The queries meet each other. Whom should they meet?",
+        "q @ k.swapaxes(-1, -2)", "q @ q.swapaxes(-1, -2)",
+    ),
+    *replaced(
+        "The keys meet each other. Where do the queries come in?",
+        "q @ k.swapaxes(-1, -2)", "k @ k.swapaxes(-1, -2)",
     ),
 )
 
@@ -351,25 +475,48 @@ SCORES = Task(
     cases=_score_cases,
     notebook=NOTEBOOK,
     mistakes=(
-        *(Mistake(hint, wrong) for hint, wrong in SCORE_MISTAKES),
+        *SCORE_MISTAKES,
         Mistake(
             "Rows and columns are exchanged: a row is a query, and the columns are the keys that it meets.",
-            lambda q, k: causal_scores(k, q),
+            (("q @ k.swapaxes(-1, -2)", "k @ q.swapaxes(-1, -2)"),),
+        ),
+        Mistake(
+            "These are shares already. The softmax is a step of its own, which comes later.",
+            ((MASKED, f"softmax_forward({MASKED})"),),
         ),
         *(
             Mistake(
-                "Forbidden places have a low number, but not the lowest. There are scores that are lower still; "
-                "-np.inf is below them all.",
+                "Forbidden places have a low number, but not the lowest. There may be scores that are lower still; "
+                "what is below them all?",
                 wrong,
             )
-            for exponent in (1, 2, 3, 4, 5, 6, 8, 9, 10, 12, 20, 30)
-            for wrong in _too_high(10.0**exponent)
+            for wrong in (
+                *((change,) for change in _too_high(1.0, 1e1, 1e2, 1e3, 1e4, 1e5)),
+                *map(_far_too_high, (1e6, 1e8, 1e9, 1e10, 1e12, 1e15, 1e20, 1e30)),
+                *(functools.partial(_far_too_high(number), added=1) for number in (1e6, 1e8, 1e9, 1e10)),
+                lambda q, k: _far_too_high(np.finfo(q.dtype).max)(q, k),
+                _far_too_high(np.finfo(np.float32).max),
+            )
         ),
     ),
 )
 
 
 # 4. All of it.
+
+
+def attention_forward(x, params, n_head):
+    """Causal multi-head self-attention, y (B, T, C)."""
+    B, T, C = x.shape
+    D = C // n_head
+    qkv = x @ params["c_attn"]["weight"] + params["c_attn"]["bias"]
+    q, k, v = (part.reshape(B, T, n_head, D).transpose(0, 2, 1, 3) for part in np.split(qkv, 3, axis=-1))
+    scores = q @ k.swapaxes(-1, -2) / math.sqrt(D)
+    scores = np.where(np.tri(T, dtype=bool), scores, -math.inf)
+    e = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    probs = e / e.sum(axis=-1, keepdims=True)
+    heads = (probs @ v).transpose(0, 2, 1, 3).reshape(B, T, C)
+    return heads @ params["c_proj"]["weight"] + params["c_proj"]["bias"]
 
 
 def _inputs(rng, B, T, C, n_head, scale=1.0):
@@ -402,157 +549,138 @@ def attention_cases(rng):
     ]
 
 
-def _attention(
-    split=split_heads, order=(0, 1, 2), scores=causal_scores, softmax=softmax_forward, after=None, mix=np.matmul,
-    merge=merge_heads, leave_out=(), turned=False, residual=False, cut=None,
-):  # fmt: skip
-    """An ``attention_forward`` with one of its steps changed.
-
-    order:     in which the thirds of qkv are taken for q, k and v
-    after:     probs -> probs, a mask that comes late
-    mix:       (probs, v) -> heads
-    leave_out: "c_attn.bias", "c_proj" and the like
-    turned:    whether the weight of c_proj is transposed
-    residual:  whether x is added
-    cut:       (qkv, n_head) -> q, k and v, in place of ``split`` and ``order``
-    """
-
-    def forward(x, params, n_head):
-        qkv, _ = linear_forward(x, **params["c_attn"])
-        if "c_attn.bias" in leave_out:
-            qkv = qkv - params["c_attn"]["bias"]
-        if cut:
-            q, k, v = cut(qkv, n_head)
-        else:
-            thirds = np.split(qkv, 3, axis=-1)
-            q, k, v = (split(thirds[i], n_head) for i in order)
-        probs = softmax(scores(q, k))
-        merged = merge(mix(probs if after is None else after(probs), v))
-        if "c_proj" in leave_out:
-            return merged
-        weight, bias = params["c_proj"]["weight"], params["c_proj"]["bias"]
-        y = merged @ (weight.T if turned else weight)
-        if "c_proj.bias" not in leave_out:
-            y = y + bias
-        return y + x if residual else y
-
-    return forward
+def _attention_cases(rng):
+    opposed = _inputs(rng, 2, 4, 6, 2, scale=300.0)
+    queries, keys = slice(0, 6), slice(6, 12)
+    opposed["params"]["c_attn"]["weight"][:, keys] = -opposed["params"]["c_attn"]["weight"][:, queries]
+    return [*attention_cases(rng), Case("scores far below zero", opposed)]
 
 
-def _cut_by_head(qkv, n_head):
-    B, T, width = qkv.shape
-    return qkv.reshape(B, T, n_head, 3, width // (3 * n_head)).transpose(3, 0, 2, 1, 4)
-
-
-def _below(probs):
-    return np.where(np.tri(probs.shape[-1], dtype=bool), probs, 0)
-
-
-def _below_again(probs):
-    return _below(probs) / _below(probs).sum(-1, keepdims=True)
-
+SIZES = "B, T, C ="
+THIRDS = "(part.reshape(B, T, n_head, D).transpose(0, 2, 1, 3) for part in np.split(qkv, 3, axis=-1))"
+PART = "part.reshape(B, T, n_head, D).transpose(0, 2, 1, 3)"
+WEIGHTED = "probs @ v"
+MERGED = ".transpose(0, 2, 1, 3).reshape(B, T, C)"
+PROJECTED = 'heads @ params["c_proj"]["weight"] + params["c_proj"]["bias"]'
+ORDER = "The 3C columns are not cut into q, k and v in this order."
+CARDS = "The channels are dealt out to the heads like cards. A head has D neighbours."
+NO_SOFTMAX = "There is no softmax: the values are weighted with the scores."
 
 ATTENTION = Task(
     name="attention_forward",
     outputs=("y",),
     reference=attention_forward,
     has_cache=True,
-    cases=attention_cases,
+    cases=_attention_cases,
     notebook=NOTEBOOK,
     mistakes=(
         Mistake(
             "The mask comes after the softmax: the forbidden shares are set to 0, and the rest of a row no longer sums "
             "to 1. The future has already taken its part of the sum. Which step must come first?",
-            _attention(scores=_scaled, after=_below),
+            ((MASKED, "scores"), (SHARES, f"{SHARES} * np.tri(T)")),
         ),
         Mistake(
             "The mask comes after the softmax, and the rows are divided by their sums again. On paper that is equal, "
             "but the maximum is still that of the forbidden scores, and compared with it exp of the allowed ones can "
             "be 0.",
-            _attention(scores=_scaled, after=_below_again),
+            ((MASKED, "scores"), (SHARES, "np.tri(T) * e / (np.tri(T) * e).sum(axis=-1, keepdims=True)")),
         ),
         *(
             Mistake(
                 "The forbidden scores are low, but others may be lower still, and then the future wins. Which number "
                 "is below all scores?",
-                _attention(scores=wrong),
+                (change,),
             )
-            for exponent in (0, 1, 2, 3, 4)
-            for wrong in _too_high(10.0**exponent)
+            for change in _too_high(1.0, 1e1, 1e2, 1e3, 1e4, 1e5)
         ),
-        *(Mistake(hint, _attention(scores=wrong)) for hint, wrong in SCORE_MISTAKES),
-        *(Mistake(hint, _attention(softmax=wrong)) for hint, wrong in SOFTMAX_MISTAKES),
-        Mistake(
+        *SCORE_MISTAKES,
+        *SOFTMAX_MISTAKES,
+        *_over(
+            1,
             "The softmax is taken over the heads, the axis at place 1 of (B, H, T, T). Along which axis are the scores "
             "of one query?",
-            _attention(softmax=functools.partial(_softmax, axis=1)),
         ),
-        Mistake(
-            "There is no softmax: the values are weighted with the scores.",
-            _attention(scores=functools.partial(_scores, divisor=1.0, masked=0.0), softmax=lambda scores: scores),
-        ),
-        Mistake(
+        Mistake(NO_SOFTMAX, ((MASKED, f"np.where({ALLOWED}, scores, 0.0)"), (WEIGHTED, "scores @ v"))),
+        Mistake(NO_SOFTMAX, ((WEIGHTED, "scores @ v"),)),
+        Mistake("The softmax is taken twice.", ((MASKED, f"softmax_forward({MASKED})"),)),
+        *replaced(
             "The heads are cut by one reshape to (B, H, T, D), which fills them with runs of whole tokens. Look at "
             "your split_heads.",
-            _attention(split=_reshaped),
+            PART, "part.reshape(B, n_head, T, D)",
         ),
+        *replaced(CARDS, PART, "part.reshape(B, T, D, n_head).transpose(0, 3, 1, 2)"),
         Mistake(
             "The heads are cut by one reshape to (B, H, T, D), which fills them with runs of whole tokens, and put "
             "together likewise. Look at your split_heads and merge_heads.",
-            _attention(split=_reshaped, merge=_merged_unmoved),
+            ((PART, "part.reshape(B, n_head, T, D)"), (MERGED, ".reshape(B, T, C)")),
         ),
         Mistake(
-            "The channels are dealt out to the heads like cards. A head has D neighbours.",
-            _attention(split=_interleaved),
-        ),
-        Mistake(
-            "The channels are dealt out to the heads like cards. A head has D neighbours.",
-            _attention(split=_interleaved, merge=_merged_interleaved),
+            CARDS,
+            (
+                (PART, "part.reshape(B, T, D, n_head).transpose(0, 3, 1, 2)"),
+                (MERGED, ".transpose(0, 2, 3, 1).reshape(B, T, C)"),
+            ),
         ),
         Mistake(
             "There is one head as wide as C. Where does n_head come in?",
-            lambda x, params, n_head: attention_forward(x, params, 1),
+            ((SIZES, "B, T, C, n_head = *x.shape, 1;"),),
         ),
         Mistake(
             "n_head is used as the size of a head: it is their number.",
-            lambda x, params, n_head: attention_forward(x, params, x.shape[-1] // n_head),
+            ((SIZES, "B, T, C, n_head = *x.shape, x.shape[-1] // n_head;"),),
         ),
         Mistake(
             "Queries and keys are exchanged. In which order do q, k and v come in the 3C columns?",
-            _attention(order=(1, 0, 2)),
+            (("q, k, v =", "k, q, v ="),),
         ),
         *(
-            Mistake(
-                "The 3C columns are not cut into q, k and v in this order.",
-                _attention(order=order),
-            )
-            for order in ((0, 2, 1), (1, 2, 0), (2, 0, 1), (2, 1, 0))
+            Mistake(ORDER, (("q, k, v =", order),))
+            for order in ("q, v, k =", "v, q, k =", "k, v, q =", "v, k, q =")
         ),
-        Mistake(
+        *replaced(
             "The 3C columns are cut into heads first and into q, k and v within each: (H, 3, D). In GPT-2 all queries "
             "come first, then all keys, then all values: which axis is the outer one?",
-            _attention(cut=_cut_by_head),
+            THIRDS, "qkv.reshape(B, T, n_head, 3, D).transpose(3, 0, 2, 1, 4)",
+        ),
+        *replaced(
+            "Every third column is taken for q, and so for k and v. Each of them is a run of neighbours.",
+            THIRDS, "qkv.reshape(B, T, n_head, D, 3).transpose(4, 0, 2, 1, 3)",
+        ),
+        *replaced(
+            "qkv is cut by a reshape alone, which fills q, k and v with whole tokens. Which axis must be cut, and "
+            "which ones moved?",
+            THIRDS, "qkv.reshape(3, B, n_head, T, D)",
         ),
         Mistake(
             "The heads are put together by a reshape alone, which mixes up tokens and heads. Look at your merge_heads.",
-            _attention(merge=_merged_unmoved),
+            ((MERGED, ".reshape(B, T, C)"),),
+        ),
+        Mistake(
+            "The heads are shuffled into each other, one channel of each in turn. Look at your merge_heads.",
+            ((MERGED, ".transpose(0, 2, 3, 1).reshape(B, T, C)"),),
         ),
         Mistake(
             "probs is transposed: a token's result is the mean of the values, weighted with its own row of probs.",
-            _attention(mix=lambda probs, v: probs.swapaxes(-1, -2) @ v),
+            ((WEIGHTED, "probs.swapaxes(-1, -2) @ v"),),
         ),
-        Mistake("c_proj is missing, the map that mixes the heads at the end.", _attention(leave_out=("c_proj",))),
-        Mistake("The bias of c_attn is missing.", _attention(leave_out=("c_attn.bias",))),
-        Mistake("The bias of c_proj is missing.", _attention(leave_out=("c_proj.bias",))),
-        Mistake("Both biases are missing.", _attention(leave_out=("c_attn.bias", "c_proj.bias"))),
+        *(
+            Mistake(
+                "The values are not used: the shares weight something else.", ((WEIGHTED, f"probs @ {other}"),)
+            )
+            for other in ("q", "k")
+        ),
+        Mistake("c_proj is missing, the map that mixes the heads at the end.", ((PROJECTED, "heads"),)),
+        Mistake("The weight of c_proj is missing; its bias is there.", (('@ params["c_proj"]["weight"]', ""),)),
+        Mistake("The bias of c_attn is missing.", ((' + params["c_attn"]["bias"]', ""),)),
+        Mistake("The bias of c_proj is missing.", ((' + params["c_proj"]["bias"]', ""),)),
         Mistake(
             "The weight of c_proj is transposed. GPT-2 stores weights as (in, out): y = x W + b.",
-            _attention(turned=True),
+            (('params["c_proj"]["weight"]', 'params["c_proj"]["weight"].T'),),
         ),
         Mistake(
             "x is added to the result. That is the residual connection, which belongs to the block and not to "
             "attention.",
-            _attention(residual=True),
+            (("return heads", "return x + heads"),),
         ),
     ),
 )
@@ -568,9 +696,19 @@ def attention_by_blocks(q, k, v, size):
 
     Source: Dao et al. 2022, "FlashAttention", algorithm 1.
     """
-    scores = _scaled(q, k)
-    most = scores.max(-1, keepdims=True)
-    return softmax_forward(scores) @ v, (most + np.log(np.exp(scores - most).sum(-1, keepdims=True)))[:, 0]
+    T, D = q.shape
+    largest = np.full((T, 1), -math.inf, q.dtype)
+    total = np.zeros((T, 1), q.dtype)
+    weighted = np.zeros_like(q)
+    for start in range(0, len(k), size):
+        scores = q @ k[start : start + size].T / math.sqrt(D)
+        new = np.maximum(largest, scores.max(axis=1, keepdims=True))
+        factor = np.exp(largest - new)
+        e = np.exp(scores - new)
+        total = total * factor + e.sum(axis=1, keepdims=True)
+        weighted = weighted * factor + e @ v[start : start + size]
+        largest = new
+    return weighted / total, (largest + np.log(total))[:, 0]
 
 
 def block_inputs(rng, T, S, D, size, scale=1.0):
@@ -592,35 +730,50 @@ def block_cases(rng):
 
 def _block_cases(rng):
     rising = block_inputs(rng, 2, 6, 4, 2)
-    rising["q"] = np.abs(rising["q"]) + 0.5
+    rising["q"] = (np.abs(rising["q"]) + 0.5) * [[1.0], [1e-3]]  # the second row is far below the first
     rising["k"] = np.abs(rising["k"]) * 10.0 ** np.arange(-2, 4)[:, None]
     falling = rising | {"k": rising["k"][::-1].copy()}
+    negative = rising | {"k": -rising["k"] - 3000}
     return [
         *block_cases(rng),
         Case("scores that rise from block to block into the thousands", rising),
         Case("scores that fall from block to block out of the thousands", falling),
+        Case("scores far below zero", negative),
     ]
 
 
-def _by_blocks(rescale_sums=True, rescale_head=True, maximum=True, divide=True, scale=True, last=True, log_sums=None):
-    """An ``attention_by_blocks`` with something left out."""
+MANY = {"T": 32, "S": 2048, "D": 2, "size": 32}  # sizes at which the array of all scores is far larger than all others
 
-    def forward(q, k, v, size):
-        stop = len(k) if last else len(k) // size * size
-        q = q / math.sqrt(q.shape[-1]) if scale else q
-        most = np.full((len(q), 1), -np.inf if maximum else 0.0)
-        sums, head = np.zeros((len(q), 1)), np.zeros(q.shape)
-        for start in range(0, stop, size):
-            scores = q @ k[start : start + size].T
-            larger = np.maximum(most, scores.max(-1, keepdims=True)) if maximum else most
-            shrink = np.exp(most - larger)
-            weights = np.exp(scores - larger)
-            sums = sums * (shrink if rescale_sums else 1) + weights.sum(-1, keepdims=True)
-            head = head * (shrink if rescale_head else 1) + weights @ v[start : start + size]
-            most = larger
-        return head / (sums if divide else 1), (log_sums or (lambda m, s: m + np.log(s)))(most, sums)[:, 0]
 
-    return forward
+def peak_memory(function, arguments):
+    """Bytes that a call needs for arrays and Python's objects, at its peak."""
+    was_tracing = tracemalloc.is_tracing()
+    tracemalloc.start()
+    try:
+        tracemalloc.reset_peak()
+        before, _ = tracemalloc.get_traced_memory()
+        function(*arguments)
+        return tracemalloc.get_traced_memory()[1] - before
+    finally:
+        if not was_tracing:
+            tracemalloc.stop()
+
+
+def too_much_memory(peak):
+    """A sentence on a call at the sizes of ``MANY`` that needs more than half of the array of all scores, or None."""
+    array = MANY["T"] * MANY["S"] * np.dtype(float).itemsize
+    if peak <= array / 2:
+        return None
+    return (
+        f"With {MANY['T']} queries and {MANY['S']} keys in blocks of {MANY['size']}, it needs {peak / 1000:.0f} KB at "
+        f"once; an array of all scores has {array / 1000:.0f} KB. Is there an array with a row for each query and a "
+        "column for each key, or is something kept of every block?"
+    )
+
+
+def _by_blocks_alone(function):
+    inputs = block_inputs(np.random.default_rng(0), **MANY)
+    return too_much_memory(peak_memory(function, list(inputs.values())))
 
 
 def _mean_of_blocks(q, k, v, size):
@@ -631,56 +784,110 @@ def _mean_of_blocks(q, k, v, size):
     return np.mean(parts, axis=0), attention_by_blocks(q, k, v, size)[1]
 
 
+BLOCK_SCORES = "q @ k[start : start + size].T / math.sqrt(D)"
+NEW = "np.maximum(largest, scores.max(axis=1, keepdims=True))"
+LOG_SUMS = "largest + np.log(total)"
+
+# Mistakes in the loop over the blocks, forward and backward.
+LOOP_MISTAKES = (
+    *replaced(
+        "The last block is missing where it is not full. How far does your range run?",
+        "range(0, len(k), size)", "range(0, len(k) // size * size, size)",
+    ),
+    *replaced("Only the first block is used.", "range(0, len(k), size)", "range(0, size, size)"),
+    *replaced(
+        "The blocks run over as many keys as there are queries. How many keys are there?",
+        "range(0, len(k), size)", "range(0, len(q), size)",
+    ),
+    *replaced(
+        "A block begins at every key, so that blocks overlap, and keys count more than once.",
+        "range(0, len(k), size)", "range(len(k))",
+    ),
+    *replaced(
+        "The first block is missing. Where does your range begin?",
+        "range(0, len(k), size)", "range(size, len(k), size)",
+    ),
+)
+
 BLOCKS = Task(
     name="attention_by_blocks",
     outputs=("head", "log_sums"),
     reference=attention_by_blocks,
     cases=_block_cases,
     notebook=NOTEBOOK,
+    limit=("it never has all scores at once", _by_blocks_alone),
     mistakes=(
         Mistake(
             "When a block brings a larger maximum, the sum so far is not changed. It was made with the old maximum: "
             "what must it be multiplied by?",
-            _by_blocks(rescale_sums=False),
+            (("total * factor", "total"),),
         ),
         Mistake(
             "When a block brings a larger maximum, the weighted values so far are not changed. They were made with the "
             "old maximum, like the sum.",
-            _by_blocks(rescale_head=False),
+            (("weighted * factor", "weighted"),),
         ),
         Mistake(
-            "When a block brings a larger maximum, the numbers made with the old one are not changed.",
-            _by_blocks(rescale_sums=False, rescale_head=False),
+            "The factor that repairs the sums is turned round: it must make them smaller when the maximum grows.",
+            (("largest - new", "new - largest"),),
+        ),
+        Mistake(
+            "The factor repairs the new block as well, which was made with the new maximum already.",
+            (
+                ("total * factor + e.sum(axis=1, keepdims=True)", "(total + e.sum(axis=1, keepdims=True)) * factor"),
+                ("weighted * factor", "(weighted"),
+                ("e @ v[start : start + size]", "e @ v[start : start + size]) * factor"),
+            ),
         ),
         Mistake(
             "No maximum is subtracted: in the thousands, exp overflows.",
-            _by_blocks(maximum=False),
+            ((NEW, "np.zeros_like(largest)"),),
+        ),
+        Mistake(
+            "The largest score so far begins at 0. Where all scores are far below 0, it stays there, and exp of all of "
+            "them is 0. Below what must a maximum begin?",
+            (("np.full((T, 1), -math.inf, q.dtype)", "np.zeros((T, 1), q.dtype)"),),
+        ),
+        Mistake(
+            "The maximum is that of the block alone. Where the scores fall, the factor overflows: of which keys should "
+            "it be the largest score?",
+            ((NEW, "scores.max(axis=1, keepdims=True)"),),
+        ),
+        Mistake(
+            "There is one maximum for all queries. Where another query has far higher scores, exp of all scores of a "
+            "row is 0.",
+            ((NEW, "np.maximum(largest, scores.max())"),),
         ),
         Mistake(
             "The weighted values are not divided by the sum of their weights at the end.",
-            _by_blocks(divide=False),
+            (("weighted / total", "weighted"),),
         ),
-        Mistake("The scores are not divided by the root of D.", _by_blocks(scale=False)),
-        Mistake(
-            "The last block is missing where it is not full. How far does your range run?",
-            _by_blocks(last=False),
-        ),
+        Mistake("The scores are not divided by the root of D.", ((ROOT, ""),)),
+        Mistake("The scores are divided by D, not by its root.", ((ROOT, "/ D"),)),
+        *LOOP_MISTAKES,
         Mistake(
             "Each block has its own softmax, and the results are averaged. A block with high scores must count for "
             "more than one with low scores.",
             _mean_of_blocks,
         ),
         Mistake(
+            "There is a mask, and here each query sees all keys.",
+            (
+                (
+                    BLOCK_SCORES,
+                    "np.where(np.arange(T)[:, None] >= np.arange(len(k))[start : start + size], "
+                    f"{BLOCK_SCORES}, -math.inf)",
+                ),
+            ),
+        ),
+        Mistake(
             "log_sums lacks the maximum, by which every term of the sum had been divided.",
-            _by_blocks(log_sums=lambda most, sums: np.log(sums)),
+            ((LOG_SUMS, "np.log(total)"),),
         ),
-        Mistake(
-            "log_sums has the sums themselves: take the logarithm.",
-            _by_blocks(log_sums=lambda most, sums: np.exp(most) * sums),
-        ),
-        Mistake(
-            "log_sums has the sums themselves: take the logarithm.",
-            _by_blocks(log_sums=lambda most, sums: sums),
+        Mistake("The maximum has the wrong sign in log_sums.", ((LOG_SUMS, "np.log(total) - largest"),)),
+        *(
+            Mistake("log_sums has the sums themselves. What does its name say?", ((LOG_SUMS, sums),))
+            for sums in ("np.exp(largest) * total", "total", "largest + total")
         ),
     ),
 )

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from minigpt2.components.loss import cross_entropy_backward, cross_entropy_forward
 from minigpt2.exercises.task import Case, Mistake, Task
 
 NOTEBOOK = "2_5_8_loss_function"
@@ -10,13 +9,16 @@ IGNORED = -100
 
 
 def _inputs(rng, *shape, smoothing=0.0, ignore_index=IGNORED, ignored=(), scale=1.5):
-    """Arguments of ``cross_entropy_forward``; ignored: the places, counted along all axes, that do not count."""
-    V = shape[-1]
-    targets = rng.integers(1, V, shape[:-1])  # never 0, so that 0 can be the ignored one
-    targets.ravel()[list(ignored)] = ignore_index
+    """Arguments of ``cross_entropy_forward``; ignored: the places, counted along all axes, that do not count.
+
+    As many different tokens as possible are targets, so that the first and the last are among them.
+    """
+    tokens = np.setdiff1d(np.arange(shape[-1]), ignore_index)
+    targets = tokens[(rng.permutation(np.prod(shape[:-1], dtype=int)) + rng.integers(len(tokens))) % len(tokens)]
+    targets[list(ignored)] = ignore_index
     return {
         "logits": scale * rng.standard_normal(shape),
-        "targets": targets,
+        "targets": targets.reshape(shape[:-1]),
         "label_smoothing": smoothing,
         "ignore_index": ignore_index,
     }
@@ -28,12 +30,18 @@ def _cases(rng):
     high["logits"] = high["logits"] + 1000 * np.arange(1, 7).reshape(2, 3, 1)
     rows = unlikely["logits"].reshape(-1, 5)
     rows[[1, 4], unlikely["targets"].ravel()[[1, 4]]] = -40, -900
+    above = _inputs(rng, 1, 2, 60, scale=0.1)
+    above["logits"] -= 725 * (np.arange(60) != np.array([[[7], [30]]]))  # exp(-725) is above 0, exp(725) is infinite
+    default = _inputs(rng, 2, 3, 5, ignored=(1,))
+    del default["label_smoothing"], default["ignore_index"]
     return [
         Case("two sequences of three tokens, five in the vocabulary", _inputs(rng, 2, 3, 5)),
         Case("label smoothing", _inputs(rng, 2, 3, 5, smoothing=0.1)),
         Case("targets that do not count", _inputs(rng, 2, 4, 5, ignored=(1, 4, 5, 6))),
         Case("both", _inputs(rng, 3, 2, 6, smoothing=0.2, ignored=(0, 5))),
-        Case("an ignore_index that is a token", _inputs(rng, 2, 3, 5, ignore_index=0, ignored=(2, 3))),
+        Case("an ignore_index that is a token", _inputs(rng, 2, 3, 5, ignore_index=2, ignored=(2, 3))),
+        Case("an ignore_index of -1", _inputs(rng, 2, 3, 5, smoothing=0.2, ignore_index=-1, ignored=(1, 4))),
+        Case("label_smoothing and ignore_index are left out", default),
         Case("one token", _inputs(rng, 1, 1, 7)),
         Case("B = T = V", _inputs(rng, 4, 4, 4, smoothing=0.3)),
         Case("a single axis of positions", _inputs(rng, 6, 3, smoothing=0.5, ignored=(4,))),
@@ -41,141 +49,30 @@ def _cases(rng):
         Case("logits far below zero", low),
         Case("logits in the thousands, different in each row", high),
         Case("targets that the model considers all but impossible", unlikely),
+        Case("one logit far above many others", above),
     ]
 
 
 # 1. Forward.
 
 
-def _forward(logits, targets, label_smoothing, ignore_index):
-    """Our forward pass, with everything that a backward pass may want in the cache."""
-    loss, cache = cross_entropy_forward(logits, targets, label_smoothing, ignore_index)
-    probs = np.exp(_log_probs(logits.reshape(-1, logits.shape[-1])))
-    return loss, cache | {"probs": probs, "ignore_index": ignore_index}
-
-
-def _log_probs(rows):
-    rows = rows - rows.max(-1, keepdims=True)
-    return rows - np.log(np.exp(rows).sum(-1, keepdims=True))
-
-
-def _log_of_softmax(highest, inside=lambda p: p):
-    """(rows) -> the logarithms of probabilities that were computed first; highest: (rows) -> the number subtracted."""
-
-    def log_probs(rows):
-        e = np.exp(rows - highest(rows))
-        return np.log(inside(e / e.sum(-1, keepdims=True)))
-
-    return log_probs
-
-
-def _log_sum_exp(highest):
-    """(rows) -> log-probabilities; highest: (rows) -> the number subtracted."""
-
-    def log_probs(rows):
-        rows = rows - highest(rows)
-        return rows - np.log(np.exp(rows).sum(-1, keepdims=True))
-
-    return log_probs
-
-
-def _row_max(rows):
-    return rows.max(-1, keepdims=True)
-
-
-def _no_max(rows):
-    return 0.0
-
-
-def _one_hot(targets, V):
-    """(N, V); rows whose target is not a token are zero."""
-    return (targets[:, None] == np.arange(V)) * 1.0
-
-
-def _smoothed(one_hot, e, V):
-    return (1 - e) * one_hot + e / V
-
-
-OVERWRITTEN = (
-    "The target lacks its own part of e, which is shared among all V tokens: its 1 - e is there instead of that part, "
-    "not on top of it. What do the q of a position sum to?"
-)
-
-
-def _overwritten(one_hot, e, V):
-    return np.where(one_hot == 1, 1 - e, e / V)
-
-
-def _loss(*inputs, log_probs=_log_probs, smooth=_smoothed, mean=lambda losses, counted, shape: losses[counted].mean()):
-    """The loss, right except for the given parts.
-
-    log_probs: (rows) -> log-probabilities
-    smooth:    (one_hot, e, V) -> target distribution
-    mean:      (losses, counted, shape of the targets) -> loss; losses are 0 where they do not count
-    """
-    logits, targets, e, ignore_index = inputs
-    V, flat = logits.shape[-1], targets.ravel()
+def cross_entropy_forward(logits, targets, label_smoothing=0.0, ignore_index=-100):
+    """``minigpt2.components.loss.cross_entropy_forward``, with all that a backward pass may want in the cache."""
+    V, e = logits.shape[-1], label_smoothing
+    rows, flat = logits.reshape(-1, V), targets.reshape(-1)
     counted = flat != ignore_index
-    q = smooth(_one_hot(flat, V), e, V)
-    log_p = log_probs(logits.reshape(-1, V))
-    losses = np.where(counted, -np.where(q == 0, 0, q * log_p).sum(-1), 0)
-    return mean(losses, counted, targets.shape)
-
-
-def _all_counted(logits, targets, e, ignore_index):
-    """No target is ignored: an error if it is not a token, else it counts like the others."""
-    V = logits.shape[-1]
-    log_p = _log_probs(logits.reshape(-1, V))
-    picked = log_p[np.arange(len(log_p)), targets.ravel()]
-    return -((1 - e) * picked + e * log_p.mean(-1)).mean()
-
-
-def _all_counted_by_axes(logits, targets, e, ignore_index):
-    """The same, but the error names the last of three axes."""
-    picked = np.take_along_axis(_log_probs(logits), targets[..., None], -1)[..., 0]
-    return -((1 - e) * picked + e * _log_probs(logits).mean(-1)).mean()
-
-
-def _all_counted_by_rows(logits, targets, e, ignore_index):
-    """The same, but the error names the first axis, the axis of an identity matrix."""
-    q = _smoothed(np.eye(logits.shape[-1])[targets], e, logits.shape[-1])
-    return -(q * _log_probs(logits)).sum(-1).mean()
-
-
-def _fixed_index(logits, targets, e, ignore_index):
-    return _loss(logits, targets, e, IGNORED)
-
-
-def _all_smoothed(logits, targets, e, ignore_index):
-    """The share of the smoothing is a mean over all positions, including those that do not count."""
-    nll = _loss(logits, targets, 0.0, ignore_index)
-    return (1 - e) * nll - e * _log_probs(logits).mean()
-
-
-def _over_time(*inputs):
-    """The softmax over the axis before the last."""
-    logits = inputs[0]
-    turned = np.swapaxes(logits, -1, -2)
-    log_p = np.swapaxes(_log_probs(turned), -1, -2)
-    return _loss(*inputs, log_probs=lambda rows: log_p.reshape(rows.shape))
-
-
-def _shifted(logits, targets, e, ignore_index):
-    """Targets moved on by one, although they already are."""
-    return _loss(logits[..., :-1, :], targets[..., 1:], e, ignore_index)
-
-
-def _mean_of_means(losses, counted, shape):
-    shape = shape if len(shape) > 1 else (1, -1)
-    return (losses.reshape(shape).sum(-1) / counted.reshape(shape).sum(-1)).mean()
-
-
-def _of_probs(*inputs, cost):
-    """cost: (p, q) -> a loss for each position, in place of the logarithm."""
-    logits, targets, e, ignore_index = inputs
-    V, flat = logits.shape[-1], targets.ravel()
-    p, q = np.exp(_log_probs(logits.reshape(-1, V))), _smoothed(_one_hot(flat, V), e, V)
-    return cost(p, q)[flat != ignore_index].mean()
+    highest = rows.max(axis=-1, keepdims=True)
+    exps = np.exp(rows - highest)
+    sums = exps.sum(axis=-1, keepdims=True)
+    log_p = rows - highest - np.log(sums)
+    q = np.full(log_p.shape, e / V, log_p.dtype)
+    q[counted, flat[counted]] += 1 - e
+    q[~counted] = 0
+    losses = -(q * log_p).sum(axis=-1)
+    loss = losses.sum() / int(counted.sum())
+    cache = {"logits": logits, "targets": flat, "counted": counted, "label_smoothing": label_smoothing}
+    cache |= {"probs": np.exp(log_p), "log_sum_exp": rows[:, 0] - log_p[:, 0], "ignore_index": ignore_index}
+    return loss, cache
 
 
 LOG_OF_ZERO = (
@@ -186,18 +83,57 @@ HELPED = (
     "A small number is added to the probability, or put in its place, so that its logarithm exists. That changes the "
     "loss where p is small. Can you get ln p without computing p first?"
 )
+CUT = (
+    "The logits are cut off at a limit, so that exp neither overflows nor gives 0. That makes other logits of them. "
+    "Which change of the logits of a row leaves its probabilities as they are?"
+)
+THREE_AXES = "It takes for granted that logits have three axes. (...) stands for any number of them before the last."
 OVERFLOW = (
-    "exp of a large logit overflows, or exp of very negative ones gives nothing but zeros. Subtract something from all "
-    "logits of a row before exp; the probabilities do not change."
+    "exp of a large logit overflows, or exp of very negative ones gives nothing but zeros. Which change of all logits "
+    "of a row leaves its probabilities as they are, and makes exp harmless?"
+)
+NOT_THE_MAXIMUM = (
+    "What is subtracted before exp is not the largest logit of the row, so that exp can still overflow where one logit "
+    "is far above the others."
 )
 ONE_MAXIMUM = (
     "The same number, the largest of all logits, is subtracted everywhere. Where rows are far from each other, exp "
     "rounds whole rows to 0. Each row needs its own."
 )
+POSITIONS = "The softmax runs over the positions, so that they compete. Which axis holds the vocabulary?"
+SHIFTED = (
+    "The targets are shifted against the logits. They already are the next tokens: logits and targets of one position "
+    "belong together."
+)
 COUNTED = (
     "Targets that are ignore_index count like the others. -100 is not a token, and where it happens to be one, or "
     "Python counts from the end, there is not even an error. Omit these positions."
 )
+ANY_TOKEN = (
+    "Ignored targets are replaced by a token, and then count like the others. That a token stands there is good for "
+    "an index; but what do such positions add to the sum, and to the number of positions?"
+)
+UNUSED = "label_smoothing is not used."
+OVERWRITTEN = (
+    "The target lacks its own part of e, which is shared among all V tokens: its 1 - e is there instead of that part, "
+    "not on top of it. What do the q of a position sum to?"
+)
+WHOLE_SHARE = "The target keeps its whole share, and the smoothing comes on top. What must q sum to?"
+NO_LOGARITHM = "The logarithm is missing: it is the probability of the target itself."
+DEFAULTS = (
+    "It is right as long as all arguments are given. What are label_smoothing and ignore_index where they are left "
+    "out? Compare your first line with that of the skeleton."
+)
+
+ROWS, ROW_MAXIMUM, LOG_P = "logits.reshape(-1, V)", "rows.max(axis=-1, keepdims=True)", "rows - highest - np.log(sums)"
+FLAT, MINE, PRODUCT = "targets.reshape(-1)", "q[counted, flat[counted]] += 1 - e", "-(q * log_p)"
+LOSS, COUNT = "losses.sum() / int(counted.sum())", " / int(counted.sum())"
+ALL_COUNT = ("flat != ignore_index", "flat == flat")
+# 0 times infinity: a one-hot q multiplies the other tokens by it, picking the target's avoids it, and a mean over the
+# vocabulary times e = 0 has it for the target as well.
+ZEROS = (), ((PRODUCT, "-np.where(q, q * log_p, 0)"),), ((PRODUCT, "-(q * log_p + 0 * log_p)"),)
+# A softmax over other axes than the last, and its logarithm.
+BY_AXIS = "(logits - np.logaddexp.reduce(logits, axis={}, keepdims=True)).reshape(-1, V)"
 
 FORWARD = Task(
     name="cross_entropy_forward",
@@ -207,115 +143,159 @@ FORWARD = Task(
     cases=_cases,
     notebook=NOTEBOOK,
     mistakes=(
-        Mistake(LOG_OF_ZERO, lambda *inputs: _loss(*inputs, log_probs=_log_of_softmax(_row_max))),
-        *(
-            Mistake(ONE_MAXIMUM, lambda *inputs, kind=kind: _loss(*inputs, log_probs=kind(np.max)))
-            for kind in (_log_of_softmax, _log_sum_exp)
-        ),
-        *(
-            Mistake(OVERFLOW, lambda *inputs, kind=kind: _loss(*inputs, log_probs=kind(_no_max)))
-            for kind in (_log_of_softmax, _log_sum_exp)
+        Mistake(
+            "The sign is turned round. A probability is below 1: of which sign is its logarithm, and of which "
+            "a surprise?",
+            ((PRODUCT, "(q * log_p)"),),
         ),
         *(
-            Mistake(HELPED, lambda *inputs, inside=inside: _loss(*inputs, log_probs=_log_of_softmax(_row_max, inside)))
-            for eps in (1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-15, 1e-20, 1e-30, 1e-300)
-            for inside in (lambda p, eps=eps: p + eps, lambda p, eps=eps: np.maximum(p, eps))
+            Mistake(hint, (change, *zeros))
+            for hint, change in (
+                (LOG_OF_ZERO, (LOG_P, "np.log(exps / sums)")),
+                (ONE_MAXIMUM, (ROW_MAXIMUM, "rows.max()")),
+                (OVERFLOW, (ROW_MAXIMUM, "0 * rows[:, :1]")),
+                (NOT_THE_MAXIMUM, (ROW_MAXIMUM, "rows.mean(axis=-1, keepdims=True)")),
+                (NOT_THE_MAXIMUM, (ROW_MAXIMUM, "rows.min(axis=-1, keepdims=True)")),
+            )
+            for zeros in ZEROS
         ),
         Mistake(
-            "It is the sum over the positions. Then long texts would have large losses: what is it divided by?",
-            lambda *inputs: _loss(*inputs, mean=lambda losses, counted, shape: losses.sum()),
+            "What is subtracted before exp must be subtracted everywhere, or added again: ln p has a logit in it and "
+            "the logarithm of a sum, and these two no longer fit.",
+            ((LOG_P, "rows - np.log(sums)"),),
         ),
         Mistake(
-            "The sum is divided only by the number of sequences. How many predictions does it contain?",
-            lambda *inputs: _loss(*inputs, mean=lambda losses, counted, shape: losses.sum() / shape[0]),
-        ),
-        Mistake(
-            "The sum is divided by the number of all positions, including those that do not count.",
-            lambda *inputs: _loss(*inputs, mean=lambda losses, counted, shape: losses.mean()),
-        ),
-        Mistake(
-            "It is a mean over sequences of means over their positions. Where one sequence has fewer targets that "
-            "count, each of its tokens weighs more.",
-            lambda *inputs: _loss(*inputs, mean=_mean_of_means),
-        ),
-        Mistake("It always ignores -100, whatever ignore_index is.", _fixed_index),
-        Mistake(COUNTED, _all_counted),
-        Mistake(COUNTED, _all_counted_by_axes),
-        Mistake(COUNTED, _all_counted_by_rows),
-        Mistake(
-            "label_smoothing is not used.",
-            lambda *inputs: _loss(*inputs, smooth=lambda one_hot, e, V: one_hot),
-        ),
-        Mistake(
-            "The smoothing is spread over the other V - 1 tokens. Here the target gets its part of e as well: what do "
-            "the q of a position sum to, and how many of them have a part of e?",
-            lambda *inputs: _loss(
-                *inputs, smooth=lambda one_hot, e, V: (1 - e) * one_hot + e / (V - 1) * (1 - one_hot)
-            ),
-        ),
-        Mistake(
-            "The target keeps its whole share, and the smoothing comes on top. What must q sum to?",
-            lambda *inputs: _loss(*inputs, smooth=lambda one_hot, e, V: one_hot + e / V),
-        ),
-        Mistake(
-            "Every token gets all of e. It must be shared among them.",
-            lambda *inputs: _loss(*inputs, smooth=lambda one_hot, e, V: (1 - e) * one_hot + e),
-        ),
-        Mistake(
-            "The target gives up its share e, but nobody receives it. What must q sum to?",
-            lambda *inputs: _loss(*inputs, smooth=lambda one_hot, e, V: (1 - e) * one_hot),
-        ),
-        Mistake(
-            "e and 1 - e have changed places: the target is left with the small share.",
-            lambda *inputs: _loss(*inputs, smooth=lambda one_hot, e, V: e * one_hot + (1 - e) / V),
-        ),
-        Mistake(
-            "The smoothing's part of the loss is a mean over all positions, including those that do not count.",
-            _all_smoothed,
-        ),
-        Mistake(
-            "The logarithm is to base 2, so the loss is in bits. Here the natural one is wanted, and nats.",
-            lambda *inputs: _loss(*inputs) / np.log(2),
-        ),
-        Mistake(
-            "The logarithm is to base 10. Here the natural one is wanted.",
-            lambda *inputs: _loss(*inputs) / np.log(10),
-        ),
-        Mistake(
-            "The logarithm is missing: it is the probability of the target itself.",
-            lambda *inputs: _of_probs(*inputs, cost=lambda p, q: -(p * q).sum(-1)),
-        ),
-        Mistake(
-            "The logarithm is missing: it is the probability of the target itself.",
-            lambda *inputs: _of_probs(*inputs, cost=lambda p, q: 1 - (p * q).sum(-1)),
-        ),
-        Mistake(
-            "It is the squared difference of p and q. Look at the formula: what function of p is in it?",
-            lambda *inputs: _of_probs(*inputs, cost=lambda p, q: ((p - q) ** 2).sum(-1)),
+            "The logarithm of the sum is missing. The exp of what you use as ln p must sum to 1 in each row.",
+            ((LOG_P, "rows - highest"),),
         ),
         Mistake(
             "The logits are used as if they were log-probabilities. What must be subtracted, so that their exp sums "
             "to 1?",
-            lambda *inputs: _loss(*inputs, log_probs=lambda rows: rows),
+            ((LOG_P, "rows"),),
         ),
         Mistake(
-            "It is the perplexity, exp of the loss.",
-            lambda *inputs: np.exp(_loss(*inputs)),
+            "The logarithm of the sum is to base 2. Which one fits to exp?",
+            ((LOG_P, "rows - highest - np.log2(sums)"),),
+        ),
+        *(Mistake(POSITIONS, ((LOG_P, BY_AXIS.format(axis)),)) for axis in (-2, 0)),
+        Mistake(POSITIONS, ((LOG_P, "rows - np.logaddexp.reduce(rows, axis=0)"),)),
+        Mistake(
+            "All exponentials are summed, those of all positions. Each position has a distribution of its own.",
+            ((LOG_P, "rows - np.logaddexp.reduce(rows, axis=None)"),),
         ),
         Mistake(
-            "The softmax runs over time, so the positions compete. Which axis holds the vocabulary?",
-            _over_time,
+            "It is the sum over the positions. Then long texts would have large losses: what is it divided by?",
+            ((COUNT, ""),),
         ),
         Mistake(
-            "The targets are moved on by one. They already are the next tokens: logits and targets of one position "
-            "belong together.",
-            _shifted,
+            "The sum is divided only by the number of sequences. How many predictions does it contain?",
+            ((COUNT, " / len(logits)"),),
         ),
-        Mistake(OVERWRITTEN, lambda *inputs: _loss(*inputs, smooth=_overwritten)),
+        Mistake(
+            "The sum is divided only by the length of a sequence. How many predictions does it contain?",
+            ((COUNT, " / logits.shape[-2]"),),
+        ),
+        Mistake(
+            "The sum is divided by the number of all positions, including those that do not count.",
+            ((COUNT, " / counted.size"),),
+        ),
+        Mistake(
+            "It is a mean over sequences of means over their positions. Where one sequence has fewer targets that "
+            "count, each of its tokens weighs more.",
+            ((
+                LOSS,
+                "losses.reshape(shape := (targets if targets.ndim > 1 else targets[None]).shape).sum(-1); "
+                "loss = (loss / counted.reshape(shape).sum(-1)).mean()",
+            ),),
+        ),
+        Mistake(THREE_AXES, (("V, e = logits.shape[-1],", "(B, T, V), e = logits.shape,"),)),
         Mistake(
             "It is a mean over the vocabulary too. -q ln p must be summed over v.",
-            lambda *inputs: _loss(*inputs) / inputs[0].shape[-1],
+            (("return loss,", "return loss / V,"),),
         ),
+        Mistake("It always ignores -100, whatever ignore_index is.", (("flat != ignore_index", "flat != -100"),)),
+        Mistake(
+            "It ignores all negative targets, whatever ignore_index is.",
+            (("flat != ignore_index", "flat >= 0"),),
+        ),
+        Mistake(
+            "Token 0 is ignored, although it is a token like the others. Which targets do not count?",
+            (("flat != ignore_index", "(flat != ignore_index) & (flat > 0)"),),
+        ),
+        Mistake(COUNTED, (ALL_COUNT,)),
+        Mistake(ANY_TOKEN, (ALL_COUNT, (FLAT, "np.where(targets == ignore_index, 0, targets).reshape(-1)"))),
+        Mistake(
+            "Targets that do not count have no part in the sum, but their label smoothing has.",
+            (("q[~counted] = 0", ""),),
+        ),
+        Mistake(
+            "The smoothing's part of the loss is a mean over all positions, including those that do not count.",
+            (("e / V,", "0.0,"), ("loss = losses.sum()", "loss = -e * log_p.mean() + losses.sum()")),
+        ),
+        Mistake(UNUSED, (("e = logits.shape[-1], label_smoothing", "e = logits.shape[-1], 0.0"),)),
+        Mistake(
+            "The smoothing is spread over the other V - 1 tokens. Here the target gets its part of e as well: what do "
+            "the q of a position sum to, and how many of them have a part of e?",
+            (("e / V,", "e / (V - 1),"), (MINE, "q[counted, flat[counted]] = 1 - e")),
+        ),
+        Mistake(OVERWRITTEN, ((MINE, "q[counted, flat[counted]] = 1 - e"),)),
+        Mistake(WHOLE_SHARE, ((MINE, "q[counted, flat[counted]] += 1"),)),
+        Mistake("Every token gets all of e. It must be shared among them.", (("e / V,", "e,"),)),
+        Mistake("The target gives up its share e, but nobody receives it. What must q sum to?", (("e / V,", "0.0,"),)),
+        Mistake(
+            "e and 1 - e have changed places: the target is left with the small share.",
+            (("e / V,", "(1 - e) / V,"), (MINE, "q[counted, flat[counted]] += e")),
+        ),
+        Mistake(
+            "The predicted probabilities are smoothed. It is the wanted distribution that is made a little less sure.",
+            (("e / V,", "0.0,"), (MINE, "q[counted, flat[counted]] = 1"),
+             (PRODUCT, "-np.where(q, np.log((1 - e) * np.exp(log_p) + e / V), 0)")),
+        ),
+        Mistake(
+            "The probability of the likeliest token is taken, whatever the target is.",
+            ((MINE, "q[counted, log_p.argmax(axis=-1)[counted]] += 1 - e"),),
+        ),
+        Mistake(
+            "Each position is compared with the targets of all positions. `a[:, indices]` takes all these columns from "
+            "every row: print the shape of what you pick.",
+            ((PRODUCT, "-(q[counted].mean(axis=0) * counted[:, None] * log_p)"),),
+        ),
+        Mistake(
+            "The logarithm is to base 2, so the loss is in bits. Here the natural one is wanted, and nats.",
+            (("return loss,", "return loss / np.log(2),"),),
+        ),
+        Mistake(
+            "The logarithm is to base 10. Here the natural one is wanted.",
+            (("return loss,", "return loss / np.log(10),"),),
+        ),
+        Mistake(NO_LOGARITHM, ((PRODUCT, "-(q * np.exp(log_p))"),)),
+        Mistake(NO_LOGARITHM, ((PRODUCT, "counted - (q * np.exp(log_p))"),)),
+        Mistake(
+            "It is the squared difference of p and q. Look at the formula: what function of p is in it?",
+            ((PRODUCT, "((q - np.exp(log_p)) ** 2 * counted[:, None])"),),
+        ),
+        Mistake("It is the perplexity, exp of the loss.", (("return loss,", "return np.exp(loss),"),)),
+        Mistake(
+            "It is the logarithm of a mean of probabilities. Each position has a surprise, and the mean is over these.",
+            (("return loss,", "return -np.log((q * np.exp(log_p)).sum() / counted.sum()),"),),
+        ),
+        *(
+            Mistake(SHIFTED, ((ROWS, logits), (FLAT, targets)))
+            for logits, targets in (
+                ("logits[..., :-1, :].reshape(-1, V)", "targets[..., 1:].reshape(-1)"),
+                ("logits.reshape(-1, V)[:-1]", "targets.reshape(-1)[1:]"),
+                (ROWS, "np.roll(targets.reshape(-1), -1)"),
+                (ROWS, "np.roll(targets, -1, axis=-1).reshape(-1)"),
+            )
+        ),
+        *(Mistake(DEFAULTS, (("label_smoothing=0.0", f"label_smoothing={e}"),)) for e in (0.1, 0.2)),
+        *(Mistake(DEFAULTS, (("ignore_index=-100", f"ignore_index={other}"),)) for other in (-1, 0, None)),
+        *(
+            Mistake(HELPED, ((LOG_P, f"np.log({p})".format(eps)),))
+            for eps in (1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-15, 1e-20, 1e-300)
+            for p in ("exps / sums + {}", "np.maximum(exps / sums, {})")
+        ),
+        *(Mistake(CUT, ((ROWS, f"np.clip({ROWS}, -{limit}, {limit})"),)) for limit in (50, 100, 500, 700)),
     ),
 )
 
@@ -323,137 +303,128 @@ FORWARD = Task(
 # 2. Backward.
 
 
-def _gradient(dloss, cache, q=_smoothed, share=lambda cache: 1 / cache["counted"].sum(), p=1.0, masked=True):
-    """dlogits, right except for the given parts.
-
-    q:      (one_hot, e, V) -> target distribution
-    share:  (cache) -> what each position counts in the loss
-    p:      how often the probabilities are in it
-    masked: whether positions that do not count are set to 0
-    """
-    V = cache["probs"].shape[-1]
-    difference = p * cache["probs"] - q(_one_hot(cache["targets"], V), cache["label_smoothing"], V)
-    dlogits = dloss * share(cache) * difference
-    if masked:
-        dlogits = dlogits * cache["counted"][:, None]
-    return dlogits.reshape(cache["logits"].shape)
-
-
-def _first_token(dloss, cache):
-    """Ignored targets treated as token 0, and then never set to 0."""
-    targets = np.where(cache["counted"], cache["targets"], 0)
-    return _gradient(dloss, cache | {"targets": targets}, masked=False)
-
-
-def _index_error(dloss, cache):
-    """Or used as an index, unchanged."""
-    V, n = cache["probs"].shape[-1], cache["counted"].sum()
-    dlogits = cache["probs"] - cache["label_smoothing"] / V
-    dlogits[np.arange(len(dlogits)), cache["targets"]] -= 1 - cache["label_smoothing"]
-    return (dloss * dlogits / n).reshape(cache["logits"].shape)
-
-
-def _index_error_by_rows(dloss, cache):
-    V, n = cache["probs"].shape[-1], cache["counted"].sum()
-    q = _smoothed(np.eye(V)[cache["targets"]], cache["label_smoothing"], V)
-    return (dloss * (cache["probs"] - q) / n).reshape(cache["logits"].shape)
-
-
-def _through_softmax(dloss, cache):
-    d, p = _gradient(dloss, cache), cache["probs"].reshape(cache["logits"].shape)
-    return p * (d - (d * p).sum(-1, keepdims=True))
-
-
-def _of_probabilities(dloss, cache):
-    p = cache["probs"].reshape(cache["logits"].shape)
-    return _gradient(dloss, cache, p=0.0) / p
-
-
-def _target_alone(dloss, cache):
-    one_hot = _one_hot(cache["targets"], cache["probs"].shape[-1])
-    return _gradient(dloss, cache) * one_hot.reshape(cache["logits"].shape)
+def cross_entropy_backward(dloss, cache):
+    """``minigpt2.components.loss.cross_entropy_backward``."""
+    logits, probs, targets, counted = (cache[name] for name in ("logits", "probs", "targets", "counted"))
+    V, e, N = logits.shape[-1], cache["label_smoothing"], int(counted.sum())
+    q = np.full(probs.shape, e / V, probs.dtype)
+    q[counted, targets[counted]] += 1 - e
+    dlogits = (probs - q) * counted[:, None]
+    return (dloss * dlogits / N).reshape(logits.shape)
 
 
 UNMASKED = (
-    "Ignored targets are still in `targets`: as an index, -100 is an error or another token. And where a target is "
-    "ignored the gradient is 0, since such a position adds nothing to the loss. Which rows does `counted` choose?"
+    "Where a target is ignored the gradient is 0, since such a position adds nothing to the loss. Which rows does "
+    "`counted` choose?"
 )
+INDEXED = (
+    "Ignored targets are used as an index like the others. -100 is an error there, and the ignore_index of another "
+    "call may be a token. Which rows does `counted` choose?"
+)
+TARGETS, DIFFERENCE, MASKED = "q[counted, targets[counted]] += 1 - e", "(probs - q)", " * counted[:, None]"
 
 BACKWARD = Task(
     name="cross_entropy_backward",
     outputs=("dlogits",),
     reference=cross_entropy_backward,
-    forward=_forward,
+    forward=cross_entropy_forward,
     cases=_cases,
     notebook=NOTEBOOK,
     mistakes=(
         Mistake(
             "These are only the probabilities. The wanted distribution must be subtracted.",
-            lambda dloss, cache: _gradient(dloss, cache, lambda one_hot, e, V: 0),
+            ((DIFFERENCE, "probs"),),
         ),
         Mistake(
             "The wanted distribution is there, but the probabilities are missing. That is the gradient of ln p; how "
             "does ln p depend on the logits?",
-            lambda dloss, cache: _gradient(dloss, cache, p=0.0),
+            ((DIFFERENCE, "(-q)"),),
+        ),
+        Mistake(
+            "The sign is turned round. Which of the two distributions is subtracted from the other?",
+            ((DIFFERENCE, "(q - probs)"),),
+        ),
+        Mistake(
+            "Logarithms of the probabilities are there in place of the probabilities.",
+            ((DIFFERENCE, "(np.log(probs) - q)"),),
+        ),
+        Mistake(
+            "The logits are there in place of the probabilities.",
+            ((DIFFERENCE, "(logits.reshape(-1, V) - q)"),),
         ),
         Mistake(
             "The target distribution is not smoothed here, though it is in the forward pass.",
-            lambda dloss, cache: _gradient(dloss, cache, lambda one_hot, e, V: one_hot),
+            (('cache["label_smoothing"]', "0.0"),),
         ),
         Mistake(
             "The smoothing is spread over the other V - 1 tokens here. Which q does the forward pass have?",
-            lambda dloss, cache: _gradient(
-                dloss, cache, lambda one_hot, e, V: (1 - e) * one_hot + e / (V - 1) * (1 - one_hot)
-            ),
+            (("e / V,", "e / (V - 1),"), (TARGETS, "q[counted, targets[counted]] = 1 - e")),
         ),
         Mistake(
             "The target keeps its whole share here, and the smoothing comes on top. Do your rows of dlogits sum to 0?",
-            lambda dloss, cache: _gradient(dloss, cache, lambda one_hot, e, V: one_hot + e / V),
+            ((TARGETS, "q[counted, targets[counted]] += 1"),),
+        ),
+        Mistake(
+            "Every token gets all of e here. It must be shared among them. Do your rows of dlogits sum to 0?",
+            (("e / V,", "e,"),),
         ),
         Mistake(
             "The target gives up its share e, and nobody receives it. Do your rows of dlogits sum to 0?",
-            lambda dloss, cache: _gradient(dloss, cache, lambda one_hot, e, V: (1 - e) * one_hot),
+            (("e / V,", "0.0,"),),
         ),
-        Mistake(OVERWRITTEN, lambda dloss, cache: _gradient(dloss, cache, _overwritten)),
+        Mistake(OVERWRITTEN, ((TARGETS, "q[counted, targets[counted]] = 1 - e"),)),
         Mistake(
             "dloss is ignored. The loss may be a part of something larger: the gradient that comes from there is a "
             "factor.",
-            lambda dloss, cache: _gradient(1.0, cache),
+            (("dloss * dlogits", "dlogits"),),
         ),
+        Mistake("It is divided by dloss. With twice the dloss, how large is dlogits?",
+                (("dloss * dlogits", "dlogits / dloss"),)),
+        Mistake("dloss is added. With twice the dloss, how large is dlogits?",
+                (("(dloss * dlogits / N)", "(dloss + dlogits / N)"),)),
         Mistake(
             "It is not divided by the number of positions. The loss is a mean: what is each position's share in it?",
-            lambda dloss, cache: _gradient(dloss, cache, share=lambda cache: 1),
+            ((" / N", ""),),
         ),
         Mistake(
             "It is divided only by the number of sequences. The loss is a mean over which positions?",
-            lambda dloss, cache: _gradient(dloss, cache, share=lambda cache: 1 / len(cache["logits"])),
+            ((" / N", " / len(logits)"),),
+        ),
+        Mistake(
+            "It is divided only by the length of a sequence. The loss is a mean over which positions?",
+            ((" / N", " / logits.shape[-2]"),),
         ),
         Mistake(
             "It is divided by the number of all positions, including those that do not count.",
-            lambda dloss, cache: _gradient(dloss, cache, share=lambda cache: 1 / len(cache["targets"])),
+            ((" / N", " / counted.size"),),
         ),
         Mistake(
             "It is also divided by V. The loss is a sum over the vocabulary and a mean over positions.",
-            lambda dloss, cache: _gradient(dloss, cache) / cache["probs"].shape[-1],
+            (("reshape(logits.shape)", "reshape(logits.shape) / V"),),
         ),
-        Mistake(UNMASKED, lambda dloss, cache: _gradient(dloss, cache, masked=False)),
-        Mistake(UNMASKED, _first_token),
-        Mistake(UNMASKED, _index_error),
-        Mistake(UNMASKED, _index_error_by_rows),
+        Mistake(THREE_AXES, (("V, e, N = logits.shape[-1],", "(B, T, V), e, N = logits.shape,"),)),
+        Mistake(UNMASKED, ((MASKED, ""),)),
+        Mistake(UNMASKED, ((DIFFERENCE + MASKED, "probs - q * counted[:, None]"),)),
+        Mistake(
+            "Ignored targets are replaced by a token, which is good for an index; but that token then has a gradient. "
+            "Where a target is ignored it is 0.",
+            ((TARGETS, "q[np.arange(len(q)), np.where(counted, targets, 0)] += 1 - e"), (MASKED, "")),
+        ),
+        Mistake(INDEXED, ((TARGETS, "q[np.arange(len(q)), targets] += 1 - e"),)),
         Mistake(
             "It goes through the softmax once too often. p - q already is the gradient of the logits, softmax "
             "included.",
-            _through_softmax,
+            (("dloss * dlogits", "dloss * probs * (dlogits - (dlogits * probs).sum(axis=-1, keepdims=True))"),),
         ),
         Mistake(
             "It is the gradient of the probabilities, -q / p. One step is missing: how do the probabilities depend on "
             "the logits?",
-            _of_probabilities,
+            ((DIFFERENCE, "(-q / probs)"),),
         ),
         Mistake(
             "Only the target's logit has a gradient. All logits of a row act on the loss, through the sum in the "
             "softmax.",
-            _target_alone,
+            ((DIFFERENCE, "(probs - q) * (targets[:, None] == np.arange(V))"),),
         ),
     ),
 )
@@ -462,16 +433,16 @@ BACKWARD = Task(
 # The harder part: the z-loss.
 
 
-def z_loss_forward(logits, weight):
+def z_loss_forward(logits, weight=1e-4):
     """loss = weight * mean over positions of (log sum_v exp(logits_v))^2.
 
     Source: Chowdhery et al. 2022, "PaLM: Scaling Language Modeling with Pathways", section 5.
     """
-    highest = logits.max(-1, keepdims=True)
-    e = np.exp(logits - highest)
-    total = e.sum(-1, keepdims=True)
-    log_z = (np.log(total) + highest)[..., 0]
-    return weight * (log_z**2).mean(), {"logits": logits, "weight": weight, "log_z": log_z, "probs": e / total}
+    highest = logits.max(axis=-1, keepdims=True)
+    exps = np.exp(logits - highest)
+    sums = exps.sum(axis=-1, keepdims=True)
+    log_z = (highest + np.log(sums))[..., 0]
+    return weight * (log_z**2).mean(), {"logits": logits, "weight": weight, "log_z": log_z, "probs": exps / sums}
 
 
 def z_loss_backward(dloss, cache):
@@ -481,25 +452,21 @@ def z_loss_backward(dloss, cache):
 
 
 def _z_cases(rng):
-    def case(title, *shape, weight=0.01, scale=1.5, offset=0.0):
-        return Case(title, {"logits": offset + scale * rng.standard_normal(shape), "weight": weight})
+    def case(title, *shape, scale=1.5, offset=0.0, **weight):
+        return Case(title, {"logits": offset + scale * rng.standard_normal(shape)} | weight)
 
+    far = 1000.0 * np.arange(1, 7).reshape(2, 3, 1) + 2000.0 * (np.arange(5) == 3)  # and no mean is near the maximum
     return [
-        case("two sequences of three tokens, five in the vocabulary", 2, 3, 5),
+        case("two sequences of three tokens, five in the vocabulary", 2, 3, 5, weight=0.01),
         case("another weight", 3, 2, 4, weight=0.5),
-        case("one token", 1, 1, 7),
-        case("B = T = V", 4, 4, 4),
-        case("a single axis of positions", 6, 3, offset=-2.0),
-        case("equal logits", 2, 3, 5, scale=0.0),
-        case("logits far below zero", 2, 3, 5, offset=-1000.0),
-        case("logits in the thousands, different in each "
-             "row", 2, 3, 5, offset=1000.0 * np.arange(1, 7).reshape(2, 3, 1)),
+        case("no weight is given", 3, 2, 4, offset=5.0),
+        case("one token", 1, 1, 7, weight=0.01),
+        case("B = T = V", 4, 4, 4, weight=0.01),
+        case("a single axis of positions", 6, 3, offset=-2.0, weight=0.01),
+        case("equal logits", 2, 3, 5, scale=0.0, weight=0.01),
+        case("logits far below zero", 2, 3, 5, offset=-1000.0, weight=0.01),
+        case("logits in the thousands, different in each row", 2, 3, 5, offset=far, weight=0.01),
     ]
-
-
-def _log_z(logits, highest=_row_max):
-    top = highest(logits)
-    return (np.log(np.exp(logits - top).sum(-1, keepdims=True)) + top)[..., 0]
 
 
 Z_FORWARD = Task(
@@ -510,25 +477,24 @@ Z_FORWARD = Task(
     cases=_z_cases,
     notebook=NOTEBOOK,
     mistakes=(
-        Mistake(ONE_MAXIMUM, lambda logits, weight: weight * (_log_z(logits, np.max) ** 2).mean()),
-        Mistake(OVERFLOW, lambda logits, weight: weight * (_log_z(logits, _no_max) ** 2).mean()),
-        Mistake(
-            "It is the mean of log Z, without the square.",
-            lambda logits, weight: weight * _log_z(logits).mean(),
-        ),
+        Mistake(ONE_MAXIMUM, (("logits.max(axis=-1, keepdims=True)", "logits.max()[None, None]"),)),
+        Mistake(OVERFLOW, (("logits.max(axis=-1, keepdims=True)", "0 * logits[..., :1]"),)),
+        Mistake("It is the mean of log Z, without the square.", (("(log_z**2)", "log_z"),)),
         Mistake(
             "It is the square of the mean. A position with log Z = 5 and one with -5 would make up for each other.",
-            lambda logits, weight: weight * _log_z(logits).mean() ** 2,
+            (("(log_z**2).mean()", "log_z.mean() ** 2"),),
         ),
-        Mistake(
-            "The squares are summed; the formula has their mean.",
-            lambda logits, weight: weight * (_log_z(logits) ** 2).sum(),
-        ),
-        Mistake("weight is missing.", lambda logits, weight: (_log_z(logits) ** 2).mean()),
+        Mistake("The squares are summed; the formula has their mean.", (("(log_z**2).mean", "(log_z**2).sum"),)),
+        Mistake("weight is missing.", (("weight * (log_z", "(log_z"),)),
         Mistake(
             "The number subtracted before exp was not added back: this is the logarithm of another sum.",
-            lambda logits, weight: weight * (_log_z(logits - logits.max(-1, keepdims=True)) ** 2).mean(),
+            (("(highest + np.log(sums))", "np.log(sums)"),),
         ),
+        Mistake(
+            "The logarithm is missing: it is Z itself.",
+            (("(highest + np.log(sums))", "np.exp(highest + np.log(sums))"),),
+        ),
+        Mistake(POSITIONS, (("(highest + np.log(sums))[..., 0]", "np.logaddexp.reduce(logits, axis=-2)"),)),
     ),
 )
 
@@ -540,27 +506,26 @@ Z_BACKWARD = Task(
     cases=_z_cases,
     notebook=NOTEBOOK,
     mistakes=(
-        Mistake(
-            "A factor 2 is missing: what is the derivative of a square?",
-            lambda dloss, cache: z_loss_backward(dloss, cache) / 2,
-        ),
+        Mistake("A factor 2 is missing: what is the derivative of a square?", ((" * 2", ""),)),
         Mistake(
             "All logits of a row have the same gradient. How much does log Z change with each of them?",
-            lambda dloss, cache: (
-                dloss * cache["weight"] * 2 * cache["log_z"][..., None] / cache["log_z"].size
-                * np.ones_like(cache["probs"])
-            ),
+            ((" * probs", " * np.ones_like(probs)"),),
         ),
         Mistake(
             "log Z itself is missing: the further it is from 0, the harder it is pulled.",
-            lambda dloss, cache: dloss * cache["weight"] * 2 * cache["probs"] / cache["log_z"].size,
+            ((" * log_z[..., None]", ""),),
         ),
         Mistake(
             "It is not divided by the number of positions.",
-            lambda dloss, cache: z_loss_backward(dloss, cache) * cache["log_z"].size,
+            ((" / log_z.size", ""),),
         ),
-        Mistake("dloss is ignored.", lambda dloss, cache: z_loss_backward(1.0, cache)),
-        Mistake("weight is missing.", lambda dloss, cache: z_loss_backward(dloss, cache) / cache["weight"]),
+        Mistake(
+            "It is divided only by the length of one axis. How many positions are there?",
+            (("log_z.size", "len(log_z)"),),
+        ),
+        Mistake("It is also divided by V. The mean is only over the positions.", (("log_z.size", "probs.size"),)),
+        Mistake("dloss is ignored.", (("dloss * ", ""),)),
+        Mistake("weight is missing.", ((' * cache["weight"]', ""),)),
     ),
 )
 

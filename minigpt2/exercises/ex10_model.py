@@ -598,7 +598,6 @@ BATCH = Task(
             (("texts[:, 1:]", "texts"),),
         ),
         Mistake("ids and targets are exchanged.", (("return ids, targets", "return targets, ids"),)),
-        Mistake("Only ids comes back: the targets are missing.", (("return ids, targets", "return ids"),)),
         Mistake("Only the first sequence comes back.", (("return ids, targets", "return ids[:1], targets[:1]"),)),
     ),
 )

@@ -4,6 +4,7 @@ What is told here is what happened, beside what should have happened, and so it 
 """
 
 import copy
+import functools
 
 import numpy as np
 
@@ -29,21 +30,12 @@ class Laboratory:
         """What the experiments found, in a sentence or two; "" where they found nothing, or one fails."""
         try:
             with np.errstate(all="ignore"):
-                return self._is_forgetful() or self._is_linear() or self._depends() or self._leaks()
+                return self._is_linear() or self._depends() or self._leaks()
         except Exception:  # somebody's function with arguments that it was not tried with before
             return ""
 
     def _results(self, function, inputs):
         return named(self.task, function(*copy.deepcopy(list(inputs.values()))))
-
-    def _is_forgetful(self):
-        again = self._results(self.function, self.inputs)
-        if all(self.equal(again[name], self.results[name]) for name in again):
-            return ""
-        return (
-            "Called twice with equal arguments, it gives different results. What is kept from one call to the next: a "
-            "global array, a default argument such as `store={}`, something random?"
-        )
 
     def _is_linear(self):
         """A gradient is proportional to the upstream gradient."""
@@ -52,6 +44,11 @@ class Laboratory:
         upstream, dy = next(iter(self.inputs.items()))
         none = self._results(self.function, self.inputs | {upstream: dy * 0})
         twice = self._results(self.function, self.inputs | {upstream: dy * 2})
+        if all(np.array_equal(none[name], value) for name, value in self.results.items()):
+            return (
+                f"It gives the same for any {upstream}. Where does {upstream} come in? Or is a result kept from an "
+                "earlier call?"
+            )
         for name in none:
             if none[name].any():
                 return (
@@ -87,28 +84,45 @@ class Laboratory:
                 if value.shape[axis] < 2:
                     continue
                 for index in (value.shape[axis] - 1, 0):
-                    moved = value.copy()
-                    place = (slice(None),) * axis + (index,)
-                    moved[place] = _moved(value)[place]
-                    changed = self._changed(name, moved)
-                    results, expected = self._results(self.function, changed), self._results(self.ours, changed)
-                    if found := self._leak(f"{name}{_shown(place, value.ndim)}", results, expected):
+                    if found := self._leak(name, (slice(None),) * axis + (index,)):
                         return found
         return ""
 
-    def _leak(self, cause, results, expected):
-        for output, before in self.expected.items():
-            if self.results[output].shape != before.shape or results[output].shape != before.shape or not before.ndim:
-                continue
-            should = self.equal.off(expected[output], before)
-            moves = self.equal.off(results[output], self.results[output])
+    def _leak(self, name, cause):
+        shown = f"{name}{_shown(cause, np.ndim(arrays_in(self.inputs)[name]))}"
+        for output, (moves, should) in self._effects(name, cause).items():
             if (moves & ~should).any():
-                place = _shown(_first(moves & ~should), before.ndim)
-                return f"{output}{place} changes when {cause} is changed, and should not."
+                place = _shown(_first(moves & ~should), moves.ndim)
+                return f"{output}{place} changes when {shown} is changed, and should not."
             if (should & ~moves).any():
-                place = _shown(_first(should & ~moves), before.ndim)
-                return f"{output}{place} should change when {cause} is changed, and does not."
+                moves_too, should_too = self._elsewhere._effects(name, cause)[output]
+                stuck = should & ~moves & should_too & ~moves_too
+                if (whole := _whole(stuck, should)).any():
+                    place = _shown(_first(whole), moves.ndim)
+                    return f"{output}{place} should change when {shown} is changed, and does not."
         return ""
+
+    def _effects(self, name, cause):
+        """Output -> where it moves when a part of an input is changed, and where it should: two arrays of bool."""
+        value = arrays_in(self.inputs)[name]
+        moved = value.copy()
+        moved[cause] = _moved(value)[cause]
+        changed = self._changed(name, moved)
+        results, expected = self._results(self.function, changed), self._results(self.ours, changed)
+        return {
+            output: (self.equal.off(results[output], self.results[output]), self.equal.off(expected[output], before))
+            for output, before in self.expected.items()
+            if before.ndim and self.results[output].shape == results[output].shape == before.shape
+        }
+
+    @functools.cached_property
+    def _elsewhere(self):
+        """The same function with its numbers in other places."""
+        other = copy.copy(self)
+        for name, value in arrays_in(self.inputs).items():
+            other.inputs = other._changed(name, np.roll(value.ravel(), 1).reshape(value.shape))
+        other.results, other.expected = (self._results(each, other.inputs) for each in (self.function, self.ours))
+        return other
 
     def _numbers(self):
         """The arrays and floating-point numbers among the inputs, by dotted name."""
@@ -134,6 +148,15 @@ def _moved(value):
     if value.dtype.kind == "f":
         return value + (0.3 + 0.1 * np.sin(np.arange(value.size))).reshape(value.shape).astype(value.dtype)
     return np.roll(value.ravel(), 1).reshape(value.shape)
+
+
+def _whole(stuck, should):
+    """The elements that are stuck with all others of one index: a single one may be where the result is flat."""
+    whole = np.zeros_like(stuck)
+    for axis in range(stuck.ndim):
+        others = tuple(other for other in range(stuck.ndim) if other != axis)
+        whole |= stuck & ~(should & ~stuck).any(others, keepdims=True)
+    return whole
 
 
 def _first(mask):

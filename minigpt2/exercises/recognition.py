@@ -1,14 +1,15 @@
 """Find the mistake behind wrong results: a known one, two known ones together, or one for each output.
 
 A mistake counts only if it predicts everything that was seen: the right outputs as right, the wrong ones to the last
-digit, in every case; and the first error in its words. What cannot be sure says less: see ``result_hints`` and
-``experiments``.
+digit, in every case; and where the first thing that was wrong is an error, that error. What cannot be sure says less:
+see ``result_hints`` and ``experiments``.
 """
 
 import copy
 import functools
 import inspect
 import itertools
+import re
 import textwrap
 import time
 
@@ -29,7 +30,7 @@ def known(task, attempts):
     for mistake, prediction in predicted:
         if _fits(first, prediction) and _explains(task, mistake.wrong, seen):
             return [mistake.hint]
-    return _one_for_each_output(task, first, seen, predicted) or _two_together(task, first, seen)
+    return _one_for_each_output(task, first, seen, predicted) or _two_together(task, first, seen, predicted)
 
 
 def _one_for_each_output(task, first, seen, predicted):
@@ -64,13 +65,10 @@ def _all_fit(task, attempt, mistakes):
     return _fits(attempt, merged)
 
 
-def _two_together(task, first, seen):
-    """Two mistakes in one solution; an error alone says too little to tell two."""
-    if all(attempt.results is None or attempt.finding.passed for attempt in seen):
-        return []
-    changes = [mistake for mistake in task.mistakes if not callable(mistake.wrong)]
+def _two_together(task, first, seen, predicted):
+    """Two mistakes in one solution."""
     begin = time.process_time()
-    for one, other in itertools.combinations(changes, 2):
+    for one, other in _pairs(first, predicted):
         if time.process_time() - begin > SECONDS:
             break
         both = one.wrong + other.wrong
@@ -79,6 +77,16 @@ def _two_together(task, first, seen):
         if _fits(first, _prediction(task, both, first)) and _explains(task, both, seen):
             return [one.hint, other.hint]
     return []
+
+
+def _pairs(first, predicted):
+    """The pairs of changes that are worth trying together, by what each of them does alone: most are not."""
+    changes = [(mistake, prediction) for mistake, prediction in predicted if not callable(mistake.wrong)]
+    if first.error is not None:
+        alone = [(mistake, isinstance(prediction, Exception)) for mistake, prediction in changes]
+        return [(one, other) for (one, its), (other, others) in itertools.combinations(alone, 2) if its or others]
+    alone, wrong = [(mistake, _touched(first, prediction)) for mistake, prediction in changes], set(first.wrong)
+    return [(one, other) for (one, its), (other, others) in itertools.combinations(alone, 2) if its | others == wrong]
 
 
 def _explains(task, wrong, seen):
@@ -101,10 +109,15 @@ def _touched(attempt, prediction):
 def _fits(attempt, prediction):
     """Whether a prediction is what was seen."""
     if attempt.error is not None:
-        return type(prediction) is type(attempt.error) and str(prediction) == str(attempt.error)
+        return type(prediction) is type(attempt.error) and _text(prediction) == _text(attempt.error)
     if not isinstance(prediction, dict) or prediction.keys() != attempt.results.keys():
         return False
     return all(attempt.equal(attempt.results[name], prediction[name]) for name in prediction)
+
+
+def _text(error):
+    """What an error says, except for the number of an axis: it depends on the shape in which somebody works."""
+    return re.sub(r"axis -?\d+", "axis", str(error))
 
 
 def _prediction(task, wrong, attempt):

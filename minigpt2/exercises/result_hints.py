@@ -9,6 +9,7 @@ import numpy as np
 
 from minigpt2.exercises.results import describe, size
 
+LARGE = 1e6  # beside what is so many times too large, nothing else can be seen
 CLOSE = 0.02  # an error below this part of the largest number looks like a constant or a rounding
 
 
@@ -32,7 +33,7 @@ def of_results(task, attempts, attempt):
         return moved
     inputs = dict(_arrays(attempt.trial.ours))
     hints = {name: of_array(name, results[name], expected[name], inputs, equal) for name in attempt.wrong}
-    return next((hint for hint in hints.values() if hint), "")
+    return next((hint for hint in hints.values() if hint), "") or _nearly(attempts, attempt)
 
 
 def _exchanged(results, expected, equal):
@@ -58,6 +59,31 @@ def _arrays(values):
             yield from ((f'{name}["{key}"]', item) for key, item in value.items() if isinstance(item, np.ndarray))
 
 
+def _nearly(attempts, attempt):
+    """A small error, wherever there is one."""
+    failed = [each for each in attempts if not each.finding.passed]
+    if not all(each.results and all(_is_near(each, name) for name in each.wrong) for each in failed):
+        return ""
+    name = attempt.wrong[0]
+    actual, expected = attempt.results[name], attempt.expected[name]
+    if np.asarray(attempt.equal.off(actual, expected))[expected != 0].mean() <= 0.5:  # a few places, and others right
+        return ""
+    digits = _digits(actual - expected, expected)
+    return (
+        f"{name} is nearly right, {digits}: is it a constant, an epsilon, a rounding, or a small term? Compare each "
+        "number in your code with the formula."
+    )
+
+
+def _is_near(attempt, name):
+    """Whether an output is nearly right. One that is an input as well is updated: then its change is the measure."""
+    actual, expected, before = attempt.results[name], attempt.expected[name], attempt.trial.ours.get(name, 0.0)
+    if actual.shape != expected.shape or not np.isfinite(actual - expected).all():
+        return False
+    change = expected - before if np.shape(before) == expected.shape else expected
+    return size(np.asarray(actual - expected)) < CLOSE * size(np.asarray(change))
+
+
 def of_array(name, actual, expected, inputs, equal):
     """The kind of mistake that turns ``expected`` into ``actual``; "" when it is not known.
 
@@ -73,12 +99,13 @@ def of_array(name, actual, expected, inputs, equal):
         if np.isfinite(expected).all():
             return (
                 f"{name} has NaN or infinity in it. Where can a number overflow (exp of a large one), be divided by "
-                "zero, or be the logarithm of zero? Is -inf multiplied by 0? Is every element of it written to?"
+                "zero, or be the logarithm of zero or the root of a negative number? Is -inf multiplied by 0? Is every "
+                "element of it written to?"
             )
         return _of_infinities(name, actual, expected)
     if not np.isfinite(expected).all():
         return f"{name} should have {expected[~np.isfinite(expected)][0]} at some places, and has none."
-    if not actual.any():
+    if actual.ndim and not actual.any():
         return f"{name} is zero everywhere: is the result ever written to it?"
     if equal(actual, -expected):
         return f"{name} is right except for its sign."
@@ -90,7 +117,7 @@ def of_array(name, actual, expected, inputs, equal):
 
 def _of_numbers(name, actual, expected, inputs, equal):
     """How arrays of one shape with finite numbers differ."""
-    difference = actual - expected
+    difference, off = actual - expected, equal.off(actual, expected)
     if actual.dtype == np.float16 or equal(actual, expected.astype(np.float16)):
         return f"{name} has only the digits of float16."
     if expected.dtype == np.float64 and equal.tolerance < 1e-6 and size(difference) < 1e-6 * size(expected):
@@ -99,9 +126,18 @@ def _of_numbers(name, actual, expected, inputs, equal):
             f"{_digits(difference, expected)}."
         )
     if expected.size == 1:  # any number is a multiple of another
-        if size(difference) < CLOSE * size(expected):
-            return f"{name} is nearly right, {_digits(difference, expected)}: a constant, an epsilon or a rounding."
         return ""
+    if size(actual) > LARGE * size(expected) > 0:
+        return (
+            f"{name} is far too large, {size(actual):.1g} at most where {size(expected):.1g} is expected. What is "
+            "divided by a small number, or raised to a power?"
+        )
+    if not actual[off].any():
+        place = [int(i) for i in np.argwhere(off)[0]]
+        return (
+            f"{name} is 0 where it is wrong, in {off.sum()} of {off.size} numbers, such as {place}. Is something "
+            "written to each of its elements?"
+        )
     ratio = float((actual * expected).sum() / (expected * expected).sum()) if expected.any() else 0.0
     if ratio and equal(actual, ratio * expected):
         if abs(ratio - 1) < CLOSE:
@@ -117,12 +153,6 @@ def _of_numbers(name, actual, expected, inputs, equal):
     shift = float(difference.mean())
     if equal(actual, expected + shift):
         return f"{name} is off by the same number everywhere, {shift:.6g}. What is added once too often, or not at all?"
-    if size(difference) < CLOSE * size(expected):
-        return (
-            f"{name} is nearly right, {_digits(difference, expected)}: rather a constant, an epsilon or a rounding "
-            "than "
-            "a missing step. Compare each number in your code with the formula."
-        )
     for other, value in inputs.items():
         if value.shape == actual.shape and value.dtype.kind == "f":
             if equal(difference, value):
@@ -133,24 +163,35 @@ def _of_numbers(name, actual, expected, inputs, equal):
                 return f"{name} is what it should be times {other}: one factor too many."
     if equal(np.sort(actual, axis=None), np.sort(expected, axis=None)):
         return _of_places(name, actual, expected, equal)
-    for axis in range(expected.ndim):
-        if expected.shape[axis] > 1 and expected.ndim > 1:
-            if equal(difference, difference.mean(axis, keepdims=True) + 0 * difference):
-                return (
-                    f"Along axis {axis}, {name} is off by the same number everywhere; that number differs from one "
-                    "place "
-                    "of the other axes to the next. Which term depends only on these?"
-                )
-            with np.errstate(all="ignore"):
-                factor = (actual * expected).sum(axis, keepdims=True) / (expected * expected).sum(axis, keepdims=True)
-            several = ((expected != 0).sum(axis) > 1).all()  # any number is a multiple of another
-            if several and np.isfinite(factor).all() and equal(actual, factor * expected):
-                return (
-                    f"Along axis {axis}, {name} is right up to a factor, which differs from one place of the other "
-                    "axes "
-                    "to the next. What divides or multiplies each of them, or should?"
-                )
+    return _of_axes(name, actual, expected, equal)
+
+
+def _of_axes(name, actual, expected, equal):
+    """A difference or a factor that is the same along some axes."""
+    difference = actual - expected
+    axes = [axis for axis in range(expected.ndim) if expected.shape[axis] > 1]
+    alike = [axis for axis in axes if equal(difference, difference.mean(axis, keepdims=True) + 0 * difference)]
+    if alike and len(alike) < len(axes):
+        return (
+            f"{name} is off by a number that is the same along {_axes(alike)} and differs along "
+            f"{_axes(set(axes) - set(alike))}. Which term depends on just that?"
+        )
+    alike = []
+    axes = [axis for axis in axes if np.count_nonzero(expected, axis).max() > 1]  # one number is a multiple of any
+    for axis in axes:
+        factor = (actual * expected).sum(axis, keepdims=True) / (expected * expected).sum(axis, keepdims=True)
+        if np.isfinite(factor).all() and equal(actual, factor * expected):
+            alike.append(axis)
+    if alike and len(alike) < len(axes):
+        return (
+            f"{name} is right up to a factor that is the same along {_axes(alike)} and differs along "
+            f"{_axes(set(axes) - set(alike))}. What multiplies or divides there, or should?"
+        )
     return ""
+
+
+def _axes(axes):
+    return ("axis " if len(axes) == 1 else "axes ") + ", ".join(map(str, sorted(axes)))
 
 
 def _digits(difference, expected):
@@ -188,11 +229,17 @@ def _of_places(name, actual, expected, equal):
         if turned.shape == expected.shape and equal(actual, turned):
             return f"{name} is right, but its axes are in another order: {axes}."
     return (
-        f"{name} has the right numbers in the wrong places: an order of axes, or a reshape where a transpose belongs."
+        f"{name} has the right numbers in the wrong places. Is it the order of indices or axes, or a reshape where a "
+        "transpose belongs?"
     )
 
 
 def _of_shape(name, actual, expected, equal):
+    if not expected.ndim and actual.size > 1:
+        right = next((what for what in ("sum", "mean") if equal(getattr(actual, what)(), expected)), None)
+        return f"{name} should be a single number, and has the shape {actual.shape}. " + (
+            f"Its {right} is right." if right else "Is a sum or a mean of it missing?"
+        )
     for axes in itertools.permutations(range(expected.ndim)) if expected.ndim < 5 else ():
         turned = expected.transpose(axes)
         if turned.shape == actual.shape and equal(actual, turned):

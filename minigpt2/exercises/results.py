@@ -43,7 +43,7 @@ def outputs_of(task, result):
     if count == 1:
         is_pair = task.has_cache and isinstance(result, tuple) and len(result) == 2
         return (result[0],) if is_pair else (result,)
-    outputs = tuple(result)
+    outputs = tuple(result) if isinstance(result, tuple | list) else (result,)
     return outputs[:count] if task.has_cache and len(outputs) == count + 1 else outputs
 
 

@@ -49,6 +49,8 @@ class Task:
     exact:     whether outputs must be equal, rather than equal up to rounding: for token ids and the like
     accept:    (inputs, result) -> the mistake in a sentence, or None; in place of ``reference`` where there is more
         than one right result
+    limit:     what a function with right results must do as well, such as need little memory: a title, and
+        (function) -> the mistake in a sentence, or None
     seconds:   of processor time, after which a single call is stopped
     """
 
@@ -63,4 +65,5 @@ class Task:
     serves: Callable | None = None
     exact: bool = False
     accept: Callable | None = None
+    limit: tuple[str, Callable] | None = None
     seconds: float = 10.0

@@ -12,7 +12,8 @@
 # pair that occurs most often becomes a token, then the next one, and so on, 50,000 times. A frequent word ends up as
 # one token, and a rare one falls apart into a few. This is *byte-pair encoding*, BPE. You will write all of it.
 #
-# More about it is in the notebook [2.4](../../en/2_4_datasets.ipynb); you need nothing but Python here, not even NumPy.
+# More about it is in notebook 2.4, `notebooks/en/2_4_datasets.ipynb` in the repository of minigpt2; you need nothing
+# but Python here, not even NumPy. Below a heading, stars say how hard the part is, and minutes about how long it takes.
 
 # %%
 from minigpt2.exercises import check
@@ -28,6 +29,8 @@ for text in "abracadabra", "é", "€":
 
 # %% [markdown]
 # ## 1. Count the pairs
+#
+# *★☆☆ · about 10 minutes*
 #
 # A *pair* is two neighbours in the list, the left one first. Count how often each of them occurs. In "abracadabra":
 #
@@ -60,9 +63,8 @@ def pair_counts(ids):
 
 
 # %% [markdown]
-# Run this cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like. The
-# number under it is your points so far. A NameError means that the cell above it was not run. (In its reports pairs
-# look like lists, `[97, 98]`. Yours should be tuples.)
+# Run the next cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like.
+# The number under it is your points so far. A NameError means that your own cell, above it, was not run.
 
 # %% tags=["check", "id:check_pair_counts", "points:1"]
 report = check("pair_counts", pair_counts)
@@ -71,6 +73,8 @@ round(1 * report.score, 2)
 
 # %% [markdown]
 # ## 2. Merge a pair
+#
+# *★★☆ · about 10 minutes*
 #
 # Replace every occurrence of a pair by one new id, from left to right. Ids that have been merged are used up: with the
 # pair `(7, 7)` and the new id 256,
@@ -116,6 +120,8 @@ round(1 * report.score, 2)
 # %% [markdown]
 # ## 3. Train
 #
+# *★★☆ · about 15 minutes*
+#
 # "Training" a tokenizer is nothing but counting. Repeat:
 #
 # 1. Count the pairs of the list as it is now.
@@ -134,6 +140,8 @@ round(1 * report.score, 2)
 #     258 c a d 258            no pair occurs twice: the end
 #
 #     merges = [(97, 98), (114, 97), (256, 257)]
+#
+# (In the report of the check, pairs in a list look like lists, `[97, 98]`. Let yours be tuples.)
 #
 # <details><summary>A hint</summary>
 #
@@ -170,6 +178,8 @@ round(2 * report.score, 2)
 
 # %% [markdown]
 # ## 4. Encode
+#
+# *★★★ · about 15 minutes*
 #
 # Now there is another text, and the merges are given. Nothing is counted any more; the merges are carried out in the
 # order in which they were learned. As long as there are neighbours that form a pair in the list of merges, merge the
@@ -212,6 +222,8 @@ round(2 * report.score, 2)
 
 # %% [markdown]
 # ## 5. Decode
+#
+# *★★☆ · about 10 minutes*
 #
 # And back: each id stands for bytes, and the bytes for characters. An id below 256 is a byte itself; every other one
 # is two ids, which may be merges themselves.
@@ -324,6 +336,8 @@ assert bpe_decode(bpe_encode(list("🐻 für Ça".encode()), merges), merges) ==
 
 # %% [markdown]
 # ## 7. Harder, if you like: GPT-2's tokenizer
+#
+# *★★★ · about 30 minutes more*
 #
 # Your tokenizer lacks two things that GPT-2's has.
 #

@@ -8,7 +8,8 @@
 # its other end it uses the very same table again, to score which token comes next. You will write both ends, forward
 # and backward. Forward they are a line each; backward there is a trap that nearly everyone falls into once.
 #
-# More about it is in the notebook [2.5.1](../../en/2_5_1_embedding.ipynb); you need nothing but NumPy here.
+# More about it is in notebook 2.5.1, `notebooks/en/2_5_1_embedding.ipynb` in the repository of minigpt2; you need
+# nothing but NumPy here.
 #
 # Shapes: `B` batch (sequences at once), `T` time (tokens in a sequence), `C` channels (numbers in a vector), `V`
 # vocabulary (how many different tokens there are). The *gradient* of the loss with respect to `x` is called `dx`; it
@@ -21,6 +22,8 @@ from minigpt2.exercises import check
 
 # %% [markdown]
 # ## 1. Look up
+#
+# *★☆☆ · about 10 minutes*
 #
 # $$y_{bt} = W_{\mathrm{ids}_{bt}} \qquad\text{(a row of } C \text{ numbers)}$$
 #
@@ -36,8 +39,9 @@ from minigpt2.exercises import check
 # That is the same, and a good way to think of it. But the real GPT-2 has $V=50257$, so a text of 1024 tokens would need
 # 51 million numbers, nearly all of them zero, to say the same as 1024 integers.
 #
-# Return `y` and a dict with what your backward pass will need (this check looks at `y` only). Change neither `ids` nor
-# `weight`: the caller still needs them.
+# Return `y` and a *cache*: whatever your backward pass will need, in a dict or as you like. This check looks at `y`
+# only; your teacher's tests hand your cache to your own backward pass. Change neither `ids` nor `weight`: the caller
+# still needs them.
 #
 # <details><summary>A hint</summary>
 #
@@ -52,7 +56,7 @@ def embedding_forward(ids, weight):
     """Look up the vector of each token.
 
     ids: (B, T) integers from 0 to V-1; weight: (V, C)
-    returns y (B, T, C) and a dict for the backward pass.
+    returns y (B, T, C) and a cache for the backward pass.
     """
     ### BEGIN SOLUTION
     return weight[ids], {"ids": ids, "weight": weight}
@@ -60,8 +64,8 @@ def embedding_forward(ids, weight):
 
 
 # %% [markdown]
-# Run this cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like. The
-# number under it is your points so far. A NameError means that the cell above it was not run.
+# Run the next cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like.
+# The number under it is your points so far. A NameError means that your own cell, above it, was not run.
 
 # %% tags=["check", "id:check_embedding_forward", "points:1"]
 report = check("embedding_forward", embedding_forward)
@@ -81,6 +85,8 @@ print(np.arange(8).reshape(4, 2)[np.array([[-1]])])
 #
 # ## 2. Backward
 #
+# *★★☆ · about 15 minutes*
+#
 # Given $dy$, the gradient of the loss with respect to $y$, find the gradient with respect to the table. (Integers have
 # no gradient.) If row $v$ grows by a little, then $y$ grows by as much at *every* place where token $v$ occurs. The
 # chain rule adds up over all of them:
@@ -94,8 +100,9 @@ print(np.arange(8).reshape(4, 2)[np.array([[-1]])])
 #                                   [7, 0]]]                  [ 8, 0],
 #                                                             [ 0, 0]]
 #
-# The check hands your function a `cache` that was filled by *our* forward pass, with `ids`, `weight`, and `one_hot` (B,
-# T, V). If you prefer to use your own, add `forward=embedding_forward` to the call of `check`.
+# The check hands your function a `cache` that was filled by *our* forward pass, a dict with `ids`, `weight`, and
+# `one_hot` (B, T, V). To try it with your own cache, add `forward=embedding_forward` to the call of `check`: it must
+# contain what your function takes from it.
 #
 # <details><summary>A hint</summary>
 #
@@ -133,6 +140,8 @@ round(3 * report.score, 2)
 # %% [markdown]
 # ## 3. The other end: score every token
 #
+# *★★☆ · about 20 minutes*
+#
 # After its last layer GPT-2 has a vector $x$ at every place, and asks: which token comes next? It compares $x$ with the
 # row of every token, by the dot product, which is large where two vectors point the same way:
 #
@@ -148,7 +157,7 @@ def unembedding_forward(x, weight):
     """Score every token of the vocabulary.
 
     x: (..., C), with one leading axis or more; weight: (V, C)
-    returns logits (..., V) and a dict for the backward pass.
+    returns logits (..., V) and a cache for the backward pass.
     """
     ### BEGIN SOLUTION
     return x @ weight.T, {"x": x, "weight": weight}
@@ -165,7 +174,8 @@ round(1 * report.score, 2)
 # ones move if $W_{vc}$ does? Then add up, and write the sums as products of matrices. The shapes tell you which one
 # must be transposed, except where $V = C$: then only your formula does.
 #
-# The `cache` contains `x` and `weight`. The gradient that you are given is called `dlogits`.
+# The `cache` of our forward pass is a dict with `x` and `weight`; yours must contain what your function takes from it.
+# The gradient that you are given is called `dlogits`.
 #
 # <details><summary>A hint</summary>
 #
@@ -233,6 +243,8 @@ assert np.allclose((dlogits * logits).sum(), (dweight * weight).sum())
 # %% [markdown]
 # ## 5. Harder, if you like: one table at both ends
 #
+# *★★☆ · about 15 minutes more*
+#
 # In GPT-2 the two tables are *tied*: they are the same array. The small GPT-2 has 124 million numbers to learn; with a
 # second table they would be 163 million. Omit everything between the two ends, and you have the smallest of all
 # language models, which looks at one token and scores the next:
@@ -246,7 +258,7 @@ assert np.allclose((dlogits * logits).sum(), (dweight * weight).sum())
 
 # %% tags=["answer", "id:tied_embedding"]
 def tied_embedding_forward(ids, weight):
-    """ids: (B, T); weight: (V, C); returns logits (B, T, V) and a dict for the backward pass."""
+    """ids: (B, T); weight: (V, C); returns logits (B, T, V) and a cache for the backward pass."""
     ### BEGIN SOLUTION
     x, lookup = embedding_forward(ids, weight)
     logits, output = unembedding_forward(x, weight)

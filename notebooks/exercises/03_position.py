@@ -11,7 +11,8 @@
 # Where do the stamps come from? GPT-2 learns them, like everything else. The first Transformer, in 2017, computed them,
 # with a row of clocks. You will write both.
 #
-# More about it is in the notebook [2.5.2](../../en/2_5_2_position.ipynb); you need nothing but NumPy here.
+# More about it is in notebook 2.5.2, `notebooks/en/2_5_2_position.ipynb` in the repository of minigpt2; you need
+# nothing but NumPy here.
 #
 # Shapes: `B` batch (sequences at once), `T` time (tokens in a sequence), `C` channels (numbers in a vector), `P`
 # positions (how many the model knows). The *gradient* of the loss with respect to `x` is called `dx`; it has the shape
@@ -24,6 +25,8 @@ from minigpt2.exercises import check
 
 # %% [markdown]
 # ## 1. Forward
+#
+# *★☆☆ · about 10 minutes*
 #
 # $$y_{btc} = x_{btc} + W_{\mathrm{start}+t,\,c}$$
 #
@@ -38,7 +41,8 @@ from minigpt2.exercises import check
 #
 # Note that there is no $b$ on the right-hand $W$: all sequences get the same stamps.
 #
-# Return `y` and a dict with everything that your backward pass will need. Make new arrays: your caller still needs `x`.
+# Return `y` and a cache: whatever your backward pass will need, in a dict or as you like. This check looks at `y` only;
+# your teacher's tests hand your cache to your own backward pass. Make new arrays: your caller still needs `x`.
 #
 # <details><summary>A hint</summary>
 #
@@ -53,7 +57,7 @@ def position_forward(x, weight, start=0):
     """Add the vector of each token's position.
 
     x: (B, T, C); weight: (P, C); start: position of the first token, so that start + T <= P
-    returns y (B, T, C) and a dict for the backward pass.
+    returns y (B, T, C) and a cache for the backward pass.
     """
     ### BEGIN SOLUTION
     T = x.shape[1]
@@ -62,8 +66,8 @@ def position_forward(x, weight, start=0):
 
 
 # %% [markdown]
-# Run this cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like. The
-# number under it is your points so far. A NameError means that the cell above it was not run.
+# Run the next cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like.
+# The number under it is your points so far. A NameError means that your own cell, above it, was not run.
 
 # %% tags=["check", "id:check_position_forward", "points:2"]
 report = check("position_forward", position_forward)
@@ -72,6 +76,8 @@ round(2 * report.score, 2)
 
 # %% [markdown]
 # ## 2. Backward
+#
+# *★★☆ · about 15 minutes*
 #
 # Given $dy$, the gradient of the loss with respect to $y$, find the gradients with respect to $x$ and to the table. Ask
 # about a single number: what in $y$ moves if it grows by a little, and by how much?
@@ -83,9 +89,9 @@ round(2 * report.score, 2)
 # Write down the two formulas before you write code. Each gradient has the shape of its array: `dweight` has a row for
 # every position, used or not.
 #
-# The check hands your function a `cache` that was filled by *our* forward pass, with `x`, `weight`, `start` and
-# `positions` (the `T` rows that were used). If you prefer to use your own, add `forward=position_forward` to the call
-# of `check`.
+# The check hands your function a `cache` that was filled by *our* forward pass, a dict with `x`, `weight`, `start` and
+# `positions` (the `T` rows that were used). To try it with your own cache, add `forward=position_forward` to the call
+# of `check`: it must contain what your function takes from it.
 #
 # <details><summary>A hint</summary>
 #
@@ -116,6 +122,8 @@ round(3 * report.score, 2)
 
 # %% [markdown]
 # ## 3. A row of clocks
+#
+# *★★☆ · about 20 minutes*
 #
 # The Transformer of 2017 (Vaswani et al., "Attention Is All You Need", section 3.5) has nothing to learn here. Its
 # stamp is a row of clocks, each with one hand. The first clock is fast, and each one after it slower. The sine and the
@@ -199,6 +207,8 @@ assert sinusoidal_positions(2, 33).shape == (2, 33)
 
 # %% [markdown]
 # ## 5. Harder, if you like: three positions ahead
+#
+# *★★★ · about 25 minutes more*
 #
 # Why clocks? The authors hoped that a model would easily learn to look "three tokens back", because of a property that
 # only clocks have: **to go $k$ positions ahead, turn each hand by a fixed angle, the same at every position.** A turn

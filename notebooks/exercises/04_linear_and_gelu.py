@@ -8,8 +8,8 @@
 # function*. GPT-2 has the GELU, a rounded relative of $\max(x, 0)$. You will write both, forward and backward, and
 # then, if you like, combine them into the feed-forward network, which holds two thirds of the numbers of every block.
 #
-# The notebook [2.5.4](../../en/2_5_4_feed_forward.ipynb) explains why it is made in this way; you need nothing but
-# NumPy here.
+# Notebook 2.5.4, `notebooks/en/2_5_4_feed_forward.ipynb` in the repository of minigpt2, explains why it is made in
+# this way; you need nothing but NumPy here.
 #
 # Shapes: `...` any leading dimensions (usually `B` batch and `T` time), `I` inputs, `O` outputs. `N` is the number of
 # tokens, the product of the leading dimensions. The *gradient* of the loss with respect to `x` is called `dx`; it has
@@ -25,6 +25,8 @@ from minigpt2.exercises import check
 # %% [markdown]
 # ## 1. Linear layer, forward
 #
+# *★☆☆ · about 10 minutes*
+#
 # For each token $n$, and for each output $o$:
 #
 # $$y_{no} = \sum_i x_{ni}\,W_{io} + b_o$$
@@ -37,7 +39,8 @@ from minigpt2.exercises import check
 # GPT-2's released weights are stored input first, `(I, O)`, as here. PyTorch's `nn.Linear` stores `(O, I)`: mixing them
 # up gives an error if $I \ne O$, and silently gives wrong numbers if $I = O$.
 #
-# Return `y` and a dict with everything that your backward pass will need. Make new arrays: your caller still needs `x`.
+# Return `y` and a *cache* with everything that your backward pass will need. What is in it is up to you: a dict, say.
+# Make new arrays: your caller still needs `x`.
 
 
 # %% tags=["answer", "id:linear_forward"]
@@ -45,7 +48,7 @@ def linear_forward(x, weight, bias):
     """Affine map of the last dimension.
 
     x: (..., I), with one leading axis or more; weight: (I, O); bias: (O,)
-    returns y (..., O) and a dict for the backward pass.
+    returns y (..., O) and a cache for the backward pass.
     """
     ### BEGIN SOLUTION
     return x @ weight + bias, {"x": x, "weight": weight}
@@ -53,8 +56,8 @@ def linear_forward(x, weight, bias):
 
 
 # %% [markdown]
-# Run this cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like. The
-# number under it is your points so far. A NameError means that the cell above it was not run.
+# Run the next cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like.
+# The number under it is your points so far. A NameError means that your own cell, above it, was not run.
 
 # %% tags=["check", "id:check_linear_forward", "points:1"]
 report = check("linear_forward", linear_forward)
@@ -63,6 +66,8 @@ round(1 * report.score, 2)
 
 # %% [markdown]
 # ## 2. Linear layer, backward
+#
+# *★★☆ · about 20 minutes*
 #
 # Given $dy$, the gradient of the loss with respect to $y$, find the gradients with respect to $x$, $W$ and $b$. Ask
 # about each: *what in $y$ moves if this one number grows by a little, and by how much?* The chain rule adds up over
@@ -109,6 +114,8 @@ round(2 * report.score, 2)
 # %% [markdown]
 # ## 3. GELU, forward
 #
+# *★☆☆ · about 10 minutes*
+#
 # The *Gaussian error linear unit* multiplies each number by a gate between 0 and 1 that opens as the number grows
 # (Hendrycks & Gimpel 2016, "Gaussian Error Linear Units", section 2). In the form with which GPT-2 was trained:
 #
@@ -131,7 +138,7 @@ def gelu_forward(x):
     """GELU in its tanh form.
 
     x: any shape
-    returns y, shaped like x, and a dict for the backward pass.
+    returns y, shaped like x, and a cache for the backward pass.
     """
     ### BEGIN SOLUTION
     u = math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
@@ -147,6 +154,8 @@ round(2 * report.score, 2)
 
 # %% [markdown]
 # ## 4. GELU, backward
+#
+# *★★☆ · about 20 minutes*
 #
 # Each number is treated separately, so there is one derivative to find, $dy/dx$, and the gradient is
 # $dx = dy \cdot dy/dx$ (the first $dy$ is the array that you are given). In three steps:
@@ -225,6 +234,8 @@ assert np.allclose(gelu_forward(h)[0][0], gelu_forward(np.eye(3) - 1)[0])
 # %% [markdown]
 # ## 6. Harder, if you like: the feed-forward network
 #
+# *★★☆ · about 20 minutes more*
+#
 # Combine your functions. With $F$ inner channels ($F = 4C$ in GPT-2):
 #
 # $$h = x\,W_\mathrm{fc} + b_\mathrm{fc} \qquad g = \mathrm{gelu}(h) \qquad y = g\,W_\mathrm{proj} + b_\mathrm{proj}$$
@@ -241,7 +252,7 @@ assert np.allclose(gelu_forward(h)[0][0], gelu_forward(np.eye(3) - 1)[0])
 
 # %% tags=["answer", "id:feed_forward"]
 def feed_forward_forward(x, params):
-    """x: (B, T, C); params: see above; returns y (B, T, C) and a dict for the backward pass."""
+    """x: (B, T, C); params: {"c_fc", "c_proj"}; returns y (B, T, C) and a cache for the backward pass."""
     ### BEGIN SOLUTION
     h, c_fc = linear_forward(x, **params["c_fc"])
     g, gelu = gelu_forward(h)

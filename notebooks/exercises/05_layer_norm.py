@@ -8,8 +8,8 @@
 # shift for each channel. You will write the forward pass, and then the backward pass, which is the hardest single line
 # of GPT-2.
 #
-# The notebook [2.5.5](../../en/2_5_5_residual_and_layer_norm.ipynb) explains why it is there and derives the formulas;
-# you need nothing but NumPy here.
+# Notebook 2.5.5, `notebooks/en/2_5_5_residual_and_layer_norm.ipynb` in the repository of minigpt2, explains why it is
+# there and derives the formulas; you need nothing but NumPy here.
 #
 # Shapes: `...` any leading dimensions (usually `B` batch and `T` time), `C` channels. A gradient of `x` is called `dx`.
 
@@ -21,6 +21,8 @@ from minigpt2.exercises import check
 # %% [markdown]
 # ## 1. Forward
 #
+# *★★☆ · about 20 minutes*
+#
 # For each token, that is for each vector $x$ of $C$ numbers along the last axis:
 #
 # $$\mu = \frac1C\sum_c x_c \qquad \sigma^2 = \frac1C\sum_c (x_c-\mu)^2 \qquad
@@ -28,7 +30,8 @@ from minigpt2.exercises import check
 #
 # The gain $w$ (`weight`) and the shift $b$ (`bias`) have one number for each channel; all tokens share them.
 #
-# Return `y` and a dict with everything that your backward pass will need. Make new arrays: your caller still needs `x`.
+# Return `y` and a *cache* with everything that your backward pass will need. What is in it is up to you: a dict, say.
+# Make new arrays: your caller still needs `x`.
 #
 # <details><summary>A hint</summary>
 #
@@ -43,7 +46,7 @@ def layer_norm_forward(x, weight, bias, eps=1e-5):
     """Normalise the last dimension.
 
     x: (..., C); weight, bias: (C,); eps: keeps the root away from 0
-    returns y (..., C) and a dict for the backward pass.
+    returns y (..., C) and a cache for the backward pass.
     """
     ### BEGIN SOLUTION
     mean = x.mean(axis=-1, keepdims=True)
@@ -55,8 +58,8 @@ def layer_norm_forward(x, weight, bias, eps=1e-5):
 
 
 # %% [markdown]
-# Run this cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like. The
-# number under it is your points so far. A NameError means that the cell above it was not run.
+# Run the next cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like.
+# The number under it is your points so far. A NameError means that your own cell, above it, was not run.
 
 # %% tags=["check", "id:check_layer_norm_forward", "points:3"]
 report = check("layer_norm_forward", layer_norm_forward)
@@ -65,6 +68,8 @@ round(3 * report.score, 2)
 
 # %% [markdown]
 # ## 2. Backward
+#
+# *★★★ · about 40 minutes*
 #
 # Now the other way: given $dy$, the gradient of the loss with respect to $y$, find the gradients with respect to $x$,
 # $w$ and $b$. With $d\hat x = dy\, w$ (channel by channel):
@@ -144,6 +149,8 @@ assert np.allclose(dx.sum(-1), 0, atol=1e-12) and np.allclose((dx * x_hat).sum(-
 # %% [markdown]
 # ## 4. Harder, if you like: RMSNorm
 #
+# *★★☆ · about 20 minutes more*
+#
 # LLaMA and many models after it omit the mean and the shift (Zhang & Sennrich 2019, "Root Mean Square Layer
 # Normalization", eq. 4):
 #
@@ -155,7 +162,7 @@ assert np.allclose(dx.sum(-1), 0, atol=1e-12) and np.allclose((dx * x_hat).sum(-
 
 # %% tags=["answer", "id:rms_norm"]
 def rms_norm_forward(x, weight, eps=1e-5):
-    """x: (..., C); weight: (C,); returns y (..., C) and a dict for the backward pass."""
+    """x: (..., C); weight: (C,); returns y (..., C) and a cache for the backward pass."""
     ### BEGIN SOLUTION
     rms = np.sqrt((x * x).mean(axis=-1, keepdims=True) + eps)
     return x / rms * weight, {"x": x, "rms": rms, "weight": weight}

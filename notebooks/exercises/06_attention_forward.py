@@ -13,7 +13,8 @@
 # values, weighted with these shares. Several such meetings are held side by side, about different questions; each is
 # called a **head**. And nobody may listen to the future: GPT-2 should predict the next token, not look at it.
 #
-# The notebook [2.5.3](../../en/2_5_3_attention.ipynb) gives the reasons; you need nothing but NumPy here.
+# Notebook 2.5.3, `notebooks/en/2_5_3_attention.ipynb` in the repository of minigpt2, gives the reasons; you need
+# nothing but NumPy here.
 #
 # Shapes: `B` batch (texts), `T` time (tokens of a text), `C` channels (numbers of a token), `H` heads, `D` $= C/H$
 # channels of a head, `S` scores of a row (in part 6, `S` keys). In code, $H$ is called `n_head`.
@@ -25,6 +26,8 @@ from minigpt2.exercises import check
 
 # %% [markdown]
 # ## 1. The softmax
+#
+# *★☆☆ · about 10 minutes*
 #
 # It turns any numbers into shares, which are positive and sum to 1. For each row $s$ of $S$ scores, along the last
 # axis:
@@ -60,8 +63,8 @@ def softmax_forward(scores):
 
 
 # %% [markdown]
-# Run this cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like. The
-# number under it is your points so far. A NameError means that the cell above it was not run.
+# Run the next cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like.
+# The number under it is your points so far. A NameError means that your own cell, above it, was not run.
 
 # %% tags=["check", "id:check_softmax_forward", "points:1"]
 report = check("softmax_forward", softmax_forward)
@@ -70,6 +73,8 @@ round(1 * report.score, 2)
 
 # %% [markdown]
 # ## 2. Heads
+#
+# *★★☆ · about 15 minutes*
 #
 # The $C$ channels of a token are cut into $H$ heads, each a run of $D = C/H$ neighbours. With $C = 6$ and $H = 2$:
 #
@@ -133,6 +138,8 @@ round(1 * report.score, 2)
 # %% [markdown]
 # ## 3. The scores, and the mask
 #
+# *★★☆ · about 15 minutes*
+#
 # In each head, the score of query $i$ and key $j$ is their dot product, divided by the root of its length:
 #
 # $$\mathrm{scores}_{ij} = \frac{1}{\sqrt D}\sum_d q_{id}\,k_{jd} \qquad\text{that is}\qquad \frac{q\,k^\top}{\sqrt D}$$
@@ -185,6 +192,8 @@ round(1 * report.score, 2)
 
 # %% [markdown]
 # ## 4. Attention
+#
+# *★★★ · about 20 minutes*
 #
 # Now everything together:
 #
@@ -339,6 +348,8 @@ assert np.allclose(attend(x, params, 4), y, atol=1e-9)
 # %% [markdown]
 # ## 6. Harder, if you like: without the large array
 #
+# *★★★ · about 40 minutes more*
+#
 # `scores` and `probs` have $T$ times $T$ numbers for every head, and that makes long texts expensive: with 1024 tokens
 # and 12 heads, as in the smallest GPT-2, there are 12 million numbers in each layer for each text. *FlashAttention*
 # (Dao et al. 2022, algorithm 1) computes the same result and never has more than a block of them. Programs that run
@@ -355,7 +366,7 @@ assert np.allclose(attend(x, params, 4), y, atol=1e-9)
 # have been made with the wrong one. What factor repairs them?
 #
 # Return also `log_sums`, $\ln\sum_j e^{s_j}$ for each query. With this one number for each row, exercise 7 goes
-# backward. There are no points for this, but a check. (It cannot see whether you have made the large array; you can.)
+# backward. There are no points for this, but a check, which also looks at the memory that your function needs.
 #
 # <details><summary>A hint</summary>
 #

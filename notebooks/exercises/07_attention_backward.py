@@ -8,8 +8,9 @@
 # steps: through the softmax, through one set of heads, through all of it. Each step is checked against finite
 # differences of the forward pass, so you always know where you stand.
 #
-# All of it is derived in section 3 of the notebook [2.5.3](../../en/2_5_3_attention.ipynb). Try paper first. The
-# forward pass is [exercise 6](06_attention_forward.ipynb), but nothing of your code from there is needed here.
+# All of it is derived in section 3 of notebook 2.5.3, `notebooks/en/2_5_3_attention.ipynb` in the repository of
+# minigpt2. Try paper first. The forward pass is [exercise 6](06_attention_forward.ipynb), but nothing of your code from
+# there is needed here.
 #
 # Shapes: `B` batch, `T` time, `C` channels, `H` heads, `D` $= C/H$ channels of a head, `S` scores of a row. For any
 # number $z$ of the forward pass, $dz$ is the gradient of the loss with respect to it, and has the shape of $z$.
@@ -29,6 +30,8 @@ from minigpt2.exercises.ex07_attention_backward import full_forward  # our atten
 
 # %% [markdown]
 # ## 1. The softmax
+#
+# *★★☆ · about 20 minutes*
 #
 # Take one row: $p_s = e^{\mathrm{scores}_s} / \sum_i e^{\mathrm{scores}_i}$. Each score acts on *all* shares of its
 # row, because they must sum to 1: one share grows, and the others shrink.
@@ -69,8 +72,8 @@ def softmax_backward(dprobs, probs):
 
 
 # %% [markdown]
-# Run this cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like. The
-# number under it is your points so far. A NameError means that the cell above it was not run.
+# Run the next cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like.
+# The number under it is your points so far. A NameError means that your own cell, above it, was not run.
 
 # %% tags=["check", "id:check_softmax_backward", "points:2"]
 report = check("softmax_backward", softmax_backward)
@@ -79,6 +82,8 @@ round(2 * report.score, 2)
 
 # %% [markdown]
 # ## 2. The heads
+#
+# *★★★ · about 25 minutes*
 #
 # This is the middle of attention, where the heads are already apart and all arrays have four axes (*scaled dot-product
 # attention*, Vaswani et al. 2017, section 3.2.1):
@@ -114,7 +119,6 @@ def dot_product_attention_backward(dheads, cache):
     """Gradients of queries, keys and values.
 
     dheads: (B, H, T, D)
-    cache: {"q", "k", "v", "scores", "probs", "heads"}
     returns dq, dk, dv (B, H, T, D).
     """
     ### BEGIN SOLUTION
@@ -136,6 +140,8 @@ round(2 * report.score, 2)
 
 # %% [markdown]
 # ## 3. Attention
+#
+# *★★★ · about 30 minutes*
 #
 # The two ends remain, linear layers $y = x\,W + b$, and the cutting and merging of heads:
 #
@@ -191,7 +197,6 @@ def attention_backward(dy, cache):
     """Gradients of attention_forward(x, params, n_head).
 
     dy: (B, T, C)
-    cache: see above
     returns dx (B, T, C) and grads, nested like params.
     """
     ### BEGIN SOLUTION
@@ -294,6 +299,8 @@ assert np.isclose(rise, (early * step).sum(), rtol=1e-4)
 # %% [markdown]
 # ## 5. Harder, if you like: without the probabilities
 #
+# *★★★ · about 45 minutes more*
+#
 # The forward pass by blocks, at the end of exercise 6, never had all the probabilities, and so it could not put them
 # into its cache. It kept only `head` $(T, D)$ and one number for each query,
 #
@@ -311,7 +318,7 @@ assert np.isclose(rise, (early * step).sum(), rtol=1e-4)
 #
 # Then go through the keys in blocks of `size`, the last of which may be shorter. There is one head of one text, and no
 # mask. The `cache` has `q` `(T, D)`, `k` and `v` `(S, D)`, `head`, `log_sums` `(T,)` and `size`. There are no points
-# for this, but a check.
+# for this, but a check, which also looks at the memory that your function needs.
 #
 # <details><summary>A hint</summary>
 #

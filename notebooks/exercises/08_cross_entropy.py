@@ -11,8 +11,8 @@
 # You will write the loss, so that no logit, however large, can break it, and then its gradient. Every backward pass
 # begins with that gradient. It is of rare beauty: predicted minus wanted.
 #
-# The formulas are derived in the notebooks [2.5.8](../../en/2_5_8_loss_function.ipynb) and
-# [2.5.7](../../en/2_5_7_label_smoothing.ipynb); you need nothing but NumPy here.
+# The formulas are derived in notebooks 2.5.8 and 2.5.7, `notebooks/en/2_5_8_loss_function.ipynb` and
+# `notebooks/en/2_5_7_label_smoothing.ipynb` in the repository of minigpt2; you need nothing but NumPy here.
 #
 # Shapes: `B` batch (texts), `T` time (tokens of a text), `V` vocabulary (how many different tokens there are), `...`
 # any leading axes, usually `(B, T)`. `N` is the number of positions, that is $B\cdot T$. A gradient of `x` is called
@@ -25,6 +25,8 @@ from minigpt2.exercises import check
 
 # %% [markdown]
 # ## 1. Forward
+#
+# *★★☆ · about 35 minutes*
 #
 # At each position there are $V$ *logits* $z_v$, scores of any size and sign, and a *target*, the id of the token that
 # came. `targets[b, t]` already is the token that follows position `t`: do not shift it. The softmax turns the logits
@@ -57,8 +59,8 @@ from minigpt2.exercises import check
 # Begin with $\varepsilon=0$ and without ignored targets, run the check (about half of it passes then), and add the
 # rest.
 #
-# Return the loss and a dict with everything that your backward pass will need. Do not change `logits`: the caller still
-# needs them.
+# Return the loss and a dict with everything that your backward pass will need (this check looks at the loss only). Do
+# not change `logits`: the caller still needs them.
 #
 # <details><summary>A hint for the logarithm</summary>
 #
@@ -97,8 +99,8 @@ def cross_entropy_forward(logits, targets, label_smoothing=0.0, ignore_index=-10
 
 
 # %% [markdown]
-# Run this cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like. The
-# number under it is your points so far. A NameError means that the cell above it was not run.
+# Run the next cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like.
+# The number under it is your points so far. A NameError means that your own cell, above it, was not run.
 
 # %% tags=["check", "id:check_cross_entropy_forward", "points:3"]
 report = check("cross_entropy_forward", cross_entropy_forward)
@@ -137,6 +139,8 @@ else:
 
 # %% [markdown]
 # ## 2. Backward
+#
+# *★★★ · about 25 minutes*
 #
 # Given `dloss`, the gradient of the minimised quantity with respect to this loss (a single number, often just 1), find
 # the gradient of the logits. Start from $\ln p_u = z_u - \ln\sum_w e^{z_w}$: how much does it change when $z_v$ grows
@@ -229,6 +233,8 @@ assert np.allclose(cross_entropy_backward(1.0, cache), 0, atol=1e-12)
 
 # %% [markdown]
 # ## 4. Harder, if you like: the z-loss
+#
+# *★★☆ · about 20 minutes more*
 #
 # Add 1000 to all logits of a position, and the loss does not change. So nothing in the loss keeps them near 0. In a
 # long training run they may drift, and the larger numbers are, the more coarsely a computer rounds them, above all in

@@ -13,7 +13,8 @@
 # towards zero. Nearly every large language model is trained with it, and it takes five lines. You will write it, and
 # the clipping that protects it from a gradient that has gone wild.
 #
-# The notebook [2.5.9](../../en/2_5_9_optimizer.ipynb) gives the reasons; you need nothing but NumPy here.
+# Notebook 2.5.9, `notebooks/en/2_5_9_optimizer.ipynb` in the repository of minigpt2, gives the reasons; you need
+# nothing but NumPy here.
 #
 # Words: the *parameters* or weights `w` are the numbers that training changes; `g` is the gradient of the loss with
 # respect to them, and has their shape. Everything in part 1 happens to each number separately.
@@ -27,6 +28,8 @@ from minigpt2.exercises import check
 
 # %% [markdown]
 # ## 1. A step of AdamW
+#
+# *★★☆ · about 30 minutes*
 #
 # Two running means are kept for each parameter, the *moments*: $m$ of the gradient, and $v$ of its square, so that
 # $\sqrt v$ is its usual size. "Running" means that a share $\beta$ of the old mean stays, and the rest is new:
@@ -83,8 +86,8 @@ def adamw_step(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
 
 
 # %% [markdown]
-# Run this cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like. The
-# number under it is your points so far. A NameError means that the cell above it was not run.
+# Run the next cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like.
+# The number under it is your points so far. A NameError means that your own cell, above it, was not run.
 
 # %% tags=["check", "id:check_adamw_step", "points:4"]
 report = check("adamw_step", adamw_step)
@@ -93,6 +96,8 @@ round(4 * report.score, 2)
 
 # %% [markdown]
 # ## 2. Clipping
+#
+# *★☆☆ · about 15 minutes*
 #
 # Now and then a batch has a monstrous gradient, and a single step along it can undo hours of training. So the gradient
 # is made shorter when it is too long, without changing its direction. Its length is the *global norm*, over all numbers
@@ -217,6 +222,8 @@ assert all(np.allclose(mine[name], theirs[name], rtol=0, atol=1e-10) for name in
 
 # %% [markdown]
 # ## 4. Harder, if you like: warm-up and cosine
+#
+# *★★☆ · about 15 minutes more*
 #
 # The learning rate is not the same all the time. In the first steps the moments rest on a handful of gradients and
 # cannot be trusted, so the rate rises from nothing (the *warm-up*). At the end the steps should become small, so that

@@ -11,7 +11,8 @@
 #
 # There is no `if a > b` anywhere. It learns from examples, in a few seconds.
 #
-# The notebook [2.5](../../en/2_5_framework.ipynb) explains how the parts are put together, and why.
+# Notebook 2.5, `notebooks/en/2_5_framework.ipynb` in the repository of minigpt2, explains how the parts are put
+# together, and why.
 #
 # Shapes: `B` batch, `T` time (tokens), `C` channels, `V` vocabulary (how many different tokens there are). A gradient
 # of `x` is called `dx`.
@@ -30,8 +31,8 @@ from minigpt2.components.position import position_backward
 from minigpt2.exercises import check
 
 # %% [markdown]
-# These are the library's parts, which work like those of the earlier exercises. Yours will do as well: define them in a
-# cell here, under the same names. You will need:
+# These are the library's parts, which work like those of the earlier exercises; section 8 puts yours in their places.
+# You will need:
 #
 #     y, cache = layer_norm_forward(x, weight, bias)
 #     y, cache = attention_forward(x, params, n_head)
@@ -44,6 +45,8 @@ from minigpt2.exercises import check
 # Here `params` is a dict of parameters, and `grads` a dict of the same form with the gradient of each.
 #
 # ## 1. A block
+#
+# *★★☆ · about 15 minutes*
 #
 # A GPT-2 is a tower of blocks, all built alike. The **residual stream** runs through the tower, an array of one vector
 # for each token. A block has two **sub-layers**, attention and the feed-forward network. Neither replaces the stream:
@@ -88,8 +91,8 @@ def block_forward(x, params, n_head):
 
 
 # %% [markdown]
-# Run this cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like. The
-# number under it is your points so far. A NameError means that the cell above it was not run.
+# Run the next cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like.
+# The number under it is your points so far. A NameError means that your own cell, above it, was not run.
 
 # %% tags=["check", "id:check_block_forward", "points:1"]
 report = check("block_forward", block_forward)
@@ -98,6 +101,8 @@ round(1 * report.score, 2)
 
 # %% [markdown]
 # ## 2. The block, in reverse order
+#
+# *★★★ · about 20 minutes*
 #
 # Now go through the picture from right to left. Each part has its own backward pass; only the sums and the forks are
 # new:
@@ -151,6 +156,8 @@ round(2 * report.score, 2)
 
 # %% [markdown]
 # ## 3. The model
+#
+# *★★☆ · about 15 minutes*
 #
 # From token ids to **logits**, a score for each token of the vocabulary to be the next one:
 #
@@ -210,6 +217,8 @@ if report:
 # %% [markdown]
 # ## 4. Something to learn
 #
+# *★☆☆ · about 10 minutes*
+#
 # A language model can only do one thing, predict the next token. So the task is put as a text: the digits, and after
 # them the same digits sorted. For `2 0 1`:
 #
@@ -267,6 +276,8 @@ round(sum(report.score for report in reports) / 2, 2)
 
 # %% [markdown]
 # ## 5. Training
+#
+# *★★☆ · about 15 minutes*
 #
 # A small GPT-2: three tokens (the digits 0, 1, 2), eleven positions, two blocks of 32 channels.
 
@@ -407,6 +418,8 @@ assert count_sorted(complete) == 28
 # %% [markdown]
 # ## 7. Harder, if you like: the whole model, in reverse order
 #
+# *★★★ · about 25 minutes more*
+#
 # `model.loss_and_grads` did the backward pass for you. Write it. On the way down you need two more of the library's
 # parts for the ends:
 #
@@ -455,7 +468,22 @@ print(check("gpt2_backward", gpt2_backward))
 #     loss, loss_cache = cross_entropy_forward(logits, targets)             # exercise 8
 #     grads = gpt2_backward(cross_entropy_backward(1.0, loss_cache), cache)
 #
-# ## 8. What do you have now?
+# ## 8. With your own parts, if you like
+#
+# *★☆☆ · about 10 minutes more*
+#
+# The parts in this notebook are the library's; yours are in the notebooks of exercises 2 to 9. If those lie in the same
+# folder as this one, and all of them are saved, this one as well, then these two lines in a new cell join them:
+#
+#     from minigpt2.exercises import whole
+#     print(whole.check_notebooks("."))
+#
+# Your functions stay as they are: your `block_forward` gets your own norm, which passes what your own backward pass
+# needs. Every tensor is held against the library's, forward, backward, and in twenty steps of training with your own
+# optimizer. Where the two differ for the first time, the part is named. Whatever you have not written is ours, and the
+# report says what that is. There are no points for this.
+#
+# ## 9. What do you have now?
 #
 # A GPT-2, forward and backward, and a model that learned to sort. Compare with the library's own: it has the same
 # order, with dropout added, which is used only in training.

@@ -12,8 +12,8 @@
 # So the **key/value cache** makes chat programs bearable. You will build it into attention and into the model, generate
 # with it, and then draw tokens at random in a way that writes better than always taking the best.
 #
-# The notebook [2.5.3](../../en/2_5_3_attention.ipynb) explains why it works, and
-# [2.3](../../en/2_3_text_generation.ipynb) how tokens are chosen.
+# Notebook 2.5.3 explains why it works, and notebook 2.3 how tokens are chosen: `notebooks/en/2_5_3_attention.ipynb` and
+# `notebooks/en/2_3_text_generation.ipynb` in the repository of minigpt2.
 #
 # Shapes: `B` batch (texts), `T` *new* tokens, `S` all tokens so far, old and new, `C` channels, `H` heads, `D` $= C/H$
 # channels of a head, `V` vocabulary.
@@ -36,6 +36,8 @@ from minigpt2.exercises import check
 # well.
 #
 # ## 1. Attention of new tokens
+#
+# *★★★ · about 20 minutes*
 #
 # `x` holds only the `T` new tokens. The keys and values of the old ones come as `past_k` and `past_v`, both
 # `(B, H, S - T, D)`; at the very beginning they have length 0 along that axis.
@@ -86,8 +88,8 @@ def attention_step(x, params, n_head, past_k, past_v):
 
 
 # %% [markdown]
-# Run this cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like. The
-# number under it is your points so far. A NameError means that the cell above it was not run.
+# Run the next cell as often as you like. It says what is right, what is not, and what kind of mistake it looks like.
+# The number under it is your points so far. A NameError means that your own cell, above it, was not run.
 
 # %% tags=["check", "id:check_attention_step", "points:2"]
 report = check("attention_step", attention_step)
@@ -96,6 +98,8 @@ round(2 * report.score, 2)
 
 # %% [markdown]
 # ## 2. The model on new tokens
+#
+# *★★☆ · about 15 minutes*
 #
 # Now run the whole GPT-2, on new tokens only. `past` is a list with a dict `{"k": ..., "v": ...}` for each block, or
 # `None` when there is nothing before the new tokens. Return the logits and the new past, a list of the same form.
@@ -156,6 +160,8 @@ round(2 * report.score, 2)
 
 # %% [markdown]
 # ## 3. Writing
+#
+# *★★☆ · about 15 minutes*
 #
 # **Greedy** generation takes the best token each time. Your function gets a model as `step(ids, past)`, which works
 # like `gpt2_step` and returns the logits and the new past. (The parameters are inside.)
@@ -234,6 +240,8 @@ if report and check("gpt2_step", gpt2_step):
 
 # %% [markdown]
 # ## 4. Drawing tokens
+#
+# *★★☆ · about 10 minutes*
 #
 # Greedy texts are dull, and often go round in circles. It is better to *draw* the next token from a distribution $p$,
 # which is made from the logits in two steps:
@@ -353,6 +361,8 @@ assert np.allclose(next_token_probs(scores, 1e-3, None).max(axis=-1), 1, atol=1e
 
 # %% [markdown]
 # ## 6. Harder, if you like: the nucleus
+#
+# *★★☆ · about 15 minutes more*
 #
 # How many tokens are good candidates? After "my noble" there are dozens, after "to be or not to" hardly more than one.
 # Top-k keeps the same number in both cases. **Top-p**, also called nucleus sampling, keeps the fewest tokens, best

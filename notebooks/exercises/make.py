@@ -14,13 +14,17 @@ away from the sources.
 
 import argparse
 import ast
+import json
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 import jupytext
 import nbformat
+import numpy as np
 
+from minigpt2.exercises import whole
 from minigpt2.storage.files import atomic_write
 
 FOLDER = Path(__file__).resolve().parent
@@ -28,12 +32,15 @@ sys.path.insert(0, str(FOLDER.parent))
 import build as book  # noqa: E402  (the notebooks of the book are built by build.py in the folder above)
 
 NBGRADER = book.ROOT / "build" / "nbgrader"
+SELF_STUDY = book.ROOT / "build" / "self_study"
 SOLUTION = re.compile(r"^( *)### BEGIN SOLUTION\n.*?^ *### END SOLUTION$", re.M | re.S)
 HIDDEN = re.compile(r"^ *### BEGIN HIDDEN TESTS\n.*?^ *### END HIDDEN TESTS\n?", re.M | re.S)
 STUB = r"\1# Write your code here, in place of the next line.\n\1raise NotImplementedError"
+FOLDED = "<details><summary>A solution</summary>\n\n```python\n{}\n```\n\n</details>"
 LIMIT = 300.0  # seconds, for all cells of a notebook
 
 ADAPTERS = FOLDER / "adapters" / "adapters.py"
+POINTS = FOLDER / "adapters" / "points.json"
 ADAPTERS_TEXT = '''\
 """The tests beside this file find your functions here: let each of these call yours, or write it here.
 
@@ -60,7 +67,8 @@ c.ExecutePreprocessor.interrupt_on_timeout = True
 
 EXAMPLE = """\
 example:
-  python notebooks/exercises/make.py build             student/*.ipynb, adapters.py, and nbgrader's build/nbgrader
+  python notebooks/exercises/make.py build             student/*.ipynb, adapters/, and nbgrader's build/nbgrader
+  python notebooks/exercises/make.py build --solutions as well, for those who learn alone: build/self_study
   python notebooks/exercises/make.py check             do the committed files agree with the sources?
   python notebooks/exercises/make.py grade ann.ipynb   points of a student's notebook, hidden tests included
   python notebooks/exercises/make.py grade             points of the solutions: full marks
@@ -72,6 +80,7 @@ def build():
     for path in sources():
         _write(student_path(path), _text(student(path)))
     _write(ADAPTERS, adapters())
+    _write(POINTS, points())
     course(NBGRADER)
     print(f"{len(sources())} notebooks in {FOLDER / 'student'}; start nbgrader in {NBGRADER}")
 
@@ -86,9 +95,24 @@ def course(root, limit=LIMIT):
     _write(root / "nbgrader_config.py", CONFIG.format(root=str(root), limit=int(limit)))
 
 
+def self_study(folder):
+    """Write notebooks for people who learn alone: each answer has a solution below it, folded.
+
+    raises: ValueError when the folder is that of a class.
+    """
+    folder = Path(folder).resolve()
+    for taken in (FOLDER, NBGRADER):
+        if folder.is_relative_to(taken):
+            raise ValueError(f"{folder} is in {taken}, where a class gets its files from: take another folder")
+    for path in sources():
+        _write(folder / f"{path.stem}.ipynb", _text(with_solutions(path)))
+    print(f"{len(sources())} notebooks with folded solutions in {folder}")
+
+
 def check():
     """Everything that is wrong with the committed files; [] when nothing is."""
-    wanted = {student_path(path): _text(student(path)) for path in sources()} | {ADAPTERS: adapters()}
+    wanted = {student_path(path): _text(student(path)) for path in sources()}
+    wanted |= {ADAPTERS: adapters(), POINTS: points()}
     found = [
         f"{target.name} does not agree with its source: python notebooks/exercises/make.py build"
         for target, text in wanted.items()
@@ -157,6 +181,20 @@ def student(path):
     return notebook
 
 
+def with_solutions(path):
+    """The student's notebook of a source, with a cell of prose below each answer that has the solution, folded."""
+    notebook = student(path)
+    solutions = {cell.id: re.sub(r" *### (BEGIN|END) SOLUTION\n?", "", cell.source) for cell in annotated(path).cells}
+    cells = []
+    for cell in notebook.cells:
+        cells.append(cell)
+        if cell.metadata.get("nbgrader", {}).get("solution"):
+            solution = FOLDED.format(solutions[cell.id].rstrip("\n"))
+            cells.append(nbformat.v4.new_markdown_cell(solution, id=f"{cell.id}-solution"))
+    notebook.cells = cells
+    return notebook
+
+
 def _text(notebook):
     return nbformat.writes(notebook) + "\n"
 
@@ -175,10 +213,41 @@ def adapters():
             if cell.metadata.get("nbgrader", {}).get("solution"):
                 for function in ast.parse(cell.source).body:
                     if isinstance(function, ast.FunctionDef):
-                        docstring = function.body[: ast.get_docstring(function) is not None]
-                        function.body = [*docstring, *ast.parse("raise NotImplementedError").body]
-                        text += f"\n\n{ast.unparse(function)}\n"
+                        docstring = _docstring(ast.get_docstring(function), whole.TASKS[function.name])
+                        function.body = [ast.Expr(ast.Constant(docstring)), ast.Raise(ast.Name("NotImplementedError"))]
+                        text += f"\n\n{ast.unparse(ast.fix_missing_locations(function))}\n"
     return text
+
+
+def _docstring(text, task):
+    """The docstring of a function in adapters.py: that of a backward pass says what is in its cache."""
+    if not task.forward or task.name == "softmax_backward":  # which gets the shares themselves
+        return text if "\n" not in text else f"{_indented(text)}\n    "
+    cache = task.forward(*task.cases(np.random.default_rng(0))[0].inputs.values())[1]
+    keys = f"{{{', '.join(json.dumps(key) for key in cache)}}}"
+    own = whole.forward_of(task.name)
+    said = f"what your own {own} returned; while it returns none, ours: {keys}"
+    line = textwrap.fill(f"cache: {said if own else keys}", 116, subsequent_indent=4 * " ")
+    before, returns, after = text.partition("\nreturns ")
+    text = f"{before}\n{line}{returns}{after}" if returns else f"{text}\n\n{line}"
+    return f"{_indented(text)}\n    "
+
+
+def _indented(text):
+    return textwrap.indent(text, 4 * " ").lstrip()
+
+
+def points():
+    """The text of points.json: {exercise: {function: what its check in the notebook counts}}."""
+    table = {}
+    for path in sources():
+        cells = annotated(path).cells
+        worth = table[cells[0].source.partition("\n")[0].removeprefix("# Exercise ")] = {}
+        for cell in cells:
+            if cell.metadata.get("nbgrader", {}).get("grade"):
+                checked = re.findall(r'check\("(\w+)"', HIDDEN.sub("", cell.source))
+                worth |= {name: cell.metadata.nbgrader.points / len(checked) for name in checked}
+    return json.dumps(table, indent=1) + "\n"
 
 
 def _with_tests(notebook, path):
@@ -219,12 +288,19 @@ def main(arguments=None):
         ("grade", "execute notebooks with the hidden tests and print their points"),
     ):
         subparser = commands.add_parser(command, help=purpose, description=purpose)
+        if command == "build":
+            subparser.add_argument(
+                "--solutions", nargs="?", const=SELF_STUDY, metavar="FOLDER",
+                help="notebooks with folded solutions too, for those who learn alone; by default in build/self_study",
+            )  # fmt: skip
         if command == "grade":
             subparser.add_argument("paths", nargs="*", help="students' notebooks; by default the sources")
     options = parser.parse_args(arguments)
     try:
         if options.command == "build":
             build()
+            if options.solutions:
+                self_study(options.solutions)
         elif options.command == "check":
             found = check()
             print("\n".join(found), file=sys.stderr, end="\n" if found else "")

@@ -17,8 +17,8 @@ from docstrings import inline
 
 # The order of the manual; a page that is not named here comes at the end.
 MANUAL = (
-    "installation", "notebooks", "exercises", "python", "command_line", "verify", "zero_shot", "experiments", "speed",
-    "gpu", "security", "limits", "contributing", "changelog",
+    "installation", "notebooks", "exercises", "classroom", "python", "command_line", "verify", "zero_shot",
+    "experiments", "speed", "gpu", "security", "limits", "contributing", "changelog",
 )  # fmt: skip
 # The order of the modules beside packages; one that is not named here comes at the end.
 MODULES = {
@@ -36,6 +36,7 @@ time (tokens), ``C`` channels, ``H`` heads, ``D`` head size, ``V`` vocabulary. A
 PICTURES = (".png", ".svg", ".jpg", ".gif")
 LONG = 8  # lines of a cell that mostly imports, from which on it is folded
 CODE = re.compile(r"(^(?:```|~~~).*?^(?:```|~~~)[ \t]*$|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
+NOTEBOOK = re.compile(r"`(notebooks/en/\w+\.ipynb)`")  # named in exercises, which may lie where the book does not
 LINK = re.compile(r"(?P<before>\]\(|\b(?:src|href)=\"|^\[[^\]\n]+\]:[ ]+)(?P<url>[^)\s\"]+)", re.MULTILINE)
 
 
@@ -87,7 +88,8 @@ class _Site:
                 notebook = nbformat.read(path, as_version=4)
                 for cell in notebook.cells:
                     if cell.cell_type == "markdown":
-                        cell.source = self.linked(cell.source, path)
+                        book = os.path.relpath(self.root, path.parent).replace(os.sep, "/")
+                        cell.source = self.linked(NOTEBOOK.sub(rf"[\1]({book}/\1)", cell.source), path)
                     elif imports(cell.source):
                         cell.metadata["tags"] = [*cell.metadata.get("tags", ()), "hide-input"]
                     for output in cell.get("outputs", ()):

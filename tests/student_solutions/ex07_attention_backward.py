@@ -1,8 +1,12 @@
 """Exercise 7 as students write it: right in several styles, and wrong in the ways that are known."""
 
+import itertools
 import math
 
 import numpy as np
+
+from minigpt2.components.attention import attention_backward as library_attention
+from minigpt2.components.softmax import softmax_backward as library_softmax
 
 # The softmax.
 
@@ -166,21 +170,18 @@ def attention_from_x_alone(dy, cache):
 # The blocks.
 
 
-def blocks(dhead, cache, rows=None, probs=None, roots=(1, 1), drop=False, keep=True):
+def blocks(dhead, cache):
     q, k, v, head, log_sums = (cache[name] for name in ("q", "k", "v", "head", "log_sums"))
     size, D = cache["size"], q.shape[1]
     dq, dk, dv = np.zeros_like(q), np.zeros_like(k), np.zeros_like(v)
     delta = (dhead * head).sum(axis=1, keepdims=True)
-    for start in range(0, len(k) - size + 1 if drop else len(k), size):
+    for start in range(0, len(k), size):
         stop = start + size
-        scores = q @ k[start:stop].T / np.sqrt(D)
-        p = np.exp(scores - log_sums[:, None]) if probs is None else probs(scores, log_sums)
+        p = np.exp(q @ k[start:stop].T / np.sqrt(D) - log_sums[:, None])
         dv[start:stop] = p.T @ dhead
-        dp = dhead @ v[start:stop].T
-        ds = p * (dp - (delta if rows is None else rows(dp, p)))
-        part = ds @ k[start:stop] / D ** (0.5 * roots[0])
-        dq = dq + part if keep else part
-        dk[start:stop] = ds.T @ q / D ** (0.5 * roots[1])
+        ds = p * (dhead @ v[start:stop].T - delta) / np.sqrt(D)
+        dq = dq + ds @ k[start:stop]
+        dk[start:stop] = ds.T @ q
     return dq, dk, dv
 
 
@@ -198,6 +199,7 @@ def blocks_key_by_key(dhead, cache):
 
 
 RIGHT = [
+    ("softmax_backward", library_softmax),
     ("softmax_backward", softmax_in_one_line),
     ("softmax_backward", softmax_by_two_terms),
     ("softmax_backward", softmax_by_jacobian),
@@ -206,6 +208,7 @@ RIGHT = [
     ("dot_product_attention_backward", heads_by_einsum),
     ("dot_product_attention_backward", heads_in_loops),
     ("dot_product_attention_backward", heads_with_the_result),
+    ("attention_backward", library_attention),
     ("attention_backward", attention),
     ("attention_backward", attention_by_einsum),
     ("attention_backward", attention_in_three_parts),
@@ -226,9 +229,12 @@ def diagonal(dprobs, probs):
     return dprobs * (probs - probs**2)
 
 
-def sum_of_columns(dprobs, probs):
-    axis = max(probs.ndim - 2, 0)
-    return probs * (dprobs - np.sum(dprobs * probs, axis=axis, keepdims=True))
+def sum_over(axis):
+    def backward(dprobs, probs):
+        return probs * (dprobs - np.sum(dprobs * probs, axis=axis, keepdims=True))
+
+    backward.__name__ = f"sum_over_{axis}"
+    return backward
 
 
 def sum_of_all(dprobs, probs):
@@ -260,10 +266,75 @@ def in_place(dprobs, probs):
     return dprobs * probs
 
 
+def mean_of_products(dprobs, probs):
+    return probs * (dprobs - np.mean(dprobs * probs, axis=-1, keepdims=True))
+
+
+def squares(dprobs, probs):
+    weighted = probs * dprobs
+    return weighted - probs * np.sum(probs * weighted, axis=-1, keepdims=True)
+
+
+def terms_added(dprobs, probs):
+    return probs * (dprobs + np.sum(dprobs * probs, axis=-1, keepdims=True))
+
+
+def sign_turned(dprobs, probs):
+    return probs * (np.sum(dprobs * probs, axis=-1, keepdims=True) - dprobs)
+
+
+def own_term_incomplete(dprobs, probs):
+    weighted = dprobs * probs
+    return weighted - probs * (weighted.sum(-1, keepdims=True) - weighted)
+
+
+def of_the_logarithm(dprobs, probs):
+    return dprobs - probs * dprobs.sum(-1, keepdims=True)
+
+
+def exchanged(dprobs, probs):
+    return dprobs * (probs - np.sum(dprobs * probs, axis=-1, keepdims=True))
+
+
+def wrong_index(dprobs, probs):
+    jacobian = probs[..., :, None] * (np.eye(probs.shape[-1]) - probs[..., None, :])
+    return jacobian.sum(-1) * dprobs
+
+
+def two_in_the_softmax(dprobs, probs):
+    return probs * (dprobs + np.mean(dprobs, axis=-1, keepdims=True))
+
+
+def short_cut(dprobs, probs):
+    return probs - dprobs
+
+
+def divided_by_the_number(dprobs, probs):
+    return softmax_in_one_line(dprobs, probs) / probs.shape[-1]
+
+
+def masked(dprobs, probs):
+    return np.tril(softmax_in_one_line(dprobs, probs))
+
+
+def kept(dprobs, probs, store={}):  # noqa: B006
+    return store.setdefault(dprobs.shape, softmax_in_one_line(dprobs, probs))
+
+
 SOFTMAX = [
+    (mean_of_products, "divided by the number of shares"),
+    (squares, "the squares of the shares"),
+    (terms_added, "The two terms of dscores are added"),
+    (sign_turned, "dscores has the wrong sign"),
+    (own_term_incomplete, "is not complete in dscores"),
+    (of_the_logarithm, "the gradient of the logarithm of the softmax"),
+    (exchanged, "have changed places"),
+    (wrong_index, "dprobs was taken out of the sum"),
+    (two_in_the_softmax, "2 things at once"),
     (no_sum, "The sum over the row is missing"),
     (diagonal, "the diagonal of the softmax's Jacobian"),
-    (sum_of_columns, "runs down the columns"),
+    (sum_over(-2), "runs down the columns"),
+    (sum_over(0), "runs over the first axis"),
     (sum_of_all, "one number for all rows"),
     (no_factor, "The first factor of dscores is missing"),
     (brackets, "Mind the brackets"),
@@ -275,13 +346,20 @@ SOFTMAX = [
 # The heads, wrong.
 
 
-def heads(dheads, cache, softmax=softmax_in_one_line, values="v", roots=(0.5, 0.5), probs=None, late=None):
-    q, k, D = cache["q"], cache["k"], cache["q"].shape[-1]
+def heads(
+    dheads, cache, softmax=softmax_in_one_line, values="v", roots=(0.5, 0.5), probs=None, late=None, turn_dprobs=False,
+    divisor=None, dv_root=0, meets=("k", "q"),
+):  # fmt: skip
+    """Somebody's gradients, wrong in one of their parts."""
+    D = cache["q"].shape[-1]
     probs = cache["probs"] if probs is None else probs
-    dscores = softmax(dheads @ turn(cache[values]), probs)
+    dprobs = dheads @ turn(cache[values])
+    dscores = softmax(turn(dprobs) if turn_dprobs else dprobs, probs)
     if late:
         dscores = late(dscores)
-    return dscores @ k / D ** roots[0], turn(dscores) @ q / D ** roots[1], turn(probs) @ dheads
+    by_q, by_k = (divisor(cache["q"]),) * 2 if divisor else (D ** roots[0], D ** roots[1])
+    q, k = cache[meets[1]], cache[meets[0]]
+    return dscores @ k / by_q, turn(dscores) @ q / by_k, turn(probs) @ dheads / D**dv_root
 
 
 def heads_with(name, **parts):
@@ -338,6 +416,58 @@ def minus_infinity(dscores):
     return dscores
 
 
+def dk_of_dq(dheads, cache):
+    dq, _, dv = heads(dheads, cache)
+    return dq, turn(dscores_of(dheads, cache)) @ dq, dv
+
+
+def values_by_reshape(dheads, cache):
+    v = cache["v"]
+    return heads(dheads, cache | {"v": turn(v.reshape(*v.shape[:2], v.shape[3], v.shape[2]))})
+
+
+def all_by_reshape(dheads, cache):
+    q, k, v, probs = (cache[name] for name in ("q", "k", "v", "probs"))
+    B, H, T, D = q.shape
+    dv = probs.reshape(B, H, T, T) @ dheads
+    dscores = softmax_in_one_line(dheads @ v.reshape(B, H, D, T), probs) / math.sqrt(D)
+    return dscores @ k, dscores.reshape(B, H, T, T) @ q, dv
+
+
+def all_axes_turned(dheads, cache):
+    return *heads(dheads, cache)[:2], cache["probs"].T @ dheads
+
+
+def softmax_of_the_scores(dheads, cache):
+    return heads(dheads, cache, softmax=lambda dprobs, _: softmax_in_one_line(dprobs, cache["scores"]))
+
+
+def future_kept(dscores):
+    return np.where(np.tri(dscores.shape[-1], k=-1, dtype=bool), 0, dscores)
+
+
+def two_not_turned(dheads, cache):
+    return dk_not_turned(dheads, cache)[:2] + dv_not_turned(dheads, cache)[2:]
+
+
+def stacked(dheads, cache):
+    return np.stack(heads(dheads, cache))
+
+
+def in_order(names, function):
+    """The gradients of a function in another order."""
+
+    def backward(dheads, cache):
+        gradients = dict(zip(("dq", "dk", "dv"), function(dheads, cache), strict=True))
+        return tuple(gradients[name] for name in names)
+
+    backward.__name__ = "_".join(names)
+    return backward
+
+
+ORDERS = list(itertools.permutations(("dq", "dk", "dv")))[1:]
+
+
 def scales_q_in_place(dheads, cache):
     dq, dk, dv = heads(dheads, cache)
     q = cache["q"]
@@ -354,7 +484,7 @@ HEADS = [
     (heads_with("two_roots", roots=(1, 1)), "dq and dk are divided by D"),
     (dk_not_turned, "dk adds up the queries with the wrong shares"),
     (dq_turned, "dq adds up the keys with the wrong shares"),
-    (q_for_k, "dq is made from the queries"),
+    (q_for_k, "dq is made from the queries and dk from the keys"),
     (dv_not_turned, "In dv, probs is not transposed"),
     (dv_of_scores, "dv is made with the scores"),
     (heads_with("dprobs_of_k", values="k"), "dprobs is made with the keys"),
@@ -362,6 +492,21 @@ HEADS = [
     (mask_forgotten, "has seen no mask"),
     (mask_forgotten_in_the_softmax, "has seen no mask"),
     (heads_with("minus_infinity", late=minus_infinity), "-inf is put into a gradient"),
+    (heads_with("by_root_of_T", divisor=lambda q: q.shape[2] ** 0.5), "divided by the root of T"),
+    (heads_with("by_root_of_C", divisor=lambda q: (q.shape[1] * q.shape[3]) ** 0.5), "divided by the root of C"),
+    (heads_with("by_half_of_D", divisor=lambda q: q.shape[3] * 0.5), "divided by half of D"),
+    (heads_with("times_root", roots=(-0.5, -0.5)), "multiplied by the root of D"),
+    (heads_with("dv_divided", dv_root=0.5), "dv is divided by the root of D"),
+    (heads_with("dq_of_q", meets=("q", "q")), "dq is made from the queries."),
+    (heads_with("dk_of_k", meets=("k", "k")), "dk is made from the keys."),
+    (heads_with("dprobs_turned", turn_dprobs=True), "dprobs is transposed"),
+    (heads_with("wrong_half", late=future_kept), "The mask has the wrong half of dscores"),
+    (dk_of_dq, "dk is made from dq"),
+    (values_by_reshape, "the shape of v's transpose by a reshape"),
+    (all_by_reshape, "reshape stands in place of the transposes"),
+    (all_axes_turned, "`.T` reverses all axes"),
+    (softmax_of_the_scores, "is made with the scores, which are -inf"),
+    (two_not_turned, "2 things at once"),
 ]
 
 
@@ -411,9 +556,33 @@ def c_proj_of_x(dy, cache):
     return dx, grads
 
 
-def biases_averaged(dy, x, weight):
-    dx, grads = linear(dy, x, weight)
-    return dx, grads | {"bias": dy.mean((0, 1))}
+def gradients_with(name, layers, part, make):
+    """The gradient of a weight or a bias made in another way, in some of the layers."""
+
+    def backward(dy, cache):
+        dx, grads = attention(dy, cache)
+        dmerged = dy @ cache["params"]["c_proj"]["weight"].T
+        parts = heads_step_by_step(split(dmerged, cache["n_head"]), cache)
+        dqkv = np.concatenate([merge(part) for part in parts], axis=-1)
+        arrays = {"c_attn": (cache["x"], dqkv), "c_proj": (cache["heads"], dy)}
+        for layer in layers:
+            grads[layer][part] = make(grads[layer][part], *arrays[layer])
+        return dx, grads
+
+    backward.__name__ = f"{name}_{'_'.join(layers)}"
+    return backward
+
+
+LAYERS = ("c_attn",), ("c_proj",), ("c_attn", "c_proj")
+GRADIENTS = [
+    ("averaged", "bias", lambda grad, x, dy: dy.mean((0, 1)), "The biases' gradients ({}) are means"),
+    ("not_summed", "bias", lambda grad, x, dy: dy, "The biases' gradients ({}) still have the axes"),
+    ("over_batch", "bias", lambda grad, x, dy: dy.sum(0), "The biases' gradients ({}) are summed over batch or"),
+    ("over_time", "bias", lambda grad, x, dy: dy.sum(1), "The biases' gradients ({}) are summed over batch or"),
+    ("by_batch", "weight", lambda grad, x, dy: grad / len(dy), "The weights' gradients ({}) are means"),
+    ("not_summed", "weight", lambda grad, x, dy: turn(x) @ dy, "The weights' gradients ({}) still have the axis"),
+    ("turned", "weight", lambda grad, x, dy: grad.T, "The weights' gradients ({}) are transposed"),
+]
 
 
 def all_averaged(dy, x, weight):
@@ -421,33 +590,62 @@ def all_averaged(dy, x, weight):
     return dx, {name: value / (dy.shape[0] * dy.shape[1]) for name, value in grads.items()}
 
 
-def biases_not_summed(dy, x, weight):
+def c_proj_of_y(dy, cache):
+    return attention(dy, cache)[0], attention(dy, cache | {"heads": cache["out"]})[1]
+
+
+def c_attn_of_heads(dy, cache):
+    return attention(dy, cache)[0], attention(dy, cache | {"x": cache["heads"]})[1]
+
+
+def c_attn_of_dx(dy, cache):
+    dx, _ = attention(dy, cache)
+    return dx, attention(dy, cache | {"x": dx})[1]
+
+
+def joined(how):
+    """dq, dk and dv (B, T, C) put together in another way."""
+
+    def backward(dy, cache):
+        params = cache["params"]
+        dmerged, c_proj = linear(dy, cache["heads"], params["c_proj"]["weight"])
+        dqkv = how([merge(part) for part in heads_step_by_step(split(dmerged, cache["n_head"]), cache)])
+        dx, c_attn = linear(dqkv, cache["x"], params["c_attn"]["weight"])
+        return dx, {"c_attn": c_attn, "c_proj": c_proj}
+
+    backward.__name__ = how.__name__
+    return backward
+
+
+def in_turns(parts):
+    return np.stack(parts, axis=-1).reshape(*parts[0].shape[:2], -1)
+
+
+def in_time(parts):
+    return np.concatenate(parts, axis=1)
+
+
+def added(parts):
+    return parts[0] + parts[1] + parts[2]
+
+
+def merge_interleaved(heads):
+    B, H, T, D = heads.shape
+    return heads.transpose(0, 2, 3, 1).reshape(B, T, D * H)
+
+
+def split_interleaved(x, n_head):
+    return np.stack([x[:, :, h::n_head] for h in range(n_head)], axis=1)
+
+
+def dx_averaged(dy, cache):
+    dx, grads = attention(dy, cache)
+    return dx / 3, grads
+
+
+def weight_by_reshape(dy, x, weight):
     dx, grads = linear(dy, x, weight)
-    return dx, grads | {"bias": dy}
-
-
-def biases_summed_over_batch(dy, x, weight):
-    dx, grads = linear(dy, x, weight)
-    return dx, grads | {"bias": dy.sum(axis=0)}
-
-
-def biases_summed_over_time(dy, x, weight):
-    dx, grads = linear(dy, x, weight)
-    return dx, grads | {"bias": dy.sum(axis=1)}
-
-
-def weights_not_summed(dy, x, weight):
-    dx, grads = linear(dy, x, weight)
-    return dx, grads | {"weight": turn(x) @ dy}
-
-
-def nothing_summed_over_batch(dy, x, weight):
-    return dy @ weight.T, {"weight": turn(x) @ dy, "bias": dy.sum(axis=1)}
-
-
-def weights_turned(dy, x, weight):
-    dx, grads = linear(dy, x, weight)
-    return dx, grads | {"weight": grads["weight"].T}
+    return (dx if weight.shape[0] == weight.shape[1] else dy @ weight.reshape(weight.shape[::-1])), grads
 
 
 def dx_overwritten(dy, cache):
@@ -475,12 +673,39 @@ def changes_dy(dy, cache):
     return result
 
 
+def blocks_wrong(
+    dhead, cache, rows=lambda dhead, head, dp, p: (dhead * head).sum(1, keepdims=True),
+    probs=lambda s, l: np.exp(s - l), roots=(0.5, 0.5, 0.5), starts=lambda q, k, size: range(0, len(k), size),
+    longer=0, keep=True, mask=False, factor=True, values="v", meets=("k", "q"),
+):  # fmt: skip
+    """Somebody's gradients by blocks, wrong in one of their parts."""
+    q, k, v, size = cache["q"], cache["k"], cache["v"], cache["size"]
+    D = q.shape[1]
+    dq, dk, dv = np.zeros_like(q), np.zeros_like(k), np.zeros_like(v)
+    for start in starts(q, k, size):
+        part = slice(start, start + size + longer)
+        p = probs(q @ k[part].T / D ** roots[0], cache["log_sums"][:, None])
+        if mask:
+            p = np.where(np.arange(len(q))[:, None] < np.arange(len(k))[part], 0, p)
+        dp = dhead @ cache[values][part].T
+        ds = dp - rows(dhead, cache["head"], dp, p)
+        ds = p * ds if factor else ds
+        dq = (dq if keep else 0) + ds @ cache[meets[0]][part] / D ** roots[1]
+        dk[part] = ds.T @ (dhead if meets[1] == "dhead" else cache[meets[1]]) / D ** roots[2]
+        dv[part] = p.T @ dhead
+    return dq, dk, dv
+
+
 def blocks_with(name, **parts):
     def backward(dhead, cache):
-        return blocks(dhead, cache, **parts)
+        return blocks_wrong(dhead, cache, **parts)
 
     backward.__name__ = name
     return backward
+
+
+def blocks_not_at_all(dhead, cache):
+    return blocks_wrong(dhead, cache | {"size": len(cache["k"])})
 
 
 def own_softmax(scores, log_sums):
@@ -488,63 +713,96 @@ def own_softmax(scores, log_sums):
     return e / e.sum(1, keepdims=True)
 
 
+BLOCKS = [
+    ("block_sum", {"rows": lambda dhead, head, dp, p: (dp * p).sum(1, keepdims=True)}, "over the keys of one block"),
+    ("no_sum", {"rows": lambda dhead, head, dp, p: 0}, "Nothing is subtracted from dprobs"),
+    ("plus", {"rows": lambda dhead, head, dp, p: -(dhead * head).sum(1, keepdims=True)}, "Look at their signs"),
+    ("one_sum", {"rows": lambda dhead, head, dp, p: (dhead * head).sum()}, "one number for all queries"),
+    ("mean", {"rows": lambda dhead, head, dp, p: (dhead * head).mean(1, keepdims=True)}, "and is one a mean"),
+    ("no_dhead", {"rows": lambda dhead, head, dp, p: (head**2).sum(1, keepdims=True)}, "is made without dhead"),
+    ("no_factor", {"factor": False}, "The first factor of dscores, the shares"),
+    ("own_softmax", {"probs": own_softmax}, "sum to 1 by themselves"),
+    ("not_divided", {"probs": lambda s, l: np.exp(s)}, "not divided by the sum of the row"),
+    ("logarithms", {"probs": lambda s, l: np.exp(s) / l}, "which are logarithms"),
+    ("overflow", {"probs": lambda s, l: np.exp(s) / np.exp(l)}, "Subtract the logarithm first"),
+    ("sign", {"probs": lambda s, l: np.exp(l - s)}, "The sign in the exponent"),
+    ("log_sums_added", {"probs": lambda s, l: np.exp(s + l)}, "log_sums are added in the exponent"),
+    ("base_2", {"probs": lambda s, l: 2 ** (s - l)}, "powers of another base"),
+    ("mask", {"mask": True}, "There is a mask"),
+    ("no_root_in_scores", {"roots": (0, 0.5, 0.5)}, "without the root of D, and so they are others"),
+    ("last_dq", {"keep": False}, "dq is that of the last block"),
+    ("dprobs_of_k", {"values": "k"}, "dprobs is made with the keys"),
+    ("dk_of_dhead", {"meets": ("k", "dhead")}, "dk is made from dhead"),
+    ("dq_of_v", {"meets": ("v", "q")}, "dq is made from the values"),
+    ("no_roots", {"roots": (0.5, 0, 0)}, "Neither dq nor dk"),
+    ("two_roots", {"roots": (0.5, 1, 1)}, "dq and dk are divided by D"),
+    ("no_root_in_dq", {"roots": (0.5, 0, 0.5)}, "dq is not divided by the root"),
+    ("no_root_in_dk", {"roots": (0.5, 0.5, 0)}, "dk is not divided by the root"),
+    ("last_dropped", {"starts": lambda q, k, size: range(0, len(k) - size + 1, size)}, "The last block is missing"),
+    ("first_dropped", {"starts": lambda q, k, size: range(size, len(k), size)}, "The first block is missing"),
+    ("first_alone", {"starts": lambda q, k, size: [0]}, "Only the first block is used"),
+    ("as_many_as_queries", {"starts": lambda q, k, size: range(0, len(q), size)}, "as many keys as there are queries"),
+    ("at_every_key", {"starts": lambda q, k, size: range(len(k))}, "A block begins at every key"),
+    ("overlap", {"longer": 1}, "belongs to two of them"),
+    ("too_short", {"longer": -1}, "The last key of each block is missing"),
+    ("last_dq_no_sum", {"keep": False, "rows": lambda dhead, head, dp, p: 0}, "2 things at once"),
+]
+
+
 WRONG = [
     *(("softmax_backward", function, words) for function, words in SOFTMAX),
+    ("softmax_backward", sum_over(1), "runs over axis 1"),
+    ("softmax_backward", short_cut, "That is the short cut"),
+    ("softmax_backward", divided_by_the_number, "a number that grows with their length"),
+    ("softmax_backward", masked, "not every softmax is masked"),
+    ("softmax_backward", kept, "a result kept from an earlier call"),
     ("softmax_backward", no_keepdims, "Is one of them transposed"),
     ("softmax_backward", in_place, "An operation in place"),
     *(("dot_product_attention_backward", function, words) for function, words in HEADS),
+    *(
+        ("dot_product_attention_backward", in_order(names, heads), f"not as expected: {', '.join(names)} come back")
+        for names in ORDERS
+    ),
+    ("dot_product_attention_backward", in_order(ORDERS[0], heads_with("D", roots=(1, 1))), "2 things at once"),
+    ("dot_product_attention_backward", stacked, "a single result came back"),
     ("dot_product_attention_backward", scales_q_in_place, "An operation in place"),
     *(("attention_backward", attention_with(f.__name__, heads=f), words) for f, words in HEADS),
     ("attention_backward", attention_with("order_kqv", order=(1, 0, 2)), "a different order from the one"),
     ("attention_backward", attention_with("order_vqk", order=(2, 0, 1)), "a different order from the one"),
     ("attention_backward", within_each_head, "side by side within each head"),
-    ("attention_backward", attention_with("merge_by_reshape", merge=merge_by_reshape), "How does merge_heads do it"),
-    ("attention_backward", attention_with("split_by_reshape", split=split_by_reshape), "How does split_heads do it"),
+    *(("attention_backward", joined(how), "not put side by side in the columns") for how in (in_time, added)),
+    ("attention_backward", joined(in_turns), "The channels of dq, dk and dv take turns"),
+    ("attention_backward", attention_with("merge_by_reshape", merge=merge_by_reshape), "(B, T, C) by a reshape alone"),
+    ("attention_backward", attention_with("merge_cards", merge=merge_interleaved), "shuffled into each other"),
+    ("attention_backward", attention_with("split_by_reshape", split=split_by_reshape), "heads by a reshape alone"),
+    ("attention_backward", attention_with("split_cards", split=split_interleaved), "dealt out like cards"),
     (
         "attention_backward",
         attention_with("both_by_reshape", split=split_by_reshape, merge=merge_by_reshape),
-        "a reshape alone, both times",
+        "2 things at once",
     ),
     ("attention_backward", attention_with("past_c_proj", linear=past_c_proj), "dy goes into the heads unchanged"),
     ("attention_backward", attention_with("not_turned", linear=c_proj_not_turned), "its weight is not transposed"),
-    ("attention_backward", c_proj_of_x, "is made with x"),
-    ("attention_backward", attention_with("biases_averaged", linear=biases_averaged), "biases are means"),
-    ("attention_backward", attention_with("all_averaged", linear=all_averaged), "All gradients of parameters"),
-    ("attention_backward", attention_with("not_summed", linear=biases_not_summed), "have the axes of batch and time"),
-    ("attention_backward", attention_with("over_batch", linear=biases_summed_over_batch), "batch or over time only"),
-    ("attention_backward", attention_with("over_time", linear=biases_summed_over_time), "batch or over time only"),
-    ("attention_backward", attention_with("weights", linear=weights_not_summed), "All sequences share one weight"),
-    ("attention_backward", attention_with("nothing", linear=nothing_summed_over_batch), "weights and biases still"),
-    ("attention_backward", attention_with("weights_turned", linear=weights_turned), "is right, but transposed"),
+    ("attention_backward", c_proj_of_x, "is made with x."),
+    ("attention_backward", c_proj_of_y, "is made with y"),
+    ("attention_backward", c_attn_of_heads, "is made with the heads"),
+    ("attention_backward", c_attn_of_dx, "is made with dx"),
+    *(
+        ("attention_backward", gradients_with(name, layers, part, make), words.format(" and ".join(layers)))
+        for name, part, make, words in GRADIENTS
+        for layers in LAYERS
+    ),
+    ("attention_backward", attention_with("all_averaged", linear=all_averaged), "2 things at once"),
     ("attention_backward", dx_overwritten, "only one of its three parts"),
+    ("attention_backward", dx_averaged, "dx is the mean of three parts"),
+    ("attention_backward", attention_with("weight_by_reshape", linear=weight_by_reshape), "tears its rows apart"),
     ("attention_backward", with_residual, "dy is added to dx"),
-    ("attention_backward", grads_first, "in this order: dx, grads"),
+    ("attention_backward", grads_first, "In this order: `dx, grads`"),
     ("attention_backward", changes_dy, "An operation in place"),
-    (
-        "attention_by_blocks_backward",
-        blocks_with("block_sum", rows=lambda dp, p: (dp * p).sum(1, keepdims=True)),
-        "runs over the keys of one block",
+    *(("attention_by_blocks_backward", blocks_with(name, **part), words) for name, part, words in BLOCKS),
+    *(
+        ("attention_by_blocks_backward", in_order(names, blocks), f"not as expected: {', '.join(names)} come back")
+        for names in ORDERS
     ),
-    ("attention_by_blocks_backward", blocks_with("no_sum", rows=lambda dp, p: 0), "Nothing is subtracted from dprobs"),
-    ("attention_by_blocks_backward", blocks_with("own_softmax", probs=own_softmax), "sum to 1 by themselves"),
-    (
-        "attention_by_blocks_backward",
-        blocks_with("not_divided", probs=lambda scores, log_sums: np.exp(scores)),
-        "not divided by the sum of the row",
-    ),
-    (
-        "attention_by_blocks_backward",
-        blocks_with("logarithms", probs=lambda scores, log_sums: np.exp(scores) / log_sums[:, None]),
-        "which are logarithms",
-    ),
-    (
-        "attention_by_blocks_backward",
-        blocks_with("overflow", probs=lambda scores, log_sums: np.exp(scores) / np.exp(log_sums)[:, None]),
-        "Subtract the logarithm first",
-    ),
-    ("attention_by_blocks_backward", blocks_with("last_dq", keep=False), "dq is that of the last block"),
-    ("attention_by_blocks_backward", blocks_with("no_roots", roots=(0, 0)), "Neither dq nor dk"),
-    ("attention_by_blocks_backward", blocks_with("no_root_in_dq", roots=(0, 1)), "dq is not divided by the root"),
-    ("attention_by_blocks_backward", blocks_with("no_root_in_dk", roots=(1, 0)), "dk is not divided by the root"),
-    ("attention_by_blocks_backward", blocks_with("last_dropped", drop=True), "The last block is missing"),
+    ("attention_by_blocks_backward", blocks_not_at_all, "an array of all scores has 524 KB"),
 ]

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from minigpt2.components.loss import cross_entropy_backward, cross_entropy_forward
+
 # Forward.
 
 
@@ -57,6 +59,34 @@ def by_one_hot(logits, targets, label_smoothing=0.0, ignore_index=-100):
     return -(q * mask * log_softmax(logits)).sum() / np.sum(mask)
 
 
+class Cache:
+    """Somebody who likes attributes better than keys."""
+
+    def __init__(self, **values):
+        self.__dict__ |= values
+
+
+def with_an_object(logits, targets, label_smoothing=0.0, ignore_index=-100):
+    return without_a_cache(logits, targets, label_smoothing, ignore_index), Cache(logits=logits, targets=targets)
+
+
+def with_a_tuple(logits, targets, label_smoothing=0.0, ignore_index=-100):
+    return in_loops(logits, targets, label_smoothing, ignore_index)[0], (logits, targets, label_smoothing)
+
+
+def with_none(logits, targets, label_smoothing=0.0, ignore_index=-100):
+    return float(by_logaddexp(logits, targets, label_smoothing, ignore_index)[0]), None
+
+
+def on_copies(logits, targets, label_smoothing=0.0, ignore_index=-100):
+    """In place, on arrays of its own; a sum of two losses."""
+    rows, kept = logits.reshape(-1, logits.shape[-1]).copy(), targets.ravel() != ignore_index
+    rows -= rows.max(1)[:, None]
+    rows -= np.log(np.exp(rows).sum(1))[:, None]
+    hard = [-row[target] for row, target in zip(rows[kept], targets.ravel()[kept], strict=True)]
+    return (1 - label_smoothing) * np.mean(hard) - label_smoothing * rows[kept].mean(), rows
+
+
 # Backward.
 
 
@@ -107,12 +137,12 @@ def gradient_by_jacobian(dloss, cache):
 # The z-loss.
 
 
-def z_loss(logits, weight):
+def z_loss(logits, weight=1e-4):
     log_z = np.logaddexp.reduce(logits, axis=-1)
     return weight * np.mean(log_z * log_z)
 
 
-def z_loss_with_maximum(logits, weight):
+def z_loss_with_maximum(logits, weight=1e-4):
     m = np.max(logits, axis=-1)
     log_z = m + np.log(np.exp(logits - m[..., None]).sum(-1))
     return weight * (log_z**2).sum() / log_z.size, {}
@@ -130,11 +160,17 @@ def z_gradient_anew(dloss, cache):
 
 
 RIGHT = [
+    ("cross_entropy_forward", cross_entropy_forward),
+    ("cross_entropy_backward", cross_entropy_backward),
     ("cross_entropy_forward", step_by_step),
     ("cross_entropy_forward", without_a_cache),
     ("cross_entropy_forward", in_loops),
     ("cross_entropy_forward", by_logaddexp),
     ("cross_entropy_forward", by_one_hot),
+    ("cross_entropy_forward", with_an_object),
+    ("cross_entropy_forward", with_a_tuple),
+    ("cross_entropy_forward", with_none),
+    ("cross_entropy_forward", on_copies),
     ("cross_entropy_backward", gradient),
     ("cross_entropy_backward", gradient_by_one_hot),
     ("cross_entropy_backward", gradient_in_loops),
@@ -236,6 +272,11 @@ def not_ignored_three_axes(logits, targets, label_smoothing=0.0, ignore_index=-1
     return ((1 - label_smoothing) * nll - label_smoothing * log_p.mean(-1)).mean()
 
 
+def three_axes(logits, targets, label_smoothing=0.0, ignore_index=-100):
+    B, T, V = logits.shape
+    return without_a_cache(logits.reshape(B * T, V), targets.reshape(B * T), label_smoothing, ignore_index)
+
+
 def not_ignored_eye(logits, targets, label_smoothing=0.0, ignore_index=-100):
     V = logits.shape[-1]
     q = (1 - label_smoothing) * np.eye(V)[targets] + label_smoothing / V
@@ -333,7 +374,7 @@ def over_time(logits, targets, label_smoothing=0.0, ignore_index=-100):
 
 
 def moved_on(logits, targets, label_smoothing=0.0, ignore_index=-100):
-    return without_a_cache(logits[:, :-1], targets[:, 1:], label_smoothing, ignore_index)
+    return without_a_cache(logits[..., :-1, :], targets[..., 1:], label_smoothing, ignore_index)
 
 
 def over_vocabulary(logits, targets, label_smoothing=0.0, ignore_index=-100):
@@ -353,6 +394,121 @@ def overwrites_targets(logits, targets, label_smoothing=0.0, ignore_index=-100):
     loss = without_a_cache(logits, targets, label_smoothing, ignore_index)
     targets[targets == ignore_index] = 0
     return loss
+
+
+def mean_subtracted(logits, targets, label_smoothing=0.0, ignore_index=-100):
+    z = logits - logits.mean(-1, keepdims=True)
+    return mean_of(z - np.log(np.exp(z).sum(-1, keepdims=True)), targets, label_smoothing, ignore_index)
+
+
+def by_default_smoothed(logits, targets, label_smoothing=0.1, ignore_index=-100):
+    return without_a_cache(logits, targets, label_smoothing, ignore_index)
+
+
+def by_default_ignores_minus_1(logits, targets, label_smoothing=0.0, ignore_index=-1):
+    return without_a_cache(logits, targets, label_smoothing, ignore_index)
+
+
+def cut_off(logits, targets, label_smoothing=0.0, ignore_index=-100):
+    return without_a_cache(np.clip(logits, -100, 100), targets, label_smoothing, ignore_index)
+
+
+def maximum_once(logits, targets, label_smoothing=0.0, ignore_index=-100):
+    log_z = np.log(np.exp(logits - logits.max(-1, keepdims=True)).sum(-1, keepdims=True))
+    return mean_of(logits - log_z, targets, label_smoothing, ignore_index)
+
+
+def no_sum(logits, targets, label_smoothing=0.0, ignore_index=-100):
+    return mean_of(logits - logits.max(-1, keepdims=True), targets, label_smoothing, ignore_index)
+
+
+def sum_to_base_2(logits, targets, label_smoothing=0.0, ignore_index=-100):
+    z = logits - logits.max(-1, keepdims=True)
+    return mean_of(z - np.log2(np.exp(z).sum(-1, keepdims=True)), targets, label_smoothing, ignore_index)
+
+
+def sum_of_all(logits, targets, label_smoothing=0.0, ignore_index=-100):
+    z = logits - logits.max()
+    return mean_of(z - np.log(np.exp(z).sum()), targets, label_smoothing, ignore_index)
+
+
+def over_batch_axis(logits, targets, label_smoothing=0.0, ignore_index=-100):
+    return mean_of(logits - np.logaddexp.reduce(logits, 0), targets, label_smoothing, ignore_index)
+
+
+def by_sequence_length(logits, targets, label_smoothing=0.0, ignore_index=-100):
+    losses, _ = losses_of(log_softmax(logits), targets, label_smoothing, ignore_index)
+    return losses.sum() / logits.shape[-2]
+
+
+def all_negative(logits, targets, label_smoothing=0.0, ignore_index=-100):
+    counted = targets >= 0
+    losses, _ = losses_of(log_softmax(logits), np.where(counted, targets, -100), label_smoothing, -100)
+    return losses[counted].mean()
+
+
+def without_token_0(logits, targets, label_smoothing=0.0, ignore_index=-100):
+    return without_a_cache(logits, np.where(targets == 0, ignore_index, targets), label_smoothing, ignore_index)
+
+
+def ignored_as_token_0(logits, targets, label_smoothing=0.0, ignore_index=-100):
+    wanted = targets.copy()
+    wanted[wanted == ignore_index] = 0
+    losses, _ = losses_of(log_softmax(logits), wanted, label_smoothing, -1)
+    return losses.mean()
+
+
+def smoothing_of_all_summed(logits, targets, label_smoothing=0.0, ignore_index=-100):
+    """A one-hot array whose rows are zero where the target is ignored, and are smoothed all the same."""
+    V = logits.shape[-1]
+    one_hot = (targets[..., None] == np.arange(V)) & (targets != ignore_index)[..., None]
+    q = (1 - label_smoothing) * one_hot + label_smoothing / V
+    return -(q * log_softmax(logits)).sum() / (targets != ignore_index).sum()
+
+
+def predictions_smoothed(logits, targets, label_smoothing=0.0, ignore_index=-100):
+    p = (1 - label_smoothing) * softmax(logits) + label_smoothing / logits.shape[-1]
+    return mean_of(np.log(p), targets, 0.0, ignore_index)
+
+
+def likeliest(logits, targets, label_smoothing=0.0, ignore_index=-100):
+    return mean_of(
+        log_softmax(logits), np.where(targets == ignore_index, -100, logits.argmax(-1)), label_smoothing, -100
+    )
+
+
+def every_target_for_every_row(logits, targets, label_smoothing=0.0, ignore_index=-100):
+    kept = targets != ignore_index
+    rows = log_softmax(logits)[kept]
+    return -((1 - label_smoothing) * rows[:, targets[kept]] + label_smoothing * rows.mean()).mean()
+
+
+def log_of_mean(logits, targets, label_smoothing=0.0, ignore_index=-100):
+    return -np.log(-probability(logits, targets, label_smoothing, ignore_index))
+
+
+def of_each_position(logits, targets, label_smoothing=0.0, ignore_index=-100):
+    return losses_of(log_softmax(logits), targets, label_smoothing, ignore_index)[0]
+
+
+def nothing_but_the_target(logits, targets, label_smoothing=0.0, ignore_index=-100):
+    """As far as the first sentence of the text goes."""
+    rows, flat = log_softmax(logits).reshape(-1, logits.shape[-1]), targets.ravel()
+    return -rows[np.arange(flat.size), flat].mean(), {}
+
+
+def naive_softmax_of_one_hot(logits, targets, label_smoothing=0.0, ignore_index=-100):
+    counted, V = targets != ignore_index, logits.shape[-1]
+    p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    q = (1 - label_smoothing) * np.eye(V)[targets[counted]] + label_smoothing / V
+    return -(q * np.log(p)[counted]).sum() / counted.sum()
+
+
+def on_top_over_everything(logits, targets, label_smoothing=0.0, ignore_index=-100):
+    counted = targets != ignore_index
+    log_p = log_softmax(logits)[counted]
+    picked = np.take_along_axis(log_p, targets[counted][:, None], -1)[:, 0]
+    return -(picked + label_smoothing * log_p.mean(-1)).sum() / targets.size
 
 
 # Backward, wrong.
@@ -423,6 +579,13 @@ def not_masked_token_0(dloss, cache):
     return (dloss * d / counted.sum()).reshape(cache["logits"].shape)
 
 
+def indexed(dloss, cache):
+    d = cache["probs"] - cache["label_smoothing"] / cache["probs"].shape[1]
+    d[np.arange(len(d)), cache["targets"]] -= 1 - cache["label_smoothing"]
+    d[~cache["counted"]] = 0
+    return (dloss * d / cache["counted"].sum()).reshape(cache["logits"].shape)
+
+
 def indexed_by_minus_100(dloss, cache):
     d = cache["probs"] - cache["label_smoothing"] / cache["probs"].shape[1]
     d[np.arange(len(d)), cache["targets"]] -= 1 - cache["label_smoothing"]
@@ -471,35 +634,110 @@ def writes_into_probs(dloss, cache):
     return (d * counted[:, None] * dloss / counted.sum()).reshape(cache["logits"].shape)
 
 
+def of_logarithms(dloss, cache):
+    return gradient_of(dloss, cache | {"probs": np.log(cache["probs"])})
+
+
+def of_logits(dloss, cache):
+    return gradient_of(dloss, cache | {"probs": cache["logits"].reshape(cache["probs"].shape)})
+
+
+def gradient_not_shared(dloss, cache):
+    return gradient_of(dloss, cache, lambda one_hot, e, V: (1 - e) * one_hot + e)
+
+
+def divides_by_dloss(dloss, cache):
+    return gradient(1 / dloss, cache)
+
+
+def adds_dloss(dloss, cache):
+    return gradient(1.0, cache) + dloss
+
+
+def divided_by_length(dloss, cache):
+    return gradient_of(dloss, cache, n=lambda cache: cache["logits"].shape[-2])
+
+
+def not_masked_no_smoothing_there(dloss, cache):
+    counted = cache["counted"][:, None]
+    return gradient_of(
+        dloss, cache, lambda one_hot, e, V: counted * ((1 - e) * one_hot + e / V), mask=False
+    )
+
+
+def over_all_and_not_masked(dloss, cache):
+    return gradient_of(dloss, cache, n=lambda cache: len(cache["targets"]), mask=False)
+
+
+def uphill_without_dloss(dloss, cache):
+    return -gradient(1.0, cache)
+
+
+def indexed_and_not_masked(dloss, cache):
+    out, e = cache["probs"] - cache["label_smoothing"] / cache["probs"].shape[1], cache["label_smoothing"]
+    for n in range(len(out)):
+        out[n, cache["targets"][n]] -= 1 - e
+    return (dloss / cache["counted"].sum() * out).reshape(cache["logits"].shape)
+
+
+def gradient_of_three_axes(dloss, cache):
+    B, T, V = cache["logits"].shape
+    return gradient(dloss, cache).reshape(B, T, V)
+
+
+def with_a_cache(dloss, cache):
+    return gradient(dloss, cache), cache
+
+
 # The z-loss, wrong.
 
 
-def z_one_maximum(logits, weight):
+def z_no_logarithm(logits, weight=1e-4):
+    return weight * (np.exp(logits).sum(-1) ** 2).mean()
+
+
+def z_over_time(logits, weight=1e-4):
+    return weight * (np.logaddexp.reduce(logits, -2) ** 2).mean()
+
+
+def z_fixed_weight(logits, weight=1e-4):
+    return z_loss(logits, 1e-4)
+
+
+def z_divided_by_length(dloss, cache):
+    return 2 * dloss * cache["weight"] * cache["log_z"][..., None] * cache["probs"] / len(cache["log_z"])
+
+
+def z_divided_by_vocabulary(dloss, cache):
+    return z_gradient(dloss, cache) / cache["probs"].shape[-1]
+
+
+def z_one_maximum(logits, weight=1e-4):
     m = logits.max()
     return weight * ((m + np.log(np.exp(logits - m).sum(-1))) ** 2).mean()
 
 
-def z_overflow(logits, weight):
+def z_overflow(logits, weight=1e-4):
     return weight * (np.log(np.exp(logits).sum(-1)) ** 2).mean()
 
 
-def z_not_squared(logits, weight):
+def z_not_squared(logits, weight=1e-4):
     return weight * np.logaddexp.reduce(logits, -1).mean()
 
 
-def z_square_of_mean(logits, weight):
+def z_square_of_mean(logits, weight=1e-4):
     return weight * np.logaddexp.reduce(logits, -1).mean() ** 2
 
 
-def z_summed(logits, weight):
+def z_summed(logits, weight=1e-4):
     return weight * (np.logaddexp.reduce(logits, -1) ** 2).sum()
 
 
-def z_no_weight(logits, weight):
+def z_no_weight(logits, weight=1e-4):
     return (np.logaddexp.reduce(logits, -1) ** 2).mean()
 
 
-def z_not_put_back(logits, weight):
+def z_not_put_back(logits, weight=1e-4):
     m = logits.max(-1, keepdims=True)
     return weight * (np.log(np.exp(logits - m).sum(-1)) ** 2).mean()
 
@@ -561,9 +799,11 @@ WRONG = [
     ("cross_entropy_forward", over_batch, "only by the number of sequences"),
     ("cross_entropy_forward", over_everything, "the number of all positions"),
     ("cross_entropy_forward", mean_of_means, "a mean over sequences of means"),
-    ("cross_entropy_forward", not_ignored, "count like the others"),
-    ("cross_entropy_forward", not_ignored_three_axes, "count like the others"),
-    ("cross_entropy_forward", not_ignored_eye, "count like the others"),
+    ("cross_entropy_forward", not_ignored, "Targets that are ignore_index count"),
+    ("cross_entropy_forward", not_ignored_three_axes, "Targets that are ignore_index count"),
+    ("cross_entropy_forward", three_axes, "takes for granted that logits"),
+    ("cross_entropy_backward", gradient_of_three_axes, "takes for granted that logits"),
+    ("cross_entropy_forward", not_ignored_eye, "Targets that are ignore_index count"),
     ("cross_entropy_forward", always_minus_100, "It always ignores -100"),
     ("cross_entropy_forward", not_smoothed, "label_smoothing is not used"),
     ("cross_entropy_forward", over_the_others, "over the other V - 1 tokens"),
@@ -572,17 +812,41 @@ WRONG = [
     ("cross_entropy_forward", given_to_nobody, "nobody receives it"),
     ("cross_entropy_forward", changed_places, "have changed places"),
     ("cross_entropy_forward", smoothing_over_all, "The smoothing's part of the loss"),
-    ("cross_entropy_forward", in_bits, "to base 2"),
+    ("cross_entropy_forward", in_bits, "so the loss is in bits"),
     ("cross_entropy_forward", in_decimals, "to base 10"),
     ("cross_entropy_forward", probability, "The logarithm is missing"),
     ("cross_entropy_forward", one_minus_probability, "The logarithm is missing"),
     ("cross_entropy_forward", squares, "the squared difference"),
     ("cross_entropy_forward", plain_logits, "as if they were log-probabilities"),
     ("cross_entropy_forward", perplexity, "the perplexity"),
-    ("cross_entropy_forward", over_time, "runs over time"),
-    ("cross_entropy_forward", moved_on, "moved on by one"),
+    ("cross_entropy_forward", over_time, "runs over the positions"),
+    ("cross_entropy_forward", moved_on, "are shifted against the logits"),
     ("cross_entropy_forward", over_vocabulary, "a mean over the vocabulary too"),
-    ("cross_entropy_forward", no_minus, "for its sign"),
+    ("cross_entropy_forward", no_minus, "The sign is turned round"),
+    ("cross_entropy_forward", mean_subtracted, "subtracted before exp is not the largest"),
+    ("cross_entropy_forward", by_default_smoothed, "as long as all arguments are given"),
+    ("cross_entropy_forward", by_default_ignores_minus_1, "as long as all arguments are given"),
+    ("cross_entropy_forward", cut_off, "cut off at a limit"),
+    ("cross_entropy_forward", maximum_once, "must be subtracted everywhere"),
+    ("cross_entropy_forward", no_sum, "The logarithm of the sum is missing"),
+    ("cross_entropy_forward", sum_to_base_2, "The logarithm of the sum is to base 2"),
+    ("cross_entropy_forward", sum_of_all, "All exponentials are summed"),
+    ("cross_entropy_forward", over_batch_axis, "runs over the positions"),
+    ("cross_entropy_forward", by_sequence_length, "only by the length of a sequence"),
+    ("cross_entropy_forward", all_negative, "It ignores all negative targets"),
+    ("cross_entropy_forward", without_token_0, "Token 0 is ignored"),
+    ("cross_entropy_forward", ignored_as_token_0, "are replaced by a token"),
+    ("cross_entropy_forward", smoothing_of_all_summed, "but their label smoothing has"),
+    ("cross_entropy_forward", predictions_smoothed, "The predicted probabilities are smoothed"),
+    ("cross_entropy_forward", likeliest, "of the likeliest token"),
+    ("cross_entropy_forward", every_target_for_every_row, "the targets of all positions"),
+    ("cross_entropy_forward", log_of_mean, "the logarithm of a mean"),
+    ("cross_entropy_forward", of_each_position, "should be a single number"),
+    ("cross_entropy_forward", nothing_but_the_target, "2 things at once. (1) Targets that are ignore_index count"),
+    ("cross_entropy_forward", nothing_but_the_target, "(2) label_smoothing is not used"),
+    ("cross_entropy_forward", naive_softmax_of_one_hot, "2 things at once. (1) A logarithm of a probability"),
+    ("cross_entropy_forward", naive_softmax_of_one_hot, "(2) exp of a large logit overflows"),
+    ("cross_entropy_forward", on_top_over_everything, "(2) The target keeps its whole share"),
     ("cross_entropy_forward", subtracts_in_place, "An operation in place"),
     ("cross_entropy_forward", overwrites_targets, "An operation in place"),
     ("cross_entropy_backward", probs_alone, "only the probabilities"),
@@ -596,15 +860,27 @@ WRONG = [
     ("cross_entropy_backward", divided_by_batch, "only by the number of sequences"),
     ("cross_entropy_backward", divided_by_all, "the number of all positions"),
     ("cross_entropy_backward", divided_by_vocabulary, "also divided by V"),
-    ("cross_entropy_backward", not_masked, "Ignored targets are still in"),
-    ("cross_entropy_backward", not_masked_token_0, "Ignored targets are still in"),
-    ("cross_entropy_backward", indexed_by_minus_100, "Ignored targets are still in"),
-    ("cross_entropy_backward", indexed_eye_by_minus_100, "Ignored targets are still in"),
+    ("cross_entropy_backward", not_masked, "Where a target is ignored the gradient"),
+    ("cross_entropy_backward", not_masked_no_smoothing_there, "Where a target is ignored the gradient"),
+    ("cross_entropy_backward", not_masked_token_0, "are replaced by a token"),
+    ("cross_entropy_backward", indexed, "Ignored targets are used as an index"),
+    ("cross_entropy_backward", indexed_by_minus_100, "2 things at once. (1) Where a target is ignored"),
+    ("cross_entropy_backward", indexed_eye_by_minus_100, "(2) Ignored targets are used as an index"),
+    ("cross_entropy_backward", indexed_and_not_masked, "(2) Ignored targets are used as an index"),
+    ("cross_entropy_backward", of_logarithms, "Logarithms of the probabilities"),
+    ("cross_entropy_backward", of_logits, "The logits are there in place"),
+    ("cross_entropy_backward", gradient_not_shared, "Every token gets all of e"),
+    ("cross_entropy_backward", divides_by_dloss, "It is divided by dloss"),
+    ("cross_entropy_backward", adds_dloss, "dloss is added"),
+    ("cross_entropy_backward", divided_by_length, "only by the length of a sequence"),
+    ("cross_entropy_backward", over_all_and_not_masked, "2 things at once. (1) It is divided by the number of all"),
+    ("cross_entropy_backward", uphill_without_dloss, "(2) dloss is ignored"),
+    ("cross_entropy_backward", with_a_cache, "A tuple of 2 came back"),
     ("cross_entropy_backward", softmax_twice, "the softmax once too often"),
     ("cross_entropy_backward", of_probabilities, "the gradient of the probabilities"),
     ("cross_entropy_backward", target_only, "Only the target's logit"),
     ("cross_entropy_backward", flat, "its shape is not"),
-    ("cross_entropy_backward", uphill, "for its sign"),
+    ("cross_entropy_backward", uphill, "The sign is turned round"),
     ("cross_entropy_backward", writes_into_probs, "An operation in place"),
     ("z_loss_forward", z_one_maximum, "Each row needs its own"),
     ("z_loss_forward", z_overflow, "exp of a large logit overflows"),
@@ -613,6 +889,11 @@ WRONG = [
     ("z_loss_forward", z_summed, "The squares are summed"),
     ("z_loss_forward", z_no_weight, "weight is missing"),
     ("z_loss_forward", z_not_put_back, "was not added back"),
+    ("z_loss_forward", z_no_logarithm, "The logarithm is missing"),
+    ("z_loss_forward", z_over_time, "runs over the positions"),
+    ("z_loss_forward", z_fixed_weight, "loss stays the same when weight is changed"),
+    ("z_loss_backward", z_divided_by_length, "only by the length of one axis"),
+    ("z_loss_backward", z_divided_by_vocabulary, "also divided by V"),
     ("z_loss_backward", z_no_two, "A factor 2 is missing"),
     ("z_loss_backward", z_no_probs, "have the same gradient"),
     ("z_loss_backward", z_no_log_z, "log Z itself is missing"),

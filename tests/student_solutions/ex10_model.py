@@ -782,7 +782,7 @@ WRONG = [
     ("sorting_batch", batch_with(first=None), "targets is the whole text"),
     ("sorting_batch", batch_with(first=None, ids_stop=None), "2 things at once. (1) ids has one token too many"),
     ("sorting_batch", batch_with(returns=lambda ids, targets: (targets, ids)), "ids and targets are exchanged"),
-    ("sorting_batch", batch_with(returns=lambda ids, targets: ids), "Only ids comes back"),
+    ("sorting_batch", batch_with(returns=lambda ids, targets: ids), "Expected are 2 results"),
     ("sorting_batch", batch_with(returns=lambda ids, targets: (ids[:1], targets[:1])), "Only the first sequence"),
     ("sorting_batch", batch_with(returns=lambda ids, targets: (ids * 1.0, targets)), "holds float where int"),
     ("sorting_batch", sorts_in_place, "An operation in place"),

@@ -72,7 +72,7 @@ def embedding_forward(ids, weight):
     """Look up the vector of each token.
 
     ids: (B, T) integers from 0 to V-1; weight: (V, C)
-    returns y (B, T, C) and a dict for the backward pass.
+    returns y (B, T, C) and a cache for the backward pass.
     """
     raise NotImplementedError
 
@@ -81,6 +81,7 @@ def embedding_backward(dy, cache):
     """Gradient of ``embedding_forward``.
 
     dy: (B, T, C)
+    cache: what your own embedding_forward returned; while it returns none, ours: {"ids", "weight", "one_hot"}
     returns dweight (V, C).
     """
     raise NotImplementedError
@@ -90,7 +91,7 @@ def unembedding_forward(x, weight):
     """Score every token of the vocabulary.
 
     x: (..., C), with one leading axis or more; weight: (V, C)
-    returns logits (..., V) and a dict for the backward pass.
+    returns logits (..., V) and a cache for the backward pass.
     """
     raise NotImplementedError
 
@@ -99,18 +100,22 @@ def unembedding_backward(dlogits, cache):
     """Gradients of ``unembedding_forward``.
 
     dlogits: (..., V)
+    cache: what your own unembedding_forward returned; while it returns none, ours: {"x", "weight"}
     returns dx (..., C), dweight (V, C).
     """
     raise NotImplementedError
 
 
 def tied_embedding_forward(ids, weight):
-    """ids: (B, T); weight: (V, C); returns logits (B, T, V) and a dict for the backward pass."""
+    """ids: (B, T); weight: (V, C); returns logits (B, T, V) and a cache for the backward pass."""
     raise NotImplementedError
 
 
 def tied_embedding_backward(dlogits, cache):
-    """dlogits: (B, T, V); returns dweight (V, C)."""
+    """dlogits: (B, T, V); returns dweight (V, C).
+
+    cache: what your own tied_embedding_forward returned; while it returns none, ours: {"ids", "weight", "x"}
+    """
     raise NotImplementedError
 
 
@@ -118,7 +123,7 @@ def position_forward(x, weight, start=0):
     """Add the vector of each token's position.
 
     x: (B, T, C); weight: (P, C); start: position of the first token, so that start + T <= P
-    returns y (B, T, C) and a dict for the backward pass.
+    returns y (B, T, C) and a cache for the backward pass.
     """
     raise NotImplementedError
 
@@ -127,6 +132,7 @@ def position_backward(dy, cache):
     """Gradients of ``position_forward``.
 
     dy: (B, T, C)
+    cache: what your own position_forward returned; while it returns none, ours: {"x", "weight", "start", "positions"}
     returns dx (B, T, C), dweight (P, C).
     """
     raise NotImplementedError
@@ -150,7 +156,7 @@ def linear_forward(x, weight, bias):
     """Affine map of the last dimension.
 
     x: (..., I), with one leading axis or more; weight: (I, O); bias: (O,)
-    returns y (..., O) and a dict for the backward pass.
+    returns y (..., O) and a cache for the backward pass.
     """
     raise NotImplementedError
 
@@ -159,6 +165,7 @@ def linear_backward(dy, cache):
     """Gradients of ``linear_forward``.
 
     dy: (..., O)
+    cache: what your own linear_forward returned; while it returns none, ours: {"x", "weight", "bias", "y"}
     returns dx (..., I), dweight (I, O), dbias (O,).
     """
     raise NotImplementedError
@@ -168,7 +175,7 @@ def gelu_forward(x):
     """GELU in its tanh form.
 
     x: any shape
-    returns y, shaped like x, and a dict for the backward pass.
+    returns y, shaped like x, and a cache for the backward pass.
     """
     raise NotImplementedError
 
@@ -177,18 +184,23 @@ def gelu_backward(dy, cache):
     """Gradient of ``gelu_forward``.
 
     dy: shaped like x
+    cache: what your own gelu_forward returned; while it returns none, ours: {"x", "u", "tanh", "y"}
     returns dx, shaped like x.
     """
     raise NotImplementedError
 
 
 def feed_forward_forward(x, params):
-    """x: (B, T, C); params: see above; returns y (B, T, C) and a dict for the backward pass."""
+    """x: (B, T, C); params: {"c_fc", "c_proj"}; returns y (B, T, C) and a cache for the backward pass."""
     raise NotImplementedError
 
 
 def feed_forward_backward(dy, cache):
-    """dy: (B, T, C); returns dx (B, T, C) and grads, structured like params."""
+    """dy: (B, T, C); returns dx (B, T, C) and grads, structured like params.
+
+    cache: what your own feed_forward_forward returned; while it returns none, ours: {"c_fc", "gelu", "c_proj", "x",
+        "params", "h", "g"}
+    """
     raise NotImplementedError
 
 
@@ -196,7 +208,7 @@ def layer_norm_forward(x, weight, bias, eps=1e-05):
     """Normalise the last dimension.
 
     x: (..., C); weight, bias: (C,); eps: keeps the root away from 0
-    returns y (..., C) and a dict for the backward pass.
+    returns y (..., C) and a cache for the backward pass.
     """
     raise NotImplementedError
 
@@ -205,18 +217,23 @@ def layer_norm_backward(dy, cache):
     """Gradients of ``layer_norm_forward``.
 
     dy: (..., C)
+    cache: what your own layer_norm_forward returned; while it returns none, ours: {"x", "x_hat", "rstd", "mean",
+        "variance", "weight", "bias", "eps"}
     returns dx (..., C), dweight (C,), dbias (C,).
     """
     raise NotImplementedError
 
 
 def rms_norm_forward(x, weight, eps=1e-05):
-    """x: (..., C); weight: (C,); returns y (..., C) and a dict for the backward pass."""
+    """x: (..., C); weight: (C,); returns y (..., C) and a cache for the backward pass."""
     raise NotImplementedError
 
 
 def rms_norm_backward(dy, cache):
-    """dy: (..., C); returns dx (..., C), dweight (C,)."""
+    """dy: (..., C); returns dx (..., C), dweight (C,).
+
+    cache: what your own rms_norm_forward returned; while it returns none, ours: {"x", "rms", "weight", "eps"}
+    """
     raise NotImplementedError
 
 
@@ -299,7 +316,8 @@ def attention_backward(dy, cache):
     """Gradients of attention_forward(x, params, n_head).
 
     dy: (B, T, C)
-    cache: see above
+    cache: what your own attention_forward returned; while it returns none, ours: {"c_attn", "q", "k", "v", "probs",
+        "mask", "heads", "c_proj", "out", "causal", "x", "params", "n_head", "qkv", "scores"}
     returns dx (B, T, C) and grads, nested like params.
     """
     raise NotImplementedError
@@ -309,6 +327,7 @@ def attention_by_blocks_backward(dhead, cache):
     """Gradients of attention_by_blocks, from q, k, v, head and log_sums.
 
     dhead: (T, D)
+    cache: {"q", "k", "v", "size", "head", "log_sums"}
     returns dq (T, D), dk (S, D), dv (S, D).
     """
     raise NotImplementedError
@@ -328,6 +347,8 @@ def cross_entropy_backward(dloss, cache):
     """Gradient of ``cross_entropy_forward``.
 
     dloss: a number
+    cache: what your own cross_entropy_forward returned; while it returns none, ours: {"logits", "targets", "counted",
+        "label_smoothing", "probs", "log_sum_exp", "ignore_index"}
     returns dlogits (..., V).
     """
     raise NotImplementedError
@@ -339,7 +360,10 @@ def z_loss_forward(logits, weight=0.0001):
 
 
 def z_loss_backward(dloss, cache):
-    """dloss: a number; returns dlogits (..., V)."""
+    """dloss: a number; returns dlogits (..., V).
+
+    cache: what your own z_loss_forward returned; while it returns none, ours: {"logits", "weight", "log_z", "probs"}
+    """
     raise NotImplementedError
 
 
@@ -384,6 +408,8 @@ def block_backward(dy, cache):
     """Gradients of ``block_forward``.
 
     dy: (B, T, C)
+    cache: what your own block_forward returned; while it returns none, ours: {"ln_1", "attn", "ln_2", "mlp", "x",
+        "resid_mid", "params", "n_head"}
     returns dx (B, T, C) and grads, a dict of the form of params.
     """
     raise NotImplementedError
@@ -428,6 +454,7 @@ def gpt2_backward(dlogits, cache):
     """Gradients of the whole model.
 
     dlogits: (B, T, V)
+    cache: what your own gpt2_forward returned; while it returns none, ours: {"wte", "wpe", "h", "ln_f", "lm_head"}
     returns grads, a dict of the form of params.
     """
     raise NotImplementedError

@@ -1,0 +1,263 @@
+"""What a wrong answer looks like: known mistakes, alone and together, experiments, what can be told of any result."""
+
+import time
+
+import numpy as np
+import pytest
+
+from minigpt2.exercises import check
+from minigpt2.exercises.checking import run
+from minigpt2.exercises.guard import call
+from minigpt2.exercises.recognition import changed
+from minigpt2.exercises.result_hints import of_array, of_plain
+from minigpt2.exercises.results import Comparison
+from minigpt2.exercises.task import Case, Mistake, Task
+
+
+def affine(x, weight, bias):
+    """x: (B, T, C); weight: (C, C); bias: (C,)."""
+    scaled = 2.0 * x
+    return scaled @ weight + bias
+
+
+def affine_forward(x, weight, bias):
+    return affine(x, weight, bias), {"x": x, "weight": weight}
+
+
+def affine_backward(dy, cache):
+    x, weight = cache["x"], cache["weight"]
+    dx = 2.0 * dy @ weight.T
+    dweight = 2.0 * np.einsum("bti,bto->io", x, dy)
+    dbias = dy.sum((0, 1))
+    return dx, dweight, dbias
+
+
+def cases(rng):
+    return [
+        Case(title, {"x": rng.standard_normal(shape), "weight": rng.standard_normal((3, 3)), "bias": np.arange(1.0, 4)})
+        for title, shape in (("two texts", (2, 4, 3)), ("one token", (1, 1, 3)))
+    ]
+
+
+FORWARD = Task(
+    name="affine",
+    outputs=("y",),
+    reference=affine,
+    cases=cases,
+    mistakes=(
+        Mistake("not doubled", (("2.0 * x", "x"),)),
+        Mistake("transposed", (("@ weight", "@ weight.T"),)),
+        Mistake("no bias", ((" + bias", ""),)),
+        Mistake("only the first token is doubled", lambda x, w, b: np.where(np.arange(x.shape[1])[:, None], 1, 2) * x),
+    ),
+)
+BACKWARD = Task(
+    name="affine_backward",
+    outputs=("dx", "dweight", "dbias"),
+    reference=affine_backward,
+    forward=affine_forward,
+    cases=cases,
+    mistakes=(
+        Mistake("dx is not doubled", (("2.0 * dy", "dy"),)),
+        Mistake("dweight is not doubled", (("2.0 * np", "np"),)),
+        Mistake("dbias is a mean", (("dy.sum", "dy.mean"),)),
+    ),
+)
+
+
+def hint(task, function, **options):
+    report = run(task, function, **options)
+    assert not report.passed
+    return report.hint
+
+
+def test_changes_of_a_source_make_a_known_mistake_and_overlapping_ones_make_none():
+    x, weight, bias = np.ones((1, 1, 3)), np.eye(3), np.zeros(3)
+    assert np.array_equal(changed(affine, (("2.0 * x", "x"),))(x, weight, bias), x)
+    assert np.array_equal(affine(x, weight, bias), 2 * x)
+    assert changed(affine, (("2.0 * x", "x"), ("2.0", "3.0"))) is None
+    assert changed(affine, (("not there", ""),)) is None
+
+
+def test_one_mistake_is_told_as_one_and_two_as_two():
+    assert hint(FORWARD, lambda x, w, b: x @ w + b) == "not doubled"
+    assert hint(FORWARD, lambda x, w, b: 2 * x @ w.T) == "2 things at once. (1) transposed (2) no bias"
+    assert hint(BACKWARD, lambda dy, c: (dy @ c["weight"].T, *affine_backward(dy, c)[1:])) == "dx is not doubled"
+    wrong_in_two = lambda dy, c: (affine_backward(dy, c)[0], affine_backward(dy, c)[1] / 2, dy.mean((0, 1)))  # noqa: E731
+    assert hint(BACKWARD, wrong_in_two) == "2 things at once. (1) dweight is not doubled (2) dbias is a mean"
+
+
+def test_a_known_mistake_must_explain_every_case():
+    """The last known mistake has the same result where there is one token, and another one where there are four."""
+
+    def right_for_many(x, weight, bias):
+        return affine(x, weight, bias) if x.shape[1] > 1 else 2 * x
+
+    assert "only the first token" not in hint(FORWARD, right_for_many)
+    assert "It goes wrong only in: one token." in hint(FORWARD, lambda x, w, b: affine(x, w, b) ** (1 + (x.size == 3)))
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda x, w, b: affine(x, w, b) + b.mean() * x, "y[0, 0, 0] changes when bias[2] is changed, and should not."),
+        (lambda x, w, b: affine(x, w, b) * (1 + 0.001 * np.sin(x @ w)), "y is nearly right"),
+        (lambda x, w, b: np.cumsum(2 * x, axis=1) @ w + b, "y[0, 1, 0] changes when x[:, 0, :] is changed"),
+        (lambda x, w, b: (2 * x) @ np.tril(w) + b, "y[0, 0, 1] should change when x[:, :, 0] is changed, and does not"),
+        (lambda x, w, b: np.maximum(affine(x, w, b), 1.5), "Compute one number of y by hand"),
+        (lambda x, w, b: np.cos(x) @ w, "y stays the same when bias is changed. Where does bias come in?"),
+        (lambda x, w, b: affine(x, w, b) * b, "y is right up to a factor that is the same along"),
+        (lambda x, w, b: affine(x, w, b) + np.random.random(x.shape), "Called twice with equal arguments"),
+    ],
+)
+def test_experiments_and_results_tell_what_no_list_of_mistakes_has(function, words):
+    assert words in hint(FORWARD, function)
+
+
+def refuses(x, w, b):
+    if x.shape[0] > 1:
+        raise ValueError("only one text")
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (refuses, "Your function itself refuses these arguments"),
+        (lambda x, w, b: np.einsum("btc,cd->btd", x[0], w) + b, "The letters of einsum do not fit the arrays"),
+        (lambda x, w, b: x @ np.eye(4) + b, "The inner dimensions of a product do not fit"),
+        (lambda x, w, b: np.zeros((2, 2)).__setitem__(0, x), "does not fit into the place that it is written to"),
+        (lambda x, w, b: b[:, None, 0, 0], "more indices in the brackets than the array has axes"),
+        (lambda x, w, b: x.sum(3) + b, "There is no such axis here"),
+        (lambda x, w, b: len(x)[0], "It ends with TypeError"),
+    ],
+)
+def test_errors_are_told_by_their_texts_and_lines(function, words):
+    assert words in hint(FORWARD, function)
+
+
+def test_a_factor_is_not_told_of_lines_with_a_single_number():
+    row, other = np.zeros((2, 2, 3))
+    row[0], other[0] = [1, 2, 3], [3, 1, -2]
+    with np.errstate(all="ignore"):
+        assert not of_array("dweight", other, row, {}, Comparison(False, expected={"dweight": row}))
+
+
+def test_a_gradient_is_proportional_to_the_upstream_gradient():
+    dx, rest = (lambda dy, c: 2.0 * dy @ c["weight"].T), (lambda dy, c: affine_backward(dy, c)[1:])
+    assert "With dy = 0 everywhere, dx should be 0 and is not" in hint(
+        BACKWARD, lambda dy, c: (dx(dy, c) + np.sin(c["x"]), *rest(dy, c))
+    )
+    assert "Twice the dy should give twice the dx" in hint(BACKWARD, lambda dy, c: (dx(dy, c) * dy**2, *rest(dy, c)))
+    assert "what comes back as dweight is dx" in hint(
+        BACKWARD, lambda dy, c: (affine_backward(dy, c)[1], affine_backward(dy, c)[0], dy.sum((0, 1)))
+    )
+
+
+def test_what_is_kept_between_calls_is_found_even_where_the_results_are_right():
+    buffers, calls = {}, []
+
+    def one_buffer(x, weight, bias):
+        y = buffers.setdefault((x.shape, x.dtype), np.empty_like(x))
+        y[...] = affine(x, weight, bias)
+        return y
+
+    def grows(x, weight, bias):
+        calls.append(x.shape)
+        return affine(x, weight, bias) + calls.count(x.shape) // 3
+
+    def adds_up(x, weight, bias):
+        y = buffers.setdefault(("sum", x.shape), np.zeros(x.shape))
+        y += affine(x, weight, bias)
+        return y
+
+    assert "Called twice with equal arguments" in hint(FORWARD, adds_up)
+    for function in (one_buffer, grows):
+        report = run(FORWARD, function)
+        assert not report.passed and "a second call gives the same" in report.text
+        assert "Each call must return an array of its own" in report.hint
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        ((np.ones(3), {}), "A tuple of 2 came back"),
+        ({"y": 1.0}, "A dict came back"),
+        (None, "None came back"),
+        ("a text", "of another kind"),
+    ],
+)
+def test_results_of_another_kind(result, words):
+    assert words in hint(FORWARD, lambda *_: result)
+
+
+A = np.arange(1.0, 13.0).reshape(3, 4) ** 2
+
+
+@pytest.mark.parametrize(
+    ("actual", "words"),
+    [
+        (A[::-1], "right, but backwards along axis 0"),
+        (np.roll(A, 1, axis=1), "shifted by 1 along axis 1"),
+        (A.T.reshape(3, 4), "the right numbers in the wrong places"),
+        (A.T, "right, but transposed"),
+        (A[0], "Only 0 of axis 0 comes back"),
+        (A.mean(1), "was averaged over axis 1"),
+        (A[:, :2], "As far as it goes"),
+        (A[None] / 3 * np.ones((3, 1, 1)), "still has the axes of the batch"),
+        (A.astype(int), "cut to integers"),
+        (A + A[:, :1], "is the same along axis 1 and differs along axis 0"),
+        (A * 1.001, "the same factor everywhere"),
+        (np.where(A > 100, np.inf, A), "NaN or infinity"),
+        (np.where(A > 100, 0, A), "y is 0 where it is wrong, in 2 of 12 numbers, such as [2, 2]"),
+    ],
+)
+def test_arrays_are_told_by_what_is_the_case(actual, words):
+    assert words in of_array("y", actual, A, {}, Comparison(False, expected={"y": A}))
+
+
+@pytest.mark.parametrize(
+    ("actual", "expected", "words"),
+    [
+        ([1, 2, 3], [1, 2, 3, 4], "too few items: 3 instead of 4"),
+        ([2, 1], [1, 2], "another order: backwards"),
+        ([1, 9, 3], [1, 2, 3], "right up to place 1"),
+        ({"a": 1}, {"a": 1, "b": 2}, "1 keys are missing, such as 'b'"),
+        ({"a": 3}, {"a": 1}, "other values at 1 of 1"),
+        (3, 5, "too small, by 2"),
+        ("ab", ["a", "b"], "of type str"),
+    ],
+)
+def test_lists_and_numbers_are_told_by_what_is_the_case(actual, expected, words):
+    assert words in of_plain("ids", actual, expected)
+
+
+@pytest.mark.parametrize("cache", [(1, 2), [3], None, object(), {"x": 1}])
+def test_a_cache_may_be_anything(cache):
+    from minigpt2.components.layer_norm import layer_norm_forward
+
+    assert check("layer_norm_forward", lambda *inputs: (layer_norm_forward(*inputs)[0], cache)).score == 1.0
+
+
+def test_time_is_that_of_the_processor_and_one_that_waits_is_ended():
+    begin = time.monotonic()
+    outcome = call(lambda: time.sleep(60), [], 0.2)
+    assert outcome.late and time.monotonic() - begin < 20
+
+    def works():
+        for _ in range(60):
+            end = time.process_time() + 0.002
+            while time.process_time() < end:
+                pass
+            time.sleep(0.008)  # as on a busy machine, where others have their turns
+        return "done"
+
+    assert call(works, [], 0.4).value == "done"
+
+
+def test_what_an_answer_prints_is_shown_for_the_cases_alone(capsys):
+    def talks(dy, cache):
+        print("here")
+        return tuple(-gradient for gradient in affine_backward(dy, cache))
+
+    assert not run(BACKWARD, talks).passed
+    assert capsys.readouterr().out.count("here") == 3, "two cases and one of them in float32"
