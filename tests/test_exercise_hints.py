@@ -230,18 +230,18 @@ def test_arrays_are_told_by_what_is_the_case(actual, words):
         ([1, 9, 3], [1, 2, 3], "right up to place 1"),
         ([], [1], "ids is empty"),
         ([[2, 1], [4, 3]], [[1, 2], [3, 4]], "turned round"),
-        ([256, 257], [[1, 2], [256, 2]], "items of type int"),
+        ([256, 257], [[1, 2], [256, 2]], "ids is a list of int, and should be a list of list of int"),
         ([[1, 2], 7], [1, 2], "with 1 more beside it"),
         ([[1, 2]], [1, 2], "inside of a list of one"),
         ({"a": 1}, {"a": 1, "b": 2}, "keys are missing"),
         ({"a": 1, "b": 2}, {"a": 1}, "keys that should not be there"),
-        ({"b": 1}, {"a": 1}, "1 are missing, such as 'a'; 1 should not be there, such as 'b'"),
-        ({"a": 3, "b": 2}, {"a": 1, "b": 2}, "1 have another value, such as 'a'"),
+        ({"b": 1}, {"a": 1}, "1 missing, such as 'a'; 1 not expected, such as 'b'"),
+        ({"a": 3, "b": 2}, {"a": 1, "b": 2}, "1 with another value, such as 'a'"),
         ({"a": 3, "b": 4}, {"a": 1, "b": 2}, "all off by the same number"),
-        ({"a": 0.5, "b": 0.5}, {"a": 1, "b": 1}, "values of ids are of type float"),
+        ({"a": 0.5, "b": 0.5}, {"a": 1, "b": 1}, "should be a dict from str to int"),
         ({"b": 2, "a": 1}, {"a": 1, "b": 2}, "the right entries in another order"),
         ({(2, 1): 1}, {(1, 2): 1}, "keys of ids are turned round"),
-        ({b"12": 1}, {(1, 2): 1}, "keys of ids are of type bytes"),
+        ({b"12": 1}, {(1, 2): 1}, "is a dict from bytes to int"),
         (3, 5, "too small, by 2"),
         ("ab", ["a", "b"], "of type str"),
     ],
@@ -275,7 +275,8 @@ def test_the_order_of_a_dict_counts_where_the_task_says_so():
     assert run(task, lambda: {1: "a", 2: "b"}).passed
     report = run(replace(task, ordered=True), lambda: {1: "a", 2: "b"})
     assert "the right entries in another order" in report.hint
-    assert "keys of table are of type bytes" in run(task, lambda: {b".": "b", b",": "a"}).hint
+    assert "None came back" in run(replace(task, ordered=True), lambda: None).hint
+    assert "is a dict from bytes to str" in run(task, lambda: {b".": "b", b",": "a"}).hint
 
 
 def test_a_difference_is_told_only_if_it_is_the_same_in_every_case():

@@ -5,6 +5,7 @@ Each hint says what is the case, and asks what may be the cause. What cannot be 
 
 import re
 from bdb import BdbQuit
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -228,6 +229,11 @@ def of_kind(task, value, expected):
             "None came back: either no return is reached, or the line `return ...` returns the result of something "
             "that "
             f"works in place, such as np.add.at, list.sort or list.append. Expected: {wanted}."
+        )
+    if isinstance(value, Iterator):
+        return (
+            f"An iterator came back, of type {type(value).__name__}: it holds nothing, and gives each item only once. "
+            f"Expected: {wanted}, complete."
         )
     is_nested = any(key.startswith(f"{task.outputs[0]}.") for key in expected)
     if isinstance(value, dict) and not task.exact and not is_nested:

@@ -67,6 +67,8 @@ def _all_fit(task, attempt, mistakes):
 
 def _two_together(task, first, seen, predicted):
     """Two mistakes in one solution."""
+    if all(_is_empty(attempt) for attempt in seen if not attempt.finding.passed):
+        return []
     begin = time.process_time()
     for one, other in _pairs(first, predicted):
         if time.process_time() - begin > SECONDS:
@@ -97,6 +99,12 @@ def _explains(task, wrong, seen):
         if not both_fail and not _fits(attempt, prediction):
             return False
     return True
+
+
+def _is_empty(attempt):
+    """Whether lists or the like came back with nothing in them, which says too little for two mistakes."""
+    values = () if attempt.results is None else attempt.results.values()
+    return bool(values) and all(isinstance(value, list | dict | str) and not value for value in values)
 
 
 def _touched(attempt, prediction):

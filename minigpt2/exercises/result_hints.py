@@ -31,7 +31,7 @@ def of_results(task, attempts, attempt):
         name = attempt.wrong[0]
         wrong = [each for each in attempts if each.results is not None and name in each.wrong]
         told = of_plain(name, [(each.results[name], each.expected[name]) for each in wrong])
-        return " ".join([told, *_where(attempts)])
+        return f"{told} {_only_in(attempts)}".strip()
     if moved := _exchanged(results, expected, equal):
         return moved
     inputs = dict(_arrays(attempt.trial.ours))
@@ -289,7 +289,11 @@ def of_cases(attempts, attempt):
     told = []
     if right and len(attempt.results) > 1:
         told.append(f"{_few(right)} {'is' if len(right) == 1 else 'are'} right, {_few(wrong)} not.")
-    told += _where(attempts)
+    passed = [each.finding.title for each in attempts if each.finding.passed]
+    if only := _only_in(attempts):
+        told.append(only)
+    elif passed:
+        told.append(f"It is right in: {'; '.join(passed)}. What does not matter there?")
     told.append(
         f"Compute one number of {wrong[0]} by hand from the formula, and print each step of your code beside it."
     )
@@ -301,12 +305,9 @@ def _few(names):
     return ", ".join(names if len(names) <= 4 else [*names[:3], f"{len(names) - 3} more"])
 
 
-def _where(attempts):
-    """The few cases in which it goes wrong, or in which it is right: a list of one sentence, or []."""
-    passed = [each.finding.title for each in attempts if each.finding.passed]
+def _only_in(attempts):
+    """The few cases in which it goes wrong, in a sentence; "" if they are many."""
     failed = [each.finding.title for each in attempts if not each.finding.passed]
-    if not passed:
-        return []
-    if len(failed) <= len(passed):
-        return [f"It goes wrong only in: {'; '.join(failed)}. What is special there?"]
-    return [f"It is right in: {'; '.join(passed)}. What does not matter there?"]
+    if 2 * len(failed) > len(attempts):
+        return ""
+    return f"It goes wrong only in: {'; '.join(failed)}. What is special there?"

@@ -1,6 +1,7 @@
 """The results of somebody's function: by name, compared with the expected ones, and in words."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -48,7 +49,12 @@ def outputs_of(task, result):
 
 
 def plain(value):
-    """Lists and Python numbers for arrays, tuples and NumPy's numbers: equal values look equal."""
+    """Lists and Python numbers for arrays, tuples and NumPy's numbers: equal values look equal.
+
+    raises: TypeError for an iterator, which can be read only once.
+    """
+    if isinstance(value, Iterator):
+        raise TypeError("an iterator came back")
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     if isinstance(value, list | tuple):
