@@ -36,13 +36,13 @@ def _wrong(function, mistake):
     return mistake.wrong if callable(mistake.wrong) else changed(function, mistake.wrong)
 
 
+INSIDE = "It does not do what {} does. {}"
+
+
 def _inside(name, mistakes):
     """Mistakes of one of our functions within another one; ``mistakes``: the name of their list in this module."""
     return tuple(
-        Mistake(
-            f"It does not do what {name} does. {mistake.hint}",
-            ((f"{name}(ids", f"_wrong({name}, {mistakes}[{n}])(ids"),),
-        )
+        Mistake(INSIDE.format(name, mistake.hint), ((f"{name}(ids", f"_wrong({name}, {mistakes}[{n}])(ids"),))
         for n, mistake in enumerate(globals()[mistakes])
     )
 
@@ -153,6 +153,7 @@ COUNTS = Task(
         *_ways(
             "Only one pair is counted: is the loop left at its first round, or the dict made anew in each?",
             ((f"    {RETURN}", f"        {RETURN}"),),
+            ((f"    {RETURN}", f"        {RETURN}\n    {RETURN}"),),
             (("pair = ", "counts = {}; pair = "),),
         ),
         Mistake(
@@ -257,12 +258,6 @@ OLD = "merged.append(ids[i])"
 # The same.
 MERGING = (
     *_ways(
-        "An index runs past the end. The last id has no neighbour on its right; and a list from which something is "
-        "taken gets shorter, while `range(len(...))` does not.",
-        ((FOUND, "(ids[i], ids[i + 1]) == pair"),),
-        _merge_in_the_list,
-    ),
-    *_ways(
         "The right one of the two ids is still there. After a merge, how far must the loop move on?",
         (("i += 2", "i += 1"),),
         ((NEW, "merged += [new_id, ids[i + 1]]"),),
@@ -335,6 +330,12 @@ MERGE = Task(
     notebook=NOTEBOOK,
     mistakes=(
         *MERGING,
+        *_ways(
+            "An index runs past the end. The last id has no neighbour on its right; and a list from which something is "
+            "taken gets shorter, while `range(len(...))` does not.",
+            ((FOUND, "(ids[i], ids[i + 1]) == pair"),),
+            _merge_in_the_list,
+        ),
         Mistake("The pair is taken out, and nothing comes in its place.", ((NEW, "pass"),)),
         Mistake(
             "Only the first place is merged. Does something return, or break, too early?",
@@ -673,6 +674,17 @@ def _encode_until_missing(ids, merges):
     return ids
 
 
+def _one_by_one(mistake):
+    """A mistake of merge in a loop over the list of merges."""
+
+    def wrong(ids, merges):
+        for n, pair in enumerate(merges):
+            ids = _wrong(merge, mistake)(ids, pair, 256 + n)
+        return ids
+
+    return Mistake(INSIDE.format("merge", mistake.hint), wrong)
+
+
 BEST = "min(known, key=rank.get)"
 RANKS = "enumerate(merges)"
 KNOWN = "if pair in rank]"
@@ -764,6 +776,7 @@ ENCODE = Task(
             (("256 + rank[pair]", "max(255, *ids) + 1"),),
             (("for _ in", "for n in"), ("rank[pair])", "n)")),
         ),
+        *map(_one_by_one, MERGING),
         *_inside("merge", "MERGING"),
         Mistake(
             "Nothing was merged. Are the neighbours compared with the pairs of the list as tuples? Is the new list "
