@@ -289,9 +289,10 @@ MERGING = (
         "The mirror image (b, a) is merged in place of (a, b). Which of the two is on the left?",
         ((FOUND, f"{FOUND}[::-1]"),),
     ),
-    Mistake(
-        "The last id is lost where it is not part of a pair. Where does the loop end, and what copies that id?",
+    *_ways(
+        "The last id is lost. Where does the loop end, and what copies that id?",
         (("i < len(ids)", "i < len(ids) - 1"),),
+        (("return merged", "return merged[:-1]"),),
     ),
     Mistake(
         "A pair at the very end is not merged. Where does the loop end?",
@@ -336,7 +337,11 @@ MERGE = Task(
             ((FOUND, "(ids[i], ids[i + 1]) == pair"),),
             _merge_in_the_list,
         ),
-        Mistake("The pair is taken out, and nothing comes in its place.", ((NEW, "pass"),)),
+        *_ways(
+            "The ids of the pair are taken out, and nothing comes in their place.",
+            ((NEW, "pass"),),
+            ((FOUND, "ids[i] in pair"), (NEW, "pass"), ("i += 2", "i += 1")),
+        ),
         Mistake(
             "Only the first place is merged. Does something return, or break, too early?",
             (("i += 2", "return merged + ids[i + 2 :]"),),
@@ -592,6 +597,7 @@ TRAIN = Task(
             "The ids of the text came back beside the merges, or in their place. Only the list of pairs is wanted.",
             ((LIST, "return merges, ids"),),
             ((LIST, "return ids"),),
+            lambda ids, num_merges: ids,
         ),
     ),
 )
@@ -676,13 +682,16 @@ def _encode_until_missing(ids, merges):
 
 def _one_by_one(mistake):
     """A mistake of merge in a loop over the list of merges."""
+    return Mistake(
+        INSIDE.format("merge", mistake.hint),
+        lambda ids, merges: _encode_one_by_one(ids, merges, _wrong(merge, mistake)),
+    )
 
-    def wrong(ids, merges):
-        for n, pair in enumerate(merges):
-            ids = _wrong(merge, mistake)(ids, pair, 256 + n)
-        return ids
 
-    return Mistake(INSIDE.format("merge", mistake.hint), wrong)
+def _encode_one_by_one(ids, merges, merge=merge, first=256):
+    for n, pair in enumerate(merges):
+        ids = merge(ids, pair, first + n)
+    return ids
 
 
 BEST = "min(known, key=rank.get)"
@@ -764,9 +773,10 @@ ENCODE = Task(
             "The new ids are not 256 + rank: they begin with 255, which is a byte.",
             (("256 +", "255 +"),),
         ),
-        Mistake(
+        *_ways(
             "The new ids are the bare ranks, which are the ids of bytes. Which number must be added?",
             (("256 + rank", "rank"),),
+            lambda ids, merges: _encode_one_by_one(ids, merges, first=0),
         ),
         Mistake("All merges make the same id.", (("256 + rank[pair]", "256"),)),
         *_ways(
@@ -818,11 +828,11 @@ def _decode_cases(rng):
     ]
 
 
-def _decode_levels(ids, merges, levels):
+def _decode_levels(ids, merges, levels, byte=int):
     """Merges taken apart a few times, which may not be enough."""
     for _ in range(levels):
         ids = [part for i in ids for part in (merges[i - 256] if i > 255 else (i,))]
-    return bytes(ids).decode(errors="replace")
+    return bytes(map(byte, ids)).decode(errors="replace")
 
 
 def _decode_or_else(ids, merges, other):
@@ -904,6 +914,8 @@ DECODE = Task(
             "A merge is not taken apart to its end. Its parts may be merges themselves, and theirs too.",
             lambda ids, merges: _decode_levels(ids, merges, 1),
             lambda ids, merges: _decode_levels(ids, merges, 2),
+            lambda ids, merges: _decode_levels(ids, merges, 1, lambda i: i % 256),
+            lambda ids, merges: _decode_levels(ids, merges, 2, lambda i: i % 256),
         ),
         Mistake(
             "The two parts of a merge are joined in the wrong order: the left part stays on the left.",

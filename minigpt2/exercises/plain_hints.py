@@ -3,6 +3,7 @@
 A kind of difference is told only where it is the same in every wrong case.
 """
 
+import functools
 from collections import Counter
 
 from minigpt2.exercises.results import describe
@@ -14,23 +15,42 @@ def of_plain(name, cases):
     name:  of the output
     cases: pairs (actual, expected), of all the cases that went wrong
     """
-    for rule in (_of_kind, _of_dict, _of_list, _of_number):
-        told = [rule(name, actual, expected) for actual, expected in cases]
-        if len(set(told)) == 1 and told[0]:
-            return told[0]
+    for rule in (_of_type, _of_kind, _of_dict, _of_list, _of_number):
+        if told := rule(name, cases):
+            return told
     return _first(name, *cases[0])
 
 
-def _of_kind(name, actual, expected):
-    """Something of another type, or the right thing with another one beside it."""
+def _in_all(rule):
+    """A rule for one case as one for all of them, which must agree."""
+
+    @functools.wraps(rule)
+    def of_all(name, cases):
+        told = {rule(name, actual, expected) for actual, expected in cases}
+        return told.pop() if len(told) == 1 else ""
+
+    return of_all
+
+
+@_in_all
+def _of_type(name, actual, expected):
+    """Something of another type, nothing, or the right thing with another one beside it."""
     if isinstance(actual, list) and any(type(item) is type(expected) and item == expected for item in actual):
         beside = f"with {len(actual) - 1} more beside it" if len(actual) > 1 else "inside of a list of one"
         return f"{name} is there, but {beside}. Only {name} is wanted."
     if type(actual) is not type(expected):
         return f"{name} is of type {type(actual).__name__}, and should be of type {type(expected).__name__}."
-    if actual and expected and _kind(actual) != _kind(expected):
-        return f"{name} is a {_kind(actual)}, and should be a {_kind(expected)}."
+    if actual in ([], {}, ""):
+        return f"{name} is empty: is anything ever put into it?"
     return ""
+
+
+def _of_kind(name, cases):
+    """The right type with something else in it."""
+    kinds = [(_kind(actual), _kind(expected)) for actual, expected in cases if actual and expected]
+    if not kinds or any(kind == wanted for kind, wanted in kinds):
+        return ""
+    return f"{name} is a {kinds[0][0]}, and should be a {kinds[0][1]}."
 
 
 def _kind(value):
@@ -46,6 +66,7 @@ def _kinds(items):
     return " or ".join(sorted({_kind(item) for item in items})) or "nothing"
 
 
+@_in_all
 def _of_dict(name, actual, expected):
     if not isinstance(actual, dict) or not isinstance(expected, dict) or not actual or not expected:
         return ""
@@ -71,13 +92,12 @@ def _of_values(name, actual, expected):
     return ""
 
 
+@_in_all
 def _of_list(name, actual, expected):
     """Lists or texts in which something is missing, or has another place."""
     if not isinstance(expected, list | str) or type(actual) is not type(expected) or actual == expected:
         return ""
     what = "items" if isinstance(expected, list) else "characters"
-    if not actual:
-        return f"{name} is empty: is anything ever put into it?"
     if actual == expected[::-1]:
         return f"{name} is right, but backwards."
     if _counts(actual) == _counts(expected):
@@ -104,6 +124,7 @@ def _of_ends(name, actual, expected, what):
     return ""
 
 
+@_in_all
 def _of_number(name, actual, expected):
     if isinstance(expected, bool) or not isinstance(expected, int) or type(actual) is not type(expected):
         return ""

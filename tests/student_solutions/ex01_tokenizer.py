@@ -1345,7 +1345,7 @@ WRONG = [
     ("merge", merge_new_and_right, "The right one of the two ids is still there"),
     ("merge", merge_keeping_left, "The left one of the two ids is still there"),
     ("merge", merge_left_and_new, "The left one of the two ids is still there"),
-    ("merge", merge_without_new, "nothing comes in its place"),
+    ("merge", merge_without_new, "nothing comes in their place"),
     ("merge", merge_overlaps, "share the id in the middle"),
     ("merge", merge_from_right, "from right to left"),
     ("merge", merge_first, "Only the first place is merged"),
