@@ -123,7 +123,7 @@ ERRORS = (
     ),
     (r"object is not callable", "Something is called that is not a function. Has a variable the name of a function?"),
     (
-        r"unsupported operand|can only concatenate|not supported between|must be str, not|object is not (sub|iter)",
+        r"unsupported operand|can only concatenate|not supported between|must be str, not",
         "Something has another type than that line needs. Print the types of what stands in it.",
     ),
     (r"read-only", "The input may not be written to. Work on a new array: `x * 1`, `x.copy()`, `np.zeros_like(x)`."),

@@ -293,8 +293,6 @@ def _hint(task, function, forward, attempts, attempt):
         return call_hints.of_kind(task, attempt.outcome.value, attempt.expected)
     if attempt.changed:
         return call_hints.of_change(attempt.changed[0], attempt)
-    if task.exact:
-        return _experiments(task, function, forward, attempt) or result_hints.of_results(task, attempts, attempt)
     return (
         result_hints.of_results(task, attempts, attempt)
         or _experiments(task, function, forward, attempt)

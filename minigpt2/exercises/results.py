@@ -84,7 +84,7 @@ class Comparison:
 
     def __call__(self, actual, expected):
         if self.exact:
-            return _identical(actual, expected) and (not self.ordered or list(actual) == list(expected))
+            return _identical(actual, expected) and (not self.ordered or repr(actual) == repr(expected))
         if actual.shape != expected.shape or (actual.dtype.kind != "f" and expected.dtype.kind == "f"):
             return False
         return not self.off(actual, expected).any()
