@@ -232,6 +232,7 @@ def test_arrays_are_told_by_what_is_the_case(actual, words):
         ([[2, 1], [4, 3]], [[1, 2], [3, 4]], "turned round"),
         ([256, 257], [[1, 2], [256, 2]], "ids is a list of int, and should be a list of list of int"),
         ([[1, 2], 7], [1, 2], "with 1 more beside it"),
+        ([1, [2, 3]], [1, 2], "ids is a list of (int or list of int), and should be a list of int"),
         ([[1, 2]], [1, 2], "inside of a list of one"),
         ({"a": 1}, {"a": 1, "b": 2}, "keys are missing"),
         ({"a": 1, "b": 2}, {"a": 1}, "keys that should not be there"),

@@ -196,6 +196,7 @@ def _merge_cases(rng):
         ("a run of four", "aaaab", "aa", 256),
         ("a run of five", "baaaaa", "aa", 256),
         ("the mirror image too", "baabba", "ab", 260),
+        ("each of the two ids twice", "caabbc", "ab", 256),
         ("the pair is at the end", "cacab", "ab", 256),
         ("nothing but the pair", "ab", "ab", 300),
     ]

@@ -63,7 +63,8 @@ def _kind(value):
 
 
 def _kinds(items):
-    return " or ".join(sorted({_kind(item) for item in items})) or "nothing"
+    kinds = sorted({_kind(item) for item in items})
+    return kinds[0] if len(kinds) == 1 else f"({' or '.join(kinds)})"
 
 
 @_in_all
