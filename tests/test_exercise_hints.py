@@ -1,6 +1,7 @@
 """What a wrong answer looks like: known mistakes, alone and together, experiments, what can be told of any result."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ import pytest
 from minigpt2.exercises import check
 from minigpt2.exercises.checking import run
 from minigpt2.exercises.guard import call
+from minigpt2.exercises.plain_hints import of_plain
 from minigpt2.exercises.recognition import changed
-from minigpt2.exercises.result_hints import of_array, of_plain
+from minigpt2.exercises.result_hints import of_array
 from minigpt2.exercises.results import Comparison
 from minigpt2.exercises.task import Case, Mistake, Task
 
@@ -174,7 +176,7 @@ def test_what_is_kept_between_calls_is_found_even_where_the_results_are_right():
     for function in (one_buffer, grows):
         report = run(FORWARD, function)
         assert not report.passed and "a second call gives the same" in report.text
-        assert "Each call must return an array of its own" in report.hint
+        assert "Each call must return a result of its own" in report.hint
 
 
 @pytest.mark.parametrize(
@@ -218,17 +220,70 @@ def test_arrays_are_told_by_what_is_the_case(actual, words):
 @pytest.mark.parametrize(
     ("actual", "expected", "words"),
     [
-        ([1, 2, 3], [1, 2, 3, 4], "too few items: 3 instead of 4"),
-        ([2, 1], [1, 2], "another order: backwards"),
+        ([1, 2, 3], [1, 2, 3, 4], "has too few items"),
+        ([1, 2, 3], [1, 2], "more items follow"),
+        ([2, 3], [1, 2, 3], "The beginning of ids is missing"),
+        ([7, 1, 2], [1, 2], "something before its beginning"),
+        ([2, 1], [1, 2], "right, but backwards"),
+        ([2, 1, 3], [1, 2, 3], "the right items in another order"),
+        ([1, 2], [1, 2, 1], "once only"),
         ([1, 9, 3], [1, 2, 3], "right up to place 1"),
-        ({"a": 1}, {"a": 1, "b": 2}, "1 keys are missing, such as 'b'"),
-        ({"a": 3}, {"a": 1}, "other values at 1 of 1"),
+        ([], [1], "ids is empty"),
+        ([[2, 1], [4, 3]], [[1, 2], [3, 4]], "turned round"),
+        ([256, 257], [[1, 2], [256, 2]], "ids is a list of int, and should be a list of list of int"),
+        ([[1, 2], 7], [1, 2], "with 1 more beside it"),
+        ([1, [2, 3]], [1, 2], "ids is a list of (int or list of int), and should be a list of int"),
+        ([[1, 2]], [1, 2], "inside of a list of one"),
+        ({"a": 1}, {"a": 1, "b": 2}, "keys are missing"),
+        ({"a": 1, "b": 2}, {"a": 1}, "keys that should not be there"),
+        ({"b": 1}, {"a": 1}, "1 missing, such as 'a'; 1 not expected, such as 'b'"),
+        ({"a": 3, "b": 2}, {"a": 1, "b": 2}, "1 with another value, such as 'a'"),
+        ({"a": 3, "b": 4}, {"a": 1, "b": 2}, "all off by the same number"),
+        ({"a": 0.5, "b": 0.5}, {"a": 1, "b": 1}, "should be a dict from str to int"),
+        ({"b": 2, "a": 1}, {"a": 1, "b": 2}, "the right entries in another order"),
+        ({(2, 1): 1}, {(1, 2): 1}, "keys of ids are turned round"),
+        ({b"12": 1}, {(1, 2): 1}, "is a dict from bytes to int"),
         (3, 5, "too small, by 2"),
         ("ab", ["a", "b"], "of type str"),
     ],
 )
 def test_lists_and_numbers_are_told_by_what_is_the_case(actual, expected, words):
-    assert words in of_plain("ids", actual, expected)
+    assert words in of_plain("ids", [(actual, expected)])
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda ids: min([]), "The smallest or largest of nothing"),
+        (lambda ids: [].index(1), "What is looked for is not there"),
+        (lambda ids: bytes([256]), "Bytes are the numbers from 0 to 255"),
+        (lambda ids: b"\xc3".decode(), "stand for no character"),
+        (lambda ids: {ids: 1}, "A tuple of numbers can"),
+        (lambda ids: {1: 2}[3], "3 is not a key of that dict. Print its keys, and how they come in."),
+        (lambda ids: [1] + (2,), "has another type than that line needs"),
+    ],
+)
+def test_errors_of_plain_python_are_told_by_their_meaning(function, words):
+    task = Task("sums", ("total",), sum, lambda rng: [Case("three", {"ids": [1, 2, 3]})], exact=True)
+    assert words in run(task, function).hint
+
+
+def test_the_order_of_a_dict_counts_where_the_task_says_so():
+    def table():
+        return {2: "b", 1: "a"}
+
+    task = Task("table", ("table",), table, lambda rng: [Case("it", {})], exact=True)
+    assert run(task, lambda: {1: "a", 2: "b"}).passed
+    report = run(replace(task, ordered=True), lambda: {1: "a", 2: "b"})
+    assert "the right entries in another order" in report.hint
+    assert "None came back" in run(replace(task, ordered=True), lambda: None).hint
+    assert "is a dict from bytes to str" in run(task, lambda: {b".": "b", b",": "a"}).hint
+
+
+def test_a_difference_is_told_only_if_it_is_the_same_in_every_case():
+    backwards, cut = ([2, 1], [1, 2]), ([1, 2], [1, 2, 3])
+    assert "backwards" in of_plain("ids", [backwards, backwards])
+    assert "right up to place 0" in of_plain("ids", [backwards, cut])
 
 
 @pytest.mark.parametrize("cache", [(1, 2), [3], None, object(), {"x": 1}])

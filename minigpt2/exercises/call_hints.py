@@ -5,10 +5,12 @@ Each hint says what is the case, and asks what may be the cause. What cannot be 
 
 import re
 from bdb import BdbQuit
+from collections.abc import Iterator
 
 import numpy as np
 
 from minigpt2.exercises.results import outputs_of
+from minigpt2.exercises.trees import arrays_in
 
 # The most frequent meanings of exceptions, by their texts.
 ERRORS = (
@@ -59,7 +61,8 @@ ERRORS = (
     ),
     (
         r"'(tuple|list|dict)' object has no attribute|operand.*'(tuple|dict)'",
-        "A tuple, a list or a dict stands where an array is needed. Which of your calls returns more than one thing?",
+        "A tuple, a list or a dict stands where you need something else, such as an array. Which of your calls returns "
+        "it?",
     ),
     (
         r"missing \d+ required positional argument|takes \d+ positional argument|takes from \d+",
@@ -96,6 +99,33 @@ ERRORS = (
         "There are more indices in the brackets than the array has axes. Print its shape: has an axis been lost, or is "
         "there one less in this case?",
     ),
+    (
+        r"(iterable|sequence) .*empty|empty (iterable|sequence)",
+        "The smallest or largest of nothing is asked for. In which case is there nothing, and what is the right result "
+        "there?",
+    ),
+    (r"is not in list|not in tuple|substring not found", "What is looked for is not there. What is right then?"),
+    (
+        r"must be in range\(0, 256\)",
+        "Bytes are the numbers from 0 to 255, and another one came in. Which numbers can there be here?",
+    ),
+    (
+        r"codec can't decode",
+        "There are bytes that stand for no character in this encoding. Which bytes can come, and what is wanted then?",
+    ),
+    (
+        r"unhashable type",
+        "A list, a dict or an array can be neither a key of a dict nor an element of a set. A tuple of numbers can.",
+    ),
+    (
+        r"changed (size|its size) during iteration|mutated during iteration",
+        "A loop walks over something that it changes. Let it walk over a copy, or build something new.",
+    ),
+    (r"object is not callable", "Something is called that is not a function. Has a variable the name of a function?"),
+    (
+        r"unsupported operand|can only concatenate|not supported between|must be str, not",
+        "Something has another type than that line needs. Print the types of what stands in it.",
+    ),
     (r"read-only", "The input may not be written to. Work on a new array: `x * 1`, `x.copy()`, `np.zeros_like(x)`."),
 )
 
@@ -106,7 +136,7 @@ ASKS = (
 LATE = "It may never end: does every loop come nearer to its end each time? Print the values in its condition."
 KIND = "What came back is of another kind than the docstring says. Print it, and its type."
 KEPT = (
-    "Each call must return an array of its own. What is kept from one call to the next: a global array, a default "
+    "Each call must return a result of its own. What is kept from one call to the next: a global array, a default "
     "argument such as `store={}`?"
 )
 FORGETFUL = (
@@ -142,9 +172,9 @@ def of_error(error, place):
     if isinstance(error, RecursionError):
         return "The function calls itself endlessly."
     if isinstance(error, KeyError):
-        return (
-            f"{error} is not a key of that dict. Print its keys: list(cache), list(params). With your own forward "
-            "pass, the cache is what that returns."
+        is_name = isinstance(next(iter(error.args), None), str)
+        return f"{error} is not a key of that dict. Print its keys, and how they come in." + (
+            " If it is the cache of your own forward pass, it holds what you put there." if is_name else ""
         )
     asked = re.search("^(raw_input|getpass) was called|reading from stdin", str(error))
     if asked or isinstance(error, EOFError | BdbQuit):
@@ -175,8 +205,11 @@ def of_change(name, attempt):
             "change "
             f"it; begin with a list of your own."
         )
-    if isinstance(before, dict) and name == key:
-        return f"{name} is the caller's own dict, which it still needs: nothing may be put into it or taken out."
+    if isinstance(before, dict) and (name == key or not arrays_in(before)):
+        return (
+            f"{key} is the caller's own dict, which it still needs: nothing may be put into it, taken out or changed. "
+            "Begin with a dict of your own."
+        )
     return (
         f"An operation in place (`{name} -= ...`, `{name}[...] = ...`, `out=...`) writes into the array of the caller, "
         "who still needs it, as does the backward pass. A slice, a reshape or a transpose of an array is the same "
@@ -196,6 +229,11 @@ def of_kind(task, value, expected):
             "None came back: either no return is reached, or the line `return ...` returns the result of something "
             "that "
             f"works in place, such as np.add.at, list.sort or list.append. Expected: {wanted}."
+        )
+    if isinstance(value, Iterator):
+        return (
+            f"An iterator came back, of type {type(value).__name__}: it holds nothing, and gives each item only once. "
+            f"Expected: {wanted}, complete."
         )
     is_nested = any(key.startswith(f"{task.outputs[0]}.") for key in expected)
     if isinstance(value, dict) and not task.exact and not is_nested:

@@ -195,7 +195,7 @@ def _attempt(task, function, trial):
 
 def _compared(task, trial, outcome, results, tried, changed):
     single = any(array.dtype == np.float32 for array in arrays_in(trial.ours).values())
-    equal = Comparison(task.exact, single, trial.expected)
+    equal = Comparison(task.exact, single, trial.expected, task.ordered)
     if all(equal(results[name], trial.expected[name]) for name in results):
         finding, remark = Finding(trial.title, True), _remark(task, trial, results)
         return Attempt(trial, finding, outcome, results, equal, changed, remark=remark)

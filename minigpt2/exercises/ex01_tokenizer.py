@@ -1,9 +1,10 @@
 """Exercise 1, the tokenizer: byte-pair encoding, learned from a text, applied to another, and decoded."""
 
 from collections import Counter
-from itertools import pairwise
+from itertools import combinations, pairwise
 
-from minigpt2 import tokenizer, vocabulary
+from minigpt2 import tokenizer
+from minigpt2.exercises.recognition import changed
 from minigpt2.exercises.task import Case, Mistake, Task
 
 NOTEBOOK = "2_4_datasets"
@@ -25,12 +26,37 @@ def _random_ids(rng, length, different):
     return [int(values[int(different * rng.random() ** 2)]) for _ in range(length)]
 
 
+def _ways(hint, *ways):
+    """One mistake that is made in several ways."""
+    return tuple(Mistake(hint, wrong) for wrong in ways)
+
+
+def _wrong(function, mistake):
+    """One of our functions with a mistake in it."""
+    return mistake.wrong if callable(mistake.wrong) else changed(function, mistake.wrong)
+
+
+INSIDE = "It does not do what {} does. {}"
+
+
+def _inside(name, mistakes):
+    """Mistakes of one of our functions within another one; ``mistakes``: the name of their list in this module."""
+    return tuple(
+        Mistake(INSIDE.format(name, mistake.hint), ((f"{name}(ids", f"_wrong({name}, {mistakes}[{n}])(ids"),))
+        for n, mistake in enumerate(globals()[mistakes])
+    )
+
+
 # 1. Count.
 
 
 def pair_counts(ids):
     """How often each pair of neighbours occurs: {(left, right): count}."""
-    return dict(Counter(pairwise(ids)))
+    counts = {}
+    for i in range(len(ids) - 1):
+        pair = (ids[i], ids[i + 1])
+        counts[pair] = counts.get(pair, 0) + 1
+    return counts
 
 
 def _count_cases(rng):
@@ -49,19 +75,37 @@ def _count_cases(rng):
 
 def _apart(ids):
     """Counts in which no id belongs to two equal pairs."""
-    counts, i, last = Counter(), 0, None
-    for i, pair in enumerate(pairwise(ids)):
-        if last is not None and pair == last[1] and i == last[0] + 1:
-            last = None
-            continue
-        counts[pair] += 1
-        last = (i, pair)
-    return dict(counts)
+    return {pair: merge(ids, pair, -1).count(-1) for pair in pairwise(ids)}
 
 
-def _in_any_order(ids):
-    return dict(Counter(tuple(sorted(pair)) for pair in pairwise(ids)))
+PAIR = "(ids[i], ids[i + 1])"
+COUNT = "counts.get(pair, 0) + 1"
+RETURN = "return counts"
 
+# Those that may be made within other functions too.
+COUNTING = (
+    Mistake(
+        "The ids are cut into pairs, two by two. But every id is the left one of a pair with its right neighbour: "
+        "in a b c d the pair (b, c) counts too.",
+        (("range(", "range(0, "), ("- 1)", "- 1, 2)")),
+    ),
+    *_ways(
+        "In a run of equal ids some pairs are omitted. At how many places of a a a does the pair (a, a) begin? "
+        "Overlaps count here, though only one of the two can be merged later.",
+        _apart,
+        ((COUNT, "counts.get(pair, 0) + (i == 0 or ids[i - 1 : i + 1] != list(pair))"),),
+    ),
+    Mistake(
+        "Pairs of two equal ids are not counted.",
+        ((RETURN, "return {pair: n for pair, n in counts.items() if pair[0] != pair[1]}"),),
+    ),
+    Mistake(
+        "(a, b) and (b, a) are counted as the same. A pair has an order: the left id stays on the left.",
+        ((PAIR, "tuple(sorted(ids[i : i + 2]))"),),
+    ),
+    Mistake("The last pair of the list is not counted. Where does the loop end?", (("- 1)", "- 2)"),)),
+    Mistake("The first pair of the list is not counted. Where does the loop begin?", (("range(", "range(1, "),)),
+)
 
 COUNTS = Task(
     name="pair_counts",
@@ -71,48 +115,54 @@ COUNTS = Task(
     exact=True,
     notebook=NOTEBOOK,
     mistakes=(
+        *COUNTING,
         Mistake(
             "An index runs past the end. The last id has no neighbour on its right: how many pairs do n ids have?",
-            lambda ids: [ids[i + 1] for i in range(len(ids))],
+            (("len(ids) - 1", "len(ids)"),),
         ),
+        Mistake("Left and right are exchanged in the pairs.", ((PAIR, "(ids[i + 1], ids[i])"),)),
         Mistake(
-            "The ids are cut into pairs, two by two. But every id is the left one of a pair with its right neighbour: "
-            "in a b c d the pair (b, c) counts too.",
-            lambda ids: dict(Counter(zip(ids[::2], ids[1::2], strict=False))),
+            "There is a pair of the last id and the first one. In Python the index -1 is not an error, it is the other "
+            "end; and what does % do at the end?",
+            (("- 1)", ")"), (PAIR, "(ids[i - 1], ids[i])")),
         ),
-        Mistake(
-            "In a run of equal ids every second pair is omitted. At how many places of a a a does the pair (a, a) "
-            "begin? Overlaps count here, though only one of the two can be merged later.",
-            _apart,
+        *_ways(
+            "The right neighbour is looked up with `index`, which finds the first place of an id, and not this one.",
+            ((PAIR, "(ids[i], ids[ids.index(ids[i]) + 1])"),),
+            ((PAIR, "(ids[i], ids[ids.index(ids[i]) + 1])"), ("- 1)", ")")),
         ),
-        Mistake(
-            "(a, b) and (b, a) are counted as the same. A pair has an order: the left id stays on the left.",
-            _in_any_order,
-        ),
-        Mistake(
-            "The last pair of the list is not counted. Where does the loop end?",
-            lambda ids: pair_counts(ids[:-1]),
-        ),
-        Mistake(
-            "The first pair of the list is not counted. Where does the loop begin?",
-            lambda ids: pair_counts(ids[1:]),
-        ),
-        Mistake(
-            "There is a pair of the last id and the first one: in Python the index -1 is not an error, it is the other "
-            "end.",
-            lambda ids: dict(Counter(zip([*ids[-1:], *ids[:-1]], ids, strict=True))),
-        ),
-        Mistake(
-            "Every count is 1: it is set again at each place. Where is the old one added?",
-            lambda ids: dict.fromkeys(pairwise(ids), 1),
-        ),
+        Mistake("Every count is 1: it is set again at each place. Where is the old one added?", ((COUNT, "1"),)),
+        Mistake("Every count is 0. What is added at each place?", ((COUNT, "counts.get(pair, 0)"),)),
         Mistake(
             "Every count is one too small. What is the count of a pair when it has been met for the first time?",
-            lambda ids: {pair: count - 1 for pair, count in pair_counts(ids).items()},
+            ((COUNT, "counts.get(pair, -1) + 1"),),
         ),
         Mistake(
-            "Single ids are counted, not pairs.",
-            lambda ids: dict(Counter(ids)),
+            "Every count is one too large. What is the count of a pair before it has been met?",
+            ((COUNT, "counts.get(pair, 1) + 1"),),
+        ),
+        Mistake(
+            "The count is that of the left id, whatever is on its right.",
+            ((COUNT, "ids.count(ids[i])"),),
+        ),
+        *_ways("Single ids are counted, not pairs.", lambda ids: dict(Counter(ids)), ((PAIR, "ids[i]"),)),
+        Mistake(
+            "Each id is paired with all that come after it. A pair is two neighbours.",
+            lambda ids: dict(Counter(combinations(ids, 2))),
+        ),
+        *_ways(
+            "Only one pair is counted: is the loop left at its first round, or the dict made anew in each?",
+            ((f"    {RETURN}", f"        {RETURN}"),),
+            ((f"    {RETURN}", f"        {RETURN}\n    {RETURN}"),),
+            (("pair = ", "counts = {}; pair = "),),
+        ),
+        Mistake(
+            "Pairs that occur once are missing. Here all of them count.",
+            ((RETURN, "return {pair: n for pair, n in counts.items() if n > 1}"),),
+        ),
+        Mistake(
+            "The ids are counted within a bytes object. Its count omits overlaps, and it cannot hold ids above 255.",
+            lambda ids: {pair: bytes(ids).count(bytes(pair)) for pair in pairwise(ids)},
         ),
     ),
 )
@@ -123,12 +173,14 @@ COUNTS = Task(
 
 def merge(ids, pair, new_id):
     """ids with every ``pair`` replaced by ``new_id``, from left to right."""
-    merged = []
-    for i in ids:
-        if merged and (merged[-1], i) == tuple(pair):
-            merged[-1] = new_id
+    merged, i = [], 0
+    while i < len(ids):
+        if tuple(ids[i : i + 2]) == pair:
+            merged.append(new_id)
+            i += 2
         else:
-            merged.append(i)
+            merged.append(ids[i])
+            i += 1
     return merged
 
 
@@ -144,6 +196,7 @@ def _merge_cases(rng):
         ("a run of four", "aaaab", "aa", 256),
         ("a run of five", "baaaaa", "aa", 256),
         ("the mirror image too", "baabba", "ab", 260),
+        ("each of the two ids twice", "caabbc", "ab", 256),
         ("the pair is at the end", "cacab", "ab", 256),
         ("nothing but the pair", "ab", "ab", 300),
     ]
@@ -151,7 +204,9 @@ def _merge_cases(rng):
     ids = _random_ids(rng, 200, 4)
     return [
         *cases,
+        Case("a single id", {"ids": _ids(rng, "a"), "pair": (1, 2), "new_id": 256}),
         Case("an empty list", {"ids": [], "pair": (1, 2), "new_id": 256}),
+        Case("numbers that look alike", {"ids": [1, 2, 11, 2, 1, 21, 1, 2, 1, 2, 0], "pair": (1, 2), "new_id": 256}),
         Case("two hundred ids", {"ids": ids, "pair": (ids[0], ids[1]), "new_id": 1000}),
     ]
 
@@ -160,42 +215,113 @@ def _merge_from_the_right(ids, pair, new_id):
     return merge(ids[::-1], pair[::-1], new_id)[::-1]
 
 
-def _merge_and_keep_right(ids, pair, new_id):
-    return [new_id if two == pair else two[0] for two in pairwise(ids)] + ids[-1:]
+def _merge_once(ids, pair, new_id):
+    at = next((i for i, two in enumerate(pairwise(ids)) if two == pair), None)
+    return ids if at is None else [*ids[:at], new_id, *ids[at + 2 :]]
+
+
+def _merge_the_last(ids, pair, new_id):
+    return _merge_once(ids[::-1], pair[::-1], new_id)[::-1]
 
 
 def _merge_and_keep_left(ids, pair, new_id):
     return ids[:1] + [new_id if two == pair else two[1] for two in pairwise(ids)]
 
 
-def _merge_once(ids, pair, new_id):
-    at = next((i for i, two in enumerate(pairwise(ids)) if two == pair), None)
-    return ids if at is None else [*ids[:at], new_id, *ids[at + 2 :]]
-
-
-def _merge_in_any_order(ids, pair, new_id):
-    merged, i = [], 0
+def _merge_at_old_places(ids, pair, new_id):
+    merged, i = ids, 0
     while i < len(ids):
-        found = sorted(ids[i : i + 2]) == sorted(pair)
-        merged.append(new_id if found else ids[i])
+        found = tuple(ids[i : i + 2]) == pair
+        merged = [*merged[:i], new_id, *merged[i + 2 :]] if found else merged
         i += 2 if found else 1
     return merged
 
 
-def _merge_without_the_last(ids, pair, new_id):
-    """The loop goes over all ids except the last one, which is then lost."""
-    merged, i = [], 0
-    while i < len(ids) - 1:
-        found = (ids[i], ids[i + 1]) == pair
-        merged.append(new_id if found else ids[i])
-        i += 2 if found else 1
-    return merged
+def _merge_in_the_list(ids, pair, new_id):
+    """The list gets shorter, while the range of its indices does not."""
+    for i in range(len(ids) - 1):
+        if (ids[i], ids[i + 1]) == pair:
+            ids[i : i + 2] = [new_id]
+    return ids
 
 
-def _merge_but_the_last_pair(ids, pair, new_id):
-    """The loop ends before the last pair."""
-    return merge(ids[:-1], pair, new_id) + ids[-1:]
+def _merge_as_text(ids, pair, new_id, around=""):
+    """In a text of numbers, which may be found within longer ones."""
+    text = f" {' '.join(map(str, ids))} "
+    found = f"{around}{pair[0]} {pair[1]}{around}"
+    return [int(number) for number in text.replace(found, f"{around}{new_id}{around}").split()]
 
+
+FOUND = "tuple(ids[i : i + 2]) == pair"
+NEW = "merged.append(new_id)"
+OLD = "merged.append(ids[i])"
+
+# The same.
+MERGING = (
+    *_ways(
+        "The right one of the two ids is still there. After a merge, how far must the loop move on?",
+        (("i += 2", "i += 1"),),
+        ((NEW, "merged += [new_id, ids[i + 1]]"),),
+    ),
+    *_ways(
+        "The left one of the two ids is still there. Two ids become one.",
+        ((NEW, "merged += [ids[i], new_id]"),),
+        _merge_and_keep_left,
+    ),
+    Mistake(
+        "In a a a both pairs are merged, though they share the id in the middle. An id that was merged is used up.",
+        (("i += 2", "i += 1"), (OLD, "merged += [] if tuple(ids[i - 1 : i + 1]) == pair else [ids[i]]")),
+    ),
+    Mistake(
+        "It merges from right to left: in a a a the last two. The rule is from left to right, and encoding must do "
+        "the same as training.",
+        _merge_from_the_right,
+    ),
+    Mistake(
+        "What comes after the first merge is lost. Does something return, or break, too early?",
+        (("i += 2", "break"),),
+    ),
+    *_ways(
+        "The mirror image (b, a) is merged as well. A pair has an order.",
+        ((FOUND, "sorted(ids[i : i + 2]) == sorted(pair)"),),
+        ((FOUND, "set(ids[i : i + 2]) == set(pair)"),),
+    ),
+    Mistake(
+        "The mirror image (b, a) is merged in place of (a, b). Which of the two is on the left?",
+        ((FOUND, f"{FOUND}[::-1]"),),
+    ),
+    *_ways(
+        "The last id is lost. Where does the loop end, and what copies that id?",
+        (("i < len(ids)", "i < len(ids) - 1"),),
+        (("return merged", "return merged[:-1]"),),
+    ),
+    Mistake(
+        "A pair at the very end is not merged. Where does the loop end?",
+        ((FOUND, f"i < len(ids) - 2 and {FOUND}"),),
+    ),
+    *_ways(
+        "An id that is the left one of the pair is replaced, whatever is on its right.",
+        ((FOUND, "ids[i] == pair[0]"),),
+        ((FOUND, "ids[i] == pair[0]"), ("i += 2", "i += 1")),
+    ),
+    *_ways(
+        "An id that is the right one of the pair is replaced, whatever is on its left.",
+        ((FOUND, "ids[i + 1 : i + 2] == [pair[1]]"),),
+        ((FOUND, "ids[i] == pair[1]"), ("i += 2", "i += 1")),
+    ),
+    Mistake(
+        "Two neighbours are merged as soon as each of them is somewhere in the pair, as in a a and b b.",
+        ((FOUND, "ids[i + 1 :] and ids[i] in pair and ids[i + 1] in pair"),),
+    ),
+    Mistake(
+        "Pairs that begin at an odd place are not found: without a merge, how far may the loop move on?",
+        ((OLD, "merged += ids[i : i + 2]"), ("i += 1", "i += 2")),
+    ),
+    Mistake(
+        "The places are those of the old list, but each merge makes the new one shorter: what comes after it moves.",
+        _merge_at_old_places,
+    ),
+)
 
 MERGE = Task(
     name="merge",
@@ -205,52 +331,55 @@ MERGE = Task(
     exact=True,
     notebook=NOTEBOOK,
     mistakes=(
-        Mistake(
+        *MERGING,
+        *_ways(
             "An index runs past the end. The last id has no neighbour on its right; and a list from which something is "
             "taken gets shorter, while `range(len(...))` does not.",
-            lambda ids, pair, new_id: [ids[i + 1] for i in range(len(ids))],
+            ((FOUND, "(ids[i], ids[i + 1]) == pair"),),
+            _merge_in_the_list,
         ),
-        Mistake(
-            "The right one of the two ids is still there. After a merge, how far must the loop move on?",
-            _merge_and_keep_right,
-        ),
-        Mistake(
-            "The left one of the two ids is still there. Two ids become one.",
-            _merge_and_keep_left,
-        ),
-        Mistake(
-            "It merges from right to left: in a a a the last two. The rule is from left to right, and encoding must do "
-            "the same as training.",
-            _merge_from_the_right,
+        *_ways(
+            "The ids of the pair are taken out, and nothing comes in their place.",
+            ((NEW, "pass"),),
+            ((FOUND, "ids[i] in pair"), (NEW, "pass"), ("i += 2", "i += 1")),
         ),
         Mistake(
             "Only the first place is merged. Does something return, or break, too early?",
-            _merge_once,
+            (("i += 2", "return merged + ids[i + 2 :]"),),
+        ),
+        Mistake("Only the last place is merged.", _merge_the_last),
+        Mistake("The first id is lost. Where does the loop begin?", (("[], 0", "[], 1"),)),
+        Mistake(
+            "A list of a single id comes back empty.",
+            (("    while", "    if len(ids) < 2:\n        return merged\n    while"),),
         ),
         Mistake(
-            "The mirror image (b, a) is merged as well. A pair has an order.",
-            _merge_in_any_order,
+            "Nothing is merged at all, the ids come back as they were. Is it the new list that is returned? And what "
+            "do you compare with pair: in Python a list never equals a tuple, [1, 2] == (1, 2) is False.",
+            ((FOUND, "False"),),
         ),
         Mistake(
-            "The last id is lost where it is not part of a pair. Where does the loop end, and what copies that id?",
-            _merge_without_the_last,
-        ),
-        Mistake(
-            "A pair at the very end is not merged. Where does the loop end?",
-            _merge_but_the_last_pair,
-        ),
-        Mistake(
-            "Nothing is merged at all: in Python a list never equals a tuple, [1, 2] == (1, 2) is False. What do you "
-            "compare with pair?",
-            lambda ids, pair, new_id: ids,
-        ),
-        Mistake(
-            "Every id that is the left one of the pair is replaced, whatever is on its right.",
-            lambda ids, pair, new_id: [new_id if i == pair[0] else i for i in ids],
+            "It is enough for a merge that one of the two ids fits. Both must.",
+            ((FOUND, "ids[i + 1 :] and (ids[i] == pair[0] or ids[i + 1] == pair[1])"),),
         ),
         Mistake(
             "Both ids of the pair are replaced wherever they occur, so each pair gives two new ids.",
-            lambda ids, pair, new_id: [new_id if i in pair else i for i in ids],
+            ((FOUND, "ids[i] in pair"), ("i += 2", "i += 1")),
+        ),
+        Mistake(
+            "Ids are lost after those that are not merged: without a merge, how far may the loop move on?",
+            (("i += 1", "i += 2"),),
+        ),
+        Mistake("The new id is 256 in every case. It comes in as an argument.", (("(new_id)", "(256)"),)),
+        Mistake(
+            "The new id is made from the largest one in the list. It comes in as an argument.",
+            (("(new_id)", "(max(ids) + 1)"),),
+        ),
+        *_ways(
+            "The pair is looked for in a text. There 1 2 is also found in 11 2, and two pairs in a row share what "
+            "stands between them.",
+            _merge_as_text,
+            lambda ids, pair, new_id: _merge_as_text(ids, pair, new_id, " "),
         ),
     ),
 )
@@ -259,19 +388,15 @@ MERGE = Task(
 # 3. Train.
 
 
-def _lowest(counts):
-    """The most frequent pair; among equally frequent ones the one with the lowest ids, left id first."""
-    return min(counts, key=lambda pair: (-counts[pair], pair))
-
-
-def bpe_train(ids, num_merges, choose=_lowest, count=pair_counts, merge=merge, least=2, new_id=lambda ids, n: 256 + n):
+def bpe_train(ids, num_merges):
     """The list of pairs that are merged, best first; the n-th, from 0, makes the id 256 + n."""
     merges = []
-    while len(merges) < num_merges:
-        counts = count(ids)
-        if not counts or counts[pair := choose(counts)] < least:
+    for n in range(num_merges):
+        counts = pair_counts(ids)
+        pair = min(counts, key=lambda pair: (-counts[pair], pair), default=None)
+        if pair is None or counts[pair] < 2:
             break
-        ids = merge(ids, pair, new_id(ids, len(merges)))
+        ids = merge(ids, pair, 256 + n)
         merges.append(pair)
     return merges
 
@@ -289,6 +414,8 @@ def _train_cases(rng):
         Case("an empty list", {"ids": [], "num_merges": 3}),
         Case("two hundred ids", {"ids": _random_ids(rng, 200, 6), "num_merges": 25}),
         Case("the bytes of a text", {"ids": list(TEXT.encode()), "num_merges": 40}),
+        Case("numbers that look alike", {"ids": [1, 2, 11, 2, 1, 21, 1, 2, 1, 2, 25, 6, 25, 6, 1, 2], "num_merges": 5}),
+        Case("a pair at the end", {"ids": _ids(rng, "abcabcab"), "num_merges": 3}),
     ]
 
 
@@ -297,21 +424,143 @@ def _sorted_once(ids, num_merges):
     return sorted(counts, key=lambda pair: (-counts[pair], pair))[:num_merges]
 
 
-def _as_dict(ids, num_merges):
-    return {pair: 256 + n for n, pair in enumerate(bpe_train(ids, num_merges))}
+def _first_once(ids, num_merges):
+    return [pair for pair, count in Counter(pairwise(ids)).most_common(num_merges) if count > 1]
 
 
-def _with_counts(ids, num_merges):
-    entries = []
-    for n, pair in enumerate(bpe_train(ids, num_merges)):
-        entries.append((pair, pair_counts(ids)[pair]))
-        ids = merge(ids, pair, 256 + n)
-    return entries
+def _round_by_round(ids, num_merges):
+    """All equally frequent pairs in one round."""
+    merges = []
+    while len(merges) < num_merges and max((counts := pair_counts(ids)).values(), default=0) > 1:
+        for pair in sorted(pair for pair in counts if counts[pair] == max(counts.values())):
+            ids = merge(ids, pair, 256 + len(merges))
+            merges.append(pair)
+    return merges[:num_merges]
 
 
+KEY = "(-counts[pair], pair)"
+CHOICE = f"min(counts, key=lambda pair: {KEY}, default=None)"
 TIE = (
     "Among equally frequent pairs it takes {}. The rule is: the one with the lowest ids, the left id first. Pairs are "
     "tuples, and tuples can be compared."
+)
+ONCE = (
+    "The pairs are counted once, at the beginning. A merge makes new pairs and takes away old ones: what must happen "
+    "before the next one is chosen?"
+)
+NUMBER = "256 + n)"
+ROUNDS = "range(num_merges)"
+APPEND = "merges.append(pair)"
+LIST = "return merges"
+
+# Those that can be made in a text as well as in a list of words.
+TRAINING = (
+    Mistake(
+        "A pair that occurs once is merged. It would save a single place in this text and none in another: when must "
+        "training stop?",
+        (("< 2", "< 1"),),
+    ),
+    Mistake("It stops too early: a pair that occurs twice is worth a merge.", (("< 2", "< 3"),)),
+    Mistake(TIE.format("the one that comes first in the text"), ((KEY, "-counts[pair]"),)),
+    Mistake(
+        TIE.format("the one whose first occurrence comes last in the text"),
+        ((CHOICE, "max(reversed(counts), key=counts.get, default=None)"),),
+    ),
+    Mistake(
+        TIE.format("the one with the highest ids"),
+        ((CHOICE, "max(counts, key=lambda pair: (counts[pair], pair), default=None)"),),
+    ),
+    *_ways(
+        TIE.format("the one with the lowest id on the right"),
+        ((KEY, "(-counts[pair], pair[1], pair[0])"),),
+        ((KEY, "(-counts[pair], pair[1])"),),
+    ),
+    *_ways(
+        TIE.format("one with the lowest id on the left, but not always with the lowest on the right"),
+        ((KEY, "(-counts[pair], pair[0])"),),
+        ((KEY, "(-counts[pair], pair[0], -pair[1])"),),
+    ),
+    *_ways(
+        TIE.format("one that is low in another sense, such as by the sum, the smaller or the larger of its ids"),
+        ((KEY, "(-counts[pair], sum(pair))"),),
+        ((KEY, "(-counts[pair], sum(pair), pair)"),),
+        ((KEY, "(-counts[pair], sorted(pair))"),),
+        ((KEY, "(-counts[pair], sorted(pair), pair)"),),
+        ((KEY, "(-counts[pair], min(pair))"),),
+        ((KEY, "(-counts[pair], max(pair))"),),
+    ),
+    Mistake(
+        TIE.format("the one that comes first as a text, where 10 comes before 9"),
+        ((KEY, "(-counts[pair], str(pair))"),),
+    ),
+    Mistake("It takes the pair with the lowest ids, however often it occurs.", ((KEY, "pair"),)),
+    *_ways(
+        "The rarest pair is taken. The most frequent one saves most.",
+        ((KEY, "(counts[pair], pair)"), ("< 2", "< 1")),
+        ((KEY, "(counts[pair] < 2, counts[pair], pair)"),),
+    ),
+    Mistake("The new ids begin with 257. What is the first number that no byte has?", ((NUMBER, "257 + n)"),)),
+    Mistake(
+        "The new ids begin with 255, which is a byte. What is the first number that no byte has?",
+        ((NUMBER, "255 + n)"),),
+    ),
+    Mistake("The new ids begin with 0, where the bytes are.", ((NUMBER, "n)"),)),
+    Mistake("All merges make the same id.", ((NUMBER, "256)"),)),
+    Mistake(
+        "Only pairs of the original bytes are merged. Ids that were made by a merge can also be part of a pair.",
+        (("min(counts, key", "min([pair for pair in counts if max(pair) < 256], key"),),
+    ),
+    Mistake(
+        "The same pair comes again and again: it is chosen, and the ids stay as they were.",
+        ((f"merge(ids, pair, {NUMBER}", "ids"),),
+    ),
+    *_ways(
+        "A dict of the merges came back. A list of the pairs is wanted; the place of a pair in it says which id it "
+        "makes.",
+        ((LIST, "return {pair: 256 + n for n, pair in enumerate(merges)}"),),
+        ((LIST, "return {256 + n: pair for n, pair in enumerate(merges)}"),),
+        ((LIST, "return {pair: n for n, pair in enumerate(merges)}"),),
+        ((LIST, "return dict(enumerate(merges))"),),
+    ),
+    Mistake(
+        "There is one merge too many. How many are in the list when the loop must end?",
+        ((ROUNDS, "range(num_merges + 1)"),),
+    ),
+    Mistake(
+        "There is one merge too few. How many are in the list when the loop must end?",
+        ((ROUNDS, "range(num_merges - 1)"),),
+    ),
+    Mistake(
+        "The number of merges is ignored: the loop continues until no pair occurs twice.",
+        ((ROUNDS, "range(300)"),),
+    ),
+    Mistake(
+        "A pair that occurs once is still in the list. What comes first: to ask whether to stop, or to append?",
+        (("            break", "            return merges if pair is None else [*merges, pair]"),),
+    ),
+    Mistake(
+        "The list also holds how often each pair occurred. Only the pairs are wanted.",
+        ((APPEND, "merges.append((pair, counts[pair]))"),),
+    ),
+    Mistake(
+        "The pairs of the list are turned round: the left id belongs on the left.",
+        ((APPEND, "merges.append(pair[::-1])"),),
+    ),
+    *_ways(
+        "The ids of all pairs stand in one flat list. A list of pairs is wanted.",
+        ((LIST, "return [i for pair in merges for i in pair]"),),
+        ((APPEND, "merges += pair"), (ROUNDS, "range((num_merges + 1) // 2)")),
+    ),
+    Mistake(
+        "After each choice only the first place is merged in the text. Does it merge with your function merge?",
+        (("merge(ids", "_merge_once(ids"),),
+    ),
+    *_inside("pair_counts", "COUNTING"),
+    *_inside("merge", "MERGING"),
+    Mistake(
+        "The list holds the new ids. The pairs that make them are wanted.",
+        ((APPEND, f"merges.append({NUMBER}"),),
+    ),
 )
 
 TRAIN = Task(
@@ -322,100 +571,34 @@ TRAIN = Task(
     exact=True,
     notebook=NOTEBOOK,
     mistakes=(
-        Mistake(
-            "In runs of equal ids every second pair is missing from the counts. Does it count with pair_counts?",
-            lambda ids, num_merges: bpe_train(ids, num_merges, count=_apart),
-        ),
-        Mistake(
-            "A pair that occurs once is merged. It would save a single place in this text and none in another: when "
-            "must training stop?",
-            lambda ids, num_merges: bpe_train(ids, num_merges, least=1),
-        ),
-        Mistake(
-            "It stops too early: a pair that occurs twice is worth a merge.",
-            lambda ids, num_merges: bpe_train(ids, num_merges, least=3),
-        ),
-        Mistake(
-            TIE.format("the one that comes first in the text"),
-            lambda ids, num_merges: bpe_train(ids, num_merges, lambda counts: max(counts, key=counts.get)),
-        ),
-        Mistake(
-            TIE.format("the one whose first occurrence comes last in the text"),
-            lambda ids, num_merges: bpe_train(
-                ids, num_merges, lambda counts: max(reversed(counts), key=counts.get)
+        *TRAINING,
+        *_ways(ONCE, _sorted_once, _first_once),
+        *_ways(
+            "Pairs are counted that are no longer there. After a merge, what must happen to the old counts?",
+            (
+                ("merges = []", "merges, counts = [], {}"),
+                ("= pair_counts(ids)", "= {p: n for p, n in (counts | pair_counts(ids)).items() if p not in merges}"),
+            ),
+            (
+                ("merges = []", "merges, counts = [], Counter()"),
+                ("counts = pair_counts(ids)", "counts.update(pair_counts(ids))"),
             ),
         ),
         Mistake(
-            TIE.format("the one with the highest ids"),
-            lambda ids, num_merges: bpe_train(
-                ids, num_merges, lambda counts: max(counts, key=lambda pair: (counts[pair], pair))
-            ),
-        ),
-        Mistake(
-            TIE.format("the one with the lowest id on the right"),
-            lambda ids, num_merges: bpe_train(
-                ids, num_merges, lambda counts: min(counts, key=lambda pair: (-counts[pair], pair[::-1]))
-            ),
-        ),
-        Mistake(
-            "The pairs are counted once, at the beginning. A merge makes new pairs and takes away old ones: what must "
-            "happen before the next one is chosen?",
-            _sorted_once,
-        ),
-        Mistake(
-            "The pairs are counted once, at the beginning. A merge makes new pairs and takes away old ones: what must "
-            "happen before the next one is chosen?",
-            lambda ids, num_merges: [
-                pair for pair, count in Counter(pairwise(ids)).most_common(num_merges) if count > 1
-            ],
-        ),
-        Mistake(
-            "The new ids begin with 257. What is the first number that no byte has?",
-            lambda ids, num_merges: bpe_train(ids, num_merges, new_id=lambda ids, n: 257 + n),
-        ),
-        Mistake(
-            "The new ids begin with 255, which is a byte. What is the first number that no byte has?",
-            lambda ids, num_merges: bpe_train(ids, num_merges, new_id=lambda ids, n: 255 + n),
-        ),
-        Mistake(
-            "The new ids begin with 0, where the bytes are.",
-            lambda ids, num_merges: bpe_train(ids, num_merges, new_id=lambda ids, n: n),
+            "All pairs that are equally frequent are merged before it counts again. The first of these merges can take "
+            "away places of the others.",
+            _round_by_round,
         ),
         Mistake(
             "A new id is one more than the largest id of this text. All 256 bytes have their ids, including those that "
             "do not occur here.",
-            lambda ids, num_merges: bpe_train(ids, num_merges, new_id=lambda ids, n: max(ids) + 1),
+            ((NUMBER, "max(ids) + 1)"),),
         ),
-        Mistake(
-            "A dict of the merges came back. A list of the pairs is wanted; the place of a pair in it says which id it "
-            "makes.",
-            _as_dict,
-        ),
-        Mistake(
-            "There is one merge too many. How many are in the list when the loop must end?",
-            lambda ids, num_merges: bpe_train(ids, num_merges + 1),
-        ),
-        Mistake(
-            "There is one merge too few. How many are in the list when the loop must end?",
-            lambda ids, num_merges: bpe_train(ids, num_merges - 1),
-        ),
-        Mistake(
-            "num_merges is ignored: the loop continues until no pair occurs twice.",
-            lambda ids, num_merges: bpe_train(ids, len(ids)),
-        ),
-        Mistake(
-            "After each choice only the first place is merged in the text. Does it merge with your function merge?",
-            lambda ids, num_merges: bpe_train(ids, num_merges, merge=_merge_once),
-        ),
-        Mistake(
-            "The rarest pair is taken. The most frequent one saves most.",
-            lambda ids, num_merges: bpe_train(
-                ids, num_merges, lambda counts: min(counts, key=lambda pair: (counts[pair], pair)), least=1
-            ),
-        ),
-        Mistake(
-            "The list also holds how often each pair occurred. Only the pairs are wanted.",
-            _with_counts,
+        *_ways(
+            "The ids of the text came back beside the merges, or in their place. Only the list of pairs is wanted.",
+            ((LIST, "return merges, ids"),),
+            ((LIST, "return ids"),),
+            lambda ids, num_merges: ids,
         ),
     ),
 )
@@ -424,12 +607,15 @@ TRAIN = Task(
 # 4. Encode.
 
 
-def bpe_encode(ids, merges, choose=min, merge=merge, first=256):
+def bpe_encode(ids, merges):
     """ids with all merges carried out, always the pair of the lowest rank."""
     rank = {pair: n for n, pair in enumerate(merges)}
-    while known := [pair for pair in pairwise(ids) if pair in rank]:
-        pair = choose(known, key=rank.get)
-        ids = merge(ids, pair, first + rank[pair])
+    for _ in range(len(ids)):  # each merge makes the list shorter: these are more rounds than it can take
+        known = [pair for pair in pairwise(ids) if pair in rank]
+        if not known:
+            break
+        pair = min(known, key=rank.get)
+        ids = merge(ids, pair, 256 + rank[pair])
     return ids
 
 
@@ -441,6 +627,7 @@ def _encode_cases(rng):
     return [
         Case("seven ids", {"ids": [a, b, c, d, b, c, d], "merges": [(b, c), (a, b), (c, d), (b, 258)]}),
         Case("a merge that is of no use, and one of a merged id", {"ids": [c, d, a, b, d, a, b, d], "merges": once}),
+        Case("a new pair that comes before an old one", {"ids": [a, b, c, d], "merges": [(c, d), (b, 256), (a, b)]}),
         Case("five of a kind", {"ids": [a] * 5, "merges": [(a, a), (256, a), (256, 256)]}),
         Case("eleven of a kind", {"ids": [a] * 11 + [b], "merges": [(a, a), (256, 256), (257, 257)]}),
         Case("an empty list", {"ids": [], "merges": [(a, b)]}),
@@ -454,17 +641,16 @@ def _encode_cases(rng):
 
 
 def _encode_leftmost(ids, merges):
-    """Always the pair of the list that comes first in the text."""
+    """Always the pair of the list that comes first in the text, one place at a time."""
     while pair := next((pair for pair in pairwise(ids) if pair in merges), None):
         ids = _merge_once(ids, pair, 256 + merges.index(pair))
     return ids
 
 
-def _spelled(merges, order=1):
-    """id -> its bytes, as a tuple; order -1 joins the right one to the left one."""
+def _spelled(merges):
+    """id -> its bytes, as a tuple."""
     spelling = {i: (i,) for i in range(256)}
-    for n, pair in enumerate(merges):
-        left, right = pair[::order]
+    for n, (left, right) in enumerate(merges):
         spelling[256 + n] = spelling[left] + spelling[right]
     return spelling
 
@@ -480,32 +666,38 @@ def _encode_longest(ids, merges):
     return found
 
 
-def _encode_in_one_pass(ids, merges, merge=merge, stop=False):
-    """The merges one after the other; that is right if every place is merged, and no merge is skipped."""
+def _encode_backwards(ids, merges):
+    """One merge of the list after the other, from its end."""
+    for n, pair in reversed(list(enumerate(merges))):
+        ids = merge(ids, pair, 256 + n)
+    return ids
+
+
+def _encode_until_missing(ids, merges):
     for n, pair in enumerate(merges):
-        if stop and pair not in list(pairwise(ids)):
+        if pair not in pairwise(ids):
             break
         ids = merge(ids, pair, 256 + n)
     return ids
 
 
-def _encode_most_frequent(ids, merges):
-    while known := {pair: count for pair, count in pair_counts(ids).items() if pair in merges}:
-        pair = _lowest(known)
-        ids = merge(ids, pair, 256 + merges.index(pair))
+def _one_by_one(mistake):
+    """A mistake of merge in a loop over the list of merges."""
+    return Mistake(
+        INSIDE.format("merge", mistake.hint),
+        lambda ids, merges: _encode_one_by_one(ids, merges, _wrong(merge, mistake)),
+    )
+
+
+def _encode_one_by_one(ids, merges, merge=merge, first=256):
+    for n, pair in enumerate(merges):
+        ids = merge(ids, pair, first + n)
     return ids
 
 
-def _encode_one_step(ids, merges):
-    """A single merge, the one with the lowest rank."""
-    found = [pair for pair in merges if pair in list(pairwise(ids))]
-    return merge(ids, found[0], 256 + merges.index(found[0])) if found else ids
-
-
-def _encode_of_bytes(ids, merges):
-    """Merges of the original ids only; merged ids are not merged again."""
-    return _encode_in_one_pass(ids, [pair if max(pair) < 256 else (-1, -1) for pair in merges])
-
+BEST = "min(known, key=rank.get)"
+RANKS = "enumerate(merges)"
+KNOWN = "if pair in rank]"
 
 ENCODE = Task(
     name="bpe_encode",
@@ -515,57 +707,91 @@ ENCODE = Task(
     exact=True,
     notebook=NOTEBOOK,
     mistakes=(
-        Mistake(
+        *_ways(
             "It merges the known pair that comes first in the text. The order is that of training: which of the known "
             "pairs has the lowest rank, wherever it occurs?",
             _encode_leftmost,
+            ((BEST, "known[0]"),),
+        ),
+        Mistake(
+            "It merges the known pair that comes last in the text. Which has the lowest rank?",
+            ((BEST, "known[-1]"),),
         ),
         Mistake(
             "It takes the longest token that fits, from left to right. Other tokenizers do so (WordPiece); BPE replays "
             "its merges in the order in which they were learned.",
             _encode_longest,
         ),
-        Mistake(
+        *_ways(
             "It takes the pair with the highest rank first, the one that was learned last. The pair that was learned "
             "first is merged first.",
-            lambda ids, merges: bpe_encode(ids, merges, max),
+            ((BEST, "max(known, key=rank.get)"),),
+            _encode_backwards,
         ),
-        Mistake(
+        *_ways(
             "It takes the pair that is most frequent in this text. Counting belongs to training; here the list of "
             "merges decides.",
-            _encode_most_frequent,
+            ((BEST, "max(known, key=known.count)"),),
+            ((BEST, "min(known, key=lambda pair: (-known.count(pair), pair))"),),
+            ((BEST, "min(known, key=lambda pair: (-known.count(pair), rank[pair]))"),),
         ),
+        Mistake("It takes the pair with the lowest ids. The lowest rank is something else.", ((BEST, "min(known)"),)),
+        *_ways(
+            "The merges are not taken in the order in which they come in. Are they sorted, or in a set?",
+            ((RANKS, "enumerate(sorted(merges))"),),
+            ((RANKS, "enumerate(sorted(merges, key=lambda pair: pair[::-1]))"),),
+            ((RANKS, "enumerate(merges[::-1])"),),
+        ),
+        *_ways(
+            "The first merge of the list is left out.",
+            ((RANKS, "enumerate(merges[1:])"),),
+            ((RANKS, "enumerate(merges[1:], 1)"),),
+        ),
+        Mistake("The last merge of the list is left out.", ((RANKS, "enumerate(merges[:-1])"),)),
         Mistake(
             "Each merge is carried out at one place only, and then the next one is tried.",
-            lambda ids, merges: _encode_in_one_pass(ids, merges, _merge_once),
+            (("merge(ids", "_merge_once(ids"), ("rank[pair])", "rank.pop(pair))")),
         ),
         Mistake(
             "It ends after a single merge. A merge can make new pairs that are in the list: when is there nothing left "
             "to do?",
-            _encode_one_step,
+            (("ids = merge(", "return merge("),),
         ),
         Mistake(
             "It ends at the first merge of the list whose pair does not occur. Later ones may still occur.",
-            lambda ids, merges: _encode_in_one_pass(ids, merges, stop=True),
+            _encode_until_missing,
         ),
         Mistake(
             "Only pairs of the original bytes are merged. Ids that were made by a merge can also be part of a pair.",
-            _encode_of_bytes,
+            ((KNOWN, "if pair in rank and max(pair) < 256]"),),
         ),
+        Mistake("Pairs of two equal ids are not merged.", ((KNOWN, "if pair in rank and pair[0] != pair[1]]"),)),
         Mistake(
             "The new ids are not 256 + rank: they begin with 257. The ranks count from 0.",
-            lambda ids, merges: bpe_encode(ids, merges, first=257),
+            (("256 +", "257 +"),),
         ),
         Mistake(
+            "The new ids are not 256 + rank: they begin with 255, which is a byte.",
+            (("256 +", "255 +"),),
+        ),
+        *_ways(
             "The new ids are the bare ranks, which are the ids of bytes. Which number must be added?",
-            lambda ids, merges: bpe_encode(ids, merges, first=0),
+            (("256 + rank", "rank"),),
+            lambda ids, merges: _encode_one_by_one(ids, merges, first=0),
         ),
-        Mistake(
-            "Runs of equal ids are merged from right to left. In a a a the first two become one.",
-            lambda ids, merges: bpe_encode(ids, merges, merge=_merge_from_the_right),
+        Mistake("All merges make the same id.", (("256 + rank[pair]", "256"),)),
+        *_ways(
+            "A new id depends on what happened in this text, such as the number of merges so far or the largest id. "
+            "It belongs to its pair: what is the rank of a pair?",
+            (("256 + rank[pair]", "max(ids) + 1"),),
+            (("256 + rank[pair]", "max(255, *ids) + 1"),),
+            (("for _ in", "for n in"), ("rank[pair])", "n)")),
         ),
+        *map(_one_by_one, MERGING),
+        *_inside("merge", "MERGING"),
         Mistake(
-            "Nothing was merged. Are the neighbours compared with the pairs of the list as tuples?",
+            "Nothing was merged. Are the neighbours compared with the pairs of the list as tuples? Is the new list "
+            "returned?",
             lambda ids, merges: ids,
         ),
     ),
@@ -575,10 +801,13 @@ ENCODE = Task(
 # 5. Decode.
 
 
-def bpe_decode(ids, merges, errors="replace", order=1):
+def bpe_decode(ids, merges):
     """The text that ids spell; bytes that are not UTF-8 become U+FFFD."""
-    spelling = _spelled(merges, order)
-    return bytes(byte for i in ids for byte in spelling[i]).decode(errors=errors)
+    table = {i: bytes([i]) for i in range(256)}
+    for n, (left, right) in enumerate(merges):
+        table[256 + n] = table[left] + table[right]
+    parts = [table[i] for i in ids]
+    return b"".join(parts).decode("utf-8", errors="replace")
 
 
 def _decode_cases(rng):
@@ -595,13 +824,36 @@ def _decode_cases(rng):
         Case("an empty list", {"ids": [], "merges": [(a, b)]}),
         Case("no merges", {"ids": list("¿Qué?".encode()), "merges": []}),
         Case("a text", {"ids": bpe_encode(list(TEXT.encode()), merges), "merges": merges}),
+        Case("U+FEFF at the beginning, which has no width", {"ids": [*"\ufeff".encode(), a], "merges": []}),
+        Case("each byte once", {"ids": [*range(64, 256), *range(64)], "merges": [(a, b)]}),
     ]
 
 
-def _decode_one_level(ids, merges):
-    """The two parts of a merge, which may be merges themselves."""
-    return bytes(byte for i in ids for byte in (merges[i - 256] if i > 255 else (i,))).decode(errors="replace")
+def _decode_levels(ids, merges, levels, byte=int):
+    """Merges taken apart a few times, which may not be enough."""
+    for _ in range(levels):
+        ids = [part for i in ids for part in (merges[i - 256] if i > 255 else (i,))]
+    return bytes(map(byte, ids)).decode(errors="replace")
 
+
+def _decode_or_else(ids, merges, other):
+    """Something else, wherever a single byte is not UTF-8."""
+    joined = bytes(byte for i in ids for byte in _spelled(merges)[i])
+    try:
+        return joined.decode()
+    except UnicodeDecodeError:
+        return other(joined)
+
+
+def _apiece(parts, *args, between="", **options):
+    """Each part decoded by itself."""
+    return between.join(part.decode(*args, **options) for part in parts)
+
+
+REPLACE = 'errors="replace"'
+JOINED = 'b"".join(parts).decode('
+ENCODING = '"utf-8"'
+TO_TEXT = '.decode("utf-8", errors="replace")'
 
 DECODE = Task(
     name="bpe_decode",
@@ -614,41 +866,105 @@ DECODE = Task(
         Mistake(
             "Each token is decoded by itself. But a token can hold one half of a character: join the bytes of all of "
             "them first.",
-            lambda ids, merges: "".join(bpe_decode([i], merges) for i in ids),
+            ((JOINED, "_apiece(parts, "),),
+        ),
+        *_ways(
+            "Each byte became a separate character. In UTF-8 a character can have up to four bytes.",
+            ((ENCODING, '"latin-1"'),),
+            ((JOINED, "_apiece([bytes([byte]) for part in parts for byte in part], "),),
         ),
         Mistake(
             "Bytes that are not UTF-8 raise an error. A model may write any ids; look up what `errors` can be in "
             "bytes.decode.",
-            lambda ids, merges: bpe_decode(ids, merges, "strict"),
+            ((f", {REPLACE}", ""),),
         ),
         Mistake(
             "Bytes that are not UTF-8 vanish. One should see that something was there: look up what else `errors` can "
             "be in bytes.decode.",
-            lambda ids, merges: bpe_decode(ids, merges, "ignore"),
+            ((REPLACE, 'errors="ignore"'),),
+        ),
+        *_ways(
+            "Bytes that are not UTF-8 become something else than U+FFFD: look up what else `errors` can be in "
+            "bytes.decode.",
+            ((REPLACE, 'errors="backslashreplace"'),),
+            ((REPLACE, 'errors="surrogateescape"'),),
+            lambda ids, merges: bpe_decode(ids, merges).replace("\ufffd", "?"),
+        ),
+        *_ways(
+            "Where one byte is not UTF-8, the others are not read as UTF-8 either. They should still be.",
+            lambda ids, merges: _decode_or_else(ids, merges, lambda joined: joined.decode("latin-1")),
+            lambda ids, merges: _decode_or_else(ids, merges, lambda joined: "\ufffd"),
+            lambda ids, merges: _decode_or_else(ids, merges, lambda joined: ""),
+        ),
+        *_ways(
+            "The bytes are read in an encoding that is not UTF-8.",
+            ((ENCODING, '"cp1252"'),),
+            ((ENCODING, '"utf-16"'),),
         ),
         Mistake(
-            "Each byte became a separate character. In UTF-8 a character can have up to four bytes.",
-            lambda ids, merges: "".join(chr(byte) for i in ids for byte in _spelled(merges)[i]),
+            "U+FEFF is lost at the beginning. With this encoding it is a mark, and not part of the text.",
+            ((ENCODING, '"utf-8-sig"'),),
         ),
-        Mistake(
-            "A merge is taken apart only once. Its parts may be merges themselves.",
-            _decode_one_level,
+        Mistake("White space at the ends of the text is lost.", lambda ids, merges: bpe_decode(ids, merges).strip()),
+        *_ways(
+            "There are spaces between the tokens. A token that begins a word brings its own.",
+            (('b"".join', 'b" ".join'),),
+            ((JOINED, '_apiece(parts, between=" ", encoding='),),
+        ),
+        *_ways(
+            "A merge is not taken apart to its end. Its parts may be merges themselves, and theirs too.",
+            lambda ids, merges: _decode_levels(ids, merges, 1),
+            lambda ids, merges: _decode_levels(ids, merges, 2),
+            lambda ids, merges: _decode_levels(ids, merges, 1, lambda i: i % 256),
+            lambda ids, merges: _decode_levels(ids, merges, 2, lambda i: i % 256),
         ),
         Mistake(
             "The two parts of a merge are joined in the wrong order: the left part stays on the left.",
-            lambda ids, merges: bpe_decode(ids, merges, order=-1),
+            (("table[left] + table[right]", "table[right] + table[left]"),),
+        ),
+        *_ways(
+            "A merge gives one of its two parts only.",
+            (("table[left] + table[right]", "table[left]"),),
+            (("table[left] + table[right]", "table[right]"),),
+        ),
+        *_ways(
+            "The ids of the merges do not begin with 256 here. What is the first number that no byte has?",
+            (("256 + n", "257 + n"),),
+            (("256 + n", "255 + n"),),
+            (("256 + n", "n"),),
         ),
         Mistake(
-            "Bytes came back. One step is missing from them to a text.",
-            lambda ids, merges: bytes(byte for i in ids for byte in _spelled(merges)[i]),
+            "Bytes above 127 vanish. Are all 256 in the table?",
+            lambda ids, merges: bpe_decode(ids, merges).encode("ascii", "ignore").decode(),
+        ),
+        *_ways(
+            "Not all of the 256 bytes are in the table.",
+            (("range(256)", "range(255)"),),
+            (("range(256)", "range(128)"),),
+            (("range(256)", "range(1, 256)"),),
         ),
         Mistake(
-            "A list of bytes came back. Two steps are missing from it to a text.",
-            lambda ids, merges: [byte for i in ids for byte in _spelled(merges)[i]],
+            "An id above 255 is taken modulo 256, so that it becomes another byte.",
+            (("table[i]", "table[i % 256]"),),
         ),
+        Mistake("The last id is left out.", (("in ids]", "in ids[:-1]]"),)),
+        Mistake("The first id is left out.", (("in ids]", "in ids[1:]]"),)),
+        Mistake("The tokens come in the wrong order, the last one first.", (("in ids]", "in ids[::-1]]"),)),
         Mistake(
             "The text comes out backwards. When a merge is taken apart on a stack, which part comes off first?",
             lambda ids, merges: bpe_decode(ids, merges)[::-1],
+        ),
+        Mistake("Bytes came back. One step is missing from them to a text.", ((TO_TEXT, ""),)),
+        *_ways(
+            "A list came back. Which steps are missing from it to a text?",
+            lambda ids, merges: [byte for i in ids for byte in _spelled(merges)[i]],
+            (('b"".join(parts)' + TO_TEXT, "parts"),),
+            ((JOINED, "[part.decode("), (REPLACE + ")", REPLACE + ") for part in parts]")),
+        ),
+        *_ways(
+            "Python's way to write bytes or a text came back, with quotation marks: str and repr do not decode.",
+            lambda ids, merges: repr(bpe_decode(ids, merges)),
+            ((f"b\"\".join(parts){TO_TEXT}", 'str(b"".join(parts))'),),
         ),
     ),
 )
@@ -657,80 +973,111 @@ DECODE = Task(
 # The harder part: GPT-2's way, word by word, on bytes in a special order.
 
 
-def _printable(visible, shift=lambda byte, n: 256 + n):
-    hidden = [byte for byte in range(256) if byte not in visible]
-    return {byte: chr(byte) for byte in visible} | {byte: chr(shift(byte, n)) for n, byte in enumerate(hidden)}
+def printable_bytes():
+    """The visible bytes as they are, then the others as the characters from 256 on: {byte: character}."""
+    visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    table = {byte: chr(byte) for byte in visible}
+    for byte in range(256):
+        if byte not in table:
+            table[byte] = chr(256 + len(table) - len(visible))
+    return table
 
 
-VISIBLE = list(vocabulary.PRINTABLE)[:188]
+NUMBERED = "chr(256 + len(table) - len(visible))"
+TABLE = "return table"
 
 PRINTABLE_BYTES = Task(
     name="printable_bytes",
     outputs=("table",),
-    reference=vocabulary.printable_bytes,
+    reference=printable_bytes,
     cases=lambda rng: [Case("the table", {})],
     exact=True,
+    ordered=True,
     notebook=NOTEBOOK,
     mistakes=(
-        Mistake(
+        *_ways(
             "Each byte stands for itself, even those that cannot be seen. Which character does a space become?",
             lambda: {byte: chr(byte) for byte in range(256)},
+            ((NUMBERED, "chr(byte)"),),
         ),
         Mistake(
             "The bytes that cannot be seen get 256 plus themselves. They get the characters from 256 on, one after the "
             "other: what number does the n-th of them have?",
-            lambda: _printable(VISIBLE, lambda byte, n: 256 + byte),
+            ((NUMBERED, "chr(256 + byte)"),),
+        ),
+        *_ways(
+            "The characters of the bytes that cannot be seen do not begin with 256.",
+            ((NUMBERED, "chr(257 + len(table) - len(visible))"),),
+            ((NUMBERED, "chr(255 + len(table) - len(visible))"),),
         ),
         Mistake(
-            "The three ranges lack their last characters: Python's range ends before its second number.",
-            lambda: _printable([byte for byte in VISIBLE if chr(byte) not in "~¬ÿ"]),
+            "The bytes that cannot be seen get their characters in descending order.",
+            (("in range(256)", "in range(255, -1, -1)"),),
+        ),
+        Mistake(
+            "The bytes that cannot be seen are missing.",
+            ((TABLE, "return {byte: table[byte] for byte in visible}"),),
+        ),
+        *_ways(
+            "A range lacks its last character, or each of the three does: Python's range ends before its second "
+            "number.",
+            (("127", "126"), ("173", "172"), ("256)]", "255)]")),
+            (("127", "126"),),
+            (("173", "172"),),
+            (("256)]", "255)]"),),
         ),
         Mistake(
             "Byte 173 is printed as it is. It is the soft hyphen, which most programs do not show: there is a gap "
             "between the last two ranges.",
-            lambda: _printable([*VISIBLE, 173]),
+            (("173), *range(174", "173), *range(173"),),
         ),
         Mistake(
             "The space is printed as it is. Then a token that begins with a space could not be told from two tokens in "
             "merges.txt.",
-            lambda: _printable([*VISIBLE, 32]),
+            (("range(33", "range(32"),),
+        ),
+        *_ways(
+            "A byte that cannot be seen stands for itself. Look at the ends of the ranges.",
+            (("127", "128"),),
+            (("161", "160"),),
+        ),
+        Mistake(
+            "Only ASCII counts as visible. There are three ranges.",
+            ((", *range(161, 173), *range(174, 256)", ""),),
+        ),
+        Mistake(
+            "The bytes are in the order of their numbers. Which come first in GPT-2?",
+            ((TABLE, "return dict(sorted(table.items()))"),),
         ),
         Mistake(
             "The table is the wrong way round: it gives the byte of a character.",
-            lambda: dict(vocabulary.BYTE_OF),
+            ((TABLE, "return {character: byte for byte, character in table.items()}"),),
         ),
         Mistake(
             "The values are the numbers of the characters. `chr` turns them into characters.",
-            lambda: {byte: ord(character) for byte, character in vocabulary.PRINTABLE.items()},
+            ((TABLE, "return {byte: ord(character) for byte, character in table.items()}"),),
         ),
     ),
 )
 
 
-def learn_merges(counts, n_merges):
-    """The library's own, as a list."""
-    return list(tokenizer.learn_merges(counts, n_merges))
+PRINTABLE = printable_bytes()
+BYTE_IDS = {byte: i for i, byte in enumerate(PRINTABLE)}
 
 
-BYTE_IDS = {byte: i for i, byte in enumerate(vocabulary.PRINTABLE)}
-
-
-def _gpt2_ids(word):
-    return [BYTE_IDS[byte] for byte in word.encode()]
-
-
-def _learn_merges(counts, n_merges, ids=_gpt2_ids, weight=int, choose=_lowest):
-    """The same, but all pairs are counted again each time."""
-    words = [(ids(word), weight(count)) for word, count in counts.items()]
+def learn_merges(words, num_merges):
+    """The merges within words that occur so often: {word: count}; a byte's id is its place in ``printable_bytes``."""
+    spellings = [([BYTE_IDS[byte] for byte in word.encode()], often) for word, often in words.items()]
     merges = []
-    while len(merges) < n_merges:
-        totals = Counter()
-        for spelling, count in words:
-            for pair in pairwise(spelling):
-                totals[pair] += count
-        if not totals or totals[pair := choose(totals)] < 2:
+    for n in range(num_merges):
+        counts = Counter()
+        for ids, often in spellings:
+            for pair, times in pair_counts(ids).items():
+                counts[pair] += times * often
+        pair = min(counts, key=lambda pair: (-counts[pair], pair), default=None)
+        if pair is None or counts[pair] < 2:
             break
-        words = [(merge(spelling, pair, 256 + len(merges)), count) for spelling, count in words]
+        spellings = [(merge(ids, pair, 256 + n), often) for ids, often in spellings]
         merges.append(pair)
     return merges
 
@@ -747,10 +1094,20 @@ def _words_cases(rng):
         Case("a word that occurs once", {"counts": {" banana": 1, " bat": 1}, "n_merges": 20}),
         Case("bytes and GPT-2's ids are in another order", {"counts": {"a b a b": 2, "xy": 4, "é": 4}, "n_merges": 3}),
         Case("words that begin and end alike", {"counts": {"ab": 5, "ba": 5, "aab": 1}, "n_merges": 3}),
+        Case("ties", {"counts": {"ac": 3, "ab": 3, "db": 3, "da": 3, "cc": 3}, "n_merges": 5}),
+        Case("letters in a row", {"counts": {"aaaa": 2, "bc": 8, "baaab": 2, "ababab": 1}, "n_merges": 6}),
         Case("words of one letter", {"counts": {"a": 9, "b": 9}, "n_merges": 2}),
         _words_case("a hundred names", text, 40),
     ]
 
+
+def _word_by_word(counts, n_merges):
+    return [pair for word, n in counts.items() for pair in learn_merges({word: n}, n_merges)][:n_merges]
+
+
+WORDS = "for word, often in words.items()]"
+BYTES = "word.encode()"
+ID = "[BYTE_IDS[byte]"
 
 LEARN_MERGES = Task(
     name="learn_merges",
@@ -760,30 +1117,48 @@ LEARN_MERGES = Task(
     exact=True,
     notebook=NOTEBOOK,
     mistakes=(
+        *TRAINING,
         Mistake(
             "Every word counts once. A pair occurs as often as the words that contain it: counts says how often that "
             "is.",
-            lambda counts, n_merges: _learn_merges(counts, n_merges, weight=lambda count: 1),
+            (("times * often", "times"),),
+        ),
+        Mistake(
+            "A pair counts once in a word, however often it occurs there.",
+            (("times * often", "often"),),
         ),
         Mistake(
             "A byte's id is the byte itself. In GPT-2 it is the byte's place in the table of printable_bytes.",
-            lambda counts, n_merges: _learn_merges(counts, n_merges, lambda word: list(word.encode())),
+            ((ID, "[byte"),),
         ),
-        Mistake(
+        *_ways(
+            "A byte's id is not its place in the table of printable_bytes. Is it the number of a character, or right "
+            "for the first of the visible bytes only?",
+            ((ID, "[ord(PRINTABLE[byte])"),),
+            ((ID, "[ord(PRINTABLE[byte])"), (NUMBER, "512 + n)")),
+            ((ID, "[byte - 33"),),
+        ),
+        *_ways(
+            "Characters that are not ASCII are not cut into their bytes, or are left out.",
+            ((BYTES, 'word.encode("ascii", "ignore")'),),
+            ((BYTES, "map(ord, word)"),),
+        ),
+        *_ways(
             "Pairs are counted across the ends of words. No token may reach from one word into the next.",
-            lambda counts, n_merges: _learn_merges({"".join(word * n for word, n in counts.items()): 1}, n_merges),
-        ),
-        Mistake(
-            "Among equally frequent pairs it takes the one that comes first. The rule is that of bpe_train.",
-            lambda counts, n_merges: _learn_merges(counts, n_merges, choose=lambda totals: max(totals, key=totals.get)),
+            ((WORDS, 'for word, often in [("".join(word * often for word, often in words.items()), 1)]]'),),
+            ((WORDS, 'for word, often in [("".join(words), 1)]]'),),
         ),
         Mistake(
             "Each word is trained separately. The counts of all words must be added up, and then one pair is chosen "
             "for all of them.",
-            lambda counts, n_merges: [
-                pair for word, n in counts.items() for pair in _learn_merges({word: n}, n_merges)
-            ][:n_merges],
+            _word_by_word,
         ),
+        *_ways(
+            "A space is added to each word. The words have theirs already.",
+            ((BYTES, '(word + " ").encode()'),),
+            ((BYTES, '(" " + word).encode()'),),
+        ),
+        Mistake("Words that occur once are left out.", ((WORDS, "for word, often in words.items() if often > 1]"),)),
     ),
 )
 

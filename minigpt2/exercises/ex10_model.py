@@ -1,14 +1,15 @@
 """Exercise 10, block and model assembly: the parts in their order, their gradients, and a model that learns to sort."""
 
-import functools
 import itertools
 import math
 
 import numpy as np
 
 from minigpt2.components.attention import attention_backward, attention_forward
+from minigpt2.components.embedding import embedding_backward, unembedding_backward, unembedding_forward
 from minigpt2.components.feed_forward import feed_forward_backward, feed_forward_forward
 from minigpt2.components.layer_norm import layer_norm_backward, layer_norm_forward
+from minigpt2.components.position import position_backward
 from minigpt2.components.softmax import softmax_forward
 from minigpt2.config import GPT2Config
 from minigpt2.exercises.ex02_embedding import BACKWARD as EMBEDDING
@@ -17,7 +18,7 @@ from minigpt2.exercises.ex04_linear_and_gelu import FEED_FORWARD_BACKWARD as FEE
 from minigpt2.exercises.ex05_layer_norm import BACKWARD as LAYER_NORM
 from minigpt2.exercises.ex07_attention_backward import ATTENTION
 from minigpt2.exercises.task import Case, Mistake, Task
-from minigpt2.model import GPT2, block_backward, block_forward, gpt2_backward, gpt2_forward
+from minigpt2.model import GPT2
 from minigpt2.parameters import flatten
 
 NOTEBOOK = "2_5_framework"
@@ -27,30 +28,39 @@ SORTER = GPT2Config(vocab_size=3, n_positions=11, n_embd=32, n_layer=2, n_head=2
 # 1. A block.
 
 
-def _norm(rng, C):
+def norm_params(rng, C):
     return {"weight": 1 + 0.5 * rng.standard_normal(C), "bias": rng.standard_normal(C)}
 
 
-def _linear(rng, inputs, outputs):
+def linear_params(rng, inputs, outputs):
     return {
         "weight": rng.standard_normal((inputs, outputs)) / math.sqrt(inputs),
         "bias": 0.5 * rng.standard_normal(outputs),
     }
 
 
-def _block_params(rng, C):
+def block_params(rng, C):
     return {
-        "ln_1": _norm(rng, C),
-        "attn": {"c_attn": _linear(rng, C, 3 * C), "c_proj": _linear(rng, C, C)},
-        "ln_2": _norm(rng, C),
-        "mlp": {"c_fc": _linear(rng, C, 4 * C), "c_proj": _linear(rng, 4 * C, C)},
+        "ln_1": norm_params(rng, C),
+        "attn": {"c_attn": linear_params(rng, C, 3 * C), "c_proj": linear_params(rng, C, C)},
+        "ln_2": norm_params(rng, C),
+        "mlp": {"c_fc": linear_params(rng, C, 4 * C), "c_proj": linear_params(rng, 4 * C, C)},
+    }
+
+
+def model_params(rng, V, P, C, n_layer):
+    return {
+        "wte": {"weight": rng.standard_normal((V, C))},
+        "wpe": {"weight": rng.standard_normal((P, C))},
+        "h": [block_params(rng, C) for _ in range(n_layer)],
+        "ln_f": norm_params(rng, C),
     }
 
 
 def _block_cases(rng):
     def inputs(B, T, C, n_head, scale=1.0):
         x = scale * (0.5 + 2 * rng.standard_normal((B, T, C)))
-        return {"x": x, "params": _block_params(rng, C), "n_head": n_head}
+        return {"x": x, "params": block_params(rng, C), "n_head": n_head}
 
     return [
         Case("two sequences of three tokens, four channels, two heads", inputs(2, 3, 4, 2)),
@@ -61,74 +71,73 @@ def _block_cases(rng):
     ]
 
 
+def block_forward(x, block, n_head):
+    """One block, for inference: y (B, T, C) and the four caches of its parts."""
+    normed_1, ln_1 = layer_norm_forward(x, **block["ln_1"])
+    added_1, attn = attention_forward(normed_1, block["attn"], n_head)
+    mid = x + added_1
+    normed_2, ln_2 = layer_norm_forward(mid, **block["ln_2"])
+    added_2, mlp = feed_forward_forward(normed_2, block["mlp"])
+    y = mid + added_2
+    return y, {"ln_1": ln_1, "attn": attn, "ln_2": ln_2, "mlp": mlp}
+
+
+def block_backward(dy, cache):
+    """Gradients of ``block_forward``: dx (B, T, C), and grads of the form of params."""
+    dnormed_2, mlp = feed_forward_backward(dy, cache["mlp"])
+    dbranch_2, dweight_2, dbias_2 = layer_norm_backward(dnormed_2, cache["ln_2"])
+    dmid = dy + dbranch_2
+    dnormed_1, attn = attention_backward(dmid, cache["attn"])
+    dbranch_1, dweight_1, dbias_1 = layer_norm_backward(dnormed_1, cache["ln_1"])
+    dx = dmid + dbranch_1
+    ln_1 = {"weight": dweight_1, "bias": dbias_1}
+    ln_2 = {"weight": dweight_2, "bias": dbias_2}
+    return dx, {"ln_1": ln_1, "attn": attn, "ln_2": ln_2, "mlp": mlp}
+
+
+def _block_gradients(dy, cache):
+    """``block_backward``, or None with the caches of somebody's own parts, of which nothing is known."""
+    x = np.zeros((1, 1, 1))
+    _, ours = block_forward(x, block_params(np.random.default_rng(0), 1), 1)
+    known = [set(part) for part in ours.values()]
+    own = [part for part in map(cache.get, ours) if not isinstance(part, dict) or (part and set(part) not in known)]
+    return None if own and None not in own else block_backward(dy, cache)
+
+
 def _ln(name, x, params):
     return layer_norm_forward(x, **params[name])[0]
 
 
-def _attn(x, params, n_head):
-    return attention_forward(x, params["attn"], n_head)[0]
-
-
-def _mlp(x, params):
-    return feed_forward_forward(x, params["mlp"])[0]
-
-
-def _assembled(x, params, n_head, norms=("ln_1", "ln_2"), first=1, second=1):
-    """The block with other norms, or with one of its residual connections cut."""
-    mid = first * x + _attn(_ln(norms[0], x, params), params, n_head)
-    return second * mid + _mlp(_ln(norms[1], mid, params), params)
-
-
 def _post_norm(x, params, n_head):
-    x = _ln("ln_1", x + _attn(x, params, n_head), params)
-    return _ln("ln_2", x + _mlp(x, params), params)
+    x = _ln("ln_1", x + attention_forward(x, params["attn"], n_head)[0], params)
+    return _ln("ln_2", x + feed_forward_forward(x, params["mlp"])[0], params)
 
 
 def _norm_of_branches(x, params, n_head):
-    x = x + _ln("ln_1", _attn(x, params, n_head), params)
-    return x + _ln("ln_2", _mlp(x, params), params)
+    x = x + _ln("ln_1", attention_forward(x, params["attn"], n_head)[0], params)
+    return x + _ln("ln_2", feed_forward_forward(x, params["mlp"])[0], params)
 
 
-def _without_norms(x, params, n_head):
-    x = x + _attn(x, params, n_head)
-    return x + _mlp(x, params)
-
-
-def _normalised_stream(x, params, n_head):
-    x = _ln("ln_1", x, params)
-    x = _ln("ln_2", x + _attn(x, params, n_head), params)
-    return x + _mlp(x, params)
-
-
-def _other_order(x, params, n_head, norms=("ln_2", "ln_1")):
-    x = x + _mlp(_ln(norms[0], x, params), params)
-    return x + _attn(_ln(norms[1], x, params), params, n_head)
-
-
-def _side_by_side(x, params, n_head):
-    return x + _attn(_ln("ln_1", x, params), params, n_head) + _mlp(_ln("ln_2", x, params), params)
-
-
-def _past_the_sum(x, params, n_head):
-    mid = x + _attn(_ln("ln_1", x, params), params, n_head)
-    return x + _mlp(_ln("ln_2", mid, params), params)
-
-
-def _reads_the_branch(x, params, n_head):
-    branch = _attn(_ln("ln_1", x, params), params, n_head)
-    return x + branch + _mlp(_ln("ln_2", branch, params), params)
-
-
+ATTENTION_SECOND = (
+    ('attention_forward(normed_1, block["attn"], n_head)', 'feed_forward_forward(normed_1, block["mlp"])'),
+    ('feed_forward_forward(normed_2, block["mlp"])', 'attention_forward(normed_2, block["attn"], n_head)'),
+)
+NORMS_EXCHANGED = (
+    ('(x, **block["ln_1"])', '(x, **block["ln_2"])'),
+    ('(mid, **block["ln_2"])', '(mid, **block["ln_1"])'),
+)
 ORDER = (
     "The sub-layers come in the wrong order: the feed-forward network first. Look at the two lines of the formula: "
     "tokens first gather from each other, and then each one thinks about it."
 )
+ONE_NORM = "One layer norm is used for both sub-layers. Each has its own: look at the keys of params."
 
 BLOCK_FORWARD = Task(
     name="block_forward",
     outputs=("y",),
-    reference=lambda x, params, n_head: block_forward(x, params, _config(n_head))[0],
+    reference=block_forward,
     has_cache=True,
+    serves=_block_gradients,
     cases=_block_cases,
     notebook=NOTEBOOK,
     mistakes=(
@@ -142,121 +151,121 @@ BLOCK_FORWARD = Task(
             "the entrance of the branch.",
             _norm_of_branches,
         ),
-        Mistake("Both layer norms are missing. What do the sub-layers read?", _without_norms),
         Mistake(
-            "The normalised copy takes the place of the stream: the sub-layer's result is added to it. Give the copy "
-            "its own name, and add to the unchanged x.",
-            _normalised_stream,
+            "The first layer norm is missing. What does attention read?",
+            (('(normed_1, block["attn"]', '(x, block["attn"]'),),
         ),
         Mistake(
-            "Both residual connections are lost: each sub-layer replaces the stream. It should only add to it.",
-            lambda x, params, n_head: _assembled(x, params, n_head, first=0, second=0),
+            "The second layer norm is missing. What does the feed-forward network read?",
+            (("feed_forward_forward(normed_2", "feed_forward_forward(mid"),),
+        ),
+        Mistake(
+            "In the first half, the normalised copy takes the place of the stream: attention's result is added to it. "
+            "Is x still the stream where you add?",
+            (("mid = x +", "mid = normed_1 +"),),
+        ),
+        Mistake(
+            "In the second half, the normalised copy takes the place of the stream: the feed-forward network's result "
+            "is added to it. Is it still the stream to which you add?",
+            (("y = mid +", "y = normed_2 +"),),
         ),
         Mistake(
             "The first residual connection is lost: after attention, the earlier content of the stream is gone.",
-            lambda x, params, n_head: _assembled(x, params, n_head, first=0),
+            (("mid = x +", "mid ="),),
         ),
         Mistake(
             "The second residual connection is lost: after the feed-forward network, the stream is gone.",
-            lambda x, params, n_head: _assembled(x, params, n_head, second=0),
+            (("y = mid +", "y ="),),
         ),
-        Mistake(
-            "The two layer norms are exchanged. Which one belongs to attention?",
-            lambda x, params, n_head: _assembled(x, params, n_head, norms=("ln_2", "ln_1")),
-        ),
-        Mistake(
-            "One layer norm is used for both sub-layers. Each has its own: look at the keys of params.",
-            lambda x, params, n_head: _assembled(x, params, n_head, norms=("ln_1", "ln_1")),
-        ),
-        Mistake(ORDER, _other_order),
-        Mistake(ORDER, lambda x, params, n_head: _other_order(x, params, n_head, norms=("ln_1", "ln_2"))),
+        Mistake("The two layer norms are exchanged. Which one belongs to attention?", NORMS_EXCHANGED),
+        Mistake(ONE_NORM, NORMS_EXCHANGED[:1]),
+        Mistake(ONE_NORM, NORMS_EXCHANGED[1:]),
+        Mistake(ORDER, ATTENTION_SECOND),
+        Mistake(ORDER, ATTENTION_SECOND + NORMS_EXCHANGED),
         Mistake(
             "The feed-forward network reads the stream from before attention, so the sub-layers are side by side. It "
             "should read the sum.",
-            _side_by_side,
-        ),
-        Mistake(
-            "At the end the input x is added, and attention's addition to it is lost. What is the stream after the "
-            "first sub-layer?",
-            _past_the_sum,
+            (("layer_norm_forward(mid", "layer_norm_forward(x"),),
         ),
         Mistake(
             "The feed-forward network reads only the output of attention. It should read the stream, to which that "
             "output was added.",
-            _reads_the_branch,
+            (("layer_norm_forward(mid", "layer_norm_forward(added_1"),),
+        ),
+        Mistake(
+            "The second norm reads the normalised copy of the first. Which array does the second line of the formula "
+            "begin with?",
+            (("layer_norm_forward(mid", "layer_norm_forward(normed_1"),),
+        ),
+        Mistake(
+            "The feed-forward network reads the copy that was made for attention.",
+            (("feed_forward_forward(normed_2", "feed_forward_forward(normed_1"),),
+        ),
+        Mistake(
+            "At the end the input x is added, and attention's addition to it is lost. What is the stream after the "
+            "first sub-layer?",
+            (("y = mid +", "y = x +"),),
+        ),
+        Mistake(
+            "The input x is in the result twice: the stream already holds it when the second sub-layer adds to it.",
+            (("y = mid +", "y = x + mid +"),),
+        ),
+        Mistake(
+            "Attention's result is in the stream twice.",
+            (("y = mid +", "y = mid + added_1 +"),),
+        ),
+        Mistake(
+            "Attention adds nothing to the stream. Is its result used?",
+            (("mid = x + added_1", "mid = x"),),
+        ),
+        Mistake(
+            "The feed-forward network adds nothing to the stream. Is its result used?",
+            (("y = mid + added_2", "y = mid"),),
         ),
         Mistake(
             "All channels are one head. The number of heads is an argument: does attention get it?",
-            lambda x, params, n_head: _assembled(x, params, 1),
+            (('block["attn"], n_head)', 'block["attn"], 1)'),),
         ),
     ),
 )
 
 
 def _block_with_cache(x, params, n_head):
-    """Our forward pass, with everything that a backward pass may want in the cache, in those of the parts too."""
-    y, cache = block_forward(x, params, _config(n_head))
+    """Our forward pass, with everything that a backward pass may want in the cache, and in those of the parts too."""
     normed, ln_1 = _norm_with_cache(x, params["ln_1"])
-    _, attn = ATTENTION.forward(normed, params["attn"], n_head)
-    normed, ln_2 = _norm_with_cache(cache["resid_mid"], params["ln_2"])
-    _, mlp = FEED_FORWARD.forward(normed, params["mlp"])
+    added, attn = ATTENTION.forward(normed, params["attn"], n_head)
+    mid = x + added
+    normed, ln_2 = _norm_with_cache(mid, params["ln_2"])
+    added, mlp = FEED_FORWARD.forward(normed, params["mlp"])
     parts = {"ln_1": ln_1, "attn": attn, "ln_2": ln_2, "mlp": mlp}
-    return y, cache | parts | {"x": x, "params": params, "n_head": n_head}
+    return mid + added, parts | {"x": x, "resid_mid": mid, "params": params, "n_head": n_head}
 
 
 def _norm_with_cache(x, params):
     return LAYER_NORM.forward(x, params["weight"], params["bias"], 1e-5)
 
 
-def _in_reverse(dy, cache, keep_mid=1, keep_x=1, share=1, past_sum=False, through_norms=True):
-    """The gradients with a residual connection cut, or without the norms in the way.
-
-    share:    of the gradient that each branch of a sum gets
-    past_sum: whether attention gets dy in place of the gradient of the stream in the middle
-    """
-    dy = share * dy
-    dln_2, mlp = feed_forward_backward(dy, cache["mlp"])
-    dbranch, *ln_2 = layer_norm_backward(dln_2, cache["ln_2"])
-    dmid = share * (keep_mid * dy + (dbranch if through_norms else dln_2))
-    dln_1, attn = attention_backward(dy if past_sum else dmid, cache["attn"])
-    dbranch, *ln_1 = layer_norm_backward(dln_1, cache["ln_1"])
-    dx = keep_x * dmid + (dbranch if through_norms else dln_1)
-    return dx, _block_grads(ln_1, attn, ln_2, mlp)
-
-
-def _block_grads(ln_1, attn, ln_2, mlp):
-    return {
-        "ln_1": dict(zip(("weight", "bias"), ln_1, strict=True)),
-        "attn": attn,
-        "ln_2": dict(zip(("weight", "bias"), ln_2, strict=True)),
-        "mlp": mlp,
-    }
-
-
 def _attention_first(dy, cache):
-    dln_1, attn = attention_backward(dy, cache["attn"])
-    dbranch, *ln_1 = layer_norm_backward(dln_1, cache["ln_1"])
+    dnormed, attn = attention_backward(dy, cache["attn"])
+    dbranch, *ln_1 = layer_norm_backward(dnormed, cache["ln_1"])
     dmid = dy + dbranch
-    dln_2, mlp = feed_forward_backward(dmid, cache["mlp"])
-    dbranch, *ln_2 = layer_norm_backward(dln_2, cache["ln_2"])
-    return dmid + dbranch, _block_grads(ln_1, attn, ln_2, mlp)
+    dnormed, mlp = feed_forward_backward(dmid, cache["mlp"])
+    dbranch, *ln_2 = layer_norm_backward(dnormed, cache["ln_2"])
+    norms = {"ln_1": ln_1, "ln_2": ln_2}
+    grads = {name: dict(zip(("weight", "bias"), of_norm, strict=True)) for name, of_norm in norms.items()}
+    return dmid + dbranch, grads | {"attn": attn, "mlp": mlp}
 
 
-def _adds_dy_twice(dy, cache):
-    """dx with dy in place of dmid on the first residual connection."""
-    return _in_reverse(dy, cache, keep_x=0)[0] + dy, block_backward(dy, cache)[1]
-
-
-def _renamed(dy, cache, names):
-    dx, grads = block_backward(dy, cache)
-    return dx, {name: grads[names.get(name, name)] for name in grads}
-
-
-def _weight_for_bias(dy, cache):
-    dx, grads = block_backward(dy, cache)
-    norms = {name: {"weight": grads[name]["bias"], "bias": grads[name]["weight"]} for name in ("ln_1", "ln_2")}
-    return dx, grads | norms
-
+HALVED = "At a sum the gradient is divided between its two branches. What is dz/dx for z = x + y?"
+SKIPPED = (
+    "The gradient goes around a layer norm: a sub-layer's backward pass returns the gradient of its input, which is "
+    "the output of a norm. What comes before it?"
+)
+WEIGHT_AND_BIAS = (
+    "The gradients of weight and bias are exchanged in a norm. In which order does layer_norm_backward return them?"
+)
+BIAS_FIRST_1 = ("_1, dweight_1, dbias_1", "_1, dbias_1, dweight_1")
+BIAS_FIRST_2 = ("_2, dweight_2, dbias_2", "_2, dbias_2, dweight_2")
 
 BLOCK_BACKWARD = Task(
     name="block_backward",
@@ -267,52 +276,81 @@ BLOCK_BACKWARD = Task(
     notebook=NOTEBOOK,
     mistakes=(
         Mistake(
-            "The gradient jumps over both sums: only the part that came through the sub-layers flows back. Where a "
-            "branch leaves the stream, the stream continues; what comes back on it?",
-            lambda dy, cache: _in_reverse(dy, cache, keep_mid=0, keep_x=0),
-        ),
-        Mistake(
-            "The gradient of the second residual connection is not added: before attention's turn, dy itself should be "
-            "added to the part that came through the feed-forward network.",
-            lambda dy, cache: _in_reverse(dy, cache, keep_mid=0),
+            "The gradient of the second residual connection is not added: besides the branch, the stream itself leads "
+            "back from y to the middle.",
+            (("dmid = dy +", "dmid ="),),
         ),
         Mistake(
             "The gradient of the first residual connection is not added: dx is only the part that came through "
             "attention.",
-            lambda dy, cache: _in_reverse(dy, cache, keep_x=0),
+            (("dx = dmid +", "dx ="),),
         ),
         Mistake(
-            "At each sum the gradient is divided between its two branches. What is dz/dx for z = x + y?",
-            lambda dy, cache: _in_reverse(dy, cache, share=0.5),
+            "What comes back through the feed-forward network is not added to the gradient of the stream in the "
+            "middle.",
+            (("dmid = dy + dbranch_2", "dmid = dy"),),
+        ),
+        Mistake(
+            "What comes back through attention is not added: dx is only the part of the first residual connection.",
+            (("dx = dmid + dbranch_1", "dx = dmid"),),
+        ),
+        Mistake(HALVED, (("dmid = dy + dbranch_2", "dmid = 0.5 * (dy + dbranch_2)"),)),
+        Mistake(HALVED, (("dx = dmid + dbranch_1", "dx = 0.5 * (dmid + dbranch_1)"),)),
+        Mistake(
+            HALVED,
+            (
+                ("feed_forward_backward(dy,", "feed_forward_backward(0.5 * dy,"),
+                ("dmid = dy + dbranch_2", "dmid = 0.5 * (0.5 * dy + dbranch_2)"),
+            ),
         ),
         Mistake(
             "Attention gets dy, the gradient at the end of the block. The feed-forward network lies in between: what "
             "gradient does the stream in the middle have?",
-            lambda dy, cache: _in_reverse(dy, cache, past_sum=True),
+            (("attention_backward(dmid", "attention_backward(dy"),),
+        ),
+        Mistake(
+            "Attention gets only what came back through the feed-forward network. What gradient does the stream in the "
+            "middle have?",
+            (("attention_backward(dmid", "attention_backward(dbranch_2"),),
         ),
         Mistake(
             "At the last sum, dy is added. The gradient that reaches the first residual connection is that of the "
             "stream in the middle.",
-            _adds_dy_twice,
+            (("dx = dmid +", "dx = dy +"),),
+        ),
+        Mistake(
+            "dy is in dx twice: the gradient of the stream in the middle already contains it.",
+            (("dx = dmid +", "dx = dy + dmid +"),),
         ),
         Mistake(
             "The parts are run in the order of the forward pass. Which one touched y last? Backward begins with it.",
             _attention_first,
         ),
-        Mistake(
-            "The gradient goes around the layer norms: a sub-layer returns the gradient of its input, which is the "
-            "output of a norm. What comes before it?",
-            lambda dy, cache: _in_reverse(dy, cache, through_norms=False),
-        ),
+        Mistake(SKIPPED, (("dmid = dy + dbranch_2", "dmid = dy + dnormed_2"), ("+ dbranch_1", "+ dnormed_1"))),
+        Mistake(SKIPPED, (("dmid = dy + dbranch_2", "dmid = dy + dnormed_2"),)),
+        Mistake(SKIPPED, (("dx = dmid + dbranch_1", "dx = dmid + dnormed_1"),)),
         Mistake(
             "The gradients are right, but the two norms' names are exchanged. Which norm comes before attention?",
-            lambda dy, cache: _renamed(dy, cache, {"ln_1": "ln_2", "ln_2": "ln_1"}),
+            (('"ln_1": ln_1', '"ln_1": ln_2'), ('"ln_2": ln_2', '"ln_2": ln_1')),
         ),
         Mistake(
-            "The gradients of weight and bias are exchanged in the norms. In which order does layer_norm_backward "
-            "return them?",
-            _weight_for_bias,
+            "The caches of the two norms are exchanged. Which norm comes before which sub-layer?",
+            (
+                ('(dnormed_2, cache["ln_2"])', '(dnormed_2, cache["ln_1"])'),
+                ('(dnormed_1, cache["ln_1"])', '(dnormed_1, cache["ln_2"])'),
+            ),
         ),
+        Mistake(
+            "The second norm's backward pass gets the cache of the first.",
+            (('(dnormed_2, cache["ln_2"])', '(dnormed_2, cache["ln_1"])'),),
+        ),
+        Mistake(
+            "The first norm's backward pass gets the cache of the second.",
+            (('(dnormed_1, cache["ln_1"])', '(dnormed_1, cache["ln_2"])'),),
+        ),
+        Mistake(WEIGHT_AND_BIAS, (BIAS_FIRST_1,)),
+        Mistake(WEIGHT_AND_BIAS, (BIAS_FIRST_2,)),
+        Mistake(WEIGHT_AND_BIAS, (BIAS_FIRST_1, BIAS_FIRST_2)),
     ),
 )
 
@@ -320,19 +358,10 @@ BLOCK_BACKWARD = Task(
 # 2. The model.
 
 
-def _model_params(rng, V, P, C, n_layer):
-    return {
-        "wte": {"weight": rng.standard_normal((V, C))},
-        "wpe": {"weight": rng.standard_normal((P, C))},
-        "h": [_block_params(rng, C) for _ in range(n_layer)],
-        "ln_f": _norm(rng, C),
-    }
-
-
 def _model_cases(rng):
     def inputs(B, T, V, P, C, n_head, n_layer):
         ids = rng.integers(0, V, (B, T))
-        return {"ids": ids, "params": _model_params(rng, V, P, C, n_layer), "n_head": n_head}
+        return {"ids": ids, "params": model_params(rng, V, P, C, n_layer), "n_head": n_head}
 
     return [
         Case("two sequences of three tokens, two blocks", inputs(2, 3, 5, 4, 4, 2, 2)),
@@ -343,139 +372,124 @@ def _model_cases(rng):
     ]
 
 
-def _config(n_head):
-    return GPT2Config(n_embd=n_head, n_head=n_head)  # gpt2_forward looks only at its n_head and eps
-
-
-def _model_with_cache(ids, params, n_head):
-    """Our forward pass, with everything that a backward pass may want in the caches of the parts."""
-    logits, cache = gpt2_forward(ids, params, _config(n_head))
-    x, wte = EMBEDDING.forward(ids, params["wte"]["weight"])
-    x, wpe = POSITION.forward(x, params["wpe"]["weight"], 0)
-    blocks = []
+def gpt2_forward(ids, params, n_head):
+    """The whole model, from ids (B, T) to logits (B, T, V)."""
+    wte, wpe = params["wte"]["weight"], params["wpe"]["weight"]
+    x = wte[ids] + wpe[: ids.shape[1]]
     for block in params["h"]:
-        x, block_cache = _block_with_cache(x, block, n_head)
-        blocks.append(block_cache)
-    _, ln_f = _norm_with_cache(x, params["ln_f"])
-    return logits, cache | {"wte": wte, "wpe": wpe, "h": blocks, "ln_f": ln_f}
+        x, _ = block_forward(x, block, n_head)
+    x, _ = layer_norm_forward(x, **params["ln_f"])
+    return x @ wte.T
 
 
-def _embedded(ids, params, start=0, scale=1.0):
-    positions = params["wpe"]["weight"][start : start + ids.shape[1]]
-    return scale * params["wte"]["weight"][ids] + positions
-
-
-def _through(x, params, n_head, blocks=None, ln_f=True, each=0.0):
-    """From the sum of the embeddings to the last activations."""
-    for block in params["h"] if blocks is None else blocks:
-        x, _ = block_forward(x + each, block, _config(n_head))
-    return layer_norm_forward(x, **params["ln_f"])[0] if ln_f else x
-
-
-def _scores(x, params):
-    return x @ params["wte"]["weight"].T
-
-
-def _logits(ids, params, n_head, **changes):
-    return _scores(_through(_embedded(ids, params), params, n_head, **changes), params)
-
-
-def _no_positions(ids, params, n_head):
-    return _scores(_through(params["wte"]["weight"][ids], params, n_head), params)
-
-
-def _positions_of_sequences(ids, params, n_head):
-    x = params["wte"]["weight"][ids] + params["wpe"]["weight"][: len(ids), None]
-    return _scores(_through(x, params, n_head), params)
-
-
-def _positions_of_tokens(ids, params, n_head):
-    x = params["wte"]["weight"][ids] + params["wpe"]["weight"][ids]
-    return _scores(_through(x, params, n_head), params)
-
-
-def _positions_in_each_block(ids, params, n_head):
-    positions = params["wpe"]["weight"][: ids.shape[1]]
-    return _scores(_through(params["wte"]["weight"][ids], params, n_head, each=positions), params)
-
-
-def _norm_first(ids, params, n_head):
-    x = layer_norm_forward(_embedded(ids, params), **params["ln_f"])[0]
-    return _scores(_through(x, params, n_head, ln_f=False), params)
-
-
-UNTIED = (
-    "There is no matrix of that name. GPT-2 has no separate one for the output layer, which is tied to the token "
-    "embedding."
-)
+POSITIONS = "wpe[: ids.shape[1]]"
+NO_POSITIONS = (f" + {POSITIONS}", "")
+LN_F = '    x, _ = layer_norm_forward(x, **params["ln_f"])\n'
+BEFORE_EACH_BLOCK = ("block_forward(x,", f"block_forward(x + {POSITIONS},")
+FROM_ONE = "Positions are counted from 1. The first token has position 0."
+AGAIN = "The position vectors are added before every block. Once, at the bottom, is enough: the stream carries them."
+LAST_ONLY = "Only the last token's logits are returned. Training looks at every position: (B, T, V) is wanted."
+SAME_BLOCK = "The same block is run each time. There are len(params['h']) of them, each with its own parameters."
 
 MODEL_FORWARD = Task(
     name="gpt2_forward",
     outputs=("logits",),
-    reference=lambda ids, params, n_head: gpt2_forward(ids, params, _config(n_head))[0],
+    reference=gpt2_forward,
+    has_cache=True,
     cases=_model_cases,
     notebook=NOTEBOOK,
     mistakes=(
         Mistake(
             "The final layer norm, ln_f, is forgotten. It comes between the last block and the output layer.",
-            lambda ids, params, n_head: _logits(ids, params, n_head, ln_f=False),
+            ((LN_F, ""),),
         ),
         Mistake(
             "ln_f comes before the blocks. It is the final norm: what is it there to normalise?",
-            _norm_first,
+            ((LN_F, ""), ("    for block", f"{LN_F}    for block")),
+        ),
+        Mistake(
+            "ln_f comes after every block. It is the final norm, and there is only one.",
+            ((LN_F, f"    {LN_F}"),),
         ),
         Mistake(
             "The position embedding is forgotten: the model cannot tell which of two tokens came first.",
-            _no_positions,
+            (NO_POSITIONS,),
         ),
         Mistake(
             "The position vectors go along the batch: each sequence gets one, the same for all of its tokens. Which "
             "axis of x counts positions?",
-            _positions_of_sequences,
+            ((POSITIONS, "wpe[: len(ids), None]"),),
         ),
-        Mistake("The rows of wpe are looked up by token id. By what should they be?", _positions_of_tokens),
+        Mistake("The rows of wpe are looked up by token id. By what should they be?", ((POSITIONS, "wpe[ids]"),)),
         Mistake(
-            "Positions are counted from 1. The first token has position 0.",
-            lambda ids, params, n_head: _scores(_through(_embedded(ids, params, 1), params, n_head), params),
+            "Every token gets the same position vector. Each position has its own row of wpe.",
+            ((POSITIONS, "wpe[0]"),),
         ),
         Mistake(
-            "The position vectors are added again before every block. Once, at the bottom, is enough: the stream "
-            "carries them.",
-            _positions_in_each_block,
+            "All rows of wpe are added. There may be more of them than tokens: how many are needed?",
+            ((POSITIONS, "wpe"),),
         ),
+        Mistake(FROM_ONE, ((POSITIONS, "wpe[1 : ids.shape[1] + 1]"),)),
+        Mistake(FROM_ONE, ((POSITIONS, "np.roll(wpe, -1, axis=0)[: ids.shape[1]]"),)),
+        Mistake(
+            "The positions are counted from the end: the last token gets row 0.",
+            ((POSITIONS, "wpe[: ids.shape[1]][::-1]"),),
+        ),
+        Mistake(
+            "The last rows of wpe are taken. The first token has position 0.",
+            ((POSITIONS, "wpe[-ids.shape[1] :]"),),
+        ),
+        Mistake(
+            "The rows of wpe are taken backwards, from its end on. The first token has position 0.",
+            ((POSITIONS, "wpe[::-1][: ids.shape[1]]"),),
+        ),
+        Mistake(AGAIN, (NO_POSITIONS, BEFORE_EACH_BLOCK)),
+        Mistake(AGAIN, (BEFORE_EACH_BLOCK,)),
         Mistake(
             "The token vectors are multiplied by sqrt(C), as the first Transformer does. GPT-2 does not.",
-            lambda ids, params, n_head: _scores(
-                _through(_embedded(ids, params, scale=math.sqrt(params["wte"]["weight"].shape[1])), params, n_head),
-                params,
-            ),
+            (("wte[ids]", "math.sqrt(wte.shape[1]) * wte[ids]"),),
         ),
         Mistake(
             "The matrix of the output layer is transposed. Its rows are the tokens' vectors: the score of a token is "
             "the dot product with its row.",
-            lambda ids, params, n_head: _through(_embedded(ids, params), params, n_head) @ params["wte"]["weight"],
-        ),
-        Mistake(UNTIED, lambda ids, params, n_head: params["lm_head"]),
-        Mistake(
-            "The blocks are run from the last to the first.",
-            lambda ids, params, n_head: _logits(ids, params, n_head, blocks=params["h"][::-1]),
+            (("wte.T", "wte"),),
         ),
         Mistake(
-            "The same block is run each time. There are len(params['h']) of them, each with its own parameters.",
-            lambda ids, params, n_head: _logits(ids, params, n_head, blocks=[params["h"][0]] * len(params["h"])),
+            "There is no matrix of that name. GPT-2 has no separate one for the output layer, which is tied to the "
+            "token embedding.",
+            (("x @ wte.T", 'x @ params["lm_head"]'),),
         ),
+        Mistake(
+            "The scores are divided by sqrt(C), which belongs in attention.",
+            (("wte.T", "wte.T / math.sqrt(len(wte.T))"),),
+        ),
+        Mistake("The blocks are run from the last to the first.", (('params["h"]:', 'params["h"][::-1]:'),)),
+        Mistake(SAME_BLOCK, (("(x, block, n_head)", '(x, params["h"][0], n_head)'),)),
+        Mistake(SAME_BLOCK, (("(x, block, n_head)", '(x, params["h"][-1], n_head)'),)),
+        Mistake(
+            "Only the first block is run. Is there a return inside the loop?",
+            (('params["h"]:', 'params["h"][:1]:'),),
+        ),
+        Mistake("The last block is left out.", (('params["h"]:', 'params["h"][:-1]:'),)),
+        Mistake("The blocks change nothing: is their result used?", (('params["h"]:', 'params["h"][:0]:'),)),
         Mistake(
             "Only the last block counts: each block reads the embeddings in place of the output of the one before.",
-            lambda ids, params, n_head: _logits(ids, params, n_head, blocks=params["h"][-1:]),
+            (('params["h"]:', 'params["h"][-1:]:'),),
+        ),
+        Mistake(
+            "A block returns y and its cache. Both together were taken for the stream.",
+            (("x, _ = block_forward", "x = block_forward"),),
+        ),
+        Mistake(
+            "In the blocks, all channels are one head. Does each block get n_head?",
+            (("block, n_head)", "block, 1)"),),
         ),
         Mistake(
             "These are probabilities. Logits are the scores before the softmax, which belongs to the loss.",
-            lambda ids, params, n_head: softmax_forward(_logits(ids, params, n_head)),
+            (("x @ wte.T", "softmax_forward(x @ wte.T)"),),
         ),
-        Mistake(
-            "Only the last token's logits are returned. Training looks at every position: (B, T, V) is wanted.",
-            lambda ids, params, n_head: _logits(ids, params, n_head)[:, -1],
-        ),
+        Mistake(LAST_ONLY, (("x @ wte.T", "(x @ wte.T)[:, -1]"),)),
+        Mistake(LAST_ONLY, (("x @ wte.T", "(x @ wte.T)[:, -1:]"),)),
     ),
 )
 
@@ -490,10 +504,12 @@ def sorting_batch(digits):
     returns ids (B, 2n - 1), the text without its last token; targets (B, 2n - 1), the text without its first one, with
         -100 where it is another of the digits that nobody can predict.
     """
-    texts = np.concatenate([digits, np.sort(digits, axis=1)], axis=1)
-    targets = texts[:, 1:].copy()
-    targets[:, : digits.shape[1] - 1] = -100
-    return texts[:, :-1], targets
+    n = digits.shape[1]
+    answers = np.sort(digits, axis=1)
+    texts = np.concatenate([digits, answers], axis=1)
+    ids, targets = texts[:, :-1], texts[:, 1:].copy()
+    targets[:, : n - 1] = -100
+    return ids, targets
 
 
 def _digit_cases(rng):
@@ -506,27 +522,13 @@ def _digit_cases(rng):
     ]
 
 
-def _batch(digits, order=None, ignored=0, shift=1, ids=slice(-1)):
-    """With another order, another number of ignored targets, or the text cut in another place."""
-    n = digits.shape[1]
-    texts = np.concatenate([digits, np.sort(digits, axis=1) if order is None else order], axis=1)
-    targets = texts[:, shift : shift + 2 * n - 1].copy()
-    targets[:, : max(n - 1 + ignored, 0)] = -100
-    return texts[:, ids], targets
-
-
-def _ignored_in_the_ids(digits):
-    ids, targets = sorting_batch(digits)
-    wrong = ids.copy()
-    wrong[:, 1 : digits.shape[1]] = -100
-    return wrong, targets
-
-
-def _answers_ignored(digits):
-    ids, targets = _batch(digits, ignored=-digits.shape[1])
-    targets[:, digits.shape[1] - 1 :] = -100
-    return ids, targets
-
+NOT_SHIFTED = (
+    "The targets are not shifted: each position has to predict the token that it reads. Its target is the token after "
+    "it."
+)
+ONE_MORE = "One target too many is ignored. The last of the digits is where the first sorted digit is predicted."
+OTHER_NUMBER = "Which number makes the loss ignore a target? It is another one that stands at those places."
+SORT = "np.sort(digits, axis=1)"
 
 BATCH = Task(
     name="sorting_batch",
@@ -536,50 +538,67 @@ BATCH = Task(
     exact=True,
     notebook=NOTEBOOK,
     mistakes=(
+        Mistake(NOT_SHIFTED, (("texts[:, 1:]", "texts[:, :-1]"),)),
+        Mistake(NOT_SHIFTED, (("texts[:, 1:]", "texts[:, :-1]"), (": n - 1]", ": n]"))),
         Mistake(
-            "The targets are not shifted: each position has to predict the token that it reads. Its target is the "
-            "token after it.",
-            lambda digits: _batch(digits, shift=0),
+            "The last target is the first token of the text, as np.roll moves in a circle. Which token comes after the "
+            "last one that is read?",
+            (("texts[:, 1:].copy()", "np.roll(texts[:, :-1], -1, axis=1)"),),
         ),
         Mistake(
-            "The targets are not shifted: each position has to predict the token that it reads. Its target is the "
-            "token after it.",
-            lambda digits: _batch(digits, shift=0, ignored=1),
+            "No target is ignored. The first half is random, and nobody can predict it.",
+            (("targets[:, : n - 1] = -100", "pass"),),
         ),
-        Mistake(
-            "No target is ignored. The first half is random, and nobody can predict it: put -100 there.",
-            lambda digits: _batch(digits, ignored=-digits.shape[1]),
-        ),
-        Mistake(
-            "One target too many is ignored. The last of the digits is where the first sorted digit is predicted.",
-            lambda digits: _batch(digits, ignored=1),
-        ),
+        Mistake(OTHER_NUMBER, (("= -100", "= 0"),)),
+        Mistake(OTHER_NUMBER, (("= -100", "= -1"),)),
+        Mistake(OTHER_NUMBER, (("= -100", "= 100"),)),
+        Mistake(ONE_MORE, ((": n - 1]", ": n]"),)),
         Mistake(
             "One target too few is ignored. The last digit but one would have to predict a random digit.",
-            lambda digits: _batch(digits, ignored=-1),
+            ((": n - 1]", ": max(n - 2, 0)]"),),
         ),
         Mistake(
             "-100 is in the wrong half: the random digits have to be predicted, and the sorted ones are ignored.",
-            _answers_ignored,
+            ((": n - 1]", "n - 1 :]"),),
         ),
         Mistake(
-            "-100 came into ids as well: a slice such as texts[:, 1:] is the same memory as texts. Make a copy before "
-            "you write to it.",
-            _ignored_in_the_ids,
+            "The last target is ignored as well. All the sorted digits count.",
+            (("= -100", "= targets[:, -1:] = -100"),),
+        ),
+        Mistake(
+            "-100 came into ids as well: a slice such as texts[:, 1:] is the same memory as texts. Which of the two "
+            "arrays do you write to, and who else reads it?",
+            ((".copy()", ""),),
         ),
         Mistake(
             "It is sorted along the batch: each column. Along which axis are the digits of one sequence?",
-            lambda digits: _batch(digits, np.sort(digits, axis=0)),
+            ((SORT, "np.sort(digits, axis=0)"),),
         ),
         Mistake(
-            "The largest digit comes first. Sorted here means ascending.",
-            lambda digits: _batch(digits, -np.sort(-digits, axis=1)),
+            "All digits of the batch are sorted together. Each sequence is sorted on its own.",
+            ((SORT, "np.sort(digits, axis=None).reshape(digits.shape)"),),
+        ),
+        Mistake("The largest digit comes first. Sorted here means ascending.", ((SORT, f"{SORT}[:, ::-1]"),)),
+        Mistake("The second half is not sorted: it is the digits again.", ((SORT, "digits"),)),
+        Mistake(
+            "The second half has places in place of digits: np.argsort says where each one stood.",
+            ((SORT, "np.argsort(digits, axis=1)"),),
+        ),
+        Mistake(
+            "The sorted digits come first in the text. The model reads the random ones first.",
+            (("[digits, answers]", "[answers, digits]"),),
         ),
         Mistake(
             "ids has one token too many: there is nothing to predict after the last one, and the model has only 2n - 1 "
             "positions.",
-            lambda digits: _batch(digits, ids=slice(None)),
+            (("texts[:, :-1]", "texts"),),
         ),
+        Mistake(
+            "targets is the whole text. Which of its tokens is never the next one?",
+            (("texts[:, 1:]", "texts"),),
+        ),
+        Mistake("ids and targets are exchanged.", (("return ids, targets", "return targets, ids"),)),
+        Mistake("Only the first sequence comes back.", (("return ids, targets", "return ids[:1], targets[:1]"),)),
     ),
 )
 
@@ -589,56 +608,57 @@ def count_sorted(ids):
 
     ids: (N, 2n) integers; returns int.
     """
-    return int(_is_right(ids).all(axis=1).sum())
-
-
-def _halves(ids):
     n = ids.shape[1] // 2
-    return ids[:, :n], ids[:, n:]
+    right = ids[:, n:] == np.sort(ids[:, :n], axis=1)
+    return int(right.all(axis=1).sum())
 
 
-def _is_right(ids):
-    first, second = _halves(ids)
-    return second == np.sort(first, axis=1)
-
-
-def _rising(ids):
-    second = _halves(ids)[1]
-    return int((second == np.sort(second, axis=1)).all(axis=1).sum())
-
-
-def _halves_exchanged(ids):
-    first, second = _halves(ids)
-    return int((first == np.sort(second, axis=1)).all(axis=1).sum())
-
-
-def _second_equals_first(ids):
-    first, second = _halves(ids)
-    return int((first == second).all(axis=1).sum())
+# Three digits and an answer, by what is the matter with it.
+ANSWERS = {
+    "right": [2, 0, 1, 0, 1, 2],
+    "right, a digit twice": [1, 0, 1, 0, 1, 1],
+    "its digits in another order": [2, 1, 1, 1, 2, 1],
+    "copied": [1, 0, 2, 1, 0, 2],
+    "ascending, of the same set": [2, 0, 0, 0, 2, 2],
+    "ascending, of the same sum": [1, 1, 0, 0, 0, 2],
+    "ascending, with the same ends": [2, 0, 1, 0, 0, 2],
+    "ascending, one digit wrong": [2, 0, 1, 0, 1, 1],
+    "ascending": [2, 2, 1, 0, 1, 1],
+    "descending, of digits in order": [0, 1, 2, 2, 1, 0],
+    "wrong at every place": [1, 2, 1, 0, 0, 0],
+}
 
 
 def _answer_cases(rng):
-    def texts(N, n, right, kept=0):
-        """N rows; ``right`` of them are right, and in ``kept`` others the digits are ascending from the start."""
-        digits = rng.integers(0, 3, (N, n))
-        digits[:, :2] = [2, 0]  # never in order by chance
-        digits[N - kept :] = np.sort(digits[N - kept :], axis=1)
-        answers = np.sort(digits, axis=1)
-        rising = np.arange(n) * 2 // n  # 0 ... 0 1 ... 1, and right for none of them
-        answers[right : N - kept : 2] = rising
-        answers[right + 1 : N - kept : 2, -1] = 0
-        answers[N - kept :, 0] = 2
-        return {"ids": np.concatenate([digits, answers], axis=1)}
+    def texts(zeros, *counts):
+        """So many rows of each kind, shuffled, with more zeros before the digits and before the answer."""
+        rows = np.repeat(list(ANSWERS.values()), counts, axis=0)
+        small = np.zeros((len(rows), zeros), int)
+        return {"ids": rng.permutation(np.concatenate([small, rows[:, :3], small, rows[:, 3:]], axis=1))}
 
-    few = [[2, 0, 1, 0, 1, 2], [1, 0, 0, 0, 0, 1], [0, 1, 2, 0, 1, 2], [2, 1, 0, 0, 0, 1], [0, 1, 2, 2, 1, 0]]
     return [
-        Case("five rows, three of them right", {"ids": np.array(few)}),
-        Case("eleven rows, four of them right", texts(11, 6, 4, 2)),
-        Case("none is right", texts(5, 4, 0)),
-        Case("all are right", texts(7, 4, 7)),
-        Case("one row", texts(1, 6, 1)),
+        Case("three digits, three rows are right", texts(0, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)),
+        Case("six digits, four rows are right", texts(3, 1, 3, 2, 1, 3, 5, 4, 8, 7, 3, 6)),
+        Case("none is right", texts(1, 0, 0, 1, 2, 3, 2, 1, 4, 1, 2, 2)),
+        Case("all are right", texts(1, 4, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0)),
+        Case("one row", texts(3, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)),
     ]
 
+
+def _alike(same, ascending):
+    """Counts the rows whose halves are the same in something, and whose second half must be ascending or not."""
+
+    def count(ids):
+        n = ids.shape[1] // 2
+        rows = [(row[:n], row[n:]) for row in ids.tolist() if not ascending or row[n:] == sorted(row[n:])]
+        return sum(same(first) == same(second) for first, second in rows)
+
+    return count
+
+
+FIXED = "It is right for one number of digits only. There can be more of them or fewer: where does ids say how many?"
+SAME_SET = "2 0 0 and 0 2 2 hold the same digits as sets, and are not the same. How often does each digit occur?"
+SAME_SUM = "1 1 0 and 0 0 2 have the same sum, and are not the same. Compare the digits themselves."
 
 COUNT = Task(
     name="count_sorted",
@@ -650,30 +670,60 @@ COUNT = Task(
     mistakes=(
         Mistake(
             "Right digits are counted. A row counts only if all of its digits are right.",
-            lambda ids: int(_is_right(ids).sum()),
+            ((".all(axis=1).sum()", ".sum()"),),
         ),
-        Mistake(
-            "A row counts as soon as any of its digits is right.",
-            lambda ids: int(_is_right(ids).any(axis=1).sum()),
-        ),
+        Mistake("A row counts as soon as any of its digits is right.", ((".all(", ".any("),)),
         Mistake(
             "The share of the rows is returned. Their number is wanted.",
-            lambda ids: float(_is_right(ids).all(axis=1).mean()),
+            (("int(right.all(axis=1).sum())", "float(right.all(axis=1).mean())"),),
+        ),
+        Mistake(
+            "The rows are not looked at one by one: whether all of them are right is one question for each row.",
+            (("right.all(axis=1).sum()", "right.all()"),),
+        ),
+        Mistake("All rows are counted, right or wrong.", (("right.all(axis=1).sum()", "len(right)"),)),
+        Mistake(
+            "Rows are counted that are wrong.",
+            (("right.all(axis=1).sum()", "len(right) - right.all(axis=1).sum()"),),
         ),
         Mistake(
             "The wrong half is judged: the answer is sorted, and compared with the digits. Which half did the model "
             "write?",
-            _halves_exchanged,
+            (("ids[:, n:]", "ids[:, :n]"), ("ids[:, :n], axis", "ids[:, n:], axis")),
         ),
         Mistake(
-            "An answer counts if it is ascending, whatever its digits are. 0 0 0 would be right each time: compare "
-            "with the sorted digits.",
-            _rising,
+            "An answer counts if it is ascending, whatever its digits are. 0 0 0 would be right each time: which "
+            "digits should it hold?",
+            (("ids[:, :n], axis", "ids[:, n:], axis"),),
         ),
         Mistake(
-            "The answer is compared with the unsorted digits. They must be sorted first.",
-            _second_equals_first,
+            "The answer is compared with the digits as they are, which nobody has sorted.",
+            (("np.sort(ids[:, :n], axis=1)", "ids[:, :n]"),),
         ),
+        Mistake(
+            "An answer with the right digits counts in any order. It is the order that the model should learn.",
+            (("ids[:, n:] ==", "np.sort(ids[:, n:], axis=1) =="),),
+        ),
+        Mistake(
+            "It is sorted along the batch: each column. Along which axis are the digits of one row?",
+            (("ids[:, :n], axis=1)", "ids[:, :n], axis=0)"),),
+        ),
+        Mistake(
+            "The largest digit is expected first. Sorted here means ascending.",
+            (("ids[:, :n], axis=1)", "ids[:, :n], axis=1)[:, ::-1]"),),
+        ),
+        Mistake(FIXED, (("ids.shape[1] // 2", "3"),)),
+        Mistake(FIXED, (("ids.shape[1] // 2", "3"), ("ids[:, n:]", "ids[:, 3:6]"))),
+        Mistake(FIXED, (("ids.shape[1] // 2", "6"),)),
+        Mistake(FIXED, lambda ids: count_sorted(ids) if ids.shape[1] == 12 else 0),
+        Mistake(
+            "Each digit is expected only once. What does a set forget?",
+            lambda ids: sum(sorted(set(row[: len(row) // 2])) == row[len(row) // 2 :] for row in ids.tolist()),
+        ),
+        Mistake(SAME_SET, _alike(set, ascending=True)),
+        Mistake(SAME_SET, _alike(set, ascending=False)),
+        Mistake(SAME_SUM, _alike(sum, ascending=True)),
+        Mistake(SAME_SUM, _alike(sum, ascending=False)),
     ),
 )
 
@@ -693,7 +743,7 @@ def _judged(inputs, params):
     if all(np.array_equal(leaves[name], first[name]) for name in first):
         return (
             "No parameter has moved since GPT2(config, seed): is the optimizer's step called in the loop, with a "
-            "learning rate above 0?"
+            "learning rate above 0, and are these the parameters that it moves?"
         )
     n = (config.n_positions + 1) // 2
     digits = np.array(list(itertools.product(range(config.vocab_size), repeat=n)))
@@ -707,8 +757,8 @@ def _judged(inputs, params):
 def _decoded(ids, params, config):
     """The digits and what the model writes after them, the likeliest token each time."""
     for _ in range(ids.shape[1]):
-        logits, _ = gpt2_forward(ids, params, config, positions=slice(-1, None), keep=False)
-        ids = np.concatenate([ids, logits.argmax(axis=-1)], axis=1)
+        best = gpt2_forward(ids, params, config.n_head)[:, -1].argmax(axis=-1)
+        ids = np.concatenate([ids, best[:, None]], axis=1)
     return ids
 
 
@@ -717,9 +767,8 @@ def _diagnosis(texts, digits, params, config):
     n = digits.shape[1]
     answers = np.sort(digits, axis=1)
     read = np.concatenate([digits, answers], axis=1)[:, :-1]
-    probs = softmax_forward(gpt2_forward(read, params, config, keep=False)[0][:, n - 1 :].astype(np.float64))
-    best = probs.argmax(axis=-1)
-    right = (best == answers).mean(axis=0)  # the share of each place
+    probs = softmax_forward(gpt2_forward(read, params, config.n_head)[:, n - 1 :].astype(np.float64))
+    right = (probs.argmax(axis=-1) == answers).mean(axis=0)  # the share of each place
     log_probs = np.log(np.maximum(probs, 1e-300))
     loss = -np.take_along_axis(log_probs, answers[..., None], axis=-1).mean()
     doubt = -(probs * log_probs).sum(axis=-1).mean()  # the loss that the model itself expects
@@ -754,8 +803,9 @@ def _diagnosis(texts, digits, params, config):
             "had seen the same few sequences again and again: is a new batch drawn in each step?"
         )
     return (
-        f"It is on its way (loss {loss:.3f} nats; a guess has {guess:.2f}): more steps, or a higher learning rate that "
-        "falls towards the end."
+        f"It is on its way (loss {loss:.3f} nats; a guess has {guess:.2f}). Does the loss still fall when the training "
+        "ends? Look at the number of steps, the size of the batch, whether each batch is a new one, and the learning "
+        "rate, also towards the end."
     )
 
 
@@ -773,73 +823,108 @@ TRAIN = Task(
 # The harder part: backward through the whole model.
 
 
-def _model_grads(dlogits, cache, change=None, around_norm=False, blocks=reversed):
-    """The gradients with one thing changed, in them or on their way."""
-    right = gpt2_backward(dlogits, cache)[1]
-    dx = dlogits @ cache["lm_head"]["weight"]
-    dx = dx if around_norm else layer_norm_backward(dx, cache["ln_f"])[0]
-    grads = {}
-    for i in blocks(range(len(cache["h"]))):
-        dx, grads[i] = block_backward(dx, cache["h"][i])
-    wte, wpe = cache["wte"]["weight"], np.zeros_like(cache["wpe"]["weight"])
-    wpe[: dx.shape[1]] = dx.sum(axis=0)
-    shares = {"output": np.einsum("btv,btc->vc", dlogits, cache["lm_head"]["x"]), "embedding": np.zeros_like(wte)}
-    np.add.at(shares["embedding"], cache["wte"]["ids"], dx)
-    made = right | {
-        "wte": {"weight": shares["output"] + shares["embedding"]},
-        "wpe": {"weight": wpe},
-        "h": [grads[i] for i in range(len(grads))],
-    }
-    return made if change is None else made | change(made, shares, dx, cache)
+def _model_with_cache(ids, params, n_head):
+    """Our forward pass, with everything that a backward pass may want in the caches of the parts."""
+    wte = params["wte"]["weight"]
+    x, embedding = EMBEDDING.forward(ids, wte)
+    x, position = POSITION.forward(x, params["wpe"]["weight"], 0)
+    blocks = []
+    for block in params["h"]:
+        x, cache = _block_with_cache(x, block, n_head)
+        blocks.append(cache)
+    x, ln_f = _norm_with_cache(x, params["ln_f"])
+    logits, output = unembedding_forward(x, wte)
+    return logits, {"wte": embedding, "wpe": position, "h": blocks, "ln_f": ln_f, "lm_head": output}
 
 
-def _repeated_ids(made, shares, dx, cache):
-    lost = np.zeros_like(shares["embedding"])
-    lost[cache["wte"]["ids"]] += dx
-    return {"wte": {"weight": shares["output"] + lost}}
+def gpt2_backward(dlogits, cache):
+    """Gradients of the whole model: grads of the form of params."""
+    dnormed, dwte_above = unembedding_backward(dlogits, cache["lm_head"])
+    dx, dweight, dbias = layer_norm_backward(dnormed, cache["ln_f"])
+    h = []
+    for block in reversed(cache["h"]):
+        dx, grads = block_backward(dx, block)
+        h.insert(0, grads)
+    dx, dwpe = position_backward(dx, cache["wpe"])
+    dwte_below = embedding_backward(dx, cache["wte"])
+    dwte = dwte_above + dwte_below
+    ln_f = {"weight": dweight, "bias": dbias}
+    return {"wte": {"weight": dwte}, "wpe": {"weight": dwpe}, "h": h, "ln_f": ln_f}
 
+
+def _repeated_ids(dx, ids, V):
+    """The gradient of an embedding in which a token that occurs twice gets only one of its shares."""
+    dweight = np.zeros((V, dx.shape[-1]), dx.dtype)
+    dweight[ids] += dx
+    return dweight
+
+
+BOTH_USES = "The two uses of wte both add to its gradient. What is the gradient where something is used twice?"
+WRONG_ORDER = (
+    "The gradients of the blocks are right but in the wrong order: the last block's come first in the list."
+)
 
 MODEL_BACKWARD = Task(
     name="gpt2_backward",
     outputs=("grads",),
-    reference=lambda dlogits, cache: gpt2_backward(dlogits, cache)[1],
+    reference=gpt2_backward,
     forward=_model_with_cache,
     cases=_model_cases,
     notebook=NOTEBOOK,
     mistakes=(
         Mistake(
-            "wte has only its gradient as the embedding. It is used a second time, at the output layer: both shares "
-            "must be added.",
-            functools.partial(_model_grads, change=lambda made, shares, *_: {"wte": {"weight": shares["embedding"]}}),
+            "wte has only its gradient as the embedding. It is used a second time: where?",
+            (("dwte = dwte_above + dwte_below", "dwte = dwte_below"),),
         ),
         Mistake(
-            "wte has only its gradient as the output layer. It is used a second time, at the bottom: both shares must "
-            "be added.",
-            functools.partial(_model_grads, change=lambda made, shares, *_: {"wte": {"weight": shares["output"]}}),
+            "wte has only its gradient as the output layer. It is used a second time: where?",
+            (("dwte = dwte_above + dwte_below", "dwte = dwte_above"),),
         ),
+        Mistake(BOTH_USES, (("dwte_above + dwte_below", "0.5 * (dwte_above + dwte_below)"),)),
+        Mistake(BOTH_USES, (("dwte_above + dwte_below", "dwte_above * dwte_below"),)),
         Mistake(
             "A token that occurs twice gets the gradient of only one place. `dW[ids] += dx` writes each row once: look "
-            "at np.add.at, or at exercise 2.",
-            functools.partial(_model_grads, change=_repeated_ids),
+            "at exercise 2.",
+            (('embedding_backward(dx, cache["wte"])', '_repeated_ids(dx, cache["wte"]["ids"], len(dwte_above))'),),
         ),
         Mistake(
             "The gradient goes around ln_f on its way down. What did the output layer read?",
-            functools.partial(_model_grads, around_norm=True),
+            (('cache["ln_f"])\n', 'cache["ln_f"])\n    dx = dnormed\n'),),
         ),
         Mistake(
             "The blocks are run backward from the first to the last. Which one is nearest to the loss?",
-            functools.partial(_model_grads, blocks=iter),
+            (('reversed(cache["h"])', 'cache["h"]'), ("h.insert(0, grads)", "h.append(grads)")),
         ),
         Mistake(
-            "The gradients of the blocks are right but in the wrong order: the last block's come first in the list.",
-            functools.partial(_model_grads, change=lambda made, *_: {"h": made["h"][::-1]}),
+            "The blocks are run backward from the first to the last, and their gradients are in the reverse order. "
+            "Which one is nearest to the loss?",
+            (('reversed(cache["h"])', 'cache["h"]'),),
+        ),
+        Mistake(WRONG_ORDER, (("h.insert(0, grads)", "h.append(grads)"),)),
+        Mistake(
+            "Each block gets the gradient that came out of the norm at the end. Which block lies between the norm and "
+            "the last block but one?",
+            (("dx, grads = block_backward(dx, block)", "_, grads = block_backward(dx, block)"),),
+        ),
+        Mistake(
+            "The embeddings get the gradient of ln_f's input, as if there were no blocks.",
+            (
+                ("    h = []", "    h, above = [], dx"),
+                ("    dx, dwpe = position_backward(dx,", "    dx, dwpe = position_backward(above,"),
+            ),
         ),
         Mistake(
             "The gradient of wpe is a mean over the batch. Each sequence adds its share.",
-            functools.partial(
-                _model_grads,
-                change=lambda made, shares, dx, cache: {"wpe": {"weight": made["wpe"]["weight"] / len(dx)}},
-            ),
+            (("    dwte_below", "    dwpe = dwpe / len(dx)\n    dwte_below"),),
+        ),
+        Mistake(
+            "All blocks are run backward with the cache of the last one.",
+            (("block_backward(dx, block)", 'block_backward(dx, cache["h"][-1])'),),
+        ),
+        Mistake(
+            "The gradients of ln_f's weight and bias are exchanged. In which order does layer_norm_backward return "
+            "them?",
+            (("dx, dweight, dbias", "dx, dbias, dweight"),),
         ),
     ),
 )

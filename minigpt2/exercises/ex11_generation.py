@@ -4,16 +4,16 @@ import math
 
 import numpy as np
 
-from minigpt2.components.attention import attention_forward
 from minigpt2.components.feed_forward import feed_forward_forward
-from minigpt2.components.key_value_cache import KeyValueCache, KeyValueCaches
 from minigpt2.components.layer_norm import layer_norm_forward
 from minigpt2.components.linear import linear_forward
 from minigpt2.components.softmax import softmax_forward
 from minigpt2.config import GPT2Config
+from minigpt2.exercises.ex10_model import BLOCK_FORWARD, linear_params, model_params
+from minigpt2.exercises.guard import call
+from minigpt2.exercises.recognition import changed
 from minigpt2.exercises.task import Case, Mistake, Task
-from minigpt2.model import GPT2, gpt2_forward
-from minigpt2.sampling import keep_top_p, next_token_probs
+from minigpt2.model import GPT2
 
 ATTENTION = "2_5_3_attention"
 GENERATION = "2_3_text_generation"
@@ -22,24 +22,20 @@ GENERATION = "2_3_text_generation"
 # 1. Attention of new tokens to all tokens.
 
 
-def _linear(rng, inputs, outputs):
-    return {
-        "weight": rng.standard_normal((inputs, outputs)) / math.sqrt(inputs),
-        "bias": 0.5 * rng.standard_normal(outputs),
-    }
-
-
 def _step_cases(rng):
     def inputs(B, T, past, C, n_head, scale=1.0):
         past_k, past_v = scale * rng.standard_normal((2, B, n_head, past, C // n_head))
         return {
             "x": scale * rng.standard_normal((B, T, C)),
-            "params": {"c_attn": _linear(rng, C, 3 * C), "c_proj": _linear(rng, C, C)},
+            "params": {"c_attn": linear_params(rng, C, 3 * C), "c_proj": linear_params(rng, C, C)},
             "n_head": n_head,
             "past_k": past_k,
             "past_v": past_v,
         }
 
+    far = inputs(2, 2, 0, 4, 2, scale=200.0)
+    c_attn = far["params"]["c_attn"]
+    c_attn["weight"][:, 4:8] = -c_attn["weight"][:, :4]  # each key is the opposite of its token's query
     return [
         Case("three new tokens after two old ones, two heads", inputs(2, 3, 2, 4, 2)),
         Case("one new token after four old ones", inputs(2, 1, 4, 6, 3)),
@@ -48,75 +44,55 @@ def _step_cases(rng):
         Case("one token after another", inputs(1, 1, 1, 4, 2)),
         Case("as many sequences as heads and as tokens", inputs(3, 3, 2, 6, 3)),
         Case("large scores", inputs(2, 2, 5, 8, 2, scale=20.0)),
+        Case("scores far below zero", far),
     ]
 
 
 def attention_step(x, params, n_head, past_k, past_v):
-    """Our attention with a cache that holds ``past_k`` and ``past_v``: returns y, and all keys and values."""
-    B, _, S, D = past_k.shape
-    past = KeyValueCache(B, n_head, S + x.shape[1], D, x.dtype, np)
-    past.append(past_k, past_v)
-    y, cache = attention_forward(x, params, n_head, past=past)
-    return y, cache["k"], cache["v"]
-
-
-def _heads(x, params, n_head):
-    """q, k and v of the new tokens."""
+    """Attention of the new tokens x (B, T, C) to all: y (B, T, C), and the keys and values of all, (B, H, S, D)."""
     B, T, C = x.shape
-    qkv = linear_forward(x, **params["c_attn"])[0]
-    return qkv.reshape(B, T, 3, n_head, C // n_head).transpose(2, 0, 3, 1, 4)
+    qkv, _ = linear_forward(x, **params["c_attn"])
+    parts = np.split(qkv, 3, axis=-1)
+    q, new_k, new_v = (part.reshape(B, T, n_head, -1).transpose(0, 2, 1, 3) for part in parts)
+    k = np.concatenate([past_k, new_k], axis=2)
+    v = np.concatenate([past_v, new_v], axis=2)
+    S = k.shape[2]
+    scores = q @ k.swapaxes(-1, -2) / math.sqrt(q.shape[-1])
+    visible = np.tri(T, S, S - T, dtype=bool)
+    probs = softmax_forward(np.where(visible, scores, -np.inf))
+    heads = (probs @ v).transpose(0, 2, 1, 3).reshape(B, T, C)
+    y, _ = linear_forward(heads, **params["c_proj"])
+    return y, k, v
 
 
-def _causal(T, S, more=0):
-    return np.tri(T, S, S - T + more, dtype=bool)
+def _softmax(scores, axis=-1):
+    e = np.exp(scores - scores.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
 
 
-def _seen(q, k, v, params, visible=_causal, scale=None, merge=True, project=True):
-    """The results of the queries from the keys and values, with another mask, scale or end."""
-    B, _, T, D = q.shape
-    scores = q @ k.swapaxes(-1, -2) * (1 / math.sqrt(D) if scale is None else scale)
-    heads = softmax_forward(np.where(visible(T, k.shape[2]), scores, -np.inf)) @ v
-    heads = (heads.swapaxes(1, 2) if merge else heads).reshape(B, T, -1)
-    return linear_forward(heads, **params["c_proj"])[0] if project else heads
+def _normalised(weights):
+    return weights / weights.sum(axis=-1, keepdims=True)
 
 
-def _step(join=None, order=(0, 1, 2), **changes):
-    """A wrong ``attention_step``: (*inputs) -> y, k, v.
-
-    join: (past, new) -> all; changes: of ``_seen``
-    """
-    join = join or (lambda past, new: np.concatenate([past, new], axis=2))
-
-    def step(x, params, n_head, past_k, past_v):
-        parts = _heads(x, params, n_head)
-        q, k, v = (parts[i] for i in order)
-        k, v = join(past_k, k), join(past_v, v)
-        options = {name: value(x, past_k) if name == "scale" else value for name, value in changes.items()}
-        return _seen(q, k, v, params, **options), k, v
-
-    return step
-
-
-def _returns_the_new_ones(x, params, n_head, past_k, past_v):
-    _, k, v = _heads(x, params, n_head)
-    return attention_step(x, params, n_head, past_k, past_v)[0], k, v
-
-
-def _sees_the_new_ones(x, params, n_head, past_k, past_v):
-    q, k, v = _heads(x, params, n_head)
-    return _seen(q, k, v, params), *attention_step(x, params, n_head, past_k, past_v)[1:]
-
-
-def _keys_for_values(x, params, n_head, past_k, past_v):
-    q, k, v = _heads(x, params, n_head)
-    k, v = np.concatenate([past_k, k], axis=2), np.concatenate([past_k, v], axis=2)
-    return _seen(q, k, v, params), k, v
-
-
+JOIN_K, JOIN_V = "np.concatenate([past_k, new_k], axis=2)", "np.concatenate([past_v, new_v], axis=2)"
+NEW_KEYS_FIRST = ("[past_k, new_k]", "[new_k, past_k]")
+NEW_VALUES_FIRST = ("[past_v, new_v]", "[new_v, past_v]")
+HEADS = "part.reshape(B, T, n_head, -1).transpose(0, 2, 1, 3)"
+PARTS = "np.split(qkv, 3, axis=-1)"
+MASK = "np.tri(T, S, S - T, dtype=bool)"
+MASKED = "np.where(visible, scores, -np.inf)"
+PROBS = f"softmax_forward({MASKED})"
 WRONG_AXIS = (
     "Old and new keys are joined along the wrong axis, not along time. They are (B, H, T, D): which axis counts tokens?"
 )
 THIRDS = "Queries, keys and values are taken from the wrong thirds. In which order do they come in c_attn's result?"
+SQUARE_MASK = "The mask has no columns for the old keys: it is (T, T), and the scores are (T, S)."
+TURNED = "The mask is turned round: what a token sees and what it does not see are exchanged."
+NOT_ONE = "The shares of a query do not sum to 1."
+MERGED = (
+    "The heads are put side by side in a wrong way: (B, H, T, D) becomes (B, T, C), each head's channels together. "
+    "Which axes must change places first?"
+)
 
 STEP = Task(
     name="attention_step",
@@ -125,89 +101,149 @@ STEP = Task(
     cases=_step_cases,
     notebook=ATTENTION,
     mistakes=(
-        Mistake(WRONG_AXIS, _step(lambda past, new: np.concatenate([past, new], axis=1))),
-        Mistake(WRONG_AXIS, _step(lambda past, new: np.concatenate([past, new], axis=0))),
-        Mistake(WRONG_AXIS, _step(lambda past, new: np.concatenate([past, new], axis=-1))),
-        Mistake(
-            "The new keys and values come before the old ones. The cache is in the order of the text.",
-            _step(lambda past, new: np.concatenate([new, past], axis=2)),
+        *(
+            Mistake(
+                WRONG_AXIS,
+                ((JOIN_K, JOIN_K.replace("=2", f"={axis}")), (JOIN_V, JOIN_V.replace("=2", f"={axis}"))),
+            )
+            for axis in (1, 0, -1)
         ),
         Mistake(
+            WRONG_AXIS,
+            (
+                (JOIN_K, JOIN_K.replace("=2", "=0")),
+                (JOIN_V, JOIN_V.replace("=2", "=0")),
+                ("reshape(B, T, C)", "reshape(-1, T, C)"),  # which has room for twice as many sequences
+            ),
+        ),
+        Mistake(
+            "The new keys and values come before the old ones. The cache is in the order of the text.",
+            (NEW_KEYS_FIRST, NEW_VALUES_FIRST),
+        ),
+        Mistake("The new keys come before the old ones. The cache is in the order of the text.", (NEW_KEYS_FIRST,)),
+        Mistake("The new values come before the old ones. The cache is in the order of the text.", (NEW_VALUES_FIRST,)),
+        Mistake(
             "The new tokens look only at each other. Their queries meet all keys, including those in the cache.",
-            _sees_the_new_ones,
+            (("q @ k.", "q @ new_k."), ("S = k.", "S = new_k."), ("probs @ v", "probs @ new_v")),
         ),
         Mistake(
             "Only the new keys and values come back. The caller needs all of them, since the next call gets them as "
             "its past.",
-            _returns_the_new_ones,
+            (("return y, k, v", "return y, new_k, new_v"),),
         ),
         Mistake(
             "The past plays no part: new tokens look only at each other, and only their keys and values come back.",
-            _step(lambda past, new: new),
+            (("[past_k, new_k]", "[new_k]"), ("[past_v, new_v]", "[new_v]")),
         ),
         Mistake(
-            "The mask is as if there were no past: the first new token sees only the first key of all. Row t of the "
-            "mask is the token at place S - T + t of the text, when S counts all keys and T the new tokens.",
-            _step(visible=lambda T, S: np.tri(T, S, dtype=bool)),
+            "The mask is as if there were no past: the first new token sees only the first key of all. Which rows of a "
+            "mask of the whole text are those of the new tokens?",
+            ((MASK, "np.tri(T, S, dtype=bool)"),),
+        ),
+        Mistake(SQUARE_MASK, ((MASK, "np.tri(T, dtype=bool)"),)),
+        Mistake(SQUARE_MASK, ((MASKED, "scores + np.where(np.tri(T), 0, -np.inf)"),)),
+        Mistake(
+            "There is a mask only where there is no past. With several new tokens, the first must not see the second, "
+            "whatever came before.",
+            ((MASK, f"{MASK} | (S > T)"),),
         ),
         Mistake(
             "There is no mask. A single new token needs none, but if there are several, the first must not see the "
             "second.",
-            _step(visible=lambda T, S: np.ones((T, S), bool)),
+            ((MASK, "True"),),
+        ),
+        Mistake("The mask is off by one: each token sees the one after it.", (("S - T, ", "S - T + 1, "),)),
+        Mistake("The mask is off by one: a token does not see itself.", (("S - T, ", "S - T - 1, "),)),
+        Mistake(TURNED, (("visible, scores, -np.inf", "visible, -np.inf, scores"),)),
+        Mistake(TURNED, ((MASK, "~np.tri(T, S, S - T - 1, dtype=bool)"),)),
+        Mistake(
+            "The masked scores are 0, which is a score like any other. Which one gets no share?",
+            (("scores, -np.inf", "scores, 0.0"),),
         ),
         Mistake(
-            "The mask is off by one: each token sees the one after it.",
-            _step(visible=lambda T, S: _causal(T, S, 1)),
+            "The masked scores are a large negative number, and other scores can be still lower. Which one gets no "
+            "share for certain?",
+            (("scores, -np.inf", "scores, -1e4"),),
         ),
         Mistake(
-            "The mask is off by one: a token does not see itself.",
-            _step(visible=lambda T, S: _causal(T, S, -1)),
+            "The keys that must not be seen are removed after the softmax, and so the shares of the others do not sum "
+            "to 1.",
+            ((PROBS, "softmax_forward(scores) * visible"),),
         ),
         Mistake(
-            "The scores are not divided by the root of D.",
-            _step(scale=lambda x, past_k: 1.0),
+            "The keys that must not be seen are removed after the softmax. Where one of them had by far the largest "
+            "score, nothing is left for the others.",
+            ((PROBS, "_normalised(softmax_forward(scores) * visible)"),),
+        ),
+        Mistake("The scores are not divided by the root of D.", ((" / math.sqrt(q.shape[-1])", ""),)),
+        Mistake(
+            "The scores are divided by the root of C. Of how many terms is each dot product the sum?",
+            (("math.sqrt(q.shape[-1])", "math.sqrt(C)"),),
+        ),
+        Mistake("The scores are divided by D, not by its root.", (("math.sqrt(q.shape[-1])", "q.shape[-1]"),)),
+        Mistake(
+            "The scores are multiplied by the root of D.",
+            (("/ math.sqrt(q.shape[-1])", "* math.sqrt(q.shape[-1])"),),
         ),
         Mistake(
-            "The scores are divided by the root of C. Each dot product has only D terms, those of one head.",
-            _step(scale=lambda x, past_k: 1 / math.sqrt(x.shape[-1])),
+            "The softmax is taken along the queries. Each query divides its attention among the keys.",
+            ((PROBS, f"_softmax({MASKED}, axis=-2)"),),
         ),
+        Mistake(
+            "The softmax is taken across the heads. Each query divides its attention among the keys.",
+            ((PROBS, f"_softmax({MASKED}, axis=1)"),),
+        ),
+        Mistake("There is no softmax: scores are not shares.", ((PROBS, "np.where(visible, scores, 0)"),)),
+        Mistake(NOT_ONE, ((PROBS, f"np.exp({MASKED})"),)),
+        Mistake(NOT_ONE, ((PROBS, f"np.exp({MASKED} - {MASKED}.max(axis=-1, keepdims=True))"),)),
         Mistake(
             "The new values are put after the old keys. There are two caches, one for each.",
-            _keys_for_values,
+            (("[past_v, new_v]", "[past_k, new_v]"),),
         ),
-        Mistake(THIRDS, _step(order=(1, 0, 2))),
-        Mistake(THIRDS, _step(order=(0, 2, 1))),
+        Mistake("The shares weigh the keys. What should they weigh?", (("probs @ v", "probs @ k"),)),
+        *(
+            Mistake(THIRDS, (("q, new_k, new_v =", f"{order} ="),))
+            for order in (
+                "new_k, q, new_v", "q, new_v, new_k", "new_v, new_k, q", "new_k, new_v, q", "new_v, q, new_k",
+            )
+        ),
         Mistake(
-            "The heads are merged without exchanging the axes of heads and time first: (B, H, T, D) reshaped to "
-            "(B, T, C) mixes tokens.",
-            _step(merge=False),
+            "Every third number of c_attn's result is taken. The queries, the keys and the values are each together, "
+            "one after the other.",
+            ((PARTS, "[qkv[..., i::3] for i in range(3)]"),),
         ),
-        Mistake("The last linear layer, c_proj, is missing.", _step(project=False)),
+        Mistake(
+            "c_attn's result is cut into heads first, and then each of them into query, key and value. Which of the "
+            "two comes first?",
+            ((PARTS, "np.split(qkv.reshape(B, T, n_head, -1), 3, axis=-1)"),),
+        ),
+        Mistake(
+            "The heads are cut without exchanging the axes: a reshape to (B, H, T, D) at once mixes tokens.",
+            ((HEADS, "part.reshape(B, n_head, T, -1)"),),
+        ),
+        Mistake(
+            "The heads take turns in the channels. Head 0 has the first D of them, all together.",
+            ((HEADS, "part.reshape(B, T, -1, n_head).transpose(0, 3, 1, 2)"),),
+        ),
+        Mistake(MERGED, (("(probs @ v).transpose(0, 2, 1, 3)", "(probs @ v)"),)),
+        Mistake(MERGED, (("(probs @ v).transpose(0, 2, 1, 3)", "(probs @ v).transpose(0, 2, 3, 1)"),)),
+        Mistake(
+            "The last linear layer, c_proj, is missing.",
+            (('y, _ = linear_forward(heads, **params["c_proj"])', "y = heads"),),
+        ),
+        Mistake(
+            "c_proj's weight is transposed. It is (in, out), with the input on its left.",
+            (('(heads, **params["c_proj"])', '(heads, params["c_proj"]["weight"].T, params["c_proj"]["bias"])'),),
+        ),
+        Mistake(
+            "Only the last new token's y comes back. Those of all new tokens are wanted.",
+            (("return y,", "return y[:, -1:],"),),
+        ),
     ),
 )
 
 
 # 2. The model on new tokens only.
-
-
-def _model_params(rng, V, P, C, n_layer):
-    def norm():
-        return {"weight": 1 + 0.5 * rng.standard_normal(C), "bias": rng.standard_normal(C)}
-
-    def block():
-        return {
-            "ln_1": norm(),
-            "attn": {"c_attn": _linear(rng, C, 3 * C), "c_proj": _linear(rng, C, C)},
-            "ln_2": norm(),
-            "mlp": {"c_fc": _linear(rng, C, 4 * C), "c_proj": _linear(rng, 4 * C, C)},
-        }
-
-    return {
-        "wte": {"weight": rng.standard_normal((V, C))},
-        "wpe": {"weight": rng.standard_normal((P, C))},
-        "h": [block() for _ in range(n_layer)],
-        "ln_f": norm(),
-    }
 
 
 def _model_cases(rng):
@@ -216,8 +252,8 @@ def _model_cases(rng):
             dict(zip("kv", rng.standard_normal((2, B, n_head, past, C // n_head)), strict=True)) for _ in range(n_layer)
         ]
         return {
-            "ids": rng.integers(0, V, (B, T)),
-            "params": _model_params(rng, V, P, C, n_layer),
+            "ids": (rng.permutation(V)[:T] + np.arange(B)[:, None]) % V,  # no two texts alike
+            "params": model_params(rng, V, P, C, n_layer),
             "n_head": n_head,
             "past": kept if past else None,
         }
@@ -232,59 +268,37 @@ def _model_cases(rng):
 
 
 def gpt2_step(ids, params, n_head, past):
-    """Our model on new tokens: logits (B, T, V), and a dict of all keys "k" and values "v" for each block.
-
-    past: such a list, which is not changed; None before the first token
-    """
-    (B, T), C = ids.shape, params["wte"]["weight"].shape[1]
-    caches = []
-    for layer in range(len(params["h"])):
-        start = past[layer]["k"].shape[2] if past else 0
-        cache = KeyValueCache(B, n_head, start + T, C // n_head, params["wte"]["weight"].dtype, np)
-        if past:
-            cache.append(past[layer]["k"], past[layer]["v"])
-        caches.append(cache)
-    logits, _ = gpt2_forward(ids, params, GPT2Config(n_embd=n_head, n_head=n_head), past=KeyValueCaches(caches))
-    return logits, [{"k": cache.keys, "v": cache.values} for cache in caches]
-
-
-def _positions_after(start, T):
-    return np.arange(start, start + T)
-
-
-def _model_step(positions=_positions_after, layer=lambda i: i, keep=lambda old, new: new, ln_f=True, last=False):
-    """A wrong ``gpt2_step``.
-
-    positions: (number of old tokens, of new tokens) -> rows of wpe
-    layer:     which block's past each block gets
-    keep:      (a block's past, the result of its attention) -> the past that is returned
-    """
-
-    def step(ids, params, n_head, past):
-        B, T = ids.shape
-        wte = params["wte"]["weight"]
+    """GPT-2 on new tokens: logits (B, T, V), and the past for the next call."""
+    B, T = ids.shape
+    wte, wpe = params["wte"]["weight"], params["wpe"]["weight"]
+    if past is None:
         nothing = np.zeros((B, n_head, 0, wte.shape[1] // n_head), wte.dtype)
-        past = past or [{"k": nothing, "v": nothing}] * len(params["h"])
-        x = wte[ids] + params["wpe"]["weight"][positions(past[0]["k"].shape[2], T)]
-        kept = []
-        for i, block in enumerate(params["h"]):
-            old = past[layer(i)]
-            normed, _ = layer_norm_forward(x, **block["ln_1"])
-            y, k, v = attention_step(normed, block["attn"], n_head, old["k"], old["v"])
-            x = x + y
-            normed, _ = layer_norm_forward(x, **block["ln_2"])
-            x = x + feed_forward_forward(normed, block["mlp"])[0]
-            kept.append(keep(old, {"k": k, "v": v}))
-        x = layer_norm_forward(x, **params["ln_f"])[0] if ln_f else x
-        logits = x @ wte.T
-        return logits[:, -1] if last else logits, kept
+        past = [{"k": nothing, "v": nothing}] * len(params["h"])
+    start = past[0]["k"].shape[2]
+    x = wte[ids] + wpe[start : start + T]
+    new_past = []
+    for block, old in zip(params["h"], past, strict=True):
+        normed_1, _ = layer_norm_forward(x, **block["ln_1"])
+        added_1, k, v = attention_step(normed_1, block["attn"], n_head, old["k"], old["v"])
+        mid = x + added_1
+        normed_2, _ = layer_norm_forward(mid, **block["ln_2"])
+        added_2, _ = feed_forward_forward(normed_2, block["mlp"])
+        y = mid + added_2
+        new_past.append({"k": k, "v": v})
+        x = y
+    x, _ = layer_norm_forward(x, **params["ln_f"])
+    return x @ wte.T, new_past
 
-    return step
 
-
-def _past_forgotten(ids, params, n_head, past):
-    return gpt2_step(ids, params, n_head, None)
-
+POSITIONS = "wpe[start : start + T]"
+TOO_HIGH = (
+    "The positions are off by one, too high. How many tokens come before the first new one, and where does counting "
+    "begin?"
+)
+TOO_LOW = "The positions are off by one, too low: the first new token gets the position of the last old one."
+BY_ID = "The rows of wpe are looked up by token id. By what should they be?"
+OLD_COUNT = "The number of old tokens is wrong. A past is (B, H, S - T, D): which axis counts tokens?"
+LAST_ONLY = "Only the last token's logits are returned. Those of all new tokens are wanted here, (B, T, V)."
 
 MODEL_STEP = Task(
     name="gpt2_step",
@@ -295,50 +309,81 @@ MODEL_STEP = Task(
     mistakes=(
         Mistake(
             "The past is not used at all: it is as if the new tokens were the first ones.",
-            _past_forgotten,
+            (("if past is None:", "if True:"),),
         ),
         Mistake(
             "New tokens get the positions from 0 on. They are not the first ones: how many come before them?",
-            _model_step(lambda start, T: np.arange(T)),
+            ((POSITIONS, "wpe[:T]"),),
         ),
-        Mistake(
-            "The positions are off by one, too high. The first new token is at place S of the text, counted from 0, if "
-            "there are S old ones.",
-            _model_step(lambda start, T: np.arange(start + 1, start + 1 + T)),
-        ),
-        Mistake(
-            "The positions are off by one, too low: the first new token gets the position of the last old one.",
-            _model_step(lambda start, T: np.maximum(np.arange(start - 1, start - 1 + T), 0)),
+        Mistake(TOO_HIGH, ((POSITIONS, "wpe[start + 1 : start + 1 + T]"),)),
+        Mistake(TOO_HIGH, ((POSITIONS, "wpe[np.arange(start + 1, start + 1 + T)]"),)),
+        Mistake(TOO_LOW, ((POSITIONS, "wpe[np.maximum(np.arange(start - 1, start - 1 + T), 0)]"),)),
+        Mistake(TOO_LOW, ((POSITIONS, "wpe[max(start - 1, 0) : max(start - 1, 0) + T]"),)),
+        *(
+            Mistake(OLD_COUNT, (("start = ", f"start = {other} if {when} else 0 * "),))
+            for other in ('past[0]["k"].shape[1]', 'past[0]["k"].shape[3]', "len(past)")
+            for when in ("True", 'past[0]["k"].size')
         ),
         Mistake(
             "All new tokens get the same position, that of the first one. Each has its own.",
-            _model_step(lambda start, T: np.full(T, start)),
+            ((POSITIONS, "wpe[start]"),),
         ),
+        Mistake("The new tokens' positions go backwards.", ((POSITIONS, f"{POSITIONS}[::-1]"),)),
+        Mistake(
+            "The position embedding is forgotten: the model cannot tell which of two tokens came first.",
+            ((f" + {POSITIONS}", ""),),
+        ),
+        Mistake(BY_ID, ((POSITIONS, "wpe[ids]"),)),
+        Mistake(BY_ID, ((POSITIONS, "wpe[ids % len(wpe)]"),)),
+        *(each for each in BLOCK_FORWARD.mistakes if not callable(each.wrong) and changed(gpt2_step, each.wrong)),
         Mistake(
             "Every block gets the past of the first one. Each block has its own keys and values.",
-            _model_step(layer=lambda i: 0),
+            (('old["k"], old["v"]', 'past[0]["k"], past[0]["v"]'),),
+        ),
+        Mistake(
+            "The blocks are run from the last to the first.",
+            (("(params[\"h\"], past, strict=True)", "(params[\"h\"][::-1], past, strict=True)"),),
         ),
         Mistake(
             "The old past is returned, without the new tokens: the next call would not know of them.",
-            _model_step(keep=lambda old, new: old),
+            (("wte.T, new_past", "wte.T, past"),),
         ),
         Mistake(
-            "The old keys and values are in the returned past twice. The result of attention_step already contains "
-            "them.",
-            _model_step(keep=lambda old, new: {name: np.concatenate([old[name], new[name]], axis=2) for name in "kv"}),
+            "The old keys and values are in the returned past twice. Does the result of attention_step contain them?",
+            (('{"k": k, "v": v}', '{n: np.concatenate([old[n], new], axis=2) for n, new in (("k", k), ("v", v))}'),),
         ),
         Mistake(
             "The returned past has only the new tokens' keys and values. The next call needs all of them.",
-            _model_step(keep=lambda old, new: {name: new[name][:, :, old[name].shape[2] :] for name in "kv"}),
+            (('{"k": k, "v": v}', '{"k": k[:, :, start:], "v": v[:, :, start:]}'),),
+        ),
+        Mistake("Keys and values are exchanged in the returned past.", (('{"k": k, "v": v}', '{"k": v, "v": k}'),)),
+        Mistake(
+            "The returned past has the last block's keys and values for all blocks: is it one dict, again and again?",
+            (("wte.T, new_past", "wte.T, new_past[-1:] * len(new_past)"),),
         ),
         Mistake(
             "The final layer norm, ln_f, is forgotten.",
-            _model_step(ln_f=False),
+            (('x, _ = layer_norm_forward(x, **params["ln_f"])', "pass"),),
         ),
         Mistake(
-            "Only the last token's logits are returned. Those of all new tokens are wanted here, (B, T, V).",
-            _model_step(last=True),
+            "The final layer norm uses the parameters of another norm. There are some for it alone.",
+            (('(x, **params["ln_f"])', '(x, **params["h"][0]["ln_1"])'),),
         ),
+        Mistake(
+            "The matrix of the output layer is transposed. Its rows are the tokens' vectors: the score of a token is "
+            "the dot product with its row.",
+            (("wte.T", "wte"),),
+        ),
+        Mistake(
+            "There is no matrix of that name. The output layer is tied to the token embedding.",
+            (("x @ wte.T", 'x @ params["lm_head"]'),),
+        ),
+        Mistake(
+            "These are probabilities. Logits are the scores before the softmax.",
+            (("x @ wte.T", "softmax_forward(x @ wte.T)"),),
+        ),
+        Mistake(LAST_ONLY, (("x @ wte.T", "(x @ wte.T)[:, -1]"),)),
+        Mistake(LAST_ONLY, (("x @ wte.T", "(x @ wte.T)[:, -1:]"),)),
     ),
 )
 
@@ -347,180 +392,302 @@ MODEL_STEP = Task(
 
 
 class CountingModel:
-    """A small random model, called as ``step(ids, past)``, that remembers what it was given."""
+    """A small random model of 17 tokens, called as ``step(ids, past)``, that remembers what it was given.
 
-    def __init__(self, rng, n_positions):
-        config = GPT2Config(
-            vocab_size=17, n_positions=n_positions, n_embd=12, n_layer=2, n_head=2, initializer_range=0.5,
-            tie_word_embeddings=False,  # a tied one would say the same token again and again
-        )  # fmt: skip
-        self.params = GPT2(config, int(rng.integers(1 << 30)), "float64").params
-        self.n_positions = n_positions
-        self.given = []  # of each call: how many tokens were in the past, and the new ones (B, T)
+    mixing: (V, V), what is made of the logits: with the token embedding as output layer, a model that was never
+        trained says the same token again and again
+    counts: whether it matters how many tokens it is given
+    copied: the latest copy, the one that somebody's function got: every call gets copies of its arguments
+    """
+
+    def __init__(self, params, mixing, counts=False):
+        self.params, self.mixing, self.counts = params, mixing, counts
+        self.n_positions = len(params["wpe"]["weight"])
+        self.given = []  # of each call: the number of tokens in the past, the new ones (B, T), the best next ones (B,)
+        self.copied = self
 
     def __call__(self, ids, past):
         ids = np.asarray(ids)
         if ids.ndim != 2 or not ids.size:
             raise ValueError(f"step: ids must be (B, T), at least one token each, got shape {ids.shape}")
-        self.given.append((past[0]["k"].shape[2] if past else 0, ids.copy()))
-        return gpt2_step(ids, self.params, 2, past)
-
-    def write(self, ids, n, choose):
-        """The prompt and n new tokens, each chosen by ``choose`` from the logits of the new tokens, (B, T, V)."""
-        past, new = None, ids[:, -self.n_positions :]
-        for _ in range(n):
-            logits, past = gpt2_step(new, self.params, 2, past)
-            new = choose(logits)[:, None]
-            ids = np.concatenate([ids, new], axis=1)
-            if ids.shape[1] > self.n_positions:
-                past, new = None, ids[:, -self.n_positions :]
-        return ids
+        old = past[0]["k"].shape[2] if past else 0
+        if old + ids.shape[1] > self.n_positions:
+            raise ValueError(f"step: {old + ids.shape[1]} tokens, but the model has {self.n_positions} positions")
+        logits, new_past = gpt2_step(ids, self.params, 2, past)
+        logits = logits @ self.mixing
+        self.given.append((old, ids.copy(), logits[:, -1].argmax(axis=-1)))
+        return logits, new_past
 
     def __deepcopy__(self, memo):
-        return self  # its ``given`` must include the calls of a copy
+        self.copied = CountingModel(self.params, self.mixing, self.counts)
+        return self.copied
 
     def __repr__(self):
         return f"a model of {self.n_positions} positions"
 
 
 def _generate_cases(rng):
-    def inputs(B, T, n, n_positions):
+    def inputs(B, T, n, n_positions, counts=False):
+        config = GPT2Config(17, n_positions, n_embd=12, n_layer=2, n_head=2, initializer_range=1.0)
+        params = GPT2(config, int(rng.integers(1 << 30)), "float64").params
+        mixing = rng.standard_normal((17, 17))
+        mixing[:, 0] = 0  # token 0 is nearly never the best
         return {
-            "step": CountingModel(rng, n_positions),
-            "ids": rng.integers(0, 17, (B, T)),
+            "step": CountingModel(params, mixing, counts),
+            "ids": rng.integers(1, 17, (B, T)),
             "max_new_tokens": n,
             "n_positions": n_positions,
         }
 
+    zero = inputs(2, 3, 5, 32)
+    best, mixing = generate_greedy(**zero)[0, 3], zero["step"].mixing
+    mixing[:, [0, best]] = mixing[:, [best, 0]]  # the first new token is 0
     return [
         Case("two prompts of three tokens, five new ones", inputs(2, 3, 5, 32)),
         Case("one prompt, one new token", inputs(1, 4, 1, 32)),
         Case("a prompt of one token", inputs(3, 1, 6, 32)),
+        Case("token 0 is a token like any other", zero),
         Case("up to the last position", inputs(2, 4, 5, 8)),
         Case("beyond the last position", inputs(2, 3, 9, 6)),
         Case("a prompt longer than the positions", inputs(2, 7, 3, 5)),
+        Case("each token is read only once", inputs(2, 3, 6, 32, counts=True)),
+        Case("beyond the last position, no token is read more often than needed", inputs(2, 3, 9, 6, counts=True)),
     ]
 
 
-def _best(logits):
-    return logits[:, -1].argmax(axis=-1)
+def generate_greedy(step, ids, max_new_tokens, n_positions):
+    """The prompts and the new tokens, (B, T + n): the best one each time."""
+    new, past = ids[:, -n_positions:], None
+    for _ in range(max_new_tokens):
+        logits, past = step(new, past)
+        new = logits[:, -1].argmax(axis=-1)[:, None]
+        ids = np.concatenate([ids, new], axis=1)
+        if ids.shape[1] > n_positions:
+            new, past = ids[:, -n_positions:], None
+    return ids
 
 
 def _judged(inputs, result):
     """The mistake in a generated text, or in the use of the model, in a sentence; None if there is none."""
     step, ids, n, P = inputs.values()
-    B, T = ids.shape
+    (B, T), given = ids.shape, step.copied.given
+    if result is None:
+        return "None came back: is there a return, and is it reached?"
+    if isinstance(result, tuple):
+        return f"A tuple of {len(result)} came back. Expected is `ids` alone."
     text = np.asarray(result)
-    if text.shape == (B, n) and text.shape != (B, T + n):
-        return "Only the new tokens come back. The prompt belongs before them."
-    if text.shape != (B, T + n) or text.dtype.kind not in "iu":
-        return f"The result is not the prompt and {n} new tokens, an array of integers of shape {(B, T + n)}."
-    expected = step.write(ids, n, _best)
-    if np.array_equal(text, expected):
-        return _waste(step.given, T, n, P)
-    if np.array_equal(text, step.write(ids, n, lambda logits: logits[:, -1].argmin(axis=-1))):
-        return "The least likely token is taken each time. Which end of the scores is the best?"
-    if np.array_equal(text, step.write(ids, n, lambda logits: logits[:, 0].argmax(axis=-1))):
-        return "The next token is chosen by the logits of the first position. Which position has read everything?"
-    return _misuse(step.given, text, P) or _first_difference(text, expected)
-
-
-def _calls(T, n, P):
-    """(length of the past, number of new tokens) of each call, as few as there can be."""
-    lengths = range(T, T + n)
-    return [(0, min(L, P)) if L == T or L > P else (L - 1, 1) for L in lengths]
-
-
-def _waste(given, T, n, P):
-    """The tokens that were read more often than needed, though all results are right."""
-    calls, needed = [(past, ids.shape[1]) for past, ids in given], _calls(T, n, P)
-    count, least = sum(new for _, new in calls), sum(new for _, new in needed)
-    if count <= least:
+    if text.ndim != 2 or text.dtype.kind not in "iu":
+        return f"The result is not an array of integers of shape {(B, T + n)}."
+    model = step.__deepcopy__({})
+    expected = generate_greedy(model, ids, n, P)
+    right = np.array_equal(text, expected)
+    if right and not (step.counts and _tokens(given, B) > _tokens(model.given, B)):
         return None
-    start = f"The tokens are right, but the model was given {count} of them to read, where {least} are enough. "
-    if calls[: len(needed)] == needed:
-        return start + "It was called once more at the end: nobody asks what would follow the last token."
-    if T + n - 1 > P:
-        return start + (
-            "The text must be read again only when it has outgrown n_positions; until then, each token is new only "
-            "once."
-        )
-    if all(past == 0 for past, _ in calls):
-        return start + (
-            "It never gets a past: the whole text is read again for each token. Give it the past that it returned, and "
-            "only the new token."
-        )
-    return start + "After the prompt, each call needs only the token that was chosen last."
+    return (
+        _known(inputs, text, given)
+        or (_waste(given, model.given, B) if right else "")
+        or (_of_shape(text, expected, T) if text.shape != expected.shape else "")
+        or _of_choice(text[:, T:], given)
+        or _of_reading(given, model.given)
+        or _of_place(text, expected, P)
+    )
 
 
-def _misuse(given, text, P):
-    """The wrong use of the cache, judged by the calls."""
-    for i, (past, ids) in enumerate(given):
-        new = ids.shape[1]
-        before = given[i - 1][0] + given[i - 1][1].shape[1] if i else 0  # tokens in the past that came back
-        if i and past == 0 and new == 1 and before >= 1:
+def _known(inputs, text, given):
+    """The hint of the known mistake that gives the same text by the same calls of the model."""
+    for mistake in GENERATE.mistakes:
+        model = inputs["step"].__deepcopy__({})
+        outcome = call(changed(generate_greedy, mistake.wrong), [model, *list(inputs.values())[1:]], GENERATE.seconds)
+        if outcome.ended and np.array_equal(outcome.value, text) and _same_calls(model.given, given):
+            return mistake.hint
+    return ""
+
+
+def _same_calls(one, other):
+    pairs = zip(one, other, strict=False)
+    return len(one) == len(other) and all(a[0] == b[0] and np.array_equal(a[1], b[1]) for a, b in pairs)
+
+
+def _tokens(given, B):
+    """How many tokens of each text a model was given to read."""
+    return sum(ids.size for _, ids, _ in given) / B
+
+
+def _waste(given, needed, B):
+    """The tokens that were read more often than needed, though all results are right."""
+    count, least = _tokens(given, B), _tokens(needed, B)
+    return (
+        f"The tokens are right, but the model was given {count:g} of each text to read, where {least:g} are enough. "
+        "Which tokens are read again, although they are in the past? Only when the text has outgrown n_positions must "
+        "it be read from the beginning of the window."
+    )
+
+
+def _of_shape(text, expected, T):
+    """Texts of another shape than (B, T + n)."""
+    n = expected.shape[1] - T
+    if text.shape == expected[:, T:].shape:
+        return "Only the new tokens come back. The prompt belongs before them."
+    wanted = f"The result has the shape {text.shape} in place of {expected.shape}, {T} + {n} tokens for each text. "
+    common = min(text.shape[1], expected.shape[1])
+    if len(text) == len(expected) and np.array_equal(text[:, :common], expected[:, :common]):
+        return wanted + "It is right as far as it goes. What ends the loop?"
+    if len(text) == len(expected) and np.array_equal(text[:, -common:], expected[:, -common:]):
+        return wanted + "The beginning is missing: what the model can no longer see still belongs to the text."
+    return wanted + "What is put together, and how often?"
+
+
+def _of_choice(new, given):
+    """A token that is not the best one of the logits that the model gave for it, where it was called once for each."""
+    if len(given) != new.shape[1] or any(len(best) != len(new) for *_, best in given):
+        return ""
+    for i, (*_, best) in enumerate(given):
+        if (new[:, i] != best).any():
+            row = int(np.flatnonzero(new[:, i] != best)[0])
             return (
-                "The model gets the newest token without a past, as if it were the first one: pass on the past that "
-                "the call before returned."
-            )
-        if i and 0 < past < min(before, P - 1) and past == given[max(i - 1, 1)][0]:
-            return (
-                "The same past is given each time, that of the first call. Each call returns a new past, with one more "
-                "token in it."
-            )
-        if past and new > 1:
-            return (
-                "The prompt is fed again: tokens that are already in the past were given to the model again. What is "
-                "new since the last call?"
-            )
-        if past and past + new < text.shape[1] and not np.array_equal(ids, text[:, past : past + new]) and past < P - 1:
-            return (
-                f"In call {i + 1} the model was not given the token that comes next in the text, after the "
-                f"{past} in its past."
+                f"New token {i + 1} of text {row} is {new[row, i]}, where the logits of the last position, which the "
+                f"model gave to your function, are largest for {best[row]}. How is it chosen from the logits?"
             )
     return ""
 
 
-def _first_difference(text, expected):
-    place = int(np.flatnonzero((text != expected).any(axis=0))[0])
-    row = int(np.flatnonzero(text[:, place] != expected[:, place])[0])
+def _of_reading(given, needed):
+    """The first call in which the model was not given what it should be."""
+    if len(given) != len(needed):
+        return ""
+    for i, ((past, ids, _), (old, new, _)) in enumerate(zip(given, needed, strict=True)):
+        if past != old or ids.shape != new.shape:
+            return (
+                f"In call {i + 1} the model was given {ids.shape[1]} of the tokens of each text to read, after {past} "
+                f"in the past; {new.shape[1]} after {old} would be right. Which tokens does it see then, and which has "
+                "it seen before?"
+            )
+        if not np.array_equal(ids, new):
+            return (
+                f"In call {i + 1} the model was given the right number of tokens, but others than it should be. Which "
+                "ones has it not read, and which can it see?"
+            )
+    return ""
+
+
+def _of_place(text, expected, P):
+    """Where a text goes wrong."""
+    row, place = map(int, np.argwhere(text != expected)[0])
     return (
         f"The token at [{row}, {place}] is {text[row, place]}, and should be {expected[row, place]}: which tokens "
-        "had the model read before it was chosen? Beyond n_positions they are the last n_positions tokens, each at a "
-        "new position, so the old keys and values are no longer valid."
-    )
+        "had the model read before it was chosen?"
+    ) + (" By then the text had outgrown n_positions." if place > P else "")
 
 
-def _never_slides(step, ids, max_new_tokens, n_positions):
-    past, new = None, ids
-    for _ in range(max_new_tokens):
-        logits, past = step(new, past)
-        new = _best(logits)[:, None]
-        ids = np.concatenate([ids, new], axis=1)
-    return ids
-
-
-def _slides_with_the_past(step, ids, max_new_tokens, n_positions):
-    past = None
-    for _ in range(max_new_tokens):
-        logits, past = step(ids[:, -n_positions:] if past is None else ids[:, -n_positions:][:, -1:], past)
-        ids = np.concatenate([ids, _best(logits)[:, None]], axis=1)
-    return ids
-
-
+BEST = "logits[:, -1].argmax(axis=-1)"
+APPEND = "np.concatenate([ids, new], axis=1)"
+BEGIN = "new, past = ids[:, -n_positions:], None\n    for"
+SLIDE = "            new, past = ids[:, -n_positions:], None\n"
+THEN = "        if ids.shape[1]"  # after a token was appended
 OUTGROWN = (
-    "The text outgrows the model's positions. From there on the last n_positions tokens are read again at each step, "
-    "with no past: as the window moves, every token gets a new position."
+    "The text outgrows the model's positions: it cannot look at more than n_positions tokens. What becomes of the "
+    "positions of all others when the window moves on by one?"
 )
+FED_AGAIN = "Tokens that are already in the past were given to the model again. What is new since the last call?"
+ONE_FOR_ALL = "All texts get the same token. Each has its own best one."
+WINDOW = "The window is too small. The model can look at n_positions tokens."
 
 GENERATE = Task(
     name="generate_greedy",
     outputs=("ids",),
-    reference=None,
+    reference=generate_greedy,
     accept=_judged,
     cases=_generate_cases,
     notebook=GENERATION,
-    mistakes=(Mistake(OUTGROWN, _never_slides), Mistake(OUTGROWN, _slides_with_the_past)),
+    mistakes=(
+        Mistake(
+            "The least likely token is taken each time. Which end of the scores is the best?",
+            ((BEST, "logits[:, -1].argmin(axis=-1)"),),
+        ),
+        Mistake(
+            "The next token is chosen by the logits of the first position. Which position has read everything?",
+            ((BEST, "logits[:, 0].argmax(axis=-1)"),),
+        ),
+        Mistake(
+            "The next token is chosen by the logits of all positions together. Which position has read everything?",
+            ((BEST, "logits.mean(axis=1).argmax(axis=-1)"),),
+        ),
+        Mistake(
+            "The token with the largest logit without its sign is taken. A low logit is a low score.",
+            ((BEST, "np.abs(logits[:, -1]).argmax(axis=-1)"),),
+        ),
+        Mistake("Each token is one too high. Where does counting begin?", ((BEST, f"({BEST} + 1)"),)),
+        Mistake(ONE_FOR_ALL, ((BEST, "np.full(len(ids), logits[0, -1].argmax())"),)),
+        Mistake(ONE_FOR_ALL, ((BEST, "np.full(len(ids), logits[:, -1].argmax() % logits.shape[-1])"),)),
+        Mistake(ONE_FOR_ALL, ((BEST, "np.full(len(ids), logits[:, -1].sum(axis=0).argmax())"),)),
+        Mistake(
+            "Writing ends with token 0. Here it is a token like any other.",
+            ((THEN, "        if (new == 0).any():\n            break\n" + THEN),),
+        ),
+        Mistake(
+            "The model gets the newest token without a past, as if it were the first one. What came back from the call "
+            "before?",
+            ((THEN, "        past = None\n" + THEN),),
+        ),
+        Mistake(
+            "The same past is given each time, that of the first call. What does each call return?",
+            (("logits, past = step(new, past)", "logits, newer = step(new, past)\n        past = past or newer"),),
+        ),
+        Mistake(FED_AGAIN, ((THEN, "        new = ids\n" + THEN),)),
+        Mistake(FED_AGAIN, ((THEN, "        new = ids[:, -2:]\n" + THEN),)),
+        Mistake(
+            "The last token of the prompt is given to the model again and again, in place of the one that was chosen.",
+            (("    for", "    last = ids[:, -1:]\n    for"), (THEN, "        new = last\n" + THEN)),
+        ),
+        Mistake(
+            "It never gets a past, and so it reads the whole text again for each token. What is new each time?",
+            ((THEN, "        new, past = ids[:, -n_positions:], None\n" + THEN),),
+        ),
+        Mistake(
+            "The model is called once more at the end: who asks what would follow the last token?",
+            (("    return ids", "    step(new, past)\n    return ids"),),
+        ),
+        Mistake(
+            "max_new_tokens is taken for the length of the whole text. It counts only the tokens after the prompt.",
+            (("range(max_new_tokens)", "range(max_new_tokens - ids.shape[1])"),),
+        ),
+        Mistake(
+            "The prompt can be longer than n_positions already. What can the model see of it?",
+            ((BEGIN, "new, past = ids, None\n    for"),),
+        ),
+        Mistake(OUTGROWN, ((SLIDE, "            pass\n"),)),
+        Mistake(OUTGROWN, ((SLIDE, "            pass\n"), (BEGIN, "new, past = ids, None\n    for"))),
+        Mistake(
+            "When the text has outgrown n_positions, only its last token is read, without a past. The model should "
+            "still see the others in the window.",
+            ((SLIDE, "            past = None\n"),),
+        ),
+        Mistake(
+            "The oldest keys and values are dropped and the others kept. They were computed at positions that their "
+            "tokens no longer have.",
+            (
+                (
+                    SLIDE,
+                    "            past = [{n: a[:, :, 1 - n_positions :] for n, a in each.items()} for each in past]\n",
+                ),
+            ),
+        ),
+        Mistake(
+            "The window begins to slide one token too early: as long as there are positions, nothing has to be read "
+            "again.",
+            (("ids.shape[1] > n_positions", "ids.shape[1] >= n_positions"),),
+        ),
+        Mistake(WINDOW, ((SLIDE, SLIDE.replace("-n_positions:", "-n_positions // 2 :")),)),
+        Mistake(WINDOW, ((SLIDE, SLIDE.replace("-n_positions:", "1 - n_positions :")),)),
+        Mistake(
+            "It stops when the text has n_positions tokens. The window can move on.",
+            ((SLIDE, "            break\n"),),
+        ),
+        Mistake(
+            "The new token is put before the text.",
+            ((APPEND, "np.concatenate([new, ids], axis=1)"),),
+        ),
+    ),
 )
 
 
@@ -528,10 +695,10 @@ GENERATE = Task(
 
 
 def _probs_cases(rng):
-    def inputs(logits, temperature, top_k):
-        return {"logits": np.array(logits, np.float64), "temperature": temperature, "top_k": top_k}
+    def inputs(logits, *options):
+        return dict(zip(("logits", "temperature", "top_k"), (np.array(logits, np.float64), *options), strict=False))
 
-    unequal = rng.standard_normal((4, 6)) * np.array([[0.1], [1.0], [5.0], [0.5]]) + np.array([[0], [3], [-2], [9]])
+    unequal = rng.standard_normal((4, 6)) * np.array([[0.1], [1.0], [5.0], [0.5]])
     ties = [[1.0, 3.0, 2.0, 2.0, -1.0, 2.0], [0.0, 0.5, 0.5, 0.0, 0.5, -3.0]]
     masked = rng.standard_normal((2, 5))
     masked[0, 1] = masked[1, 3] = -np.inf
@@ -539,146 +706,160 @@ def _probs_cases(rng):
         Case("two rows of five logits, the best three", inputs(rng.standard_normal((2, 5)), 0.7, 3)),
         Case("all tokens, a low temperature", inputs(2 * rng.standard_normal((2, 7)), 0.25, None)),
         Case("all tokens, a high temperature", inputs(2 * rng.standard_normal((3, 4)), 3.0, None)),
-        Case("rows that are far from each other", inputs(unequal, 1.5, 2)),
+        Case("rows that are far from each other", inputs(unequal + np.array([[0], [3], [-2], [9]]), 1.5, 2)),
         Case("as many rows as tokens", inputs(rng.standard_normal((4, 4)), 1.0, 3)),
         Case("equal logits at the border", inputs(ties, 1.25, 2)),
         Case("only the best", inputs(rng.standard_normal((2, 5)), 0.5, 1)),
         Case("top_k is more than there are tokens", inputs(rng.standard_normal((2, 4)), 2.0, 9)),
         Case("logits in the thousands", inputs(3000 + 40 * rng.standard_normal((2, 5)), 0.8, 4)),
+        Case("a row that is far below the others", inputs(unequal + np.array([[0], [3000], [-20000], [9]]), 1.5, 2)),
         Case("-inf for tokens that are not allowed", inputs(masked, 1.6, 4)),
+        Case("temperature and top_k are left out", inputs(rng.standard_normal((2, 60)))),
+        Case("top_k is left out", inputs(rng.standard_normal((2, 5)), 0.6)),
     ]
 
 
-def _probs(logits, temperature, top_k):
-    return next_token_probs(logits, temperature, top_k).astype(logits.dtype)  # which come back in float64
-
-
-def _kth(logits, k):
-    """The k-th largest of each row, (B, 1)."""
-    V = logits.shape[-1]
-    return np.sort(logits, axis=-1)[:, V - min(k, V), None]
-
-
-def _sampled(logits, temperature, top_k, keep=None, rest=-np.inf, axis=-1):
-    """The distribution with another choice of tokens, (logits, k) -> bool, or another value for the others."""
+def next_token_probs(logits, temperature=1.0, top_k=None):
+    """The distribution from which the next token is drawn, (B, V)."""
     logits = logits / temperature
     if top_k is not None:
-        kept = keep(logits, top_k) if keep else logits >= _kth(logits, top_k)
-        logits = np.where(kept, logits, rest)
-    e = np.exp(logits - logits.max(axis=axis, keepdims=True))
-    return e / e.sum(axis=axis, keepdims=True)
+        k = min(top_k, logits.shape[-1])
+        kth = np.sort(logits, axis=-1)[:, -k, None]
+        logits = np.where(logits >= kth, logits, -np.inf)
+    return softmax_forward(logits)
 
 
-def _exactly_k(logits, k):
-    order = np.argsort(-logits, axis=-1, kind="stable")
-    return np.argsort(order, axis=-1) < k
+def _without_renormalising(logits, temperature=1.0, top_k=None):
+    probs = softmax_forward(logits / temperature)
+    return probs if top_k is None else np.where(next_token_probs(logits, temperature, top_k) > 0, probs, 0)
 
 
-def _exactly_k_from_the_end(logits, k):
-    order = np.argsort(logits, axis=-1)[:, -k:]
-    kept = np.zeros(logits.shape, bool)
-    np.put_along_axis(kept, order, True, axis=-1)
-    return kept
+def _plain_softmax(logits):
+    return _normalised(np.exp(logits))
 
 
-def _without_renormalising(logits, temperature, top_k):
-    probs = _probs(logits, temperature, None)
-    return probs if top_k is None else np.where(probs >= _kth(probs, top_k), probs, 0)
-
-
-def _divided_probs(logits, temperature, top_k):
-    return _probs(logits, 1.0, top_k) / temperature
-
-
-def _beyond_the_end(logits, temperature, top_k):
-    return np.sort(logits, axis=-1)[:, -top_k]
-
-
-def _partitioned_beyond_the_end(logits, temperature, top_k):
-    return np.partition(logits, -top_k, axis=-1)
-
-
-def _without_maximum(logits, temperature, top_k):
-    e = np.exp(logits / temperature)
-    if top_k is not None:
-        e = np.where(logits >= _kth(logits, top_k), e, 0)
-    return e / e.sum(axis=-1, keepdims=True)
-
-
+TEMPERED, SOFTMAX = "logits / temperature", "softmax_forward(logits)"
+KTH = "np.sort(logits, axis=-1)[:, -k, None]"
+ONE_DISTRIBUTION = "Each row is a separate distribution, over the tokens. Along which axis is the softmax taken?"
+FROM_BELOW = "The k-th is counted from the small end. In which direction does np.sort sort?"
+OTHERS = "The others get {}, which is a score like any other, and so has a probability. Which score has none?"
 TIES = (
-    "Some of the equal logits at the border are kept and some are not. They are equally good: keep all that are at "
-    "least as large as the k-th largest."
+    "Some of the equal logits at the border are kept and some are not. They are equally good, and there can be more of "
+    "them than k."
 )
-TOO_LARGE_K = "top_k may be larger than the number of tokens. Then all of them are kept."
+BEST_ONLY = "Only the best token has a probability, or it comes back itself. Wanted are the probabilities of all."
+TOO_LARGE_K = "top_k may be larger than the number of tokens. How many can be kept then?"
 
 PROBS = Task(
     name="next_token_probs",
     outputs=("probs",),
-    reference=_probs,
+    reference=next_token_probs,
     cases=_probs_cases,
     notebook=GENERATION,
     mistakes=(
         Mistake(
             "The logits are multiplied by the temperature. A high temperature should make the distribution flatter.",
-            lambda logits, temperature, top_k: _probs(logits, 1 / temperature, top_k),
+            ((TEMPERED, "logits * temperature"),),
         ),
         Mistake(
-            "The probabilities are divided by the temperature, and no longer sum to 1. It belongs before the softmax.",
-            _divided_probs,
+            "The probabilities are divided by the temperature, and no longer sum to 1. Does it belong before the "
+            "softmax or after it?",
+            ((TEMPERED, "logits"), (SOFTMAX, f"{SOFTMAX} / temperature")),
         ),
+        Mistake("The temperature is not used.", ((TEMPERED, "logits"),)),
         Mistake(
-            "The temperature is not used.",
-            lambda logits, temperature, top_k: _probs(logits, 1.0, top_k),
+            "It is divided by the square of the temperature: once is enough.",
+            ((TEMPERED, f"{TEMPERED} / temperature"),),
         ),
+        Mistake("It is divided without a remainder: `//` gives whole numbers.", ((TEMPERED, "logits // temperature"),)),
         Mistake(
-            "top_k is not used: every token keeps a probability.",
-            lambda logits, temperature, top_k: _probs(logits, temperature, None),
+            "A temperature above 1 is not used. It may have any value above 0.",
+            ((TEMPERED, "logits / min(temperature, 1.0)"),),
         ),
+        Mistake("top_k is not used: every token keeps a probability.", (("logits >= kth", "logits >= -np.inf"),)),
         Mistake(
             "One token too many is kept, k + 1 of them. Which index does the k-th largest have in a sorted row?",
-            lambda logits, temperature, top_k: _probs(logits, temperature, top_k and top_k + 1),
+            (("min(top_k,", "min(top_k + 1,"),),
         ),
+        Mistake("One token too few is kept: the k-th largest is itself one of the best k.", ((">= kth", "> kth"),)),
         Mistake(
-            "One token too few is kept: the k-th largest is itself one of the best k.",
-            lambda logits, temperature, top_k: _sampled(
-                logits, temperature, top_k, lambda logits, k: logits > _kth(logits, k)
-            ),
-        ),
-        Mistake(
-            "After the others are removed, the probabilities of the best k do not sum to 1: normalise them, or remove "
-            "the others before the softmax.",
+            "After the others are removed, the probabilities of the best k do not sum to 1.",
             _without_renormalising,
         ),
+        Mistake(OTHERS.format(0), (("logits, -np.inf", "logits, 0.0"),)),
+        Mistake(OTHERS.format(-1), (("logits, -np.inf", "logits, -1.0"),)),
         Mistake(
-            "The others get the logit 0, which is a score like any other, and so has a probability. Which score has "
-            "the probability 0?",
-            lambda logits, temperature, top_k: _sampled(logits, temperature, top_k, rest=0),
+            "The others get a large negative number, and other logits can be still lower. Which score has the "
+            "probability 0 for certain?",
+            (("logits, -np.inf", "logits, -1e4"),),
         ),
         Mistake(
             "The k smallest are kept. In which direction does np.sort sort?",
-            lambda logits, temperature, top_k: _sampled(
-                logits, temperature, top_k, lambda logits, k: logits <= -_kth(-logits, k)
-            ),
+            ((KTH, "np.sort(logits, axis=-1)[:, k - 1, None]"), (">= kth", "<= kth")),
         ),
+        Mistake(FROM_BELOW, ((KTH, "np.sort(logits, axis=-1)[:, k - 1, None]"),)),
+        Mistake(FROM_BELOW, ((KTH, "np.sort(logits, axis=-1)[:, min(k, logits.shape[-1] - 1), None]"),)),
         Mistake(
             "All rows share one threshold. Each text has its own best k.",
-            lambda logits, temperature, top_k: _sampled(
-                logits, temperature, top_k, lambda logits, k: logits >= np.sort(logits, axis=None)[-min(k, logits.size)]
-            ),
-        ),
-        Mistake(TIES, lambda logits, temperature, top_k: _sampled(logits, temperature, top_k, _exactly_k)),
-        Mistake(TIES, lambda logits, temperature, top_k: _sampled(logits, temperature, top_k, _exactly_k_from_the_end)),
-        Mistake(TOO_LARGE_K, _beyond_the_end),
-        Mistake(TOO_LARGE_K, _partitioned_beyond_the_end),
-        Mistake(
-            "The softmax is taken over the batch. Each row is a separate distribution.",
-            lambda logits, temperature, top_k: _sampled(logits, temperature, top_k, axis=0),
+            ((KTH, "np.sort(logits, axis=None)[-k]"),),
         ),
         Mistake(
-            "exp of a large logit overflows, and infinity divided by infinity is not a number. Subtract the largest of "
-            "each row first, which changes no probability.",
-            _without_maximum,
+            "The threshold of the first row is used for all. Each text has its own best k.",
+            (("[:, -k, None]", "[0, -k]"),),
         ),
+        Mistake(
+            "The best tokens of the first row are kept in all rows. Each text has its own best k.",
+            (("logits >= kth", "(logits >= kth)[:1]"),),
+        ),
+        Mistake(TIES, (("logits >= kth", "np.argsort(np.argsort(-logits, axis=-1, kind='stable'), axis=-1) < k"),)),
+        Mistake(TIES, (("logits >= kth", "np.argsort(np.argsort(logits, axis=-1), axis=-1) >= logits.shape[-1] - k"),)),
+        Mistake(
+            "Equal logits count as one: more than the best k are kept. Which one is the k-th when two are equal?",
+            ((KTH, "np.array([[np.unique(row)[-min(k, len(np.unique(row)))]] for row in logits])"),),
+        ),
+        Mistake(TOO_LARGE_K, (("min(top_k, logits.shape[-1])", "top_k"),)),
+        Mistake(
+            TOO_LARGE_K,
+            (("min(top_k, logits.shape[-1])", "top_k"), (KTH, "np.partition(logits, -k, axis=-1)[:, -k, None]")),
+        ),
+        *(
+            Mistake(
+                "Where top_k is left out, some tokens are removed. What is its default in the function's first line?",
+                (("top_k=None)", f"top_k={default})"),),
+            )
+            for default in (1, 10, 40, 50)
+        ),
+        Mistake(ONE_DISTRIBUTION, ((SOFTMAX, "_softmax(logits, axis=0)"),)),
+        Mistake(ONE_DISTRIBUTION, ((SOFTMAX, "_softmax(logits, axis=None)"),)),
+        Mistake(
+            "exp of a large logit overflows, and infinity divided by infinity is not a number. What can be subtracted "
+            "from a row without a change of its probabilities?",
+            ((SOFTMAX, "_plain_softmax(logits)"),),
+        ),
+        Mistake(
+            "One maximum is subtracted from all rows. In a row far below it, each exp is 0, and 0 / 0 is not a number.",
+            ((SOFTMAX, "_plain_softmax(logits - logits.max())"),),
+        ),
+        Mistake(
+            "The rows do not sum to 1.",
+            ((SOFTMAX, "np.exp(logits - logits.max(axis=-1, keepdims=True))"),),
+        ),
+        Mistake(
+            BEST_ONLY,
+            ((SOFTMAX, "(logits == logits.max(axis=-1, keepdims=True)).astype(logits.dtype)"),),
+        ),
+        Mistake(BEST_ONLY, ((SOFTMAX, "np.eye(logits.shape[-1])[logits.argmax(axis=-1)]"),)),
+        Mistake(BEST_ONLY, ((SOFTMAX, "logits.argmax(axis=-1)"),)),
+        Mistake(
+            "The probabilities came back in the order of their size. Column v must be token v as before.",
+            ((SOFTMAX, f"-np.sort(-{SOFTMAX}, axis=-1)"),),
+        ),
+        Mistake(
+            "None is taken for 1. What does the text say of top_k=None?",
+            (("if top_k is not None:", "top_k = top_k or 1\n    if True:"),),
+        ),
+        Mistake("The powers are not those of e.", ((SOFTMAX, "_softmax(math.log(2) * logits)"),)),
+        Mistake("These are logarithms of probabilities.", ((SOFTMAX, f"np.log({SOFTMAX})"),)),
     ),
 )
 
@@ -693,30 +874,31 @@ def _nucleus_cases(rng):
         Case("two rows of five logits, p = 0.8", {"logits": few, "p": 0.8}),
         Case("as many rows as tokens", {"logits": 2 * rng.standard_normal((6, 6)), "p": 0.6}),
         Case("p so small that only the best stays", {"logits": rng.standard_normal((3, 5)), "p": 0.01}),
-        Case("p = 1: nothing is removed", {"logits": rng.standard_normal((2, 5)), "p": 1.0}),
+        Case("p = 1: nothing is removed", {"logits": rng.standard_normal((1, 5)), "p": 1.0}),
         Case("one token of seven is enough in no row", {"logits": 0.1 * rng.standard_normal((3, 7)), "p": 0.5}),
     ]
 
 
-def _nucleus(logits, p, order=None, drop=None):
-    """The filter with another order of the tokens, or with another rule for removing them.
-
-    drop: (probabilities in order, their running sum, p) -> bool
-    """
-    order = np.argsort(-logits, axis=-1, kind="stable") if order is None else order
+def keep_top_p(logits, p):
+    """The logits (B, V) with -inf outside the nucleus: the fewest tokens that have a probability of p together."""
+    order = np.argsort(-logits, axis=-1, kind="stable")
     probs = np.take_along_axis(softmax_forward(logits), order, axis=-1)
     total = probs.cumsum(axis=-1)
-    dropped = drop(probs, total, p) if drop else total - probs >= p
-    out = np.zeros(logits.shape, bool)
-    np.put_along_axis(out, order, dropped, axis=-1)
-    return np.where(out, -np.inf, logits)
+    stays = total - probs < p
+    kept = np.zeros(logits.shape, bool)
+    np.put_along_axis(kept, order, stays, axis=-1)
+    return np.where(kept, logits, -np.inf)
 
 
 def _not_put_back(logits, p):
-    ordered = -np.sort(-logits, axis=-1)
-    probs = softmax_forward(ordered)
-    return np.where(probs.cumsum(axis=-1) - probs >= p, -np.inf, ordered)
+    return -np.sort(-keep_top_p(logits, p), axis=-1)
 
+
+ORDER, STAYS = 'np.argsort(-logits, axis=-1, kind="stable")', "total - probs < p"
+CROSSING = "The token with which the sum reaches p is removed. Without it, those that stay have less than p together."
+BEST_SPARED = "The token with which the sum reaches p is removed, and only the best of all is spared."
+FIXED_NUMBER = "A fixed number of tokens stays, a part of them all. How many are needed differs from row to row."
+OUTSIDE = "What stands outside the nucleus is a score like any other. Which score has the probability 0?"
 
 NUCLEUS = Task(
     name="keep_top_p",
@@ -725,40 +907,80 @@ NUCLEUS = Task(
     cases=_nucleus_cases,
     notebook=GENERATION,
     mistakes=(
+        Mistake(CROSSING, ((STAYS, "total < p - 1e-9"),)),
+        Mistake(CROSSING, ((STAYS, "total < p + 1e-9"),)),  # with p = 1, rounding decides between the two
         Mistake(
-            "The token with which the sum reaches p is removed. Without it, those that stay have less than p together.",
-            lambda logits, p: _nucleus(logits, p, drop=lambda probs, total, p: total > p),
+            BEST_SPARED,
+            ((STAYS, "(total < p - 1e-9) | (np.arange(probs.shape[-1]) == 0)"),),
         ),
         Mistake(
-            "The token with which the sum reaches p is removed, and only the best of all is spared.",
-            lambda logits, p: _nucleus(
-                logits, p, drop=lambda probs, total, p: (total > p) & (np.arange(probs.shape[-1]) > 0)
-            ),
+            BEST_SPARED,
+            ((STAYS, "(total < p + 1e-9) | (np.arange(probs.shape[-1]) == 0)"),),
         ),
         Mistake(
             "One token too many stays: the sum of those before it is already p.",
-            lambda logits, p: _nucleus(
-                logits,
-                p,
-                drop=lambda probs, total, p: np.roll(total - probs >= p, 1, axis=-1) & (np.arange(probs.shape[-1]) > 0),
-            ),
+            ((STAYS, "np.roll(total - probs < p, 1, axis=-1) | (np.arange(probs.shape[-1]) == 0)"),),
         ),
         Mistake(
             "The tokens are summed up in the order of their ids. The best come first.",
-            lambda logits, p: _nucleus(logits, p, np.broadcast_to(np.arange(logits.shape[-1]), logits.shape)),
+            ((ORDER, "np.broadcast_to(np.arange(logits.shape[-1]), logits.shape)"),),
         ),
         Mistake(
             "The worst tokens come first in the sum. In which direction does argsort sort?",
-            lambda logits, p: _nucleus(logits, p, np.argsort(logits, axis=-1)),
+            (("(-logits, axis", "(logits, axis"),),
         ),
         Mistake(
-            "p is compared with the probability of each single token. The sum of the best must reach p.",
-            lambda logits, p: np.where(softmax_forward(logits) >= p, logits, -np.inf),
+            "p is compared with the probability of each single token. What does the definition of the nucleus compare "
+            "with it?",
+            ((STAYS, "probs >= p"),),
+        ),
+        Mistake(
+            "The probability of each token is compared with a part of the best one's. What does the definition of the "
+            "nucleus compare with p?",
+            ((STAYS, "probs >= p * probs[:, :1]"),),
+        ),
+        Mistake(FIXED_NUMBER, ((STAYS, "np.arange(probs.shape[-1]) < max(1, int(p * probs.shape[-1]))"),)),
+        Mistake(FIXED_NUMBER, ((STAYS, "np.arange(probs.shape[-1]) < p * probs.shape[-1]"),)),
+        Mistake("Nothing is removed: every token stays.", ((STAYS, "total > 0"),)),
+        Mistake(
+            "What is outside the nucleus stays, and what is inside is removed.",
+            (("(kept, logits, -np.inf)", "(kept, -np.inf, logits)"),),
         ),
         Mistake(
             "The logits came back in the order from best to worst. Column v must be token v as before.",
             _not_put_back,
         ),
+        Mistake(
+            "The order of the first row is used for all. Each row has its own best tokens.",
+            ((ORDER, f"np.broadcast_to({ORDER}[:1], logits.shape)"),),
+        ),
+        Mistake(
+            "The sum goes on from one row into the next. Each row has its own.",
+            (("probs.cumsum(axis=-1)", "probs.cumsum().reshape(probs.shape)"),),
+        ),
+        Mistake(
+            "The probabilities are those of the whole batch together. Each row is a separate distribution.",
+            (("softmax_forward(logits)", "_softmax(logits, axis=None)"),),
+        ),
+        Mistake(
+            "The logits themselves are summed up. Logits are no probabilities.",
+            (("softmax_forward(logits)", "logits"),),
+        ),
+        Mistake(
+            "The logits are divided by their sum, which gives no probabilities: logits can be negative.",
+            (("softmax_forward(logits)", "logits / logits.sum(axis=-1, keepdims=True)"),),
+        ),
+        Mistake(
+            "Probabilities came back. The logits are wanted.",
+            (("(kept, logits,", "(kept, softmax_forward(logits),"),),
+        ),
+        Mistake(
+            "Logarithms of probabilities came back. Tokens that stay keep their logits.",
+            (("(kept, logits,", "(kept, np.log(softmax_forward(logits)),"),),
+        ),
+        Mistake(OUTSIDE, (("logits, -np.inf", "logits, 0.0"),)),
+        Mistake(OUTSIDE, (("logits, -np.inf", "logits, -1e9"),)),
+        Mistake(OUTSIDE, (("logits, -np.inf", "logits, -1e4"),)),
     ),
 )
 

@@ -1,8 +1,8 @@
 """Find the mistake behind wrong results: a known one, two known ones together, or one for each output.
 
 A mistake counts only if it predicts everything that was seen: the right outputs as right, the wrong ones to the last
-digit, in every case. Where there are wrong results as well as errors, any error is as good as another. What cannot be
-sure says less: see ``result_hints`` and ``experiments``.
+digit, in every case; and where the first thing that was wrong is an error, that error. What cannot be sure says less:
+see ``result_hints`` and ``experiments``.
 """
 
 import copy
@@ -67,6 +67,8 @@ def _all_fit(task, attempt, mistakes):
 
 def _two_together(task, first, seen, predicted):
     """Two mistakes in one solution."""
+    if all(_is_empty(attempt) for attempt in seen if not attempt.finding.passed):
+        return []
     begin = time.process_time()
     for one, other in _pairs(first, predicted):
         if time.process_time() - begin > SECONDS:
@@ -90,14 +92,19 @@ def _pairs(first, predicted):
 
 
 def _explains(task, wrong, seen):
-    """Whether a mistake explains all attempts."""
-    told = any(attempt.results is not None and not attempt.finding.passed for attempt in seen)  # to the last digit
+    """Whether a mistake that explains the first wrong attempt explains them all, with any error for an error."""
     for attempt in seen:
         prediction = _prediction(task, wrong, attempt)
-        is_error = told and attempt.error is not None and isinstance(prediction, Exception)
-        if not is_error and not _fits(attempt, prediction):
+        both_fail = attempt.error is not None and isinstance(prediction, Exception)
+        if not both_fail and not _fits(attempt, prediction):
             return False
     return True
+
+
+def _is_empty(attempt):
+    """Whether lists or the like came back with nothing in them, which says too little for two mistakes."""
+    values = () if attempt.results is None else attempt.results.values()
+    return bool(values) and all(isinstance(value, list | dict | str) and not value for value in values)
 
 
 def _touched(attempt, prediction):

@@ -7,7 +7,8 @@ import itertools
 
 import numpy as np
 
-from minigpt2.exercises.results import describe, size
+from minigpt2.exercises.plain_hints import of_plain
+from minigpt2.exercises.results import size
 
 LARGE = 1e6  # beside what is so many times too large, nothing else can be seen
 CLOSE = 0.02  # an error below this part of the largest number looks like a constant or a rounding
@@ -28,7 +29,9 @@ def of_results(task, attempts, attempt):
     results, expected, equal = attempt.results, attempt.expected, attempt.equal
     if task.exact:
         name = attempt.wrong[0]
-        return of_plain(name, results[name], expected[name])
+        wrong = [each for each in attempts if each.results is not None and name in each.wrong]
+        told = of_plain(name, [(each.results[name], each.expected[name]) for each in wrong])
+        return f"{told} {_only_in(attempts)}".strip()
     if moved := _exchanged(results, expected, equal):
         return moved
     inputs = dict(_arrays(attempt.trial.ours))
@@ -283,13 +286,12 @@ def of_cases(attempts, attempt):
     """Where to look, when nothing else is known: what is right, and in which cases."""
     wrong = attempt.wrong
     right = [name for name in attempt.results if name not in wrong]
-    passed = [each.finding.title for each in attempts if each.finding.passed]
-    failed = [each.finding.title for each in attempts if not each.finding.passed]
     told = []
     if right and len(attempt.results) > 1:
         told.append(f"{_few(right)} {'is' if len(right) == 1 else 'are'} right, {_few(wrong)} not.")
-    if passed and len(failed) <= len(passed):
-        told.append(f"It goes wrong only in: {'; '.join(failed)}. What is special there?")
+    passed = [each.finding.title for each in attempts if each.finding.passed]
+    if only := _only_in(attempts):
+        told.append(only)
     elif passed:
         told.append(f"It is right in: {'; '.join(passed)}. What does not matter there?")
     told.append(
@@ -303,52 +305,9 @@ def _few(names):
     return ", ".join(names if len(names) <= 4 else [*names[:3], f"{len(names) - 3} more"])
 
 
-# Lists, dicts, texts and numbers that should be equal.
-
-
-def of_plain(name, actual, expected):
-    """How lists, dicts, texts or numbers that should be equal differ."""
-    if type(actual) is not type(expected):
-        return f"{name} is {_described(actual)}, and should be {_described(expected)}."
-    if actual == expected:
-        there, wanted = _types(actual), _types(expected)
-        return f"{name} has the right values, but holds {' and '.join(there)} where {' and '.join(wanted)} is expected."
-    if isinstance(expected, dict):
-        missing, more = [k for k in expected if k not in actual], [k for k in actual if k not in expected]
-        if missing or more:
-            few = f"{len(missing)} keys are missing" + (f", such as {missing[0]!r}" if missing else "")
-            return f"In {name}, {few}; {len(more)} are not expected" + (f", such as {more[0]!r}." if more else ".")
-        wrong = [key for key in expected if actual[key] != expected[key]]
-        if not wrong:
-            return f"{name} has the right entries in another order."
-        return f"{name} has the right keys, but other values at {len(wrong)} of {len(expected)}; first at {wrong[0]!r}."
-    if isinstance(expected, list | str):
-        what = "items" if isinstance(expected, list) else "characters"
-        if not actual:
-            return f"{name} is empty."
-        if len(actual) == len(expected) and sorted(map(repr, actual)) == sorted(map(repr, expected)):
-            return f"{name} has the right {what} in another order" + (
-                ": backwards." if actual == expected[::-1] else "."
-            )
-        same = next((i for i, (a, b) in enumerate(zip(actual, expected, strict=False)) if a != b), None)
-        if same is None:
-            most = "too many" if len(actual) > len(expected) else "too few"
-            return (
-                f"{name} is right as far as it goes, but has {most} {what}: {len(actual)} instead of {len(expected)}."
-            )
-        return (
-            f"{name} is right up to place {same} (counted from 0), where it has {actual[same]!r}: what happens there?"
-        )
-    if isinstance(expected, int) and not isinstance(expected, bool):
-        return f"{name} is too {'large' if actual > expected else 'small'}, by {abs(actual - expected)}."
-    return ""
-
-
-def _types(value):
-    """The names of the types of what is in nested lists and dicts."""
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
-    return {type(value).__name__} if items is None else set().union(*map(_types, items))
-
-
-def _described(value):
-    return f"of type {type(value).__name__} ({describe(value)})"
+def _only_in(attempts):
+    """The few cases in which it goes wrong, in a sentence; "" if they are many."""
+    failed = [each.finding.title for each in attempts if not each.finding.passed]
+    if 2 * len(failed) > len(attempts):
+        return ""
+    return f"It goes wrong only in: {'; '.join(failed)}. What is special there?"

@@ -1,6 +1,7 @@
 """The results of somebody's function: by name, compared with the expected ones, and in words."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -23,10 +24,10 @@ def named(task, result):
     if len(outputs) != len(task.outputs):
         raise ValueError(f"{len(task.outputs)} results, not {len(outputs)}")
     by_name = dict(zip(task.outputs, outputs, strict=True))
-    if any("." in key for output in outputs if isinstance(output, dict) for key in map(str, output)):
-        raise TypeError("a dotted name stands in place of nested dicts")
     if task.exact:
         return {name: plain(value) for name, value in by_name.items()}
+    if any("." in key for output in outputs if isinstance(output, dict) for key in map(str, output)):
+        raise TypeError("a dotted name stands in place of nested dicts")
     arrays = {}
     for name, value in flatten(by_name).items():
         if isinstance(value, tuple | dict | None):
@@ -48,7 +49,12 @@ def outputs_of(task, result):
 
 
 def plain(value):
-    """Lists and Python numbers for arrays, tuples and NumPy's numbers: equal values look equal."""
+    """Lists and Python numbers for arrays, tuples and NumPy's numbers: equal values look equal.
+
+    raises: TypeError for an iterator, which can be read only once.
+    """
+    if isinstance(value, Iterator):
+        raise TypeError("an iterator came back")
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     if isinstance(value, list | tuple):
@@ -66,18 +72,19 @@ class Comparison:
     """Whether results are equal to expected ones: exactly, or up to the rounding of the numbers that went in.
 
     exact:     whether types and values must be the same
+    ordered:   whether the entries of a dict must be in the same order
     single:    whether float32 went in
     expected:  dotted name -> array, for the scale
     """
 
-    def __init__(self, exact, single=False, expected=None):
-        self.exact = exact
+    def __init__(self, exact, single=False, expected=None, ordered=False):
+        self.exact, self.ordered = exact, ordered
         self.tolerance = TOLERANCE["float32" if single else "float64"]
         self.floor = 0.0 if exact else NEAR_ZERO * max((size(array) for array in (expected or {}).values()), default=0)
 
     def __call__(self, actual, expected):
         if self.exact:
-            return _identical(actual, expected)
+            return _identical(actual, expected) and (not self.ordered or repr(actual) == repr(expected))
         if actual.shape != expected.shape or (actual.dtype.kind != "f" and expected.dtype.kind == "f"):
             return False
         return not self.off(actual, expected).any()

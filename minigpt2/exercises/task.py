@@ -47,6 +47,7 @@ class Task:
     serves:    where the text says what is in the cache: our backward pass, which must be able to use it; it returns
         None where that cannot be told
     exact:     whether outputs must be equal, rather than equal up to rounding: for token ids and the like
+    ordered:   whether the order of a dict's entries counts
     accept:    (inputs, result) -> the mistake in a sentence, or None; in place of ``reference`` where there is more
         than one right result
     limit:     what a function with right results must do as well, such as need little memory: a title, and
@@ -64,6 +65,7 @@ class Task:
     has_cache: bool = False
     serves: Callable | None = None
     exact: bool = False
+    ordered: bool = False
     accept: Callable | None = None
     limit: tuple[str, Callable] | None = None
     seconds: float = 10.0

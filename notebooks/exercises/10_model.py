@@ -62,8 +62,8 @@ from minigpt2.exercises import check
 # (multi-layer perceptron, another name for the feed-forward network), which you can pass on as they are. You can omit
 # the argument `eps` of the norms.
 #
-# Return `y` and a dict of the parts' caches, under the same four names. Add with `x = x + ...` and not with `x += ...`,
-# which would change the caller's array.
+# Return `y` and a dict of the parts' caches, under the same four names; the check runs our backward pass with it. Add
+# with `x = x + ...` and not with `x += ...`, which would change the caller's array.
 #
 # <details><summary>A hint</summary>
 #
@@ -326,7 +326,7 @@ def train_sorter(config, seed=0):
     model = GPT2(config, seed)
     optimizer = AdamW(model.params)
     rng = np.random.default_rng(seed)
-    steps, lr = 800, 3e-3
+    steps, lr = 400, 3e-3
     for step in range(steps):
         optimizer.lr = lr * (1 - step / steps)
         ids, targets = sorting_batch(rng.integers(0, 3, (64, 6)))
@@ -339,7 +339,7 @@ def train_sorter(config, seed=0):
 
 
 # %% [markdown]
-# This trains your model once, so give it a few seconds; after two minutes it is stopped.
+# This trains your model once, so give it a few seconds; after two minutes of the processor's time it is stopped.
 
 # %% tags=["check", "id:check_train_sorter", "points:1"]
 report = check("train_sorter", train_sorter)

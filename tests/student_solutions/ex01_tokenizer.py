@@ -1,11 +1,15 @@
 """Exercise 1 as students write it: right in several styles, and wrong in the ways that are known."""
 
+import codecs
 import heapq
 import re
+import sys
 from collections import Counter, defaultdict
 from itertools import pairwise
 
 import numpy as np
+
+from minigpt2 import tokenizer, vocabulary
 
 # Counting.
 
@@ -37,6 +41,16 @@ def counts_by_default(ids):
     return counts
 
 
+def counts_by_iterator(ids):
+    """With a note for whoever looks on."""
+    print("counting", len(ids), file=sys.stderr)
+    counts, left = Counter(), None
+    for right in ids:
+        counts[left, right] += 1
+        left = right
+    return {pair: n for pair, n in counts.items() if pair[0] is not None}
+
+
 def counts_past_the_end(ids):
     counts = {}
     for i in range(len(ids)):
@@ -58,6 +72,104 @@ def counts_without_overlaps(ids):
         taken[pair] = i
         counts[pair] = counts.get(pair, 0) + 1
     return counts
+
+
+def counts_of_changes(ids):
+    """A pair that is the same as the one before it is passed over."""
+    counts, before = {}, None
+    for pair in pairwise(ids):
+        if pair != before:
+            counts[pair] = counts.get(pair, 0) + 1
+        before = pair
+    return counts
+
+
+def counts_of_different(ids):
+    return Counter((a, b) for a, b in pairwise(ids) if a != b)
+
+
+def counts_turned(ids):
+    return Counter((b, a) for a, b in pairwise(ids))
+
+
+def counts_by_index(ids):
+    counts = {}
+    for x in ids[:-1]:
+        pair = (x, ids[ids.index(x) + 1])
+        counts[pair] = counts.get(pair, 0) + 1
+    return counts
+
+
+def counts_of_nothing(ids):
+    counts = {}
+    for pair in pairwise(ids):
+        counts.setdefault(pair, 0)
+    return counts
+
+
+def counts_from_two(ids):
+    counts = {}
+    for pair in pairwise(ids):
+        counts.setdefault(pair, 1)
+        counts[pair] += 1
+    return counts
+
+
+def counts_of_left(ids):
+    return {pair: ids.count(pair[0]) for pair in pairwise(ids)}
+
+
+def counts_of_all_later(ids):
+    return Counter((ids[i], ids[j]) for j in range(len(ids)) for i in range(j))
+
+
+def counts_the_first(ids):
+    counts = {}
+    for pair in pairwise(ids):
+        counts[pair] = counts.get(pair, 0) + 1
+        return counts
+    return counts
+
+
+def counts_returning_in_the_loop(ids):
+    counts = {}
+    for pair in pairwise(ids):
+        counts[pair] = counts.get(pair, 0) + 1
+        return counts
+
+
+def counts_repeated(ids):
+    counts = counts_by_zip(ids)
+    return {pair: counts[pair] for pair in counts if counts[pair] >= 2}
+
+
+def counts_in_bytes(ids):
+    text = bytes(ids)
+    return {(a, b): text.count(bytes([a, b])) for a, b in pairwise(ids)}
+
+
+def counts_turned_without_last(ids):
+    return Counter((ids[i + 1], ids[i]) for i in range(len(ids) - 2))
+
+
+def counts_by_text(ids):
+    return Counter(f"{a},{b}" for a, b in pairwise(ids))
+
+
+def counts_as_floats(ids):
+    counts = counts_by_zip(ids)
+    return {pair: n / len(ids) for pair, n in counts.items()}
+
+
+def counts_kept(ids, counts={}):  # noqa: B006
+    for pair in pairwise(ids):
+        counts[pair] = counts.get(pair, 0) + 1
+    return dict(counts)
+
+
+def counts_with_total(ids):
+    counts = counts_by_zip(ids)
+    return counts, sum(counts.values())
 
 
 def counts_sorted(ids):
@@ -263,6 +375,117 @@ def merge_in_place(ids, pair, new_id):
     return ids
 
 
+def merge_by_recursion(ids, pair, new_id):
+    """For up to 200 ids."""
+    if len(ids) < 2:
+        return tuple(ids)
+    step = 2 if (ids[0], ids[1]) == pair else 1
+    return (new_id if step == 2 else ids[0], *merge_by_recursion(ids[step:], pair, new_id))
+
+
+def merge_with(name, found=None, step=2, new=None, otherwise=1, keeps=None, begin=0):
+    """As by while, with parts that may be wrong."""
+
+    def merge(ids, pair, new_id):
+        out, i = [], begin
+        while i < len(ids):
+            if found(ids, i, pair) if found else ids[i : i + 2] == list(pair):
+                out += new(ids, i, new_id) if new else [new_id]
+                i += step
+            else:
+                out += keeps(ids, i, pair) if keeps else [ids[i]]
+                i += otherwise
+        return out
+
+    merge.__name__ = name
+    return merge
+
+
+merge_new_and_right = merge_with("merge_new_and_right", new=lambda ids, i, new: [new, ids[i + 1]])
+merge_left_and_new = merge_with("merge_left_and_new", new=lambda ids, i, new: [ids[i], new])
+merge_overlaps = merge_with(
+    "merge_overlaps", step=1, keeps=lambda ids, i, pair: [] if i and (ids[i - 1], ids[i]) == pair else [ids[i]]
+)
+merge_turned = merge_with("merge_turned", found=lambda ids, i, pair: ids[i : i + 2] == [pair[1], pair[0]])
+merge_sets = merge_with("merge_sets", found=lambda ids, i, pair: set(ids[i : i + 2]) == set(pair))
+merge_left_and_next = merge_with("merge_left_and_next", found=lambda ids, i, pair: ids[i] == pair[0])
+merge_right_and_before = merge_with(
+    "merge_right_and_before", found=lambda ids, i, pair: i + 1 < len(ids) and ids[i + 1] == pair[1]
+)
+merge_either = merge_with(
+    "merge_either", found=lambda ids, i, pair: i + 1 < len(ids) and (ids[i] == pair[0] or ids[i + 1] == pair[1])
+)
+merge_any_two = merge_with(
+    "merge_any_two", found=lambda ids, i, pair: i + 1 < len(ids) and {ids[i], ids[i + 1]} <= set(pair)
+)
+merge_at_even_places = merge_with(
+    "merge_at_even_places", otherwise=2, keeps=lambda ids, i, pair: ids[i : i + 2]
+)
+merge_skipping = merge_with("merge_skipping", otherwise=2)
+merge_without_new = merge_with("merge_without_new", new=lambda ids, i, new: [])
+merge_to_256 = merge_with("merge_to_256", new=lambda ids, i, new: [256])
+merge_to_largest = merge_with("merge_to_largest", new=lambda ids, i, new: [1 + max(ids)])
+merge_without_first = merge_with("merge_without_first", begin=1)
+merge_turned_to_256 = merge_with(
+    "merge_turned_to_256",
+    found=lambda ids, i, pair: ids[i : i + 2] == [pair[1], pair[0]],
+    new=lambda ids, i, new: [256],
+)
+
+
+def merge_and_break(ids, pair, new_id):
+    out = []
+    for i in range(len(ids)):
+        if tuple(ids[i : i + 2]) == pair:
+            return [*out, new_id]
+        out.append(ids[i])
+    return out
+
+
+def merge_last(ids, pair, new_id):
+    for i in range(len(ids) - 2, -1, -1):
+        if (ids[i], ids[i + 1]) == pair:
+            return [*ids[:i], new_id, *ids[i + 2 :]]
+    return ids
+
+
+def merge_empty(ids, pair, new_id):
+    return [] if len(ids) == 1 else merge_by_while(ids, pair, new_id)
+
+
+def merge_right_alone(ids, pair, new_id):
+    return [new_id if i == pair[1] else i for i in ids]
+
+
+def merge_at_old_places(ids, pair, new_id):
+    out, i = list(ids), 0
+    while i + 1 < len(ids):
+        if (ids[i], ids[i + 1]) == pair:
+            out[i : i + 2] = [new_id]
+            i += 1
+        i += 1
+    return out
+
+
+def merge_in_digits(ids, pair, new_id):
+    text = ",".join(str(i) for i in ids).replace(f"{pair[0]},{pair[1]}", str(new_id))
+    return [int(part) for part in text.split(",") if part]
+
+
+def merge_in_spaced_digits(ids, pair, new_id):
+    text = " " + " ".join(map(str, ids)) + " "
+    return [int(part) for part in text.replace(f" {pair[0]} {pair[1]} ", f" {new_id} ").split()]
+
+
+def merge_in_bytes(ids, pair, new_id):
+    return list(bytes(ids).replace(bytes(pair), bytes([new_id])))
+
+
+def merge_to_nothing(ids, pair, new_id):
+    ids = list(ids)
+    ids[:] = merge_by_while(ids, pair, new_id)
+
+
 # Training.
 
 
@@ -272,8 +495,9 @@ def lowest(counts):
 
 
 def train(
-    ids, num_merges, count=counts_by_loop, merge=merge_by_while, choose=lowest, least=2, first=256, extra=0, new_id=None
-):
+    ids, num_merges, count=counts_by_loop, merge=merge_by_while, choose=lowest, least=2, number=lambda ids, n: 256 + n,
+    extra=0, item=lambda pair, counts, n: [pair], out=lambda merges, ids: merges,
+):  # fmt: skip
     merges = []
     for n in range(num_merges + extra):
         counts = count(ids)
@@ -282,9 +506,9 @@ def train(
         pair = choose(counts)
         if counts[pair] < least:
             break
-        ids = merge(ids, pair, new_id(ids) if new_id else first + n)
-        merges.append(pair)
-    return merges
+        ids = merge(ids, pair, number(ids, n))
+        merges += item(pair, counts, n)
+    return out(merges, ids)
 
 
 def train_by_sorting(ids, num_merges):
@@ -312,14 +536,6 @@ def train_by_heap(ids, num_merges):
     return merges
 
 
-def train_with(name, **parts):
-    def bpe_train(ids, num_merges):
-        return train(ids, num_merges, **parts)
-
-    bpe_train.__name__ = name
-    return bpe_train
-
-
 def train_counting_once(ids, num_merges):
     counts = counts_by_loop(ids)
     best = sorted(counts, key=lambda pair: (-counts[pair], pair))
@@ -330,46 +546,163 @@ def train_counting_once_by_counter(ids, num_merges):
     return [pair for pair, count in counts_by_zip(ids).most_common(num_merges) if count >= 2]
 
 
-def train_to_a_dict(ids, num_merges):
-    return {pair: 256 + n for n, pair in enumerate(train(ids, num_merges))}
-
-
-def train_without_limit(ids, num_merges):
-    return train(ids, 10_000)
-
-
-def train_with_counts(ids, num_merges):
-    merges = []
+def train_with_old_counts(ids, num_merges):
+    counts, merges = {}, []
     while len(merges) < num_merges:
-        counts = counts_by_loop(ids)
+        counts.update(counts_by_zip(ids))
+        for pair in merges:
+            counts.pop(pair, None)
         if not counts or max(counts.values()) < 2:
             break
-        pair = lowest(counts)
-        ids = merge_by_while(ids, pair, 256 + len(merges))
-        merges.append((pair, counts[pair]))
+        merges.append(lowest(counts))
+        ids = merge_by_while(ids, merges[-1], 255 + len(merges))
     return merges
+
+
+def train_in_rounds(ids, num_merges):
+    merges = []
+    while True:
+        counts = counts_by_zip(ids)
+        most = max(counts.values(), default=0)
+        if most < 2:
+            return merges
+        for pair in sorted(counts):
+            if counts[pair] == most and len(merges) < num_merges:
+                ids = merge_by_while(ids, pair, 256 + len(merges))
+                merges.append(pair)
+        if len(merges) == num_merges:
+            return merges
+
+
+def train_until_an_error(ids, num_merges):
+    merges = []
+    for n in range(num_merges):
+        counts = counts_by_zip(ids)
+        if max(counts.values()) == 1:
+            break
+        merges.append(lowest(counts))
+        ids = merge_by_while(ids, merges[-1], 256 + n)
+    return merges
+
+
+def train_as_generator(ids, num_merges):
+    yield from train(ids, num_merges)
 
 
 def train_in_place(ids, num_merges):
     return train(ids, num_merges, merge=merge_in_place)
 
 
+# What can go wrong in training, on a text as on words: name -> parts of ``train`` or ``learn``, words of the hint.
+
+
+def counts_with_bytes_alone(ids):
+    return {pair: n for pair, n in counts_by_loop(ids).items() if pair[0] < 256 and pair[1] < 256}
+
+
+def best(key):
+    """Choose by something else than the lowest ids."""
+    return lambda counts: min(counts, key=lambda pair: (-counts[pair], key(pair)))
+
+
+STEPS = {
+    "least_1": ({"least": 1}, "A pair that occurs once is merged"),
+    "least_3": ({"least": 3}, "It stops too early"),
+    "first": ({"choose": lambda counts: max(counts, key=counts.get)}, "comes first in the text"),
+    "last": (
+        {"choose": lambda counts: [pair for pair in counts if counts[pair] == max(counts.values())][-1]},
+        "comes last in the text",
+    ),
+    "highest": ({"choose": lambda counts: max(counts, key=lambda p: (counts[p], p))}, "with the highest ids"),
+    "right": ({"choose": best(lambda pair: pair[::-1])}, "the lowest id on the right"),
+    "left": ({"choose": best(lambda pair: pair[0])}, "not always with the lowest on the right"),
+    "left_and_high": ({"choose": best(lambda pair: (pair[0], -pair[1]))}, "not always with the lowest on the right"),
+    "sum": ({"choose": best(lambda pair: pair[0] + pair[1])}, "low in another sense"),
+    "smaller": ({"choose": best(lambda pair: sorted(pair))}, "low in another sense"),
+    "larger": ({"choose": best(lambda pair: max(pair))}, "low in another sense"),
+    "as_text": ({"choose": best(lambda pair: str(pair))}, "comes first as a text"),
+    "whatever": ({"choose": lambda counts: min(counts)}, "the pair with the lowest ids, however"),
+    "rarest": ({"choose": lambda counts: min(counts, key=lambda p: (counts[p], p)), "least": 1}, "The rarest pair"),
+    "from_257": ({"number": lambda ids, n: 257 + n}, "begin with 257"),
+    "from_255": ({"number": lambda ids, n: 255 + n}, "begin with 255"),
+    "from_0": ({"number": lambda ids, n: n}, "begin with 0"),
+    "all_256": ({"number": lambda ids, n: 256}, "All merges make the same id"),
+    "bytes_alone": ({"count": counts_with_bytes_alone}, "Only pairs of the original bytes"),
+    "again": ({"merge": lambda ids, pair, new_id: ids}, "The same pair comes again and again"),
+    "dict": ({"out": lambda merges, ids: {p: 256 + n for n, p in enumerate(merges)}}, "A dict of the merges came back"),
+    "numbered": ({"out": lambda merges, ids: dict(enumerate(merges))}, "A dict of the merges came back"),
+    "one_more": ({"extra": 1}, "one merge too many"),
+    "one_less": ({"extra": -1}, "one merge too few"),
+    "no_limit": ({"extra": 200}, "The number of merges is ignored"),
+    "with_counts": ({"item": lambda pair, counts, n: [(pair, counts[pair])]}, "how often each pair occurred"),
+    "turned": ({"item": lambda pair, counts, n: [pair[::-1]]}, "The pairs of the list are turned round"),
+    "flat": ({"item": lambda pair, counts, n: list(pair)}, "in one flat list"),
+    "new_ids": ({"item": lambda pair, counts, n: [256 + n]}, "The list holds the new ids"),
+    "merges_first": ({"merge": merge_first}, "only the first place is merged in the text"),
+    "two_by_two": ({"count": counts_two_by_two}, "cut into pairs, two by two"),
+    "no_overlaps": ({"count": counts_without_overlaps}, "some pairs are omitted"),
+    "different": ({"count": counts_of_different}, "Pairs of two equal ids are not counted"),
+    "unordered": ({"count": lambda ids: counts_sorted(ids)}, "are counted as the same"),
+    "without_last": ({"count": lambda ids: counts_without_last(ids)}, "The last pair of the list is not counted"),
+    "without_first": ({"count": lambda ids: counts_without_first(ids)}, "The first pair of the list is not counted"),
+    # two at once
+    "highest_from_257": (
+        {"choose": lambda counts: max(counts, key=lambda p: (counts[p], p)), "number": lambda ids, n: 257 + n},
+        "with the highest ids. The rule is: the one with the lowest ids, the left id first. Pairs are tuples, and "
+        "tuples can be compared. (2) The new ids begin with 257",
+    ),
+    "one_more_in_a_dict": (
+        {"extra": 1, "out": lambda merges, ids: {p: 256 + n for n, p in enumerate(merges)}},
+        "makes. (2) There is one merge too many",
+    ),
+}
+
+# The same of functions that call merge.
+MERGES = (
+    (merge_keeping_right, "The right one of the two ids is still there"),
+    (merge_left_and_new, "The left one of the two ids is still there"),
+    (merge_overlaps, "share the id in the middle"),
+    (merge_from_right, "from right to left"),
+    (merge_and_break, "What comes after the first merge is lost"),
+    (merge_mirrored, "is merged as well"),
+    (merge_turned, "in place of (a, b)"),
+    (merge_losing_last, "The last id is lost"),
+    (merge_not_at_the_end, "A pair at the very end is not merged"),
+    (merge_left_and_next, "whatever is on its right"),
+    (merge_right_and_before, "whatever is on its left"),
+    (merge_any_two, "somewhere in the pair"),
+    (merge_at_even_places, "Pairs that begin at an odd place"),
+    (merge_at_old_places, "each merge makes the new one shorter"),
+)
+STEPS |= {function.__name__: ({"merge": function}, words) for function, words in MERGES}
+
+
+def with_parts(task, function, name, parts):
+    """``function`` with wrong parts, as an entry of WRONG."""
+
+    def solution(*inputs):
+        return function(*inputs, **parts)
+
+    solution.__name__ = name
+    return task, solution
+
+
 # Encoding.
 
 
-def encode(ids, merges, merge=merge_by_while, first=256):
+def encode(ids, merges, choose=lambda pairs, rank: min(pairs, key=rank.get), number=lambda ids, n: 256 + n):
     rank = {tuple(pair): n for n, pair in enumerate(merges)}
     while True:
         pairs = [pair for pair in pairwise(ids) if pair in rank]
         if not pairs:
             return ids
-        pair = min(pairs, key=lambda pair: rank[pair])
-        ids = merge(ids, pair, first + rank[pair])
+        pair = choose(pairs, rank)
+        ids = merge_by_while(ids, pair, number(ids, rank[pair]))
 
 
-def encode_merge_by_merge(ids, merges):
+def encode_merge_by_merge(ids, merges, merge=merge_by_while, first=256):
     for n, pair in enumerate(merges):
-        ids = merge_by_while(ids, pair, 256 + n)
+        ids = merge(ids, pair, first + n)
     return ids
 
 
@@ -483,16 +816,78 @@ def encode_bytes_alone(ids, merges):
     return ids
 
 
-def encode_from_257(ids, merges):
-    return encode(ids, merges, first=257)
+def encode_backwards(ids, merges):
+    for n in range(len(merges) - 1, -1, -1):
+        ids = merge_by_while(ids, merges[n], 256 + n)
+    return ids
 
 
-def encode_ranks(ids, merges):
-    return encode(ids, merges, first=0)
+def encode_sorted(ids, merges):
+    return encode(ids, sorted(merges))
 
 
-def encode_from_right(ids, merges):
-    return encode(ids, merges, merge_from_right)
+def encode_without_the_first(ids, merges):
+    for n in range(1, len(merges)):
+        ids = merge_by_while(ids, merges[n], 256 + n)
+    return ids
+
+
+def encode_without_the_last(ids, merges):
+    return encode(ids, merges[:-1])
+
+
+def encode_different(ids, merges):
+    for n, pair in enumerate(merges):
+        if len(set(pair)) == 2:
+            ids = merge_by_while(ids, pair, 256 + n)
+    return ids
+
+
+def encode_counting_on(ids, merges):
+    new_id = 256
+    for pair in merges:
+        merged = merge_by_while(ids, pair, new_id)
+        new_id += merged != ids
+        ids = merged
+    return ids
+
+
+def encode_where_it_is_lowest(ids, merges):
+    """Merges a pair whose rank is lower than that of the pairs beside it, and does not wait for others."""
+    rank, ids, i = {pair: n for n, pair in enumerate(merges)}, list(ids), 0
+
+    def rank_at(i):
+        return rank.get((ids[i], ids[i + 1]), 999) if 0 <= i < len(ids) - 1 else 999
+
+    while i < len(ids) - 1:
+        if rank_at(i) < 999 and rank_at(i) <= min(rank_at(i - 1), rank_at(i + 1)):
+            ids[i : i + 2] = [256 + rank_at(i)]
+            i = 0
+        else:
+            i += 1
+    return ids
+
+
+def encode_to_letters(ids, merges):
+    return "".join(map(chr, encode(ids, merges)))
+
+
+ENCODE_PARTS = {
+    "first_known": ({"choose": lambda pairs, rank: pairs[0]}, "comes first in the text"),
+    "last_known": ({"choose": lambda pairs, rank: pairs[-1]}, "comes last in the text"),
+    "highest_rank": ({"choose": lambda pairs, rank: max(pairs, key=rank.get)}, "the pair with the highest rank first"),
+    "most_frequent": ({"choose": lambda pairs, rank: Counter(pairs).most_common()[0][0]}, "most frequent in this text"),
+    "lowest_ids": ({"choose": lambda pairs, rank: sorted(pairs)[0]}, "The lowest rank is something else"),
+    "from_257": ({"number": lambda ids, n: 257 + n}, "begin with 257"),
+    "from_255": ({"number": lambda ids, n: 255 + n}, "begin with 255"),
+    "bare_rank": ({"number": lambda ids, n: n}, "the bare ranks"),
+    "all_256": ({"number": lambda ids, n: 256}, "All merges make the same id"),
+    "largest": ({"number": lambda ids, n: max(ids) + 1}, "depends on what happened in this text"),
+}
+
+
+def encode_once_from_0(ids, merges):
+    return encode_merge_by_merge(ids, merges, merge_first, 0)
 
 
 def encode_lists(ids, merges):
@@ -545,6 +940,18 @@ def decode_by_stack(ids, merges):
     return out.decode("utf-8", "replace")
 
 
+def decode_with_memory(ids, merges, known=None):
+    """By recursion, with a dict of what is known."""
+    known = {} if known is None else known
+
+    def spell(i):
+        if i not in known:
+            known[i] = bytes([i]) if i < 256 else spell(merges[i - 256][0]) + spell(merges[i - 256][1])
+        return known[i]
+
+    return codecs.decode(b"".join(map(spell, ids)), "utf-8", "replace")
+
+
 def bytes_of(ids, merges):
     return b"".join(bytes(spellings(merges)[i]) for i in ids)
 
@@ -589,6 +996,94 @@ def decode_to_list(ids, merges):
 
 def decode_backwards(ids, merges):
     return decode_by_table(ids, merges)[::-1]
+
+
+def decode_byte_by_byte(ids, merges):
+    return "".join(bytes([byte]).decode("utf-8", "replace") for byte in bytes_of(ids, merges))
+
+
+def decode_escaping(ids, merges):
+    return bytes_of(ids, merges).decode("utf-8", "backslashreplace")
+
+
+def decode_or_latin(ids, merges):
+    try:
+        return bytes_of(ids, merges).decode()
+    except UnicodeDecodeError:
+        return bytes_of(ids, merges).decode("latin-1")
+
+
+def decode_for_windows(ids, merges):
+    return bytes_of(ids, merges).decode("cp1252", "replace")
+
+
+def decode_with_mark(ids, merges):
+    return bytes_of(ids, merges).decode("utf-8-sig", "replace")
+
+
+def decode_stripped(ids, merges):
+    return decode_by_table(ids, merges).strip()
+
+
+def decode_with_spaces(ids, merges):
+    table = spellings(merges)
+    return b" ".join(bytes(table[i]) for i in ids).decode("utf-8", "replace")
+
+
+def decode_left_parts(ids, merges):
+    while max(ids, default=0) > 255:
+        ids = [merges[i - 256][0] if i > 255 else i for i in ids]
+    return bytes(ids).decode("utf-8", "replace")
+
+
+def decode_from_257(ids, merges):
+    table = {i: bytes([i]) for i in range(256)}
+    for n, (left, right) in enumerate(merges, start=257):
+        table[n] = table[left] + table[right]
+    return b"".join([table[i] for i in ids]).decode("utf-8", "replace")
+
+
+def decode_without_255(ids, merges):
+    table = {i: bytes((i,)) for i in range(255)}
+    for n, (left, right) in enumerate(merges):
+        table[256 + n] = table[left] + table[right]
+    return b"".join(table[i] for i in ids).decode("utf-8", "replace")
+
+
+def decode_ascii_alone(ids, merges):
+    return "".join(chr(byte) for byte in bytes_of(ids, merges) if byte < 128)
+
+
+def decode_modulo(ids, merges):
+    return bytes(i % 256 for i in ids).decode("utf-8", "replace")
+
+
+def decode_without_last(ids, merges):
+    return decode_by_table(ids[: len(ids) - 1], merges) if ids else ""
+
+
+def decode_without_first(ids, merges):
+    return decode_by_table(ids[1:], merges)
+
+
+def decode_last_first(ids, merges):
+    return decode_by_table(list(reversed(ids)), merges)
+
+
+def decode_to_repr(ids, merges):
+    return str(bytes_of(ids, merges))
+
+
+def decode_token_by_token_ignoring(ids, merges):
+    return "".join(bytes_of([i], merges).decode("utf-8", "ignore") for i in ids)
+
+
+def decode_without_nul(ids, merges):
+    return decode_by_table(ids, merges).replace("\0", "")
+
+
+def decode_with_one_mark(ids, merges):
+    return re.sub("\ufffd+", "\ufffd", decode_by_table(ids, merges))
 
 
 def decode_growing(ids, merges):
@@ -643,6 +1138,55 @@ def table_with_space():
     return table_of([*range(ord(" "), ord("~") + 1), *VISIBLE[94:]])
 
 
+def table_from_257():
+    return {byte: c if ord(c) < 256 else chr(ord(c) + 1) for byte, c in table_of(VISIBLE).items()}
+
+
+def table_descending():
+    hidden = [byte for byte in range(255, -1, -1) if byte not in VISIBLE]
+    return {byte: chr(byte) for byte in VISIBLE} | {byte: chr(256 + n) for n, byte in enumerate(hidden)}
+
+
+def table_of_visible():
+    return {byte: chr(byte) for byte in VISIBLE}
+
+
+def table_without_the_last():
+    return table_of([*range(33, 127), *range(161, 173), *range(174, 255)])
+
+
+def table_with_127():
+    return table_of([*range(33, 128), *VISIBLE[94:]])
+
+
+def table_of_ascii():
+    return table_of(range(ord("!"), ord("~") + 1))
+
+
+def table_ascending():
+    table = table_of(VISIBLE)
+    return {byte: table[byte] for byte in range(256)}
+
+
+def table_hidden_first():
+    table = table_of(VISIBLE)
+    return {byte: table[byte] for byte in sorted(table, key=lambda byte: byte in VISIBLE)}
+
+
+def table_by_letters():
+    """The last range first."""
+    return table_of([*VISIBLE[106:], *VISIBLE[:106]])
+
+
+def table_of_bytes():
+    return {bytes([byte]): character for byte, character in table_of(VISIBLE).items()}
+
+
+def table_without_the_gap_from_257():
+    table = table_without_the_gap()
+    return {byte: c if ord(c) < 256 else chr(ord(c) + 1) for byte, c in table.items()}
+
+
 def table_turned():
     return {character: byte for byte, character in table_of(VISIBLE).items()}
 
@@ -656,31 +1200,45 @@ def byte_ids(word):
     return [order.index(byte) for byte in word.encode("utf-8")]
 
 
-def learn(counts, n_merges, ids=byte_ids, choose=lowest, times=None):
-    words = [[ids(word), times or count] for word, count in counts.items()]
+def learn(
+    counts, n_merges, ids=byte_ids, count=counts_by_loop, merge=merge_by_while, choose=lowest, least=2,
+    number=lambda ids, n: 256 + n, extra=0, item=lambda pair, counts, n: [pair], out=lambda merges, ids: merges,
+    times=lambda number, often: number * often,
+):  # fmt: skip
+    words = [[ids(word), often] for word, often in counts.items()]
     merges = []
-    while len(merges) < n_merges:
+    for n in range(n_merges + extra):
         totals = {}
-        for spelling, count in words:
-            for pair, number in counts_by_loop(spelling).items():
-                totals[pair] = totals.get(pair, 0) + number * count
+        for spelling, often in words:
+            for pair, found in count(spelling).items():
+                totals[pair] = totals.get(pair, 0) + times(found, often)
         if not totals:
             break
         pair = choose(totals)
-        if totals[pair] < 2:
+        if totals[pair] < least:
             break
         for word in words:
-            word[0] = merge_by_while(word[0], pair, 256 + len(merges))
-        merges.append(pair)
-    return merges
+            word[0] = merge(word[0], pair, number(word[0], n))
+        merges += item(pair, totals, n)
+    return out(merges, words)
 
 
-def learn_unweighted(counts, n_merges):
-    return learn(counts, n_merges, times=1)
+def learn_by_the_library(counts, n_merges):
+    return list(tokenizer.learn_merges(counts, n_merges))
 
 
-def learn_bytes(counts, n_merges):
-    return learn(counts, n_merges, lambda word: list(word.encode()))
+LEARN_PARTS = {
+    "unweighted": ({"times": lambda found, often: found}, "Every word counts once"),
+    "once_in_a_word": ({"times": lambda found, often: often}, "A pair counts once in a word"),
+    "bytes": ({"ids": lambda word: list(word.encode())}, "A byte's id is the byte itself"),
+    "less_33": ({"ids": lambda word: [byte - 33 for byte in word.encode()]}, "the first of the visible bytes only"),
+    "ascii": ({"ids": lambda word: byte_ids("".join(c for c in word if c < "\x80"))}, "that are not ASCII"),
+    "end_mark": ({"ids": lambda word: byte_ids(f"{word} ")}, "A space is added to each word"),
+    "unweighted_bytes": (
+        {"times": lambda found, often: found, "ids": lambda word: list(word.encode())},
+        "counts says how often that is. (2) A byte's id is the byte itself",
+    ),
+}
 
 
 def learn_across_words(counts, n_merges):
@@ -690,8 +1248,30 @@ def learn_across_words(counts, n_merges):
     return train(ids, n_merges)
 
 
-def learn_first_of_equals(counts, n_merges):
-    return learn(counts, n_merges, choose=lambda totals: max(totals, key=totals.get))
+def learn_repeated_words(counts, n_merges):
+    return learn({word: often for word, often in counts.items() if often > 1}, n_merges)
+
+
+def learn_letters(counts, n_merges):
+    """Pairs of characters, as GPT-2's file has them."""
+    letters = {256 + n: table_by_loop()[byte] for n, byte in enumerate(table_by_loop())}
+    order = list(table_by_loop())
+    merges, spelled = learn(counts, n_merges), {n: letters[256 + n] for n in range(len(order))}
+    for n, (left, right) in enumerate(merges):
+        spelled[256 + n] = spelled[left] + spelled[right]
+    return [(spelled[left], spelled[right]) for left, right in merges]
+
+
+def learn_too_late(counts, n_merges):
+    """Appends a pair before it asks whether to stop."""
+    merges = learn(counts, n_merges, least=1)
+    right = learn(counts, n_merges)
+    return merges[: len(right) + 1]
+
+
+def train_too_late(ids, num_merges):
+    merges = train(ids, num_merges, least=1)
+    return merges[: len(train(ids, num_merges)) + 1]
 
 
 def learn_word_by_word(counts, n_merges):
@@ -706,10 +1286,12 @@ RIGHT = [
     ("pair_counts", counts_by_zip),
     ("pair_counts", counts_by_numpy),
     ("pair_counts", counts_by_default),
+    ("pair_counts", counts_by_iterator),
     ("merge", merge_by_while),
     ("merge", merge_on_a_copy),
     ("merge", merge_by_iterator),
     ("merge", merge_by_regex),
+    ("merge", merge_by_recursion),
     ("bpe_train", train),
     ("bpe_train", train_by_sorting),
     ("bpe_train", train_by_heap),
@@ -721,101 +1303,175 @@ RIGHT = [
     ("bpe_decode", decode_by_recursion),
     ("bpe_decode", decode_merge_by_merge),
     ("bpe_decode", decode_by_stack),
+    ("bpe_decode", decode_with_memory),
     ("printable_bytes", table_by_loop),
+    ("printable_bytes", vocabulary.printable_bytes),
     ("learn_merges", learn),
+    ("learn_merges", learn_by_the_library),
 ]
 
 WRONG = [
     ("pair_counts", counts_past_the_end, "An index runs past the end"),
     ("pair_counts", counts_two_by_two, "cut into pairs, two by two"),
-    ("pair_counts", counts_without_overlaps, "every second pair is omitted"),
+    ("pair_counts", counts_without_overlaps, "some pairs are omitted"),
+    ("pair_counts", counts_of_changes, "some pairs are omitted"),
+    ("pair_counts", counts_of_different, "Pairs of two equal ids are not counted"),
     ("pair_counts", counts_sorted, "are counted as the same"),
+    ("pair_counts", counts_turned, "Left and right are exchanged"),
     ("pair_counts", counts_without_last, "The last pair of the list is not counted"),
     ("pair_counts", counts_without_first, "The first pair of the list is not counted"),
+    ("pair_counts", counts_turned_without_last, "Where does the loop end? (2) Left and right are exchanged"),
     ("pair_counts", counts_round_the_end, "the last id and the first one"),
+    ("pair_counts", counts_by_index, "is looked up with `index`"),
     ("pair_counts", counts_of_one, "Every count is 1"),
+    ("pair_counts", counts_of_nothing, "Every count is 0"),
     ("pair_counts", counts_from_zero, "one too small"),
+    ("pair_counts", counts_from_two, "one too large"),
+    ("pair_counts", counts_of_left, "The count is that of the left id"),
     ("pair_counts", counts_of_ids, "Single ids are counted"),
-    ("pair_counts", counts_and_empties, "An operation in place"),
+    ("pair_counts", counts_of_all_later, "all that come after it"),
+    ("pair_counts", counts_the_first, "Only one pair is counted"),
+    ("pair_counts", counts_returning_in_the_loop, "Only one pair is counted"),
+    ("pair_counts", counts_repeated, "Pairs that occur once are missing"),
+    ("pair_counts", counts_in_bytes, "within a bytes object"),
+    ("pair_counts", counts_by_text, "counts is a dict from str to int, and should be a dict from tuple to int"),
+    ("pair_counts", counts_as_floats, "and should be a dict from tuple to int"),
+    ("pair_counts", counts_kept, "Called twice with equal arguments"),
+    ("pair_counts", counts_with_total, "counts is there, but with 1 more beside it"),
+    ("pair_counts", counts_and_empties, "the caller's own list"),
     ("merge", merge_past_the_end, "An index runs past the end"),
     ("merge", merge_shrinking, "An index runs past the end"),
     ("merge", merge_keeping_right, "The right one of the two ids is still there"),
+    ("merge", merge_new_and_right, "The right one of the two ids is still there"),
     ("merge", merge_keeping_left, "The left one of the two ids is still there"),
+    ("merge", merge_left_and_new, "The left one of the two ids is still there"),
+    ("merge", merge_without_new, "nothing comes in their place"),
+    ("merge", merge_overlaps, "share the id in the middle"),
     ("merge", merge_from_right, "from right to left"),
     ("merge", merge_first, "Only the first place is merged"),
+    ("merge", merge_and_break, "What comes after the first merge is lost"),
+    ("merge", merge_last, "Only the last place is merged"),
     ("merge", merge_mirrored, "is merged as well"),
+    ("merge", merge_sets, "is merged as well"),
+    ("merge", merge_turned, "in place of (a, b)"),
+    ("merge", merge_turned_to_256, "on the left? (2) The new id is 256 in every case"),
     ("merge", merge_losing_last, "The last id is lost"),
+    ("merge", merge_without_first, "The first id is lost"),
     ("merge", merge_not_at_the_end, "A pair at the very end is not merged"),
+    ("merge", merge_empty, "A list of a single id comes back empty"),
     ("merge", merge_list_and_tuple, "a list never equals a tuple"),
     ("merge", merge_left_alone, "whatever is on its right"),
+    ("merge", merge_left_and_next, "whatever is on its right"),
+    ("merge", merge_right_alone, "whatever is on its left"),
+    ("merge", merge_right_and_before, "whatever is on its left"),
+    ("merge", merge_either, "one of the two ids fits"),
+    ("merge", merge_any_two, "somewhere in the pair"),
     ("merge", merge_each, "each pair gives two new ids"),
-    ("merge", merge_in_place, "An operation in place"),
-    ("bpe_train", train_with("least_1", least=1), "A pair that occurs once is merged"),
-    ("bpe_train", train_with("least_3", least=3), "It stops too early"),
-    ("bpe_train", train_with("first", choose=lambda c: max(c, key=c.get)), "comes first in the text"),
-    (
-        "bpe_train",
-        train_with("last", choose=lambda c: [pair for pair in c if c[pair] == max(c.values())][-1]),
-        "comes last in the text",
-    ),
-    ("bpe_train", train_with("highest", choose=lambda c: max(c, key=lambda p: (c[p], p))), "with the highest ids"),
-    (
-        "bpe_train",
-        train_with("right", choose=lambda c: min(c, key=lambda p: (-c[p], p[1], p[0]))),
-        "the lowest id on the right",
-    ),
+    ("merge", merge_at_even_places, "Pairs that begin at an odd place"),
+    ("merge", merge_skipping, "Ids are lost after those"),
+    ("merge", merge_to_256, "The new id is 256 in every case"),
+    ("merge", merge_to_largest, "made from the largest one in the list"),
+    ("merge", merge_at_old_places, "each merge makes the new one shorter"),
+    ("merge", merge_in_digits, "The pair is looked for in a text"),
+    ("merge", merge_in_spaced_digits, "The pair is looked for in a text"),
+    ("merge", merge_in_bytes, "Bytes are the numbers from 0 to 255"),
+    ("merge", merge_to_nothing, "None came back"),
+    ("merge", merge_in_place, "the caller's own list"),
+    *((*with_parts("bpe_train", train, name, parts), words) for name, (parts, words) in STEPS.items()),
+    ("bpe_train", train_too_late, "A pair that occurs once is still in the list"),
     ("bpe_train", train_counting_once, "counted once, at the beginning"),
     ("bpe_train", train_counting_once_by_counter, "counted once, at the beginning"),
-    ("bpe_train", train_with("from_257", first=257), "begin with 257"),
-    ("bpe_train", train_with("from_255", first=255), "begin with 255"),
-    ("bpe_train", train_with("from_0", first=0), "begin with 0"),
-    ("bpe_train", train_with("largest", new_id=lambda ids: max(ids) + 1), "one more than the largest id"),
-    ("bpe_train", train_to_a_dict, "A dict of the merges came back"),
-    ("bpe_train", train_with("one_more", extra=1), "one merge too many"),
-    ("bpe_train", train_with("one_less", extra=-1), "one merge too few"),
-    ("bpe_train", train_without_limit, "num_merges is ignored: the loop continues"),
-    ("bpe_train", train_with("no_overlaps", count=counts_without_overlaps), "Does it count with pair_counts"),
-    ("bpe_train", train_with("merges_first", merge=merge_first), "only the first place is merged in the text"),
+    ("bpe_train", train_with_old_counts, "Pairs are counted that are no longer there"),
+    ("bpe_train", train_in_rounds, "merged before it counts again"),
     (
-        "bpe_train",
-        train_with("rarest", choose=lambda c: min(c, key=lambda p: (c[p], p)), least=1),
-        "The rarest pair is taken",
+        *with_parts("bpe_train", train, "largest", {"number": lambda ids, n: max(ids) + 1}),
+        "one more than the largest id",
     ),
-    ("bpe_train", train_with_counts, "how often each pair occurred"),
-    ("bpe_train", train_in_place, "An operation in place"),
+    (
+        *with_parts("bpe_train", train, "with_ids", {"out": lambda merges, ids: (merges, ids)}),
+        "The ids of the text came back",
+    ),
+    ("bpe_train", train_until_an_error, "The smallest or largest of nothing"),
+    ("bpe_train", train_as_generator, "An iterator came back"),
+    ("bpe_train", train_in_place, "the caller's own list"),
+    *((*with_parts("bpe_encode", encode, name, parts), words) for name, (parts, words) in ENCODE_PARTS.items()),
+    *(
+        (*with_parts("bpe_encode", encode_merge_by_merge, function.__name__, {"merge": function}), words)
+        for function, words in MERGES
+    ),
     ("bpe_encode", encode_leftmost, "comes first in the text"),
     ("bpe_encode", encode_longest, "the longest token that fits"),
     ("bpe_encode", encode_last_first, "the pair with the highest rank first"),
+    ("bpe_encode", encode_backwards, "the pair with the highest rank first"),
     ("bpe_encode", encode_most_frequent, "most frequent in this text"),
+    ("bpe_encode", encode_sorted, "in the order in which they come in"),
+    ("bpe_encode", encode_without_the_first, "The first merge of the list is left out"),
+    ("bpe_encode", encode_without_the_last, "The last merge of the list is left out"),
     ("bpe_encode", encode_first_places, "at one place only"),
+    ("bpe_encode", encode_once_from_0, "the next one is tried. (2) The new ids are the bare ranks"),
     ("bpe_encode", encode_one_merge, "ends after a single merge"),
     ("bpe_encode", encode_until_one_is_missing, "the first merge of the list whose pair does not occur"),
     ("bpe_encode", encode_bytes_alone, "Only pairs of the original bytes"),
-    ("bpe_encode", encode_from_257, "begin with 257"),
-    ("bpe_encode", encode_ranks, "the bare ranks"),
-    ("bpe_encode", encode_from_right, "merged from right to left"),
+    ("bpe_encode", encode_different, "Pairs of two equal ids are not merged"),
+    ("bpe_encode", encode_counting_on, "depends on what happened in this text"),
     ("bpe_encode", encode_lists, "Nothing was merged"),
-    ("bpe_encode", encode_in_place, "An operation in place"),
+    ("bpe_encode", encode_where_it_is_lowest, "only in: a new pair that comes before an old one"),
+    ("bpe_encode", encode_to_letters, "ids is of type str, and should be of type list"),
+    ("bpe_encode", encode_in_place, "the caller's own list"),
     ("bpe_decode", decode_token_by_token, "decoded by itself"),
+    ("bpe_decode", decode_token_by_token_ignoring, "bytes of all of them first. (2) Bytes that are not UTF-8 vanish"),
+    ("bpe_decode", decode_byte_by_byte, "a separate character"),
     ("bpe_decode", decode_strictly, "raise an error"),
     ("bpe_decode", decode_ignoring, "not UTF-8 vanish"),
+    ("bpe_decode", decode_escaping, "something else than U+FFFD"),
+    ("bpe_decode", decode_or_latin, "the others are not read as UTF-8 either"),
+    ("bpe_decode", decode_for_windows, "in an encoding that is not UTF-8"),
+    ("bpe_decode", decode_with_mark, "U+FEFF is lost at the beginning"),
+    ("bpe_decode", decode_stripped, "White space at the ends"),
+    ("bpe_decode", decode_with_spaces, "spaces between the tokens"),
     ("bpe_decode", decode_by_chr, "a separate character"),
-    ("bpe_decode", decode_one_level, "taken apart only once"),
+    ("bpe_decode", decode_one_level, "not taken apart to its end"),
     ("bpe_decode", decode_turned_round, "joined in the wrong order"),
+    ("bpe_decode", decode_left_parts, "one of its two parts only"),
+    ("bpe_decode", decode_from_257, "do not begin with 256 here"),
+    ("bpe_decode", decode_ascii_alone, "Bytes above 127 vanish"),
+    ("bpe_decode", decode_without_255, "Not all of the 256 bytes"),
+    ("bpe_decode", decode_modulo, "taken modulo 256"),
+    ("bpe_decode", decode_without_last, "The last id is left out"),
+    ("bpe_decode", decode_without_first, "The first id is left out"),
+    ("bpe_decode", decode_last_first, "the last one first"),
     ("bpe_decode", decode_to_bytes, "Bytes came back"),
-    ("bpe_decode", decode_to_list, "A list of bytes came back"),
+    ("bpe_decode", decode_to_list, "A list came back"),
+    ("bpe_decode", decode_to_repr, "str and repr do not decode"),
     ("bpe_decode", decode_backwards, "comes out backwards"),
-    ("bpe_decode", decode_growing, "An operation in place"),
+    ("bpe_decode", decode_without_nul, "It goes wrong only in: each byte once"),
+    ("bpe_decode", decode_with_one_mark, "It goes wrong only in: each byte once"),
+    ("bpe_decode", decode_growing, "the caller's own list"),
     ("printable_bytes", table_as_it_is, "Each byte stands for itself"),
     ("printable_bytes", table_by_256_more, "256 plus themselves"),
-    ("printable_bytes", table_of_short_ranges, "lack their last characters"),
+    ("printable_bytes", table_from_257, "do not begin with 256"),
+    ("printable_bytes", table_descending, "in descending order"),
+    ("printable_bytes", table_of_visible, "cannot be seen are missing"),
+    ("printable_bytes", table_of_short_ranges, "A range lacks its last character"),
+    ("printable_bytes", table_without_the_last, "A range lacks its last character"),
     ("printable_bytes", table_without_the_gap, "the soft hyphen"),
+    ("printable_bytes", table_without_the_gap_from_257, "do not begin with 256. (2) Byte 173 is printed as it is"),
     ("printable_bytes", table_with_space, "The space is printed as it is"),
+    ("printable_bytes", table_with_127, "Look at the ends of the ranges"),
+    ("printable_bytes", table_of_ascii, "Only ASCII counts as visible"),
+    ("printable_bytes", table_ascending, "in the order of their numbers"),
+    ("printable_bytes", table_hidden_first, "the right entries in another order"),
+    ("printable_bytes", table_by_letters, "the right entries in another order"),
     ("printable_bytes", table_turned, "the wrong way round"),
     ("printable_bytes", table_of_numbers, "the numbers of the characters"),
-    ("learn_merges", learn_unweighted, "Every word counts once"),
-    ("learn_merges", learn_bytes, "A byte's id is the byte itself"),
+    ("printable_bytes", table_of_bytes, "table is a dict from bytes to str, and should be a dict from int to str"),
+    *(
+        (*with_parts("learn_merges", learn, name, parts), words)
+        for name, (parts, words) in (STEPS | LEARN_PARTS).items()
+    ),
+    ("learn_merges", learn_too_late, "A pair that occurs once is still in the list"),
     ("learn_merges", learn_across_words, "across the ends of words"),
-    ("learn_merges", learn_first_of_equals, "takes the one that comes first"),
     ("learn_merges", learn_word_by_word, "Each word is trained separately"),
+    ("learn_merges", learn_repeated_words, "Words that occur once are left out"),
+    ("learn_merges", learn_letters, "merges is a list of list of str, and should be a list of list of int"),
 ]

@@ -3,6 +3,7 @@
 import functools
 
 import numpy as np
+from student_solutions.steps import in_steps
 
 from minigpt2 import GPT2, SGD, AdamW
 from minigpt2.components.attention import attention_backward, attention_forward
@@ -55,6 +56,16 @@ def with_components(x, params, n_head):
     normed, ln_2 = layer_norm_forward(mid, params["ln_2"]["weight"], params["ln_2"]["bias"])
     f, feed_forward = feed_forward_forward(normed, params["mlp"])
     return mid + f, {"ln_1": ln_1, "attn": attention, "ln_2": ln_2, "mlp": feed_forward}
+
+
+def with_parts_of_its_own(x, params, n_head):
+    """Parts whose caches are nobody else's."""
+    n1, c1 = layer_norm_forward(x, **params["ln_1"])
+    a, ca = attention_forward(n1, params["attn"], n_head)
+    x = x + a
+    n2, c2 = layer_norm_forward(x, **params["ln_2"])
+    f, cf = feed_forward_forward(n2, params["mlp"])
+    return x + f, {"ln_1": (n1, c1), "attn": {"mine": ca}, "ln_2": (n2, c2), "mlp": [cf]}
 
 
 def block_backward(dy, cache, change=None):
@@ -188,8 +199,8 @@ def sorter_of_own_functions(config, seed):
 
 
 RIGHT = [
-    ("block_forward", by_hand),
     ("block_forward", with_components),
+    ("block_forward", with_parts_of_its_own),
     ("block_backward", block_backward),
     ("block_backward", block_backward_in_one_array),
     ("gpt2_forward", model_by_hand),
@@ -214,71 +225,32 @@ def norm_after_sub_layer(x, p, n_head):
     return x + norm(mlp(x, p["mlp"]), p["ln_2"])
 
 
-def no_norms(x, p, n_head):
-    x = x + attn(x, p["attn"], n_head)
-    return x + mlp(x, p["mlp"])
+def block_with(**changes):
+    """Nothing but y, with other steps."""
+    steps = {
+        "n1": lambda s: norm(s.x, s.p["ln_1"]),
+        "a": lambda s: attn(s.n1, s.p["attn"], s.n_head),
+        "mid": lambda s: s.x + s.a,
+        "n2": lambda s: norm(s.mid, s.p["ln_2"]),
+        "f": lambda s: mlp(s.n2, s.p["mlp"]),
+        "y": lambda s: s.mid + s.f,
+    }
+    return in_steps("x", "p", "n_head", **steps | changes)
 
 
-def x_overwritten(x, p, n_head):
-    x = norm(x, p["ln_1"])
-    x = x + attn(x, p["attn"], n_head)
-    x = norm(x, p["ln_2"])
-    return x + mlp(x, p["mlp"])
+def caches_in_a_list(x, p, n_head):
+    y, cache = with_components(x, p, n_head)
+    return y, list(cache.values())
 
 
-def no_residuals(x, p, n_head):
-    x = attn(norm(x, p["ln_1"]), p["attn"], n_head)
-    return mlp(norm(x, p["ln_2"]), p["mlp"])
+def caches_exchanged(x, p, n_head):
+    y, cache = with_components(x, p, n_head)
+    return y, cache | {"ln_1": cache["ln_2"], "ln_2": cache["ln_1"]}
 
 
-def no_first_residual(x, p, n_head):
-    x = attn(norm(x, p["ln_1"]), p["attn"], n_head)
-    return x + mlp(norm(x, p["ln_2"]), p["mlp"])
-
-
-def no_second_residual(x, p, n_head):
-    x = x + attn(norm(x, p["ln_1"]), p["attn"], n_head)
-    return mlp(norm(x, p["ln_2"]), p["mlp"])
-
-
-def norms_exchanged(x, p, n_head):
-    x = x + attn(norm(x, p["ln_2"]), p["attn"], n_head)
-    return x + mlp(norm(x, p["ln_1"]), p["mlp"])
-
-
-def one_norm(x, p, n_head):
-    x = x + attn(norm(x, p["ln_1"]), p["attn"], n_head)
-    return x + mlp(norm(x, p["ln_1"]), p["mlp"])
-
-
-def mlp_first(x, p, n_head):
-    x = x + mlp(norm(x, p["ln_2"]), p["mlp"])
-    return x + attn(norm(x, p["ln_1"]), p["attn"], n_head)
-
-
-def mlp_first_with_ln_1(x, p, n_head):
-    x = x + mlp(norm(x, p["ln_1"]), p["mlp"])
-    return x + attn(norm(x, p["ln_2"]), p["attn"], n_head)
-
-
-def parallel(x, p, n_head):
-    a = attn(norm(x, p["ln_1"]), p["attn"], n_head)
-    return x + a + mlp(norm(x, p["ln_2"]), p["mlp"])
-
-
-def adds_x(x, p, n_head):
-    y = x + attn(norm(x, p["ln_1"]), p["attn"], n_head)
-    return x + mlp(norm(y, p["ln_2"]), p["mlp"])
-
-
-def mlp_of_branch(x, p, n_head):
-    a = attn(norm(x, p["ln_1"]), p["attn"], n_head)
-    return x + a + mlp(norm(a, p["ln_2"]), p["mlp"])
-
-
-def one_head(x, p, n_head):
-    x = x + attn(norm(x, p["ln_1"]), p["attn"], 1)
-    return x + mlp(norm(x, p["ln_2"]), p["mlp"])
+def one_cache_missing(x, p, n_head):
+    y, cache = with_components(x, p, n_head)
+    return y, {name: cache[name] for name in ("ln_1", "attn", "mlp")}
 
 
 def stream_in_place(x, p, n_head):
@@ -286,21 +258,21 @@ def stream_in_place(x, p, n_head):
     return x + mlp(norm(x, p["ln_2"]), p["mlp"])
 
 
-def backward_with(first=True, second=True, share=1.0, attention_gets=None, last_adds=None, norms=True):
-    def backward(dy, cache):
-        dy = share * dy
-        d, mlp_grads = feed_forward_backward(dy, cache["mlp"])
-        d2, *ln_2 = layer_norm_backward(d, cache["ln_2"])
-        middle = share * ((dy if second else 0) + (d2 if norms else d))
-        d, attn_grads = attention_backward(dy if attention_gets == "dy" else middle, cache["attn"])
-        d1, *ln_1 = layer_norm_backward(d, cache["ln_1"])
-        dx = (d1 if norms else d) + ((dy if last_adds == "dy" else middle) if first else 0)
-        return dx, {
-            "ln_1": {"weight": ln_1[0], "bias": ln_1[1]}, "attn": attn_grads,
-            "ln_2": {"weight": ln_2[0], "bias": ln_2[1]}, "mlp": mlp_grads,
-        }  # fmt: skip
-
-    return backward
+def backward_with(**changes):
+    steps = {
+        "mlp": lambda s: feed_forward_backward(s.dy, s.cache["mlp"]),
+        "n2": lambda s: layer_norm_backward(s.mlp[0], s.cache["ln_2"]),
+        "mid": lambda s: s.dy + s.n2[0],
+        "attn": lambda s: attention_backward(s.mid, s.cache["attn"]),
+        "n1": lambda s: layer_norm_backward(s.attn[0], s.cache["ln_1"]),
+        "x": lambda s: s.mid + s.n1[0],
+        "grads": lambda s: {
+            "ln_1": {"weight": s.n1[1], "bias": s.n1[2]}, "attn": s.attn[1],
+            "ln_2": {"weight": s.n2[1], "bias": s.n2[2]}, "mlp": s.mlp[1],
+        },
+        "result": lambda s: (s.x, s.grads),
+    }  # fmt: skip
+    return in_steps("dy", "cache", **steps | changes)
 
 
 def in_forward_order(dy, cache):
@@ -325,6 +297,12 @@ def bias_first(dy, cache):
     return block_backward(dy, cache, change)
 
 
+def bias_of_one_norm_first(dy, cache):
+    return block_backward(
+        dy, cache, lambda dx, g: (dx, g | {"ln_2": {"weight": g["ln_2"]["bias"], "bias": g["ln_2"]["weight"]}})
+    )
+
+
 def names_of_torch(dy, cache):
     return block_backward(
         dy, cache, lambda dx, g: (dx, {"norm1": g["ln_1"], "norm2": g["ln_2"], "attn": g["attn"], "mlp": g["mlp"]})
@@ -338,24 +316,47 @@ def gradient_in_place(dy, cache):
     return dx, grads
 
 
-def model_with(blocks=lambda h: h, start=0, scale=None, final=True, positions="time"):
+def model_with(blocks=lambda h: h, scale=1.0, final=True, positions=lambda wpe, ids: wpe[: ids.shape[1]], each=None,
+               end=lambda logits: logits, one_head=False, norm_each=False):  # fmt: skip
     def forward(ids, params, n_head):
         wte, wpe = params["wte"]["weight"], params["wpe"]["weight"]
-        B, T = ids.shape
-        x = wte[ids] * (scale(wte) if scale else 1)
-        if positions == "time":
-            x = x + wpe[np.arange(start, start + T)]
-        elif positions == "batch":
-            x = x + wpe[np.arange(B)][:, None, :]
-        elif positions == "ids":
-            x = x + wpe[ids]
+        x = scale * wte[ids] + positions(wpe, ids)
         for block in blocks(params["h"]):
-            if positions == "blocks":
-                x = x + wpe[:T]
-            x = by_hand(x, block, n_head)
-        return (norm(x, params["ln_f"]) if final else x) @ wte.T
+            x = by_hand(x + each(wpe, ids) if each else x, block, 1 if one_head else n_head)
+            x = norm(x, params["ln_f"]) if norm_each else x
+        return end((norm(x, params["ln_f"]) if final and not norm_each else x) @ wte.T)
 
     return forward
+
+
+def first_rows(wpe, ids):
+    return wpe[: ids.shape[1]]
+
+
+def nothing(wpe, ids):
+    return 0
+
+
+def returns_in_the_loop(ids, params, n_head):
+    x = params["wte"]["weight"][ids] + params["wpe"]["weight"][: ids.shape[1]]
+    for block in params["h"]:
+        x = by_hand(x, block, n_head)
+        return norm(x, params["ln_f"]) @ params["wte"]["weight"].T
+
+
+def pair_for_stream(ids, params, n_head):
+    x = params["wte"]["weight"][ids] + params["wpe"]["weight"][: ids.shape[1]]
+    for block in params["h"]:
+        x = with_components(x, block, n_head)
+    return layer_norm_forward(x, **params["ln_f"])[0] @ params["wte"]["weight"].T
+
+
+def scaled_scores(ids, params, n_head):
+    return model_by_hand(ids, params, n_head) / np.sqrt(params["wte"]["weight"].shape[1])
+
+
+def scaled_tokens(ids, params, n_head):
+    return model_with(scale=params["wte"]["weight"].shape[1] ** 0.5)(ids, params, n_head)
 
 
 def final_norm_first(ids, params, n_head):
@@ -390,16 +391,14 @@ def last_position(ids, params, n_head):
     return model_by_hand(ids, params, n_head)[:, -1, :]
 
 
-def batch_with(ignored=None, first=1, axis=1, falling=False, ids_stop=-1):
+def batch_with(ignored=lambda n: slice(n - 1), first=1, answer=lambda digits: np.sort(digits, axis=1), ids_stop=-1,
+               number=-100, turned=False, returns=lambda ids, targets: (ids, targets)):  # fmt: skip
     def batch(digits):
         n = digits.shape[1]
-        answer = np.sort(digits, axis=axis)
-        if falling:
-            answer = answer[:, ::-1]
-        text = np.hstack([digits, answer])
-        targets = text[:, first : first + 2 * n - 1].copy()
-        targets[:, ignored(n) if ignored else slice(n - 1)] = -100
-        return text[:, :ids_stop], targets
+        text = np.hstack([digits, answer(digits)][:: -1 if turned else 1])
+        targets = text[:, first:][:, : 2 * n - 1 if first is not None else None].copy()
+        targets[:, ignored(n)] = number
+        return returns(text[:, :ids_stop], targets)
 
     return batch
 
@@ -411,9 +410,14 @@ one_too_many_ignored = batch_with(ignored=lambda n: slice(n))
 one_too_few_ignored = batch_with(ignored=lambda n: slice(max(n - 2, 0)))
 answers_ignored = batch_with(ignored=lambda n: slice(n - 1, None))
 last_ignored = batch_with(ignored=lambda n: [*range(n - 1), 2 * n - 2])
-by_columns = batch_with(axis=0)
-falling = batch_with(falling=True)
+by_columns = batch_with(answer=lambda digits: np.sort(digits, axis=0))
+falling = batch_with(answer=lambda digits: -np.sort(-digits, axis=1))
 whole_text = batch_with(ids_stop=None)
+
+
+def in_a_circle(digits):
+    ids, targets = batch_in_loops(digits)
+    return ids, np.where(targets == -100, -100, np.concatenate([ids[:, 1:], ids[:, :1]], axis=1))
 
 
 def always_two(digits):
@@ -434,33 +438,40 @@ def sorts_in_place(digits):
     return batch_in_loops(before)
 
 
+def counts(right):
+    """How many rows are right: (their first half, their second half) -> bool or a number."""
+
+    def count(ids):
+        n = ids.shape[1] // 2
+        return sum(int(right(row[:n], row[n:])) for row in ids.tolist())
+
+    return count
+
+
 def counts_digits(ids):
     n = ids.shape[1] // 2
     return (np.sort(ids[:, :n]) == ids[:, n:]).sum()
-
-
-def counts_any(ids):
-    n = ids.shape[1] // 2
-    return sum(any(a == b for a, b in zip(sorted(row[:n]), row[n:], strict=True)) for row in ids.tolist())
 
 
 def share_of_rows(ids):
     return count_in_a_loop(ids) / len(ids)
 
 
-def wrong_half(ids):
-    n = ids.shape[1] // 2
-    return sum(sorted(row[n:]) == row[:n] for row in ids.tolist())
+def all_or_nothing(ids):
+    return int(count_in_a_loop(ids) == len(ids))
 
 
-def only_rising(ids):
-    n = ids.shape[1] // 2
-    return sum(sorted(row[n:]) == row[n:] for row in ids.tolist())
+def counts_wrong_rows(ids):
+    return len(ids) - count_in_a_loop(ids)
 
 
-def same_as_digits(ids):
-    n = ids.shape[1] // 2
-    return sum(row[:n] == row[n:] for row in ids.tolist())
+def sorted_by_columns(ids):
+    first, second = np.split(ids, 2, axis=1)
+    return int((np.sort(first, axis=0) == second).all(1).sum())
+
+
+def three_digits_only(ids):
+    return sum(sorted(row[:3]) == row[3:6] for row in ids.tolist())
 
 
 def trainer(**options):
@@ -539,6 +550,62 @@ def blocks_not_reversed(dlogits, cache):
     return right | {"h": blocks, "wte": {"weight": wte}, "wpe": {"weight": position_backward(d, cache["wpe"])[1]}}
 
 
+def shares_averaged(dlogits, cache):
+    return model_backward(dlogits, cache, lambda g, out, emb, d: g | {"wte": {"weight": (out + emb) / 2}})
+
+
+def backward_with_blocks(run):
+    """With another way of running the blocks backward: (gradient, caches) -> gradient, list of grads."""
+
+    def backward(dlogits, cache):
+        d, of_output = unembedding_backward(dlogits, cache["lm_head"])
+        d, weight, bias = layer_norm_backward(d, cache["ln_f"])
+        d, blocks = run(d, cache["h"])
+        d, of_positions = position_backward(d, cache["wpe"])
+        return {
+            "wte": {"weight": of_output + embedding_backward(d, cache["wte"])}, "wpe": {"weight": of_positions},
+            "h": blocks, "ln_f": {"weight": weight, "bias": bias},
+        }  # fmt: skip
+
+    return backward
+
+
+def upwards_and_turned(d, caches):
+    blocks = []
+    for cache in caches:
+        d, grads = block_backward(d, cache)
+        blocks.insert(0, grads)
+    return d, blocks
+
+
+def each_from_the_norm(d, caches):
+    blocks = [block_backward(d, cache) for cache in caches]
+    return d, [grads for _, grads in blocks]
+
+
+def past_the_blocks(d, caches):
+    above, blocks = d, []
+    for cache in caches[::-1]:
+        d, grads = block_backward(d, cache)
+        blocks.insert(0, grads)
+    return above, blocks
+
+
+def last_cache_each_time(d, caches):
+    blocks = []
+    for _ in caches:
+        d, grads = block_backward(d, caches[-1])
+        blocks.insert(0, grads)
+    return d, blocks
+
+
+def bias_of_ln_f_first(dlogits, cache):
+    def change(g, *_):
+        return g | {"ln_f": {"weight": g["ln_f"]["bias"], "bias": g["ln_f"]["weight"]}}
+
+    return model_backward(dlogits, cache, change)
+
+
 def blocks_appended(dlogits, cache):
     return model_backward(dlogits, cache, lambda g, out, emb, d: g | {"h": g["h"][::-1]})
 
@@ -555,47 +622,141 @@ def positions_averaged(dlogits, cache):
 WRONG = [
     ("block_forward", post_norm, "This is post-norm"),
     ("block_forward", norm_after_sub_layer, "applied to the outputs of the sub-layers"),
-    ("block_forward", no_norms, "Both layer norms are missing"),
-    ("block_forward", x_overwritten, "takes the place of the stream"),
-    ("block_forward", no_residuals, "Both residual connections are lost"),
-    ("block_forward", no_first_residual, "The first residual connection is lost"),
-    ("block_forward", no_second_residual, "The second residual connection is lost"),
-    ("block_forward", norms_exchanged, "The two layer norms are exchanged"),
-    ("block_forward", one_norm, "One layer norm is used for both"),
-    ("block_forward", mlp_first, "sub-layers come in the wrong order"),
-    ("block_forward", mlp_first_with_ln_1, "sub-layers come in the wrong order"),
-    ("block_forward", parallel, "are side by side"),
-    ("block_forward", adds_x, "At the end the input x is added"),
-    ("block_forward", mlp_of_branch, "reads only the output of attention"),
-    ("block_forward", one_head, "All channels are one head"),
+    ("block_forward", block_with(a=lambda s: attn(s.x, s.p["attn"], s.n_head)), "The first layer norm is missing"),
+    ("block_forward", block_with(f=lambda s: mlp(s.mid, s.p["mlp"])), "The second layer norm is missing"),
+    ("block_forward", block_with(mid=lambda s: s.n1 + s.a), "In the first half, the normalised copy"),
+    ("block_forward", block_with(y=lambda s: s.n2 + s.f), "In the second half, the normalised copy"),
+    (
+        "block_forward",
+        block_with(mid=lambda s: s.n1 + s.a, y=lambda s: s.n2 + s.f),
+        "2 things at once. (1) In the first",
+    ),
+    ("block_forward", block_with(mid=lambda s: s.a), "The first residual connection is lost"),
+    ("block_forward", block_with(y=lambda s: s.f), "The second residual connection is lost"),
+    (
+        "block_forward",
+        block_with(mid=lambda s: s.a, n2=lambda s: norm(s.mid, s.p["ln_1"])),
+        "2 things at once. (1) The first residual",
+    ),
+    (
+        "block_forward",
+        block_with(n1=lambda s: norm(s.x, s.p["ln_2"]), n2=lambda s: norm(s.mid, s.p["ln_1"])),
+        "The two layer norms are exchanged",
+    ),
+    ("block_forward", block_with(n2=lambda s: norm(s.mid, s.p["ln_1"])), "One layer norm is used for both"),
+    ("block_forward", block_with(n1=lambda s: norm(s.x, s.p["ln_2"])), "One layer norm is used for both"),
+    (
+        "block_forward",
+        block_with(a=lambda s: mlp(s.n1, s.p["mlp"]), f=lambda s: attn(s.n2, s.p["attn"], s.n_head)),
+        "sub-layers come in the wrong order",
+    ),
+    ("block_forward", block_with(n2=lambda s: norm(s.x, s.p["ln_2"])), "are side by side"),
+    ("block_forward", block_with(n2=lambda s: norm(s.a, s.p["ln_2"])), "reads only the output of attention"),
+    ("block_forward", block_with(n2=lambda s: norm(s.n1, s.p["ln_2"])), "The second norm reads the normalised copy"),
+    ("block_forward", block_with(f=lambda s: mlp(s.n1, s.p["mlp"])), "the copy that was made for attention"),
+    ("block_forward", block_with(y=lambda s: s.x + s.f), "At the end the input x is added"),
+    ("block_forward", block_with(y=lambda s: s.x + s.mid + s.f), "The input x is in the result twice"),
+    ("block_forward", block_with(y=lambda s: s.mid + s.a + s.f), "Attention's result is in the stream twice"),
+    ("block_forward", block_with(mid=lambda s: s.x), "Attention adds nothing"),
+    ("block_forward", block_with(y=lambda s: s.mid), "The feed-forward network adds nothing"),
+    ("block_forward", block_with(a=lambda s: attn(s.n1, s.p["attn"], 1)), "All channels are one head"),
+    ("block_forward", by_hand, "cannot be computed from this cache"),
+    ("block_forward", caches_in_a_list, "cannot be computed from this cache"),
+    ("block_forward", caches_exchanged, "cannot be computed from this cache"),
+    ("block_forward", one_cache_missing, "cannot be computed from this cache"),
     ("block_forward", stream_in_place, "An operation in place"),
-    ("block_backward", backward_with(first=False, second=False), "jumps over both sums"),
-    ("block_backward", backward_with(second=False), "of the second residual connection is not added"),
-    ("block_backward", backward_with(first=False), "of the first residual connection is not added"),
-    ("block_backward", backward_with(share=0.5), "divided between its two branches"),
-    ("block_backward", backward_with(attention_gets="dy"), "Attention gets dy"),
-    ("block_backward", backward_with(last_adds="dy"), "At the last sum, dy is added"),
+    ("block_backward", backward_with(mid=lambda s: s.n2[0]), "of the second residual connection is not added"),
+    ("block_backward", backward_with(x=lambda s: s.n1[0]), "of the first residual connection is not added"),
+    (
+        "block_backward",
+        backward_with(mid=lambda s: s.n2[0], x=lambda s: s.n1[0]),
+        "2 things at once. (1) The gradient of the second residual",
+    ),
+    ("block_backward", backward_with(mid=lambda s: s.dy), "through the feed-forward network is not added"),
+    ("block_backward", backward_with(x=lambda s: s.mid), "What comes back through attention is not added"),
+    ("block_backward", backward_with(mid=lambda s: (s.dy + s.n2[0]) / 2), "divided between its two branches"),
+    ("block_backward", backward_with(x=lambda s: (s.mid + s.n1[0]) / 2), "divided between its two branches"),
+    ("block_backward", backward_with(attn=lambda s: attention_backward(s.dy, s.cache["attn"])), "Attention gets dy"),
+    (
+        "block_backward",
+        backward_with(attn=lambda s: attention_backward(s.n2[0], s.cache["attn"])),
+        "Attention gets only what came back",
+    ),
+    ("block_backward", backward_with(x=lambda s: s.dy + s.n1[0]), "At the last sum, dy is added"),
+    ("block_backward", backward_with(x=lambda s: s.dy + s.mid + s.n1[0]), "dy is in dx twice"),
     ("block_backward", in_forward_order, "in the order of the forward pass"),
-    ("block_backward", backward_with(norms=False), "goes around the layer norms"),
+    (
+        "block_backward",
+        backward_with(mid=lambda s: s.dy + s.mlp[0], x=lambda s: s.mid + s.attn[0]),
+        "goes around a layer norm",
+    ),
+    ("block_backward", backward_with(x=lambda s: s.mid + s.attn[0]), "goes around a layer norm"),
+    (
+        "block_backward",
+        backward_with(
+            n2=lambda s: layer_norm_backward(s.mlp[0], s.cache["ln_1"]),
+            n1=lambda s: layer_norm_backward(s.attn[0], s.cache["ln_2"]),
+        ),
+        "caches of the two norms are exchanged",
+    ),
+    (
+        "block_backward",
+        backward_with(n2=lambda s: layer_norm_backward(s.mlp[0], s.cache["ln_1"])),
+        "The second norm's backward pass gets",
+    ),
+    (
+        "block_backward",
+        backward_with(n1=lambda s: layer_norm_backward(s.attn[0], s.cache["ln_2"])),
+        "The first norm's backward pass gets",
+    ),
+    ("block_backward", bias_of_one_norm_first, "gradients of weight and bias are exchanged"),
     ("block_backward", names_exchanged, "two norms' names are exchanged"),
     ("block_backward", bias_first, "gradients of weight and bias are exchanged"),
     ("block_backward", names_of_torch, "Not known here: grads.norm1.weight"),
     ("block_backward", gradient_in_place, "An operation in place"),
     ("gpt2_forward", model_with(final=False), "ln_f, is forgotten"),
     ("gpt2_forward", final_norm_first, "ln_f comes before the blocks"),
-    ("gpt2_forward", model_with(positions=None), "The position embedding is forgotten"),
-    ("gpt2_forward", model_with(positions="batch"), "go along the batch"),
-    ("gpt2_forward", model_with(positions="ids"), "looked up by token id"),
-    ("gpt2_forward", model_with(start=1), "Positions are counted from 1"),
-    ("gpt2_forward", model_with(positions="blocks"), "again before every block"),
-    ("gpt2_forward", model_with(scale=lambda wte: wte.shape[1] ** 0.5), "multiplied by sqrt(C)"),
+    ("gpt2_forward", model_with(norm_each=True), "ln_f comes after every block"),
+    ("gpt2_forward", model_with(positions=nothing), "The position embedding is forgotten"),
+    (
+        "gpt2_forward",
+        model_with(positions=nothing, final=False),
+        "2 things at once. (1) The final layer norm, ln_f, is forgotten",
+    ),
+    ("gpt2_forward", model_with(positions=lambda wpe, ids: wpe[: len(ids)][:, None]), "go along the batch"),
+    ("gpt2_forward", model_with(positions=lambda wpe, ids: wpe[ids]), "looked up by token id"),
+    ("gpt2_forward", model_with(positions=lambda wpe, ids: wpe[:1]), "Every token gets the same position vector"),
+    ("gpt2_forward", model_with(positions=lambda wpe, ids: wpe), "All rows of wpe are added"),
+    (
+        "gpt2_forward",
+        model_with(positions=lambda wpe, ids: wpe[np.arange(1, ids.shape[1] + 1)]),
+        "Positions are counted from 1",
+    ),
+    (
+        "gpt2_forward",
+        model_with(positions=lambda wpe, ids: np.concatenate([wpe[1:], wpe[:1]])[: ids.shape[1]]),
+        "Positions are counted from 1",
+    ),
+    ("gpt2_forward", model_with(positions=lambda wpe, ids: first_rows(wpe, ids)[::-1]), "the last token gets row 0"),
+    ("gpt2_forward", model_with(positions=lambda wpe, ids: wpe[-ids.shape[1] :]), "The last rows of wpe are taken"),
+    ("gpt2_forward", model_with(positions=lambda wpe, ids: wpe[::-1][: ids.shape[1]]), "are taken backwards"),
+    ("gpt2_forward", model_with(positions=nothing, each=first_rows), "are added before every block"),
+    ("gpt2_forward", model_with(each=first_rows), "are added before every block"),
+    ("gpt2_forward", scaled_tokens, "multiplied by sqrt(C)"),
     ("gpt2_forward", not_transposed, "output layer is transposed"),
     ("gpt2_forward", untied, "tied to the token embedding"),
     ("gpt2_forward", model_with(blocks=reversed), "from the last to the first"),
     ("gpt2_forward", model_with(blocks=first_block_each_time), "The same block is run each time"),
     ("gpt2_forward", model_with(blocks=lambda h: h[-1:]), "Only the last block counts"),
+    ("gpt2_forward", returns_in_the_loop, "Only the first block is run"),
+    ("gpt2_forward", model_with(blocks=lambda h: h[:-1]), "The last block is left out"),
+    ("gpt2_forward", model_with(blocks=lambda h: []), "The blocks change nothing"),
+    ("gpt2_forward", pair_for_stream, "Both together were taken for the stream"),
+    ("gpt2_forward", model_with(one_head=True), "In the blocks, all channels are one head"),
+    ("gpt2_forward", scaled_scores, "The scores are divided by sqrt(C)"),
     ("gpt2_forward", probabilities, "These are probabilities"),
     ("gpt2_forward", last_position, "Only the last token's logits"),
+    ("gpt2_forward", model_with(end=lambda logits: logits[:, -1:]), "Only the last token's logits"),
     ("sorting_batch", not_shifted, "The targets are not shifted"),
     ("sorting_batch", not_shifted_all_digits_ignored, "The targets are not shifted"),
     ("sorting_batch", nothing_ignored, "No target is ignored"),
@@ -606,13 +767,42 @@ WRONG = [
     ("sorting_batch", by_columns, "It is sorted along the batch"),
     ("sorting_batch", falling, "The largest digit comes first"),
     ("sorting_batch", whole_text, "ids has one token too many"),
+    ("sorting_batch", in_a_circle, "The last target is the first token"),
+    ("sorting_batch", batch_with(number=0), "Which number makes the loss ignore"),
+    ("sorting_batch", batch_with(number=-1), "Which number makes the loss ignore"),
+    ("sorting_batch", last_ignored, "The last target is ignored as well"),
+    (
+        "sorting_batch",
+        batch_with(answer=lambda digits: np.sort(digits.ravel()).reshape(digits.shape)),
+        "All digits of the batch are sorted together",
+    ),
+    ("sorting_batch", batch_with(answer=lambda digits: digits), "it is the digits again"),
+    ("sorting_batch", batch_with(answer=lambda digits: digits.argsort(axis=1)), "has places in place of digits"),
+    ("sorting_batch", batch_with(turned=True), "The sorted digits come first in the text"),
+    ("sorting_batch", batch_with(first=None), "targets is the whole text"),
+    ("sorting_batch", batch_with(first=None, ids_stop=None), "2 things at once. (1) ids has one token too many"),
+    ("sorting_batch", batch_with(returns=lambda ids, targets: (targets, ids)), "ids and targets are exchanged"),
+    ("sorting_batch", batch_with(returns=lambda ids, targets: ids), "Expected are 2 results"),
+    ("sorting_batch", batch_with(returns=lambda ids, targets: (ids[:1], targets[:1])), "Only the first sequence"),
+    ("sorting_batch", batch_with(returns=lambda ids, targets: (ids * 1.0, targets)), "holds float where int"),
     ("sorting_batch", sorts_in_place, "An operation in place"),
     ("count_sorted", counts_digits, "Right digits are counted"),
-    ("count_sorted", counts_any, "as soon as any of its digits"),
+    ("count_sorted", counts(lambda a, b: any(map(int.__eq__, sorted(a), b))), "as soon as any of its digits"),
     ("count_sorted", share_of_rows, "The share of the rows"),
-    ("count_sorted", wrong_half, "The wrong half is judged"),
-    ("count_sorted", only_rising, "counts if it is ascending"),
-    ("count_sorted", same_as_digits, "compared with the unsorted digits"),
+    ("count_sorted", all_or_nothing, "is one question for each row"),
+    ("count_sorted", len, "All rows are counted"),
+    ("count_sorted", counts_wrong_rows, "Rows are counted that are wrong"),
+    ("count_sorted", counts(lambda a, b: sorted(b) == a), "The wrong half is judged"),
+    ("count_sorted", counts(lambda a, b: sorted(b) == b), "counts if it is ascending"),
+    ("count_sorted", counts(lambda a, b: a == b), "which nobody has sorted"),
+    ("count_sorted", counts(lambda a, b: sorted(a) == sorted(b)), "counts in any order"),
+    ("count_sorted", sorted_by_columns, "It is sorted along the batch"),
+    ("count_sorted", counts(lambda a, b: sorted(a, reverse=True) == b), "The largest digit is expected first"),
+    ("count_sorted", three_digits_only, "right for one number of digits only"),
+    ("count_sorted", counts(lambda a, b: set(a) == set(b) and sorted(b) == b), "hold the same digits as sets"),
+    ("count_sorted", counts(lambda a, b: set(a) == set(b)), "hold the same digits as sets"),
+    ("count_sorted", counts(lambda a, b: sum(a) == sum(b) and sorted(b) == b), "have the same sum"),
+    ("count_sorted", counts(lambda a, b: sorted(set(a)) == b), "What does a set forget"),
     ("train_sorter", returns_the_model, "nested dict of all trained parameters"),
     ("train_sorter", infinite, "NaN or infinity in the parameters"),
     ("train_sorter", never_steps, "No parameter has moved"),
@@ -630,7 +820,13 @@ WRONG = [
     ("gpt2_backward", output_only, "only its gradient as the output layer"),
     ("gpt2_backward", repeated_ids_lost, "gets the gradient of only one place"),
     ("gpt2_backward", around_ln_f, "The gradient goes around ln_f"),
-    ("gpt2_backward", blocks_not_reversed, "from the first to the last"),
+    ("gpt2_backward", shares_averaged, "The two uses of wte both add"),
+    ("gpt2_backward", blocks_not_reversed, "from the first to the last. Which"),
+    ("gpt2_backward", backward_with_blocks(upwards_and_turned), "are in the reverse order"),
+    ("gpt2_backward", backward_with_blocks(each_from_the_norm), "that came out of the norm at the end"),
+    ("gpt2_backward", backward_with_blocks(past_the_blocks), "as if there were no blocks"),
+    ("gpt2_backward", backward_with_blocks(last_cache_each_time), "with the cache of the last one"),
+    ("gpt2_backward", bias_of_ln_f_first, "gradients of ln_f's weight and bias are exchanged"),
     ("gpt2_backward", blocks_appended, "in the wrong order: the last block"),
     ("gpt2_backward", positions_averaged, "a mean over the batch"),
 ]

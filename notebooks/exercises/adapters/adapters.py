@@ -408,8 +408,8 @@ def block_backward(dy, cache):
     """Gradients of ``block_forward``.
 
     dy: (B, T, C)
-    cache: what your own block_forward returned; while it returns none, ours: {"ln_1", "attn", "attn_dropout",
-        "resid_mid", "ln_2", "mlp", "mlp_dropout", "resid_post", "x", "params", "n_head"}
+    cache: what your own block_forward returned; while it returns none, ours: {"ln_1", "attn", "ln_2", "mlp", "x",
+        "resid_mid", "params", "n_head"}
     returns dx (B, T, C) and grads, a dict of the form of params.
     """
     raise NotImplementedError
@@ -454,8 +454,7 @@ def gpt2_backward(dlogits, cache):
     """Gradients of the whole model.
 
     dlogits: (B, T, V)
-    cache: what your own gpt2_forward returned; while it returns none, ours: {"wte", "wpe", "embd_dropout", "embd", "h",
-        "ln_f", "output", "lm_head"}
+    cache: what your own gpt2_forward returned; while it returns none, ours: {"wte", "wpe", "h", "ln_f", "lm_head"}
     returns grads, a dict of the form of params.
     """
     raise NotImplementedError
