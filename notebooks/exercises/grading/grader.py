@@ -148,6 +148,7 @@ def _judged(work, limit):
             text=True,
             encoding="utf-8",
             timeout=limit + PATIENCE,
+            cwd=FOLDER,  # Python looks for modules there first: not among files that were handed in
             env=os.environ | SETTINGS | {"PYTHONPATH": path},
         )
     except subprocess.TimeoutExpired:
