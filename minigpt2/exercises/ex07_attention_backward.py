@@ -258,7 +258,7 @@ HEADS_MISTAKES = (
     ),
     *replaced(
         "dprobs is made with the heads, the result of the product. What are the shares multiplied by there?",
-        DPROBS, 'dheads @ cache["heads"].swapaxes(-1, -2)',
+        DPROBS, "dheads @ (probs @ v).swapaxes(-1, -2)",
     ),
     *replaced(
         "The sum in dscores is made of dheads and v, for each query with the value at its own place. A query sees more "
@@ -493,8 +493,8 @@ ATTENTION = Task(
             "heads.reshape(-1, C)", "v.transpose(0, 2, 1, 3).reshape(-1, C)",
         ),
         *replaced(
-            "The gradient of c_proj's weight is made with heads that were brought to (B, T, C) by a reshape alone. In "
-            "the cache they are merged already.",
+            "The gradient of c_proj's weight is made with heads that a reshape has put together. In the cache they are "
+            "merged already.",
             "heads.reshape(-1, C)", "(probs @ v).reshape(-1, C)",
         ),
         *(

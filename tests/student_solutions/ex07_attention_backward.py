@@ -577,6 +577,7 @@ HEADS = [
     (softmax_of_the_scores, "is made with the scores, which are -inf"),
     (infinite_where_no_share, "-inf is put into a gradient"),
     (heads_with("only_the_past", late=only_the_past), "The diagonal of dscores is lost"),
+    (dprobs_of_the_heads, "dprobs is made with the heads"),
     (sum_with_own_value, "the value at its own place"),
     (heads_with("by_root_of_H", divisor=lambda q: q.shape[1] ** 0.5), "divided by the root of H"),
     (heads_with("by_8", divisor=lambda q: 8), "That is the D of GPT-2"),
@@ -656,7 +657,7 @@ GRADIENTS = [
     ("not_summed", "bias", lambda grad, x, dy: dy, "The biases' gradients ({}) still have the axes"),
     ("over_batch", "bias", lambda grad, x, dy: dy.sum(0), "The biases' gradients ({}) are summed over batch or"),
     ("over_time", "bias", lambda grad, x, dy: dy.sum(1), "The biases' gradients ({}) are summed over batch or"),
-    ("over_channels", "bias", lambda grad, x, dy: dy.sum(-1), "The biases' gradients ({}) are summed over the channels"),
+    ("over_channels", "bias", lambda grad, x, dy: dy.sum(-1), "The biases' gradients ({}) are summed over the chan"),
     (
         "by_reshape",
         "weight",
@@ -894,7 +895,6 @@ WRONG = [
     ("dot_product_attention_backward", in_order(ORDERS[0], heads_with("D", roots=(1, 1))), "2 things at once"),
     ("dot_product_attention_backward", stacked, "a single result came back"),
     ("dot_product_attention_backward", scales_q_in_place, "An operation in place"),
-    ("dot_product_attention_backward", dprobs_of_the_heads, "dprobs is made with the heads"),
     *(("attention_backward", attention_with(f.__name__, heads=f), words) for f, words in HEADS),
     ("attention_backward", attention_with("order_kqv", order=(1, 0, 2)), "a different order from the one"),
     ("attention_backward", attention_with("order_vqk", order=(2, 0, 1)), "a different order from the one"),
@@ -915,10 +915,10 @@ WRONG = [
     ("attention_backward", c_proj_of_x, "is made with x."),
     ("attention_backward", c_proj_of_y, "is made with y"),
     ("attention_backward", c_proj_of_values, "is made with the values"),
-    ("attention_backward", c_proj_by_reshape, "is made with heads that were brought"),
+    ("attention_backward", c_proj_by_reshape, "is made with heads that a reshape"),
     ("attention_backward", c_proj_of_dmerged, "are made with dmerged"),
     ("attention_backward", attention_with("stops_at_dqkv", linear=stops_at_dqkv), "dqkv comes back as dx"),
-    ("attention_backward", c_attn_of_heads, "is made with the heads"),
+    ("attention_backward", c_attn_of_heads, "c_attn's weight is made with the heads"),
     ("attention_backward", c_attn_of_dx, "is made with dx"),
     *(
         ("attention_backward", gradients_with(name, layers, part, make), words.format(" and ".join(layers)))
