@@ -73,7 +73,7 @@ def _two_together(task, first, seen, predicted):
             break
         orders = one.wrong + other.wrong, other.wrong + one.wrong  # a piece may lie within the other one
         both = next((both for both in orders if changed(task.reference, both)), None)
-        if one.hint == other.hint or not both:
+        if both is None or one.hint == other.hint:
             continue
         if _fits(first, _prediction(task, both, first)) and _explains(task, both, seen):
             return [one.hint, other.hint]

@@ -74,7 +74,7 @@ def _exchanged(results, expected, equal):
 def _shared(attempt):
     """Wrong outputs that are one and the same array."""
     for one, other in itertools.combinations(attempt.wrong, 2):
-        if np.shares_memory(attempt.results[one], attempt.results[other]):
+        if attempt.results[one] is attempt.results[other]:
             return (
                 f"{one} and {other} are one and the same array. Is it returned twice, or has it two names, as after "
                 "`a = b = np.zeros(...)`?"
@@ -208,8 +208,8 @@ def _of_numbers(name, actual, expected, inputs, equal):
     if not actual[off].any():
         place = [int(i) for i in np.argwhere(off)[0]]
         return (
-            f"{name} is 0 where it is wrong, in {off.sum()} of {off.size} numbers, such as {place}. Is something "
-            "written to each of its elements?"
+            f"{name} is 0 where it is wrong, in {off.sum()} of {off.size} numbers, such as {place}. Is nothing "
+            "written there, or is it masked?"
         )
     ratio = float((actual * expected).sum() / (expected * expected).sum()) if expected.any() else 0.0
     if ratio and equal(actual, ratio * expected):
