@@ -67,6 +67,9 @@ BACKWARD = Task(
 )
 
 
+NEGATIVE = ("scaled = 2.0 * x", "scaled = -(2.0 * x)")  # in it lies what another mistake changes
+
+
 def hint(task, function, **options):
     report = run(task, function, **options)
     assert not report.passed
@@ -89,6 +92,11 @@ def test_one_mistake_is_told_as_one_and_two_as_two():
     assert hint(BACKWARD, wrong_in_two) == "2 things at once. (1) dweight is not doubled (2) dbias is a mean"
 
 
+def test_of_two_mistakes_one_may_lie_within_the_other():
+    task = replace(FORWARD, mistakes=(Mistake("not doubled", (("2.0 * x", "x"),)), Mistake("negative", (NEGATIVE,))))
+    assert hint(task, lambda x, w, b: -x @ w + b) == "2 things at once. (1) not doubled (2) negative"
+
+
 def test_a_known_mistake_must_explain_every_case():
     """The last known mistake has the same result where there is one token, and another one where there are four."""
 
@@ -109,11 +117,27 @@ def test_a_known_mistake_must_explain_every_case():
         (lambda x, w, b: np.maximum(affine(x, w, b), 1.5), "Compute one number of y by hand"),
         (lambda x, w, b: np.cos(x) @ w, "y stays the same when bias is changed. Where does bias come in?"),
         (lambda x, w, b: affine(x, w, b) * b, "y is right up to a factor that is the same along"),
+        (lambda x, w, b: np.ones((2, 3)), "The same comes back in every case"),
         (lambda x, w, b: affine(x, w, b) + np.random.random(x.shape), "Called twice with equal arguments"),
     ],
 )
 def test_experiments_and_results_tell_what_no_list_of_mistakes_has(function, words):
     assert words in hint(FORWARD, function)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda x, w, b: affine(x, w, b) / x.shape[1] ** 0.5, "y is what it should be, divided by the root of the len"),
+        (lambda x, w, b: affine(x, w, b) * x[..., 0].size, "times the product of the lengths of axes 0, 1 of y, in ev"),
+        (lambda x, w, b: affine(x, w, b) * 1.5, "y is what it should be times 1.5, everywhere"),
+    ],
+)
+def test_a_factor_is_told_by_the_length_that_it_is_in_every_case(function, words):
+    def more(rng):
+        return [*cases(rng), Case("five tokens", {**cases(rng)[0].inputs, "x": rng.standard_normal((3, 5, 3))})]
+
+    assert words in hint(replace(FORWARD, cases=more), function)
 
 
 def refuses(x, w, b):
@@ -153,6 +177,24 @@ def test_a_gradient_is_proportional_to_the_upstream_gradient():
     assert "what comes back as dweight is dx" in hint(
         BACKWARD, lambda dy, c: (affine_backward(dy, c)[1], affine_backward(dy, c)[0], dy.sum((0, 1)))
     )
+
+
+def test_one_array_that_comes_back_twice_is_told():
+    def summed(dy, cache):
+        dx, dweight, dbias = affine_backward(dy, cache)
+        dbias = dweight = dweight + dbias
+        return dx, dweight, dbias
+
+    assert "dweight and dbias are one and the same array" in hint(BACKWARD, summed)
+
+
+def test_ones_own_forward_pass_is_told_when_it_is_the_wrong_one():
+    def tripled(x, weight, bias):
+        return 1.5 * affine(x, weight, bias), {"x": x, "weight": 1.5 * weight}
+
+    told = hint(BACKWARD, lambda dy, c: affine_backward(1.0 * dy, c), forward=tripled)
+    assert "your own forward pass, which does not give what it should" in told
+    assert "own forward" not in hint(BACKWARD, lambda dy, c: affine_backward(dy * 3, c), forward=affine_forward)
 
 
 def test_what_is_kept_between_calls_is_found_even_where_the_results_are_right():

@@ -27,7 +27,7 @@ ERRORS = (
     (
         r"could not broadcast input|non-broadcastable|NumPy boolean array indexing assignment",
         "An array does not fit into the place that it is written to. Print both shapes: has one an axis more than the "
-        "other, or does a slice end earlier than you think?",
+        "other, has the place the length of another array, or does a slice end earlier than you think?",
     ),
     (
         r"matmul|shapes .* not aligned",
@@ -43,7 +43,7 @@ ERRORS = (
     (
         r"cannot reshape array of size",
         "The requested shape has a different number of elements from the array. Which letter of the shape legend does "
-        "each axis stand for?",
+        "each axis stand for? Is one of them a fixed number, or a length divided by another that does not go into it?",
     ),
     (
         r"NoneType",
@@ -149,6 +149,10 @@ DIFFERENCES = (
     "says. Does your forward pass compute what your backward pass assumes?"
 )
 FORWARD = "The backward pass is tried with the cache of your own forward pass: mend that first."
+OWN_FORWARD = (
+    "The backward pass is tried with the cache of your own forward pass, which does not give what it should: mend that "
+    "first."
+)
 CACHE = (
     "The result is right, but the gradients cannot be computed from this cache. Here the text says what is in it: "
     "which "
@@ -237,7 +241,7 @@ def of_kind(task, value, expected):
         )
     is_nested = any(key.startswith(f"{task.outputs[0]}.") for key in expected)
     if isinstance(value, dict) and not task.exact and not is_nested:
-        return f"A dict came back, and expected is {wanted}, without names, in this order."
+        return f"A dict came back in place of {wanted}."
     count = len(task.outputs) + task.has_cache
     if isinstance(value, tuple | list) and count > 1 and value and isinstance(value[0], dict) and not is_nested:
         return f"A dict comes first. In this order: {wanted}."

@@ -114,6 +114,18 @@ SOFTMAX_MISTAKES = (
         "which index does it depend, the one of the sum or the other?",
         MEAN, "dprobs * probs.sum(axis=-1, keepdims=True)",
     ),
+    *replaced(
+        "The weights were taken out of the sum in dscores. Which share has the index of the sum, and which does not?",
+        MEAN, "probs * dprobs.sum(axis=-1, keepdims=True)",
+    ),
+    *replaced(
+        "The softmax is taken once more, of the shares: they are what came out of it.",
+        DSCORES, f"(probs := softmax_forward(probs)) * {INNER}",
+    ),
+    *replaced(
+        "The softmax itself is taken of dprobs. A gradient goes through its derivative, which is linear in dprobs.",
+        DSCORES, "softmax_forward(dprobs)",
+    ),
 )  # fmt: skip
 
 SOFTMAX = Task(
@@ -125,6 +137,10 @@ SOFTMAX = Task(
     notebook=NOTEBOOK,
     mistakes=(
         *SOFTMAX_MISTAKES,
+        *replaced(
+            "The Jacobian comes back, a matrix for each row. How does the chain rule use it, and where is dprobs?",
+            DSCORES, "probs[..., :, None] * (np.eye(probs.shape[-1]) - probs[..., None, :])",
+        ),
         *replaced(
             "The sum in dscores runs over axis 1. That is the last axis of an array that has two, and here there may "
             "be any number of them.",
@@ -173,7 +189,12 @@ def dot_product_attention_backward(dheads, cache):
 
 DV = "probs.swapaxes(-1, -2) @ dheads"
 DPROBS = "dheads @ v.swapaxes(-1, -2)"
+LAST = "[..., -1:, :].swapaxes(-1, -2) @"  # the last query alone
+LAST_DV = (DV, f"probs{LAST} dheads[..., -1:, :]")
+LAST_DK = ("dscores.swapaxes(-1, -2) @ q", f"dscores{LAST} q[..., -1:, :]")
 UNMASKED = 'softmax_forward(cache["q"] @ cache["k"].swapaxes(-1, -2) / math.sqrt(cache["q"].shape[-1]))'
+
+BY_D = "dq and dk are divided by D. The scores were divided by its root, once: is the root forgotten, or taken twice?"
 
 
 def _roots(hint, divided):
@@ -187,12 +208,12 @@ HEADS_MISTAKES = (
     *replaced("The softmax is skipped: dprobs is used as if it were dscores.", DSCORES, "dprobs",
               "np.tril(dprobs)"),
     _roots("Neither dq nor dk is divided by the root of D. The scores were divided, and so their gradients are.", ""),
-    _roots(
-        "dq and dk are divided by D. The root was there once in the forward pass; where does it come in a second time?",
-        "/ D",
-    ),
+    _roots(BY_D, "/ D"),
     _roots("dq and dk are divided by the root of T. By what were the scores divided?", "/ math.sqrt(k.shape[-2])"),
     _roots("dq and dk are divided by the root of C. By what were the scores divided?", "/ math.sqrt(k.shape[1] * D)"),
+    _roots("dq and dk are divided by the root of H. By what were the scores divided?", "/ math.sqrt(k.shape[1])"),
+    _roots("dq and dk are divided by 8, the root of 64 channels. That is the D of GPT-2, and here it is another.",
+           "/ 8"),
     _roots("dq and dk are divided by half of D: that is not its root. (`D**0.5` has two stars.)", "/ (D / 2)"),
     _roots("dq and dk are multiplied by the root of D. What happens to the scores in the forward pass?",
            "* math.sqrt(D)"),
@@ -236,6 +257,24 @@ HEADS_MISTAKES = (
         DPROBS, "dheads @ q.swapaxes(-1, -2)",
     ),
     *replaced(
+        "dprobs is made with the heads, the result of the product. What are the shares multiplied by there?",
+        DPROBS, "dheads @ (probs @ v).swapaxes(-1, -2)",
+    ),
+    *replaced(
+        "The sum in dscores is made of dheads and v, for each query with the value at its own place. A query sees more "
+        "values than that one.",
+        MEAN, "(dheads * v).sum(axis=-1, keepdims=True)",
+    ),
+    *(
+        Mistake(
+            f"{names} a part of one query alone. Each key and each value meets many queries: are their parts added?",
+            changes,
+        )
+        for names, changes in (
+            ("dk has", (LAST_DK,)), ("dv has", (LAST_DV,)), ("dk and dv have", (LAST_DK, LAST_DV))
+        )
+    ),
+    *replaced(
         "dprobs is transposed. Its rows belong to the queries, like those of probs and of dheads.",
         DPROBS, "v @ dheads.swapaxes(-1, -2)",
     ),
@@ -260,13 +299,17 @@ HEADS_MISTAKES = (
         "-inf is put into a gradient. It makes a score harmless, since exp(-inf) is 0; in a gradient it spreads. What "
         "gradient does a place have that acts on nothing?",
         DSCORES,
-        f'np.where(np.isinf(cache["scores"]), -math.inf, {DSCORES})',
+        f'np.where(np.isinf(cache["scores"]), -math.inf, {DSCORES})', f"np.where(probs == 0, -math.inf, {DSCORES})",
         "softmax_backward(np.where(probs == 0, -math.inf, dprobs), probs)",
         'softmax_backward(np.where(np.isinf(cache["scores"]), -math.inf, dprobs), probs)',
     ),
     *replaced(
         "The mask has the wrong half of dscores: the past has lost its gradient. Does dscores need a mask at all?",
         DSCORES, f"np.triu({DSCORES})",
+    ),
+    *replaced(
+        "The diagonal of dscores is lost. Besides the past, which key does a query see?",
+        DSCORES, f"np.tril({DSCORES}, -1)",
     ),
     *(
         Mistake(
@@ -365,6 +408,10 @@ JOINED = f"np.concatenate([{PART} for part in (dq, dk, dv)], axis=-1)"
 DX = "dqkv @ W_attn.T"
 DWEIGHTS = "x.reshape(-1, C).T @ dqkv.reshape(-1, 3 * C)", "heads.reshape(-1, C).T @ dy.reshape(-1, C)"
 DBIASES = "dqkv.sum(axis=(0, 1))", "dy.sum(axis=(0, 1))"
+FROM_DMERGED = (
+    (DWEIGHTS[1], "heads.reshape(-1, C).T @ dmerged.reshape(-1, C)"),
+    (DBIASES[1], "dmerged.sum(axis=(0, 1))"),
+)
 
 
 def _in_both(hint, olds, *texts):
@@ -441,6 +488,24 @@ ATTENTION = Task(
             "heads.reshape(-1, C)", "cache['out'].reshape(-1, C)",
         ),
         *replaced(
+            "The gradient of c_proj's weight is made with the values. What does this weight multiply in the forward "
+            "pass?",
+            "heads.reshape(-1, C)", "v.transpose(0, 2, 1, 3).reshape(-1, C)",
+        ),
+        *replaced(
+            "The gradient of c_proj's weight is made with heads that a reshape has put together. In the cache they are "
+            "merged already.",
+            "heads.reshape(-1, C)", "(probs @ v).reshape(-1, C)",
+        ),
+        *(
+            Mistake(
+                "The gradients of c_proj's parameters are made with dmerged, the gradient of its input. What do weight "
+                "and bias act on directly?",
+                changes,
+            )
+            for changes in (FROM_DMERGED, FROM_DMERGED[:1], FROM_DMERGED[1:])
+        ),
+        *replaced(
             "The gradient of c_attn's weight is made with the heads. What does this weight multiply in the forward "
             "pass?",
             "x.reshape(-1, C)", "cache['heads'].reshape(-1, C)",
@@ -474,6 +539,16 @@ ATTENTION = Task(
             ("dqkv.sum(axis=1)", "dy.sum(axis=1)"),
         ),
         *_in_both(
+            "The biases' gradients ({}) are summed over the channels. Each channel has a bias of its own.",
+            DBIASES,
+            ("dqkv.sum(axis=-1)", "dy.sum(axis=-1)"),
+        ),
+        *_in_both(
+            "The weights' gradients ({}) are made with a reshape to (C, B T), which tears the tokens apart.",
+            DWEIGHTS,
+            ("x.reshape(C, -1) @ dqkv.reshape(-1, 3 * C)", "heads.reshape(C, -1) @ dy.reshape(-1, C)"),
+        ),
+        *_in_both(
             "The weights' gradients ({}) still have the axis of the batch. All sequences share one weight.",
             DWEIGHTS,
             ("x.swapaxes(-1, -2) @ dqkv", "heads.swapaxes(-1, -2) @ dy"),
@@ -487,6 +562,10 @@ ATTENTION = Task(
             "dx has only one of its three parts. x is used for the queries, for the keys and for the values: what "
             "happens to the gradients of something that is used several times?",
             DX, *(f"dqkv[..., {part}] @ W_attn[:, {part}].T" for part in (":C", "C : 2 * C", "2 * C :")),
+        ),
+        *replaced(
+            "dqkv comes back as dx. What made qkv from x?",
+            DX, "dqkv",
         ),
         *replaced(
             "dx is the mean of three parts. x is used for the queries, for the keys and for the values: what happens "
@@ -585,6 +664,18 @@ BLOCKS = Task(
             WEIGHTED, '(cache["head"] ** 2).sum(axis=1, keepdims=True)', 'cache["head"].sum(axis=1, keepdims=True)',
         ),
         *replaced(
+            "The sum beside dprobs is made of dhead alone. What is multiplied by it in the formula?",
+            WEIGHTED, "dhead.sum(axis=1, keepdims=True)",
+        ),
+        *replaced(
+            "The sum beside dprobs is made with the queries. What is multiplied by dhead in the formula?",
+            WEIGHTED, "(dhead * q).sum(axis=1, keepdims=True)",
+        ),
+        *replaced(
+            "The shares multiply dprobs, but not what is subtracted from it. Mind the brackets in the formula.",
+            "p * (dprobs - weighted)", "(p * dprobs - weighted)",
+        ),
+        *replaced(
             "The first factor of dscores, the shares, is missing.",
             "p * (dprobs - weighted)", "(dprobs - weighted)",
         ),
@@ -601,6 +692,11 @@ BLOCKS = Task(
         *replaced(
             "exp of a large score overflows before it is divided by the sum. Subtract the logarithm first.",
             P, "np.exp(scores) / np.exp(log_sums)",
+        ),
+        *replaced(
+            "A maximum is subtracted from the scores as well as log_sums. Which of the two keeps exp from overflowing "
+            "here, and what does the other do to the shares?",
+            P, "np.exp(scores - scores.max(axis=1, keepdims=True) - log_sums)",
         ),
         *replaced("The sign in the exponent is turned round.", P, "np.exp(log_sums - scores)"),
         *replaced("log_sums are added in the exponent. Where is a sum, in a fraction?", P, "np.exp(scores + log_sums)"),
@@ -622,11 +718,7 @@ BLOCKS = Task(
         *replaced("dq is made from the values. What is q multiplied by in the scores?", "dscores @ k[block]",
                   "dscores @ v[block]"),
         Mistake("Neither dq nor dk is divided by the root of D.", ((BLOCK_DQ, "k[block]"), (BLOCK_DK, "q"))),
-        Mistake(
-            "dq and dk are divided by D. The root was there once in the forward pass; where does it come in a second "
-            "time?",
-            ((BLOCK_DQ, "k[block] / D"), (BLOCK_DK, "q / D")),
-        ),
+        Mistake(BY_D, ((BLOCK_DQ, "k[block] / D"), (BLOCK_DK, "q / D"))),
         *replaced("dq is not divided by the root of D, and dk is.", BLOCK_DQ, "k[block]"),
         *replaced("dk is not divided by the root of D, and dq is.", BLOCK_DK, "q"),
         *LOOP_MISTAKES,

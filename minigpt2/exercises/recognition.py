@@ -73,8 +73,9 @@ def _two_together(task, first, seen, predicted):
     for one, other in _pairs(first, predicted):
         if time.process_time() - begin > SECONDS:
             break
-        both = one.wrong + other.wrong
-        if one.hint == other.hint or not changed(task.reference, both):
+        orders = one.wrong + other.wrong, other.wrong + one.wrong  # a piece may lie within the other one
+        both = next((both for both in orders if changed(task.reference, both)), None)
+        if both is None or one.hint == other.hint:
             continue
         if _fits(first, _prediction(task, both, first)) and _explains(task, both, seen):
             return [one.hint, other.hint]

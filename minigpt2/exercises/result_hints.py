@@ -4,6 +4,7 @@ Each hint says what is the case, and asks what may be the cause. What cannot be 
 """
 
 import itertools
+import math
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from minigpt2.exercises.results import size
 
 LARGE = 1e6  # beside what is so many times too large, nothing else can be seen
 CLOSE = 0.02  # an error below this part of the largest number looks like a constant or a rounding
+POWERS = {-1: "divided by", -0.5: "divided by the root of", 0.5: "times the root of", 1: "times"}
 
 
 def together(hints):
@@ -27,6 +29,8 @@ def of_results(task, attempts, attempt):
     attempt: the first one that went wrong
     """
     results, expected, equal = attempt.results, attempt.expected, attempt.equal
+    if _is_constant(attempts):
+        return "The same comes back in every case. Where do the arguments come in?"
     if task.exact:
         name = attempt.wrong[0]
         wrong = [each for each in attempts if each.results is not None and name in each.wrong]
@@ -34,13 +38,30 @@ def of_results(task, attempts, attempt):
         return f"{told} {_only_in(attempts)}".strip()
     if moved := _exchanged(results, expected, equal):
         return moved
+    if told := _shared(attempt) or _of_lengths(attempts, attempt):
+        return told
     inputs = dict(_arrays(attempt.trial.ours))
     hints = {name: of_array(name, results[name], expected[name], inputs, equal) for name in attempt.wrong}
     return next((hint for hint in hints.values() if hint), "") or _nearly(attempts, attempt)
 
 
+def _is_constant(attempts):
+    """Whether at least three calls gave the same, where different results are expected."""
+    results, expected = [each.results for each in attempts], [each.expected for each in attempts]
+    return len(results) > 2 and None not in results and _are_alike(results) and not _are_alike(expected)
+
+
+def _are_alike(results):
+    first, *others = results
+    return all(
+        np.array_equal(other.get(name), value) if isinstance(value, np.ndarray) else other.get(name) == value
+        for other in others
+        for name, value in first.items()
+    )
+
+
 def _exchanged(results, expected, equal):
-    """Outputs that come in another order."""
+    """Outputs that come in each other's places."""
     names = list(expected)
     at = {
         name: next((other for other in names if other != name and equal(results[name], expected[other])), None)
@@ -50,7 +71,59 @@ def _exchanged(results, expected, equal):
     told = [f"what comes back as {name} is {other}" for name, other in at.items() if other]
     if not told or len(told) < len(at):
         return ""
-    return f"The order is not as expected: {', '.join(told)}."
+    return f"A result stands in the place of another: {', '.join(told)}."
+
+
+def _shared(attempt):
+    """Wrong outputs that are one and the same array."""
+    for one, other in itertools.combinations(attempt.wrong, 2):
+        if attempt.results[one] is attempt.results[other]:
+            return (
+                f"{one} and {other} are one and the same array. Is it returned twice, or has it two names, as after "
+                "`a = b = np.zeros(...)`?"
+            )
+    return ""
+
+
+def _of_lengths(attempts, attempt):
+    """A factor that is in every case the length of an axis, or a product of lengths, or the root of it."""
+    if not all(each.results for each in attempts):
+        return ""
+    wrong = {name: [i for i, each in enumerate(attempts) if name in each.wrong] for name in attempt.wrong}
+    for (lengths, told), (power, words) in itertools.product(_lengths(attempts, attempt), POWERS.items()):
+        names = [
+            name
+            for name in wrong
+            if len({lengths[i] for i in wrong[name]}) > 1  # one number alone may be many things
+            and all(
+                each.equal(each.results[name], each.expected[name] * float(length) ** power)
+                for each, length in zip(attempts, lengths, strict=True)
+            )
+        ]
+        if names:
+            are = "is what it" if len(names) == 1 else "are what they"
+            done, other = ("multiplied", "divided") if power > 0 else ("divided", "multiplied")
+            return (
+                f"{_few(names)} {are} should be, {words} {told}, in every case. What is {done} once too often, or not "
+                f"{other} at all?"
+            )
+    return ""
+
+
+def _lengths(attempts, attempt):
+    """Pairs of a length, or a product of several, in all attempts and its name; of the wrong outputs first."""
+    shapes = [
+        {name: array.shape for name, array in (each.expected | dict(_arrays(each.trial.ours))).items()}
+        for each in attempts
+    ]
+    for array in dict.fromkeys([*attempt.wrong, *shapes[0]]):
+        ndims = {len(each.get(array, ())) for each in shapes}
+        for count in range(1, min(ndims) + 1 if len(ndims) == 1 else 0):
+            for axes in itertools.combinations(range(min(ndims)), count):
+                what = "the length of" if count == 1 else "the product of the lengths of"
+                lengths = [math.prod(each[array][axis] for axis in axes) for each in shapes]
+                if all(lengths):
+                    yield lengths, f"{what} {_axes(axes)} of {array}"
 
 
 def _arrays(values):
@@ -138,8 +211,8 @@ def _of_numbers(name, actual, expected, inputs, equal):
     if not actual[off].any():
         place = [int(i) for i in np.argwhere(off)[0]]
         return (
-            f"{name} is 0 where it is wrong, in {off.sum()} of {off.size} numbers, such as {place}. Is something "
-            "written to each of its elements?"
+            f"{name} is 0 where it is wrong, in {off.sum()} of {off.size} numbers, such as {place}. Is nothing "
+            "written there, or is it masked?"
         )
     ratio = float((actual * expected).sum() / (expected * expected).sum()) if expected.any() else 0.0
     if ratio and equal(actual, ratio * expected):

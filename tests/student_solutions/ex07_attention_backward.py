@@ -301,6 +301,32 @@ def wrong_index(dprobs, probs):
     return jacobian.sum(-1) * dprobs
 
 
+def weights_outside(dprobs, probs):
+    return probs * dprobs - probs**2 * np.sum(dprobs, axis=-1, keepdims=True)
+
+
+def softmax_of(scores):
+    e = np.exp(scores - np.max(scores, axis=-1, keepdims=True))
+    return e / np.sum(e, axis=-1, keepdims=True)
+
+
+def shares_again(dprobs, probs):
+    return softmax_in_one_line(dprobs, softmax_of(probs))
+
+
+def forward_again(dprobs, probs):
+    return softmax_of(dprobs)
+
+
+def without_axis_and_factor(dprobs, probs):
+    return dprobs - np.sum(dprobs * probs, axis=0, keepdims=True)
+
+
+def jacobians(dprobs, probs):
+    each = [np.diag(row) - np.outer(row, row) for row in probs.reshape(-1, probs.shape[-1])]
+    return np.array(each).reshape(probs.shape + probs.shape[-1:])
+
+
 def two_in_the_softmax(dprobs, probs):
     return probs * (dprobs + np.mean(dprobs, axis=-1, keepdims=True))
 
@@ -330,7 +356,11 @@ SOFTMAX = [
     (of_the_logarithm, "the gradient of the logarithm of the softmax"),
     (exchanged, "have changed places"),
     (wrong_index, "dprobs was taken out of the sum"),
+    (weights_outside, "The weights were taken out of the sum"),
+    (shares_again, "The softmax is taken once more"),
+    (forward_again, "The softmax itself is taken of dprobs"),
     (two_in_the_softmax, "2 things at once"),
+    (without_axis_and_factor, "2 things at once"),
     (no_sum, "The sum over the row is missing"),
     (diagonal, "the diagonal of the softmax's Jacobian"),
     (sum_over(-2), "runs down the columns"),
@@ -442,6 +472,45 @@ def softmax_of_the_scores(dheads, cache):
     return heads(dheads, cache, softmax=lambda dprobs, _: softmax_in_one_line(dprobs, cache["scores"]))
 
 
+def infinite_where_no_share(dheads, cache):
+    def softmax(dprobs, probs):
+        dscores = softmax_in_one_line(dprobs, probs)
+        dscores[probs == 0] = -np.inf
+        return dscores
+
+    return heads(dheads, cache, softmax=softmax)
+
+
+def only_the_past(dscores):
+    return np.where(np.tri(dscores.shape[-1], k=-1, dtype=bool), dscores, 0)
+
+
+def dprobs_of_the_heads(dheads, cache):
+    dq, dk, _ = heads(dheads, cache | {"v": cache["probs"] @ cache["v"]})
+    return dq, dk, heads(dheads, cache)[2]
+
+
+def sum_with_own_value(dheads, cache):
+    row = np.einsum("bhtd,bhtd->bht", dheads, cache["v"])[..., None]
+    return heads(dheads, cache, softmax=lambda dprobs, probs: probs * dprobs - probs * row)
+
+
+def each_query_overwrites(names):
+    def backward(dheads, cache):
+        gradients = dict(zip(("dq", "dk", "dv"), heads(dheads, cache), strict=True))
+        dscores = dscores_of(dheads, cache)
+        for i in range(dheads.shape[2]):
+            for j in range(i + 1):
+                if "dk" in names:
+                    gradients["dk"][:, :, j] = dscores[:, :, i, j, None] * cache["q"][:, :, i]
+                if "dv" in names:
+                    gradients["dv"][:, :, j] = cache["probs"][:, :, i, j, None] * dheads[:, :, i]
+        return tuple(gradients.values())
+
+    backward.__name__ = f"overwrites_{'_'.join(names)}"
+    return backward
+
+
 def future_kept(dscores):
     return np.where(np.tri(dscores.shape[-1], k=-1, dtype=bool), 0, dscores)
 
@@ -506,6 +575,15 @@ HEADS = [
     (all_by_reshape, "reshape stands in place of the transposes"),
     (all_axes_turned, "`.T` reverses all axes"),
     (softmax_of_the_scores, "is made with the scores, which are -inf"),
+    (infinite_where_no_share, "-inf is put into a gradient"),
+    (heads_with("only_the_past", late=only_the_past), "The diagonal of dscores is lost"),
+    (dprobs_of_the_heads, "dprobs is made with the heads"),
+    (sum_with_own_value, "the value at its own place"),
+    (heads_with("by_root_of_H", divisor=lambda q: q.shape[1] ** 0.5), "divided by the root of H"),
+    (heads_with("by_8", divisor=lambda q: 8), "That is the D of GPT-2"),
+    (each_query_overwrites(["dk"]), "dk has a part of one query"),
+    (each_query_overwrites(["dv"]), "dv has a part of one query"),
+    (each_query_overwrites(["dk", "dv"]), "dk and dv have a part of one query"),
     (two_not_turned, "2 things at once"),
 ]
 
@@ -579,6 +657,13 @@ GRADIENTS = [
     ("not_summed", "bias", lambda grad, x, dy: dy, "The biases' gradients ({}) still have the axes"),
     ("over_batch", "bias", lambda grad, x, dy: dy.sum(0), "The biases' gradients ({}) are summed over batch or"),
     ("over_time", "bias", lambda grad, x, dy: dy.sum(1), "The biases' gradients ({}) are summed over batch or"),
+    ("over_channels", "bias", lambda grad, x, dy: dy.sum(-1), "The biases' gradients ({}) are summed over the chan"),
+    (
+        "by_reshape",
+        "weight",
+        lambda grad, x, dy: x.reshape(x.shape[-1], -1) @ dy.reshape(-1, dy.shape[-1]),
+        "The weights' gradients ({}) are made with a reshape",
+    ),
     ("by_batch", "weight", lambda grad, x, dy: grad / len(dy), "The weights' gradients ({}) are means"),
     ("not_summed", "weight", lambda grad, x, dy: turn(x) @ dy, "The weights' gradients ({}) still have the axis"),
     ("turned", "weight", lambda grad, x, dy: grad.T, "The weights' gradients ({}) are transposed"),
@@ -592,6 +677,30 @@ def all_averaged(dy, x, weight):
 
 def c_proj_of_y(dy, cache):
     return attention(dy, cache)[0], attention(dy, cache | {"heads": cache["out"]})[1]
+
+
+def c_proj_of_values(dy, cache):
+    dx, grads = attention(dy, cache)
+    grads["c_proj"]["weight"] = np.einsum("btc,btd->cd", merge(cache["v"]), dy)
+    return dx, grads
+
+
+def c_proj_by_reshape(dy, cache):
+    dx, grads = attention(dy, cache)
+    rows = merge_by_reshape(split(cache["heads"], cache["n_head"])).reshape(-1, dy.shape[-1])
+    grads["c_proj"]["weight"] = rows.T @ dy.reshape(rows.shape)
+    return dx, grads
+
+
+def c_proj_of_dmerged(dy, cache):
+    dx, grads = attention(dy, cache)
+    dmerged = dy @ cache["params"]["c_proj"]["weight"].T
+    return dx, grads | {"c_proj": linear(dmerged, cache["heads"], cache["params"]["c_proj"]["weight"])[1]}
+
+
+def stops_at_dqkv(dy, x, weight):
+    dx, grads = linear(dy, x, weight)
+    return (dx if dy.shape == x.shape else dy), grads
 
 
 def c_attn_of_heads(dy, cache):
@@ -708,6 +817,23 @@ def blocks_not_at_all(dhead, cache):
     return blocks_wrong(dhead, cache | {"size": len(cache["k"])})
 
 
+def with_maximum(scores, log_sums):
+    largest = np.max(scores, axis=1)[:, None]
+    return np.exp(scores - largest - log_sums)
+
+
+def brackets_in_blocks(dhead, cache):
+    q, k, v, head, log_sums = (cache[name] for name in ("q", "k", "v", "head", "log_sums"))
+    p = np.exp(q @ k.T / q.shape[1] ** 0.5 - log_sums[:, None])
+    ds = (p * (dhead @ v.T) - np.sum(dhead * head, 1)[:, None]) / q.shape[1] ** 0.5
+    return ds @ k, ds.T @ q, p.T @ dhead
+
+
+def with_queries(dhead, cache):
+    dq, dk, _ = blocks(dhead, cache | {"head": cache["q"]})
+    return dq, dk, blocks(dhead, cache)[2]
+
+
 def own_softmax(scores, log_sums):
     e = np.exp(scores - scores.max(1, keepdims=True))
     return e / e.sum(1, keepdims=True)
@@ -720,11 +846,13 @@ BLOCKS = [
     ("one_sum", {"rows": lambda dhead, head, dp, p: (dhead * head).sum()}, "one number for all queries"),
     ("mean", {"rows": lambda dhead, head, dp, p: (dhead * head).mean(1, keepdims=True)}, "and is one a mean"),
     ("no_dhead", {"rows": lambda dhead, head, dp, p: (head**2).sum(1, keepdims=True)}, "is made without dhead"),
+    ("dhead_alone", {"rows": lambda dhead, head, dp, p: dhead.sum(1, keepdims=True)}, "is made of dhead alone"),
     ("no_factor", {"factor": False}, "The first factor of dscores, the shares"),
     ("own_softmax", {"probs": own_softmax}, "sum to 1 by themselves"),
     ("not_divided", {"probs": lambda s, l: np.exp(s)}, "not divided by the sum of the row"),
     ("logarithms", {"probs": lambda s, l: np.exp(s) / l}, "which are logarithms"),
     ("overflow", {"probs": lambda s, l: np.exp(s) / np.exp(l)}, "Subtract the logarithm first"),
+    ("maximum", {"probs": with_maximum}, "A maximum is subtracted"),
     ("sign", {"probs": lambda s, l: np.exp(l - s)}, "The sign in the exponent"),
     ("log_sums_added", {"probs": lambda s, l: np.exp(s + l)}, "log_sums are added in the exponent"),
     ("base_2", {"probs": lambda s, l: 2 ** (s - l)}, "powers of another base"),
@@ -752,6 +880,7 @@ BLOCKS = [
 WRONG = [
     *(("softmax_backward", function, words) for function, words in SOFTMAX),
     ("softmax_backward", sum_over(1), "runs over axis 1"),
+    ("softmax_backward", jacobians, "The Jacobian comes back"),
     ("softmax_backward", short_cut, "That is the short cut"),
     ("softmax_backward", divided_by_the_number, "a number that grows with their length"),
     ("softmax_backward", masked, "not every softmax is masked"),
@@ -785,7 +914,11 @@ WRONG = [
     ("attention_backward", attention_with("not_turned", linear=c_proj_not_turned), "its weight is not transposed"),
     ("attention_backward", c_proj_of_x, "is made with x."),
     ("attention_backward", c_proj_of_y, "is made with y"),
-    ("attention_backward", c_attn_of_heads, "is made with the heads"),
+    ("attention_backward", c_proj_of_values, "is made with the values"),
+    ("attention_backward", c_proj_by_reshape, "is made with heads that a reshape"),
+    ("attention_backward", c_proj_of_dmerged, "are made with dmerged"),
+    ("attention_backward", attention_with("stops_at_dqkv", linear=stops_at_dqkv), "dqkv comes back as dx"),
+    ("attention_backward", c_attn_of_heads, "c_attn's weight is made with the heads"),
     ("attention_backward", c_attn_of_dx, "is made with dx"),
     *(
         ("attention_backward", gradients_with(name, layers, part, make), words.format(" and ".join(layers)))
@@ -804,5 +937,7 @@ WRONG = [
         ("attention_by_blocks_backward", in_order(names, blocks), f"not as expected: {', '.join(names)} come back")
         for names in ORDERS
     ),
+    ("attention_by_blocks_backward", brackets_in_blocks, "The shares multiply dprobs, but not"),
+    ("attention_by_blocks_backward", with_queries, "is made with the queries"),
     ("attention_by_blocks_backward", blocks_not_at_all, "an array of all scores has 524 KB"),
 ]
