@@ -58,6 +58,7 @@ def _follows(task, attempt, names):
     function = _given(task.reference, names)
     if function is None:
         return False
+    # These are globals of its own: see ``changed``.
     function.__globals__["given"] = {name: attempt.results[name][()] for name in names}
     return _fits(attempt, _prediction(task, function, attempt))
 

@@ -210,10 +210,12 @@ def _of_axes(name, actual, expected, equal):
 
 def _places(actual, expected, equal):
     """The number of decimal places to which a result was rounded; 0 if it was not, or has too few digits to tell."""
-    exact = equal.tolerance < 1e-6
-    rounded = (places for places in range(1, 9) if equal(actual, np.round(expected, places)))
-    places = next(rounded, 0) if exact else 0
-    return places if size(actual) * 10**places >= 10 and np.array_equal(actual, np.round(actual, places)) else 0
+    if equal.tolerance > 1e-6:
+        return 0
+    for places in range(1, 9):
+        if np.array_equal(actual, np.round(actual, places)) and equal(actual, np.round(expected, places)):
+            return places if size(actual) * 10**places >= 10 else 0
+    return 0
 
 
 def _axes(axes):
