@@ -1,5 +1,6 @@
 """What a wrong answer looks like: known mistakes, alone and together, experiments, what can be told of any result."""
 
+import math
 import time
 from dataclasses import replace
 
@@ -104,7 +105,8 @@ def test_a_known_mistake_must_explain_every_case():
         return affine(x, weight, bias) if x.shape[1] > 1 else 2 * x
 
     assert "only the first token" not in hint(FORWARD, right_for_many)
-    assert "It goes wrong only in: one token." in hint(FORWARD, lambda x, w, b: affine(x, w, b) ** (1 + (x.size == 3)))
+    cubed = lambda x, w, b: affine(x, w, b) ** (3 if x.size == 3 else 1)  # noqa: E731
+    assert "It goes wrong only in: one token." in hint(FORWARD, cubed)
 
 
 @pytest.mark.parametrize(
@@ -116,6 +118,9 @@ def test_a_known_mistake_must_explain_every_case():
         (lambda x, w, b: (2 * x) @ np.tril(w) + b, "y[0, 0, 1] should change when x[:, :, 0] is changed, and does not"),
         (lambda x, w, b: np.maximum(affine(x, w, b), 1.5), "Compute one number of y by hand"),
         (lambda x, w, b: np.cos(x) @ w, "y stays the same when bias is changed. Where does bias come in?"),
+        (lambda x, w, b: affine(x, w, b) if len(x) > 1 else w.sum() * x, "In this case y stays the same when bias is"),
+        (lambda x, w, b: np.round(affine(x, w, b), 3), "y is rounded to 3 decimal places"),
+        (lambda x, w, b: affine(x, w, b).astype(np.float32), "y has only the digits of float32"),
         (lambda x, w, b: affine(x, w, b) * b, "y is right up to a factor that is the same along"),
         (lambda x, w, b: np.ones((2, 3)), "The same comes back in every case"),
         (lambda x, w, b: affine(x, w, b) + np.random.random(x.shape), "Called twice with equal arguments"),
@@ -154,6 +159,7 @@ def refuses(x, w, b):
         (lambda x, w, b: np.zeros((2, 2)).__setitem__(0, x), "does not fit into the place that it is written to"),
         (lambda x, w, b: b[:, None, 0, 0], "more indices in the brackets than the array has axes"),
         (lambda x, w, b: x.sum(3) + b, "There is no such axis here"),
+        (lambda x, w, b: math.sqrt(x @ w), "A whole array stands where a single number is needed"),
         (lambda x, w, b: len(x)[0], "It ends with TypeError"),
     ],
 )
@@ -252,6 +258,10 @@ A = np.arange(1.0, 13.0).reshape(3, 4) ** 2
         (A + A[:, :1], "is the same along axis 1 and differs along axis 0"),
         (A * 1.001, "the same factor everywhere"),
         (np.where(A > 100, np.inf, A), "NaN or infinity"),
+        (A**0.5, "the root of what it should be"),
+        (A**2, "the square of what it should be"),
+        (0 * A, "zero everywhere"),
+        (A.sum(), "a single number, and should have the shape (3, 4)"),
         (np.where(A > 100, 0, A), "y is 0 where it is wrong, in 2 of 12 numbers, such as [2, 2]"),
     ],
 )

@@ -70,6 +70,11 @@ ERRORS = (
         "first line with the skeleton; an argument with a default may be left out.",
     ),
     (
+        r"only (length-1|size-1|0-dimensional) arrays can be converted",
+        "A whole array stands where a single number is needed: float(), int() and the functions of `math` take one "
+        "number each.",
+    ),
+    (
         r"only integer|must be integers|cannot be interpreted as an integer|slice indices",
         "An index, a shape or a range must be an integer, and `/` gives a float even where nothing is left over.",
     ),
@@ -214,6 +219,12 @@ def of_change(name, attempt):
             f"{key} is the caller's own dict, which it still needs: nothing may be put into it, taken out or changed. "
             "Begin with a dict of your own."
         )
+    if name != key:
+        return (
+            f"An operation in place (`{name} -= ...`, `out=...`) writes into the caller's array, and `{name} = ...` "
+            "puts another one into the caller's dict: which of them is it? Both are still needed. Make new arrays and "
+            "a new dict; a copy of a dict holds the same arrays."
+        )
     return (
         f"An operation in place (`{name} -= ...`, `{name}[...] = ...`, `out=...`) writes into the array of the caller, "
         "who still needs it, as does the backward pass. A slice, a reshape or a transpose of an array is the same "
@@ -272,9 +283,12 @@ def of_kind(task, value, expected):
         elif isinstance(output, list):
             return f"{name} is a list of {len(output)}, and should be a single array."
         elif isinstance(output, tuple):
-            return f"{name} is itself a tuple: a function that returns several things, as (y, cache), was taken whole?"
+            return (
+                f"{name} is itself a tuple of {len(output)}. Was a function that returns several things, as (y, cache),"
+                " taken whole, or is there a pair of brackets too many?"
+            )
         elif isinstance(output, dict):
-            return f"{name} is a dict. In this order: {wanted}."
+            return f"{name} is a dict, and should be a single array or number. In this order: {wanted}."
     return f"{KIND} Expected: {wanted}."
 
 

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import inspect
 import io
+import itertools
 import warnings
 from dataclasses import dataclass, replace
 
@@ -12,7 +13,7 @@ import numpy as np
 from minigpt2.exercises import call_hints, result_hints
 from minigpt2.exercises.experiments import Laboratory
 from minigpt2.exercises.guard import Outcome, call
-from minigpt2.exercises.recognition import known
+from minigpt2.exercises.recognition import known, wrong_alone
 from minigpt2.exercises.report import Finding, Report
 from minigpt2.exercises.results import Comparison, describe, describe_all, detail, named
 from minigpt2.exercises.trees import arrays_in, cast, changed_names, halved
@@ -295,16 +296,17 @@ def _hint(task, function, forward, attempts, attempt):
         return call_hints.of_kind(task, attempt.outcome.value, attempt.expected)
     if attempt.changed:
         return call_hints.of_change(attempt.changed[0], attempt)
-    return (
-        result_hints.of_results(task, attempts, attempt)
-        or _experiments(task, function, forward, attempt)
-        or result_hints.of_cases(attempts, attempt)
+    alone = wrong_alone(task, attempts)
+    return result_hints.follows(alone, attempt) + (
+        result_hints.of_results(task, attempts, attempt, alone)
+        or _experiments(task, function, forward, attempts, attempt, alone)
+        or result_hints.of_cases(attempts, attempt, alone)
     )
 
 
 def _is_forgetful(task, function, attempt):
-    """Whether two calls with equal arguments give different results."""
-    seen = []
+    """Whether further calls with equal arguments give other results."""
+    seen = [attempt.results]
     for _ in range(2):
         outcome = call(function, copy.deepcopy(list(attempt.trial.arguments.values())), task.seconds)
         if outcome.ended:  # a copy, as it may be an array that the next call writes into
@@ -312,8 +314,10 @@ def _is_forgetful(task, function, attempt):
         if not outcome.ended:
             return False
         seen.append(outcome.value)
-    one, other = seen
-    return one.keys() != other.keys() or not all(attempt.equal(one[name], other[name]) for name in one)
+    return not all(
+        one.keys() == other.keys() and all(attempt.equal(one[name], other[name]) for name in one)
+        for one, other in itertools.pairwise(seen)
+    )
 
 
 def _is_right(task, forward, trial):
@@ -335,7 +339,7 @@ def _fated(outcome):
     return call_hints.of_lateness(outcome.place) if outcome.late else call_hints.of_error(outcome.error, outcome.place)
 
 
-def _experiments(task, function, forward, attempt):
+def _experiments(task, function, forward, attempts, attempt, alone):
     """What a change of the inputs brings to light."""
     inputs, ours = attempt.trial.inputs, task.reference
     tried = function
@@ -349,7 +353,12 @@ def _experiments(task, function, forward, attempt):
         def ours(dy, *inputs):
             return task.reference(dy, task.forward(*inputs)[1])
 
-    outcome = call(lambda: Laboratory(task, tried, ours, inputs, attempt.equal).hint(), [], task.seconds, function)
+    special = any(each.finding.passed for each in attempts)
+
+    def found():
+        return Laboratory(task, tried, ours, inputs, attempt.equal, alone or list(attempt.expected), special).hint()
+
+    outcome = call(found, [], task.seconds, function)
     return outcome.value if outcome.ended else ""
 
 

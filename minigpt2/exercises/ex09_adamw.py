@@ -123,6 +123,15 @@ STEP = Task(
             ((MOVE, " + lr * step"),),
         ),
         Mistake("lr is missing before the quotient.", ((MOVE, " - step"),)),
+        Mistake(
+            "eps is added to w itself. It belongs to the divisor: where are brackets needed?",
+            ((STEP_BY, "m_hat / np.sqrt(v_hat)"), (MOVE, " - lr * step + eps")),
+        ),
+        Mistake(
+            "The weights move by the sign of the gradient. It is so in the first step, where the moments hold nothing "
+            "else; and later?",
+            ((STEP_BY, "np.sign(g)"),),
+        ),
         *(
             Mistake("It is only the change of w that comes back as w.", (("w = w" + DECAY + MOVE, change),))
             for change in ("w = -lr * weight_decay * w - lr * step", "w = lr * weight_decay * w + lr * step")
@@ -158,6 +167,15 @@ STEP = Task(
             "A correction multiplies where it should divide. The moments are too small at first: should it make them "
             "larger or smaller?",
             (M_HAT, "m * (1 - beta1**t)"), (V_HAT, "v * (1 - beta2**t)"),
+        ),
+        *_in_either(
+            "A correction divides by beta to the power of t, the share that the zero of the beginning still has. Which "
+            "share have the gradients?",
+            (M_HAT, "m / beta1**t"), (V_HAT, "v / beta2**t"),
+        ),
+        *_in_either(
+            "In a correction the power is subtracted at the end. What is the divisor: where are brackets needed?",
+            (M_HAT, "m / 1 - beta1**t"), (V_HAT, "v / 1 - beta2**t"),
         ),
         *_in_either(
             "A correction has the beta of the other moment.",
@@ -254,10 +272,14 @@ STEP = Task(
             (M, "beta2 * m + (1 - beta2) * g\n"), (V, "beta1 * v + (1 - beta1) * g**2"),
         ),
         Mistake(
-            "m and v are right, and exchanged. In which order are the three returned?",
+            "m and v are exchanged. In which order are the three returned?",
             ((RETURNED, "return w, v, m"),),
         ),
         Mistake("w comes last. In which order are the three returned?", ((RETURNED, "return m, v, w"),)),
+        Mistake(
+            "v is returned as its root. The next step begins with v itself.",
+            ((RETURNED, "return w, m, np.sqrt(v)"),),
+        ),
         Mistake(
             "The moments are returned as they came. What does the next step begin with?",
             (("m = beta1", "old = m, v; m = beta1"), (RETURNED, "return w, *old")),
@@ -266,9 +288,9 @@ STEP = Task(
             Mistake(
                 "A corrected moment is returned. They are only for this step's quotient; m and v themselves are kept, "
                 "or they would be corrected again in the next step.",
-                ((RETURNED, returned),),
+                (("    w = w", f"    {kept}; w = w"),),
             )
-            for returned in ("return w, m_hat, v_hat", "return w, m_hat, v", "return w, m, v_hat")
+            for kept in ("m, v = m_hat, v_hat", "m = m_hat", "v = v_hat")
         ),
     ),
 )
@@ -354,7 +376,8 @@ CLIP = Task(
                            "1 / (norm + 1e-6)")
         ),
         Mistake(
-            "The larger of two factors is taken: long gradients stay as they are, and short ones become longer.",
+            "Long gradients stay as they are, and short ones become longer. Is the larger of two numbers taken, or is "
+            "a comparison the wrong way round?",
             ((FACTOR, "max(1.0, float(max_norm / (norm + 1e-6)))"),),
         ),
         *(
@@ -364,11 +387,12 @@ CLIP = Task(
         ),
         *(
             Mistake(SMALL_NUMBER, ((FACTOR, factor),))
-            for factor in ("min(1.0, max_norm / norm)", "max_norm / norm if norm > max_norm else 1.0")
+            for factor in ("min(1.0, max_norm / norm)", "min(1.0, max_norm / float(norm))",
+                           "max_norm / norm if norm > max_norm else 1.0", "min(norm, max_norm) / norm")
         ),
         *(
             Mistake("Another number than in the formula is added to the norm.", (("norm + 1e-6", f"norm + {eps}"),))
-            for eps in (1e-5, 1e-7, 1e-8, 1e-10, 1e-12)
+            for eps in (1e6, 1, 0.1, 0.01, 1e-3, 1e-4, 1e-5, 1e-7, 1e-8, 1e-10, 1e-12)
         ),
         Mistake(
             "The 1e-6 is not in the divisor: where are brackets needed?",
@@ -379,12 +403,20 @@ CLIP = Task(
             ((FACTOR, "float(max_norm / (norm + 1e-6)) if norm**2 > max_norm else 1.0"),),
         ),
         Mistake(
-            "The returned norm is the one after clipping. One wants to see how long the gradient really was.",
-            (("return clipped, norm", "return clipped, norm * factor"),),
+            "The norm is compared with 1, and not with max_norm.",
+            ((FACTOR, "float(max_norm / (norm + 1e-6)) if norm > 1 else 1.0"),),
         ),
-        Mistake(
-            "The factor comes back in place of the norm.",
-            (("return clipped, norm", "return clipped, factor"),),
+        *(
+            Mistake(
+                "The returned norm is the one after clipping. One wants to see how long the gradient really was.",
+                (("return clipped, norm", f"return clipped, {after}"),),
+            )
+            for after in ("norm * factor", "np.sqrt(sum((g * g).sum() for g in clipped.values()))",
+                          "min(norm, max_norm)")
+        ),
+        *(
+            Mistake("The factor comes back in place of the norm.", (("return clipped, norm", f"return clipped, {it}"),))
+            for it in ("factor", "factor if factor < 1 else 1")
         ),
         Mistake(
             "Gradients that are too long come back unchanged. Is a new array made and then not kept?",
@@ -488,12 +520,33 @@ RATE = Task(
             ((RISE, "max_lr * (step + 1) / warmup_steps"),),
         ),
         Mistake(
-            "The warm-up is one step behind: is step used where the formula has step + 1?",
+            "The warm-up is one step behind, and the first step does nothing. What is the rate of step 0 in the "
+            "formula?",
             ((RISE, "max_lr * step / (warmup_steps + 1)"),),
         ),
         *(Mistake("There is no warm-up.", (change,)) for change in ((RISE, "max_lr"), (WARM_UP, "False"))),
         Mistake(
-            "The warm-up rises from min_lr. It rises from zero.",
+            "The rate is 0 in the warm-up. Is it multiplied by 0, or rounded down, as `//` does?",
+            ((RISE, "max_lr * ((step + 1) // (warmup_steps + 1))"),),
+        ),
+        *(
+            Mistake("Brackets are missing in the warm-up. What is divided by what?", ((RISE, rise),))
+            for rise in ("max_lr * step + 1 / (warmup_steps + 1)", "max_lr * step + 1 / warmup_steps + 1",
+                         "max_lr * (step + 1) / warmup_steps + 1")
+        ),
+        *(
+            Mistake(
+                "Everything is shifted by one step. From which number does step count?",
+                (("    if step < warmup_steps", f"    step = {other}\n    if step < warmup_steps"),),
+            )
+            for other in ("step + 1", "step - 1")
+        ),
+        Mistake(
+            "The warm-up comes at the end, in place of the beginning. Look at the comparison of step and warmup_steps.",
+            ((WARM_UP, "step > warmup_steps"),),
+        ),
+        Mistake(
+            "The warm-up rises from min_lr. Is min_lr in its formula?",
             ((RISE, "min_lr + (max_lr - min_lr) * (step + 1) / (warmup_steps + 1)"),),
         ),
         Mistake(
@@ -522,6 +575,19 @@ RATE = Task(
             ((R, "(step + 1 - warmup_steps) / (decay_steps - warmup_steps)"),),
         ),
         *(
+            Mistake("In r it is not the difference that is divided. Where are brackets needed?", ((R, r),))
+            for r in ("step - warmup_steps / (decay_steps - warmup_steps)",
+                      "step - warmup_steps / decay_steps - warmup_steps")
+        ),
+        Mistake(
+            "The rate stays at max_lr until the decay is over. Is r ever between 0 and 1? (`//` rounds down.)",
+            ((R, "(step - warmup_steps) // (decay_steps - warmup_steps)"),),
+        ),
+        Mistake(
+            "r is upside down. Is a share of the way above or below 1?",
+            ((R, "(decay_steps - warmup_steps) / (step - warmup_steps)"),),
+        ),
+        *(
             Mistake(
                 "The divisor in r is off by one. r is 1 when step has arrived at decay_steps.",
                 ((R, f"(step - warmup_steps) / (decay_steps - warmup_steps {one})"),),
@@ -545,23 +611,29 @@ RATE = Task(
         Mistake("The factor goes from 2 to 0, so the rate exceeds max_lr. What is missing?",
                 ((CURVE, "(1 + math.cos(math.pi * r))"),)),
         Mistake("Only the cosine is halved. Where are brackets needed?", ((CURVE, "(1 + math.cos(math.pi * r) / 2)"),)),
+        Mistake("r is outside of the cosine, which is the same at every step. Of what is it taken in the formula?",
+                ((CURVE, "(1 + math.cos(math.pi) * r) / 2"),)),
         Mistake("The angle is not in radians: `cos` counts half a turn as pi.",
                 ((CURVE, "(1 + math.cos(180 * r)) / 2"),)),
         Mistake("pi is missing in the angle: `cos` counts half a turn as pi.", ((CURVE, "(1 + math.cos(r)) / 2"),)),
         Mistake(
-            "When the decay is over the rate rises again with the cosine. From there on it stays at min_lr.",
+            "When the decay is over the rate rises again with the cosine. How does the curve in the picture go on?",
             ((AFTER, "False"),),
         ),
         Mistake(
             "The decay ends too late. decay_steps counts from the beginning of training, as step does.",
             ((AFTER, "step >= warmup_steps + decay_steps"),),
         ),
+        *(
+            Mistake("The decay ends too early. At which step does it end in the formula?", ((AFTER, end),))
+            for end in ("step >= decay_steps - warmup_steps", "step >= decay_steps - 1")
+        ),
         Mistake(
-            "When the decay is over the rate is 0. From there on it stays at min_lr.",
+            "When the decay is over the rate is 0. Where does the curve in the picture end?",
             (("return min_lr\n", "return 0.0\n"),),
         ),
         Mistake(
-            "When the decay is over the rate is max_lr again. From there on it stays at min_lr.",
+            "When the decay is over the rate is max_lr again. Where does the curve in the picture end?",
             (("return min_lr\n", "return max_lr\n"),),
         ),
         Mistake("min_lr is not added: the cosine falls to 0.", ((RANGE, "max_lr *"),)),
@@ -576,6 +648,14 @@ RATE = Task(
         Mistake(
             "min_lr is not added: the cosine falls from the difference of the two rates to 0.",
             ((RANGE, "(max_lr - min_lr) *"),),
+        ),
+        Mistake(
+            "The cosine is added to max_lr, so the rate exceeds it. To which of the two rates is it added?",
+            ((RANGE, "max_lr + (max_lr - min_lr) *"),),
+        ),
+        Mistake(
+            "The difference of the two rates has the wrong sign.",
+            ((RANGE, "min_lr + (min_lr - max_lr) *"),),
         ),
         Mistake(
             "max_lr and min_lr are exchanged.",

@@ -30,7 +30,89 @@ def known(task, attempts):
     for mistake, prediction in predicted:
         if _fits(first, prediction) and _explains(task, mistake.wrong, seen):
             return [mistake.hint]
-    return _one_for_each_output(task, first, seen, predicted) or _two_together(task, first, seen, predicted)
+    return (
+        _one_for_each_output(task, first, seen, predicted)
+        or _two_together(task, first, seen, predicted)
+        or _in_some_outputs(task, first, seen, predicted)
+    )
+
+
+def wrong_alone(task, attempts):
+    """The wrong outputs from which our own solution makes all the others, as they came back: [] if there are none.
+
+    What is wrong is how these are made, and nothing else. Our solution must have a line for each of them.
+    """
+    seen = [attempt for attempt in attempts if attempt.results is not None]
+    first = next((attempt for attempt in seen if not attempt.finding.passed), None)
+    if first is None or task.exact or task.forward or any(attempt.error for attempt in attempts):
+        return []
+    for count in (1, 2):
+        for names in itertools.combinations(first.wrong, count):
+            if count < len(first.wrong) and all(_follows(task, attempt, names) for attempt in seen):
+                return list(names)
+    return []
+
+
+def _follows(task, attempt, names):
+    """Whether the other outputs of an attempt follow from some of them, as our solution would make them."""
+    function = _given(task.reference, names)
+    if function is None:
+        return False
+    # These are globals of its own: see ``changed``.
+    function.__globals__["given"] = {name: attempt.results[name][()] for name in names}
+    return _fits(attempt, _prediction(task, function, attempt))
+
+
+@functools.cache
+def _given(function, names):
+    """A function whose lines ``name = ...`` take ``given[name]``; None where it has no such line."""
+    changes = []
+    for name in names:
+        lines = re.findall(rf"^    {name} = .*$", _source(function), re.MULTILINE)
+        if len(lines) != 1:
+            return None
+        changes.append((lines[0], f'    {name} = given["{name}"]'))
+    return changed(function, tuple(changes))
+
+
+def _in_some_outputs(task, first, seen, predicted):
+    """A mistake that explains some of the wrong outputs, where the others are not as it alone would make them."""
+    if first.results is None or task.exact or any(attempt.results is None for attempt in seen):
+        return []
+    wrong = [output for output in task.outputs if any(_is_of(name, output) for name in first.wrong)]
+    found = {}  # the outputs that a mistake explains -> its hint
+    for mistake, prediction in predicted:
+        touched = _touched(first, prediction)
+        if touched and touched <= set(first.wrong):
+            changed = [output for output in wrong if any(_is_of(name, output) for name in touched)]
+            told = tuple(output for output in changed if _is_explained(first, prediction, output))
+            if told and all(
+                _is_explained(attempt, _prediction(task, mistake.wrong, attempt), output)
+                for attempt in seen
+                for output in told
+            ):
+                found.setdefault(told, mistake.hint)
+    if not found:
+        return []
+    told = max(found, key=len)
+    others = [output for output in wrong if output not in told]
+    return [f"{found[told]} That explains {', '.join(told)}, but not all that is wrong with {', '.join(others)}."]
+
+
+def _is_of(name, output):
+    """Whether a dotted name is that of an output, or of a part of it."""
+    return name.partition(".")[0] == output
+
+
+def _is_explained(attempt, prediction, output):
+    """Whether an output is as a mistake makes it, with finite numbers."""
+    if not isinstance(prediction, dict) or prediction.keys() != attempt.results.keys():
+        return False
+    return all(
+        attempt.equal(attempt.results[name], value) and np.isfinite(value).all()
+        for name, value in prediction.items()
+        if _is_of(name, output)
+    )
 
 
 def _one_for_each_output(task, first, seen, predicted):

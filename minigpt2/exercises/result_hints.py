@@ -23,10 +23,19 @@ def together(hints):
     return f"{len(hints)} things at once. " + " ".join(f"({i}) {hint}" for i, hint in enumerate(hints, 1))
 
 
-def of_results(task, attempts, attempt):
+def follows(alone, attempt):
+    """What follows as it should from the outputs that are wrong by themselves, in a sentence; "" if there are none."""
+    if not alone:
+        return ""
+    others = [name for name in attempt.wrong if name not in alone]
+    return f"Look at {_few(alone)} alone: {_few(others)} would be right if {_few(alone)} were. "
+
+
+def of_results(task, attempts, attempt, alone=()):
     """The kind of mistake behind wrong results, if it can be told from them; else "".
 
     attempt: the first one that went wrong
+    alone:   the outputs that are wrong by themselves, where the others follow from them
     """
     results, expected, equal = attempt.results, attempt.expected, attempt.equal
     if _is_constant(attempts):
@@ -41,8 +50,9 @@ def of_results(task, attempts, attempt):
     if told := _shared(attempt) or _of_lengths(attempts, attempt):
         return told
     inputs = dict(_arrays(attempt.trial.ours))
-    hints = {name: of_array(name, results[name], expected[name], inputs, equal) for name in attempt.wrong}
-    return next((hint for hint in hints.values() if hint), "") or _nearly(attempts, attempt)
+    names = alone or attempt.wrong
+    hints = {name: of_array(name, results[name], expected[name], inputs, equal) for name in names}
+    return next((hint for hint in hints.values() if hint), "") or _nearly(attempts, attempt, names[0])
 
 
 def _is_constant(attempts):
@@ -135,12 +145,13 @@ def _arrays(values):
             yield from ((f'{name}["{key}"]', item) for key, item in value.items() if isinstance(item, np.ndarray))
 
 
-def _nearly(attempts, attempt):
-    """A small error, wherever there is one."""
+def _nearly(attempts, attempt, name):
+    """A small error, wherever there is one; where that is in very few cases, they say more."""
     failed = [each for each in attempts if not each.finding.passed]
+    if 4 * len(failed) < len(attempts):
+        return ""
     if not all(each.results and all(_is_near(each, name) for name in each.wrong) for each in failed):
         return ""
-    name = attempt.wrong[0]
     actual, expected = attempt.results[name], attempt.expected[name]
     if np.asarray(attempt.equal.off(actual, expected))[expected != 0].mean() <= 0.5:  # a few places, and others right
         return ""
@@ -181,10 +192,17 @@ def of_array(name, actual, expected, inputs, equal):
         return _of_infinities(name, actual, expected)
     if not np.isfinite(expected).all():
         return f"{name} should have {expected[~np.isfinite(expected)][0]} at some places, and has none."
-    if actual.ndim and not actual.any():
-        return f"{name} is zero everywhere: is the result ever written to it?"
+    if not actual.any():
+        everywhere = " everywhere" if actual.ndim else ""
+        return f"{name} is zero{everywhere}: is it never written to, multiplied by 0, or rounded down, as `//` does?"
     if equal(actual, -expected):
         return f"{name} is right except for its sign."
+    if equal(actual * actual, expected):
+        return f"{name} is the root of what it should be."
+    if equal(actual, expected * expected):
+        return f"{name} is the square of what it should be."
+    if places := _places(actual, expected, equal):
+        return f"{name} is rounded to {places} decimal place{'s' * (places > 1)}."
     for other, value in inputs.items():
         if value.shape == actual.shape and value.dtype.kind == "f" and equal(actual, value):
             return f"{name} is the same as {other}: nothing is done to it."
@@ -196,11 +214,8 @@ def _of_numbers(name, actual, expected, inputs, equal):
     difference, off = actual - expected, equal.off(actual, expected)
     if actual.dtype == np.float16 or equal(actual, expected.astype(np.float16)):
         return f"{name} has only the digits of float16."
-    if expected.dtype == np.float64 and equal.tolerance < 1e-6 and size(difference) < 1e-6 * size(expected):
-        return (
-            f"{name} has only the digits of float32, or a rounded constant in it: about "
-            f"{_digits(difference, expected)}."
-        )
+    if equal.tolerance < 1e-6 and size(difference) < 1e-6 * size(expected) and (actual == np.float32(actual)).all():
+        return f"{name} has only the digits of float32."
     if expected.size == 1:  # any number is a multiple of another
         return ""
     if size(actual) > LARGE * size(expected) > 0:
@@ -266,6 +281,16 @@ def _of_axes(name, actual, expected, equal):
     return ""
 
 
+def _places(actual, expected, equal):
+    """The number of decimal places to which a result was rounded; 0 if it was not, or has too few digits to tell."""
+    if equal.tolerance > 1e-6:
+        return 0
+    for places in range(1, 9):
+        if np.array_equal(actual, np.round(actual, places)) and equal(actual, np.round(expected, places)):
+            return places if size(actual) * 10**places >= 10 else 0
+    return 0
+
+
 def _axes(axes):
     return ("axis " if len(axes) == 1 else "axes ") + ", ".join(map(str, sorted(axes)))
 
@@ -311,6 +336,8 @@ def _of_places(name, actual, expected, equal):
 
 
 def _of_shape(name, actual, expected, equal):
+    if actual.size == 1 < expected.size:
+        return f"{name} is a single number, and should have the shape {expected.shape}. Is it a sum, or one of many?"
     if not expected.ndim and actual.size > 1:
         right = next((what for what in ("sum", "mean") if equal(getattr(actual, what)(), expected)), None)
         return f"{name} should be a single number, and has the shape {actual.shape}. " + (
@@ -355,10 +382,10 @@ def _of_shape(name, actual, expected, equal):
     )
 
 
-def of_cases(attempts, attempt):
+def of_cases(attempts, attempt, alone=()):
     """Where to look, when nothing else is known: what is right, and in which cases."""
-    wrong = attempt.wrong
-    right = [name for name in attempt.results if name not in wrong]
+    wrong = alone or attempt.wrong
+    right = [name for name in attempt.results if name not in attempt.wrong]
     told = []
     if right and len(attempt.results) > 1:
         told.append(f"{_few(right)} {'is' if len(right) == 1 else 'are'} right, {_few(wrong)} not.")

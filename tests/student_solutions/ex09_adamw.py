@@ -509,6 +509,51 @@ def eps_inside_decay_without_lr(w, g, m, v, t, lr, beta1, beta2, eps, weight_dec
     return w * (1 - weight_decay) - lr * m / (1 - beta1**t) / np.sqrt(v / (1 - beta2**t) + eps), m, v
 
 
+@with_quotient
+def divided_by_power(g, m, v, t, beta1, beta2, eps):
+    return (m / beta1**t) / (np.sqrt(v / beta2**t) + eps)
+
+
+@with_quotient
+def no_brackets(g, m, v, t, beta1, beta2, eps):
+    m_hat = m / 1 - beta1**t
+    v_hat = v / 1 - beta2**t
+    return m_hat / (np.sqrt(v_hat) + eps)
+
+
+@with_quotient
+def sign_of_g(g, m, v, t, beta1, beta2, eps):
+    return np.where(g > 0, 1.0, np.where(g < 0, -1.0, 0.0))
+
+
+def eps_to_w(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    m, v = moments(g, m, v, beta1, beta2)
+    m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
+    w = w - lr * weight_decay * w - lr * m_hat / np.sqrt(v_hat) + eps
+    return w, m, v
+
+
+def root_kept(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    w, m, v = in_the_order_of_the_formulas(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay)
+    return w, m, v**0.5
+
+
+def corrected_and_exchanged(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    w, m, v = in_the_order_of_the_formulas(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay)
+    return w, v / (1 - beta2**t), m / (1 - beta1**t)
+
+
+def g_not_squared_without_sign(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    """A root of a negative number was seen, and taken away."""
+    m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g
+    root = np.sqrt(np.abs(v / (1 - beta2**t)))
+    return w - lr * weight_decay * w - lr * m / (1 - beta1**t) / (root + eps), m, v
+
+
+def g_cut_off(w, g, *others):
+    return in_the_order_of_the_formulas(w, np.clip(g, -0.3, 0.3), *others)
+
+
 # Clipping, wrong.
 
 
@@ -691,6 +736,51 @@ def clip_in_place(grads, max_norm):
     return grads, norm
 
 
+def compared_with_1(grads, max_norm):
+    norm = norm_of(grads)
+    if norm > 1.0:
+        return {name: g * (max_norm / (norm + 1e-6)) for name, g in grads.items()}, norm
+    return {name: g * 1 for name, g in grads.items()}, norm
+
+
+def norm_at_most(grads, max_norm):
+    clipped, norm = clip(grads, max_norm)
+    return clipped, (max_norm if norm > max_norm else norm)
+
+
+def each_number_and_norm_after(grads, max_norm):
+    clipped = {name: np.clip(g, -max_norm, max_norm) for name, g in grads.items()}
+    return clipped, norm_of(clipped)
+
+
+def into_the_same_dict(grads, max_norm):
+    norm = norm_of(grads)
+    factor = min(1, max_norm / (norm + 1e-6))
+    for name in grads:
+        grads[name] = factor * grads[name]
+    return grads, norm
+
+
+def as_whole_number(grads, max_norm):
+    norm = norm_of(grads)
+    return {name: g * min(1, max_norm // (norm + 1e-6)) for name, g in grads.items()}, norm
+
+
+@with_norm
+def of_signed_sum(grads):
+    return np.sqrt(abs(sum(g.sum() for g in grads.values())))
+
+
+SUMS = []
+
+
+def sum_of_all_calls(grads, max_norm):
+    """The list of squares was made in another cell."""
+    SUMS.extend((g**2).sum() for g in grads.values())
+    norm = np.sqrt(sum(SUMS))
+    return {name: g * min(1, max_norm / (norm + 1e-6)) for name, g in grads.items()}, norm
+
+
 # The learning rate, wrong.
 
 
@@ -761,6 +851,30 @@ def rate_exchanged(step, min_lr, max_lr, warmup_steps, decay_steps):
     return rate(step, max_lr, min_lr, warmup_steps, decay_steps)
 
 
+def rate_warm_at_the_end(step, max_lr, min_lr, warmup_steps, decay_steps):
+    if step > warmup_steps:
+        return max_lr * (step + 1) / (warmup_steps + 1)
+    if step >= decay_steps:
+        return min_lr
+    return cosine((step - warmup_steps) / (decay_steps - warmup_steps), max_lr, min_lr)
+
+
+def rate_early_end(step, max_lr, min_lr, warmup_steps, decay_steps):
+    if warmup_steps <= step and step >= decay_steps - warmup_steps:
+        return min_lr
+    return rate(step, max_lr, min_lr, warmup_steps, decay_steps)
+
+
+def rate_without_brackets(step, max_lr, min_lr, warmup_steps, decay_steps):
+    if step < warmup_steps:
+        return max_lr * step + 1 / (warmup_steps + 1)
+    return rate(step, max_lr, min_lr, warmup_steps, decay_steps)
+
+
+def rate_counted_from_1(step, *others):
+    return rate(step + 1, *others)
+
+
 WRONG = [
     ("adamw_step", coupled, "put into the gradient"),
     ("adamw_step", decay_without_lr, "not multiplied by the learning rate"),
@@ -789,7 +903,7 @@ WRONG = [
     ("adamw_step", all_of_g_to_m, "All of g is added to m"),
     ("adamw_step", shares_exchanged, "have changed places"),
     ("adamw_step", betas_exchanged, "beta1 and beta2 are exchanged"),
-    ("adamw_step", moments_exchanged, "m and v are right, and exchanged"),
+    ("adamw_step", moments_exchanged, "m and v are exchanged"),
     ("adamw_step", corrected_kept, "A corrected moment is returned"),
     ("adamw_step", in_place, "An operation in place"),
     ("adamw_step", returns_w, "a single result came back"),
@@ -824,6 +938,23 @@ WRONG = [
     ("adamw_step", uphill_without_decay, "(2) It goes uphill"),
     ("adamw_step", eps_inside_decay_without_lr, "(1) The weight decay is not multiplied by the learning rate"),
     ("adamw_step", eps_inside_decay_without_lr, "(2) eps is under the root"),
+    ("adamw_step", divided_by_power, "divides by beta to the power of t"),
+    ("adamw_step", no_brackets, "the power is subtracted at the end"),
+    ("adamw_step", sign_of_g, "by the sign of the gradient"),
+    ("adamw_step", eps_to_w, "eps is added to w itself"),
+    ("adamw_step", root_kept, "v is returned as its root"),
+    ("adamw_step", corrected_and_exchanged, "(1) m and v are exchanged"),
+    ("adamw_step", corrected_and_exchanged, "(2) A corrected moment is returned"),
+    ("adamw_step", g_not_squared_without_sign, "That explains v, but not all that is wrong with w."),
+    ("adamw_step", g_cut_off, "Look at m, v alone: w would be right if m, v were."),
+    ("clip_by_norm", compared_with_1, "is compared with 1,"),
+    ("clip_by_norm", norm_at_most, "the one after clipping"),
+    ("clip_by_norm", each_number_and_norm_after, "(1) Each number is cut off"),
+    ("clip_by_norm", each_number_and_norm_after, "(2) The returned norm is the one after clipping"),
+    ("clip_by_norm", into_the_same_dict, "puts another one into the caller's dict"),
+    ("clip_by_norm", as_whole_number, "grads.weight is zero everywhere"),
+    ("clip_by_norm", of_signed_sum, "Look at norm alone: grads.weight, grads.bias would be right if norm were."),
+    ("clip_by_norm", sum_of_all_calls, "Called twice with equal arguments"),
     ("clip_by_norm", of_first, "the first array only"),
     ("clip_by_norm", of_longest, "the largest of the arrays' norms"),
     ("clip_by_norm", upside_down, "The factor is upside down"),
@@ -839,7 +970,7 @@ WRONG = [
     ("clip_by_norm", each_by_itself, "Each array is clipped separately"),
     ("clip_by_norm", each_number, "Each number is cut off"),
     ("clip_by_norm", always, "is made longer"),
-    ("clip_by_norm", opposite, "The larger of two factors"),
+    ("clip_by_norm", opposite, "a comparison the wrong way round"),
     ("clip_by_norm", to_length_1, "has the norm 1"),
     ("clip_by_norm", no_small_number, "except for the 1e-6"),
     ("clip_by_norm", no_small_number_with_if, "except for the 1e-6"),
@@ -900,6 +1031,26 @@ WRONG = [
         "learning_rate",
         rate_with("difference", fall=lambda r, top, low: cosine(r, top - low, 0)),
         "from the difference of the two rates",
+    ),
+    ("learning_rate", rate_without_brackets, "Brackets are missing in the warm-up"),
+    ("learning_rate", rate_with("floor", rise=lambda step, w: (step + 1) // (w + 1)), "The rate is 0 in the warm-up"),
+    ("learning_rate", rate_warm_at_the_end, "The warm-up comes at the end"),
+    ("learning_rate", rate_counted_from_1, "Everything is shifted by one step"),
+    ("learning_rate", rate_early_end, "The decay ends too early"),
+    ("learning_rate", rate_with("no_brackets_in_r", r=lambda step, w, d: step - w / (d - w)), "not the difference"),
+    ("learning_rate", rate_with("floor_of_r", r=lambda step, w, d: (step - w) // (d - w)), "The rate stays at max_lr"),
+    ("learning_rate", rate_with("constant", fall=lambda r, top, low: top), "The rate stays at max_lr"),
+    ("learning_rate", rate_with("r_upside_down", r=lambda step, w, d: (d - w) / (step - w)), "r is upside down"),
+    (
+        "learning_rate",
+        rate_with("r_outside", fall=lambda r, top, low: low + (top - low) * (1 + math.cos(math.pi) * r) / 2),
+        "r is outside of the cosine",
+    ),
+    ("learning_rate", rate_with("above", fall=lambda r, top, low: top - low + cosine(r, top, low)), "added to max_lr"),
+    (
+        "learning_rate",
+        rate_with("difference_turned", fall=lambda r, top, low: low - cosine(r, top - low, 0)),
+        "difference of the two rates has the wrong sign",
     ),
     ("learning_rate", rate_exchanged, "max_lr and min_lr are exchanged"),
     ("learning_rate", rate_length_of_decay, "2 things at once. (1) r is divided by decay_steps"),
