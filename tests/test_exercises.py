@@ -20,7 +20,7 @@ TASKS = {task.name: task for exercise in EXERCISES for task in exercise.TASKS}
 RIGHT = [(name, function) for module in SOLUTIONS for name, function in module.RIGHT]
 WRONG = [entry for module in SOLUTIONS for entry in module.WRONG]
 # What the kinds of mistakes that any function can have are told by.
-GENERAL = "An operation in place", "None came back", "for its sign", "may never end"
+GENERAL = "An operation in place", "None came back", "for the sign", "may never end"
 
 
 @functools.cache
@@ -162,7 +162,7 @@ class Odd:
         (lambda x, *_: (x > 0), "expected floating-point numbers"),
         (lambda x, *_: x, "y is the same as x"),
         (lambda x, *_: np.zeros_like(x), "zero everywhere"),
-        (lambda *inputs: -layer_norm_forward(*inputs)[0], "right except for its sign"),
+        (lambda *inputs: -layer_norm_forward(*inputs)[0], "right except for the sign"),
         (lambda *inputs: 3 * layer_norm_forward(*inputs)[0], "should be times 3"),
         (lambda *inputs: 1 + layer_norm_forward(*inputs)[0], "off by the same number everywhere, 1"),
         (lambda *inputs: layer_norm_forward(*inputs)[0].T, "right, but transposed"),

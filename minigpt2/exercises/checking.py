@@ -289,7 +289,8 @@ def _hint(task, function, forward, attempts, attempt):
     if forward and not _is_right(task, forward, attempt.trial):
         return call_hints.OWN_FORWARD
     if task.reference and (hints := known(task, attempts)):
-        return result_hints.together(hints)
+        turned = result_hints.turned(attempts) if len(hints) > 1 else ""  # one cause rather than two
+        return turned or result_hints.together(hints)
     if attempt.error is not None:
         return _fated(attempt.outcome)
     if attempt.results is None or attempt.outcome.value is None:

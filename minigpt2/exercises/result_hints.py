@@ -23,6 +23,16 @@ def together(hints):
     return f"{len(hints)} things at once. " + " ".join(f"({i}) {hint}" for i, hint in enumerate(hints, 1))
 
 
+def turned(attempts):
+    """All that is wrong has the wrong sign, in every case; "" where it is not so."""
+    names = {name for each in attempts for name in (each.wrong if each.results else [None])}
+    if None in names or not all(
+        each.equal(each.results[name], -each.expected[name]) for each in attempts for name in each.wrong
+    ):
+        return ""
+    return f"{_few(sorted(names))} {'is' if len(names) == 1 else 'are'} right except for the sign."
+
+
 def follows(alone, attempt):
     """What follows as it should from the outputs that are wrong by themselves, in a sentence; "" if there are none."""
     if not alone:
@@ -196,7 +206,7 @@ def of_array(name, actual, expected, inputs, equal):
         everywhere = " everywhere" if actual.ndim else ""
         return f"{name} is zero{everywhere}: is it never written to, multiplied by 0, or rounded down, as `//` does?"
     if equal(actual, -expected):
-        return f"{name} is right except for its sign."
+        return f"{name} is right except for the sign."
     if equal(actual * actual, expected):
         return f"{name} is the root of what it should be."
     if equal(actual, expected * expected):

@@ -784,7 +784,7 @@ WRONG = [
     ("sorting_batch", batch_with(returns=lambda ids, targets: (targets, ids)), "ids and targets are exchanged"),
     ("sorting_batch", batch_with(returns=lambda ids, targets: ids), "Expected are 2 results"),
     ("sorting_batch", batch_with(returns=lambda ids, targets: (ids[:1], targets[:1])), "Only the first sequence"),
-    ("sorting_batch", batch_with(returns=lambda ids, targets: (ids * 1.0, targets)), "holds float where int"),
+    ("sorting_batch", batch_with(returns=lambda ids, targets: (ids * 1.0, targets)), "list of float, and should"),
     ("sorting_batch", sorts_in_place, "An operation in place"),
     ("count_sorted", counts_digits, "Right digits are counted"),
     ("count_sorted", counts(lambda a, b: any(map(int.__eq__, sorted(a), b))), "as soon as any of its digits"),
