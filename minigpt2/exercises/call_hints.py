@@ -20,7 +20,7 @@ ERRORS = (
     (
         r"could not be broadcast together",
         "Two arrays have shapes that do not fit. Compare them from the right: where are two lengths not equal, and "
-        "none of them 1? Does a slice end early, is one of them transposed, or did a sum, mean or max remove an axis, "
+        "none of them 1? Is one of them transposed, does a slice end early, or did a sum, mean or max remove an axis, "
         "which keepdims=True keeps with length 1?",
     ),
     (
