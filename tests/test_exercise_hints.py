@@ -116,7 +116,8 @@ def test_a_known_mistake_must_explain_every_case():
         (lambda x, w, b: affine(x, w, b) * (1 + 0.001 * np.sin(x @ w)), "y is nearly right"),
         (lambda x, w, b: np.cumsum(2 * x, axis=1) @ w + b, "y[0, 1, 0] changes when x[:, 0, :] is changed"),
         (lambda x, w, b: (2 * x) @ np.tril(w) + b, "y[0, 0, 1] should change when x[:, :, 0] is changed, and does not"),
-        (lambda x, w, b: np.maximum(affine(x, w, b), 1.5), "Compute one number of y by hand"),
+        (lambda x, w, b: np.maximum(affine(x, w, b), 1.5), "y is 1.5 where it is wrong, in 8 of 24 numbers"),
+        (lambda x, w, b: 1.1 * np.maximum(affine(x, w, b), 1.5), "Compute one number of y by hand"),
         (lambda x, w, b: np.cos(x) @ w, "y stays the same when bias is changed. Where does bias come in?"),
         (lambda x, w, b: affine(x, w, b) if len(x) > 1 else w.sum() * x, "In this case y stays the same when bias is"),
         (lambda x, w, b: np.round(affine(x, w, b), 3), "y is rounded to 3 decimal places"),
@@ -225,6 +226,28 @@ def test_what_is_kept_between_calls_is_found_even_where_the_results_are_right():
         report = run(FORWARD, function)
         assert not report.passed and "a second call gives the same" in report.text
         assert "Each call must return a result of its own" in report.hint
+
+
+def test_what_the_forward_pass_keeps_beside_its_cache_is_found():
+    last = {}
+
+    def forward(x, weight, bias):
+        last["x"] = x
+        return affine_forward(x, weight, bias)
+
+    def backward(dy, cache):
+        return affine_backward(dy, cache | last)
+
+    assert "Called twice with equal arguments" in hint(BACKWARD, backward, forward=forward)
+
+
+def test_a_change_of_the_arguments_is_told_beside_what_else_is_known():
+    def in_place(x, weight, bias):
+        x -= 1
+        return (x + 1) @ weight + bias
+
+    told = hint(FORWARD, in_place)
+    assert told.startswith("An operation in place (`x -= ...`") and told.endswith("because of it: not doubled")
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,12 @@ ERRORS = (
     ),
     (
         r"could not be broadcast together",
-        "Two arrays have shapes that do not fit. Is one of them transposed, or not the one you meant? If one has an "
-        "axis fewer: a sum, mean or max over an axis removes it, and keepdims=True keeps it with length 1.",
+        "Two arrays have shapes that do not fit. Compare them from the right: where are two lengths not equal, and "
+        "none of them 1? Is one of them transposed, does a slice end early, or did a sum, mean or max remove an axis, "
+        "which keepdims=True keeps with length 1?",
     ),
     (
-        r"could not broadcast input|non-broadcastable|NumPy boolean array indexing assignment",
+        r"could not broadcast input|non-broadcastable|to indexing result|NumPy boolean array indexing assignment",
         "An array does not fit into the place that it is written to. Print both shapes: has one an axis more than the "
         "other, has the place the length of another array, or does a slice end earlier than you think?",
     ),
@@ -38,6 +39,10 @@ ERRORS = (
         r"ufunc .* output .* with casting rule|Cannot cast ufunc",
         "An operation in place (+=, -=, *=, /=) cannot change an array's dtype: integers stay integers. Make a new "
         "array, or one of the dtype of the floats.",
+    ),
+    (
+        r"negative integer power",
+        "In NumPy an integer cannot be raised to a negative one: 10 ** -2 is no integer. Is one of them a float?",
     ),
     (r"bitwise_xor|for \^:", "`^` is not a power in Python, but a comparison of bits: a power is written `**`."),
     (
@@ -75,8 +80,12 @@ ERRORS = (
         "number each.",
     ),
     (
+        r"string indices|'str' object has no attribute|concatenate str|of type 'str'|dtype\('<U",
+        "A text stands where an array is needed. A dict that is unpacked, or run through in a loop, gives its keys.",
+    ),
+    (
         r"only integer|must be integers|cannot be interpreted as an integer|slice indices",
-        "An index, a shape or a range must be an integer, and `/` gives a float even where nothing is left over.",
+        "An index, a shape or a range must be an integer. Print it: `/` gives a float even where nothing is left over.",
     ),
     (
         r"axis \d+ is out of bounds|AxisError",

@@ -4,7 +4,6 @@ import contextlib
 import copy
 import inspect
 import io
-import itertools
 import warnings
 from dataclasses import dataclass, replace
 
@@ -284,13 +283,16 @@ def _hint(task, function, forward, attempts, attempt):
     """What it looks like, from the surest source to the one that can only tell where to look."""
     if attempt.outcome.late:
         return _fated(attempt.outcome)
-    if attempt.results is not None and _is_forgetful(task, function, attempt):
+    if attempt.results is not None and _is_forgetful(task, function, forward, attempt):
         return call_hints.FORGETFUL
     if forward and not _is_right(task, forward, attempt.trial):
         return call_hints.OWN_FORWARD
     if task.reference and (hints := known(task, attempts)):
         turned = result_hints.turned(attempts) if len(hints) > 1 else ""  # one cause rather than two
-        return turned or result_hints.together(hints)
+        told = turned or result_hints.together(hints)
+        if attempt.results is not None and attempt.changed:
+            return f"{call_hints.of_change(attempt.changed[0], attempt)} Beside that, or because of it: {told}"
+        return told
     if attempt.error is not None:
         return _fated(attempt.outcome)
     if attempt.results is None or attempt.outcome.value is None:
@@ -305,19 +307,26 @@ def _hint(task, function, forward, attempts, attempt):
     )
 
 
-def _is_forgetful(task, function, attempt):
-    """Whether further calls with equal arguments give other results."""
-    seen = [attempt.results]
-    for _ in range(2):
-        outcome = call(function, copy.deepcopy(list(attempt.trial.arguments.values())), task.seconds)
+def _is_forgetful(task, function, forward, attempt):
+    """Whether calls with equal arguments give different results, the last one right after its forward pass."""
+    arguments, seen = list(attempt.trial.arguments.values()), [attempt.results]
+    for is_second in (False, True):
+        if is_second and forward:
+            inputs = copy.deepcopy(list(attempt.trial.inputs.values()))
+            again = call(lambda inputs: forward(*inputs)[1], [inputs], task.seconds)
+            if not again.ended:
+                return False
+            arguments[1] = again.value
+        outcome = call(function, copy.deepcopy(arguments), task.seconds)
         if outcome.ended:  # a copy, as it may be an array that the next call writes into
             outcome = call(lambda value: copy.deepcopy(named(task, value)), [outcome.value], task.seconds)
         if not outcome.ended:
             return False
         seen.append(outcome.value)
-    return not all(
-        one.keys() == other.keys() and all(attempt.equal(one[name], other[name]) for name in one)
-        for one, other in itertools.pairwise(seen)
+    first, *others = seen
+    return any(
+        other.keys() != first.keys() or not all(attempt.equal(other[name], first[name]) for name in first)
+        for other in others
     )
 
 

@@ -34,9 +34,16 @@ def position_forward(x, weight, start=0):
 
 ROWS = "weight[start : start + T]"
 START_IGNORED = "start is ignored: the first token gets the same row, whatever start is."
+ALONG_BATCH = (
+    "The rows run along the batch: each sequence gets its own row, the same for all of its tokens. Which axis of x is "
+    "time?"
+)
+TOO_FEW_ROWS = "There are fewer rows than tokens. Where does the slice end, and where should it?"
+OTHER_LENGTH = "There are as many rows as there are sequences, or channels. Which axis of x is time?"
 TOO_MANY_ROWS = "There are more rows than tokens. Where does the slice end, and where should it?"
 BESIDE = "It is the row beside the right one: positions count from 0."
 RUNS_ON = "The positions run on from one sequence into the next. Each sequence begins at start."
+ROWS_ALONE = "The rows are there, and x is not."
 ONE_SEQUENCE = "Only one sequence gets its stamps. What about the others?"
 
 FORWARD = Task(
@@ -47,11 +54,8 @@ FORWARD = Task(
     cases=_cases,
     notebook=NOTEBOOK,
     mistakes=(
-        Mistake(
-            "The rows run along the batch: each sequence gets its own row, the same for all of its tokens. Which axis "
-            "of x is time?",
-            ((ROWS, "weight[start : start + len(x), None]"),),
-        ),
+        Mistake(ALONG_BATCH, ((ROWS, "weight[start : start + len(x), None]"),)),
+        Mistake(ALONG_BATCH, ((ROWS, "weight[(start + np.arange(len(x))) % len(weight), None]"),)),
         Mistake(
             "The rows got a new axis in the wrong place. Where batch and time have the same length NumPy silently adds "
             "along the batch. Write the two shapes below each other, from the right.",
@@ -68,12 +72,17 @@ FORWARD = Task(
             "The slice ends at row T. Its end counts from row 0 as well, not from its beginning.",
             ((ROWS, "weight[start:T]"),),
         ),
+        Mistake(TOO_FEW_ROWS, ((ROWS, "weight[start : start + T - 1]"),)),
+        Mistake(TOO_FEW_ROWS, ((ROWS, "weight[start : start + 2]"),)),
+        Mistake(OTHER_LENGTH, (("x.shape[1]", "x.shape[0]"),)),
+        Mistake(OTHER_LENGTH, (("x.shape[1]", "x.shape[2]"),)),
         Mistake(TOO_MANY_ROWS, ((ROWS, "weight[start : start + T + 1]"),)),
         Mistake(TOO_MANY_ROWS, ((ROWS, "weight[start:]"),)),
         Mistake(BESIDE, ((ROWS, "weight[start + 1 : start + 1 + T]"),)),
         Mistake(BESIDE, ((ROWS, "weight[start - 1 : start - 1 + T]"),)),
         Mistake(BESIDE, ((ROWS, "weight[np.arange(T) + start + 1]"),)),
         Mistake(BESIDE, ((ROWS, "weight[np.arange(T) + start - 1]"),)),
+        Mistake(BESIDE, ((ROWS, "np.roll(weight, -start - 1, axis=0)[:T]"),)),
         Mistake(
             "All tokens get the row of the first one.",
             ((ROWS, "weight[start]"),),
@@ -141,16 +150,18 @@ FORWARD = Task(
             "x is multiplied by sqrt(C) first. The Transformer of 2017 does so; GPT-2 does not.",
             (("T = x.shape[1]", "T, x = x.shape[1], x * np.sqrt(x.shape[2])"),),
         ),
-        Mistake(
-            "The rows are there, and x is not.",
-            (("x + rows", "0 * x + rows"),),
-        ),
+        Mistake(ROWS_ALONE, (("x + rows", "0 * x + rows"),)),
+        Mistake(ROWS_ALONE, (("x + rows", "rows"),)),
         Mistake(
             "Tokens are dropped: start is a place in the table, and not one in x.",
             (("x + rows", "x[:, start:] + weight[start:T]"),),
         ),
         Mistake(ONE_SEQUENCE, (("x + rows", "np.concatenate([x[:1] + rows, x[1:]])"),)),
         Mistake(ONE_SEQUENCE, (("return y", "return y[0]"),)),
+        Mistake(
+            "x and weight are exchanged: compare its first line with the skeleton's.",
+            (("(x, weight", "(weight, x"),),
+        ),
         Mistake(
             "Batch and time are exchanged: y must have the axes of x, in their order.",
             (("return y", "return y.swapaxes(0, 1)"),),
@@ -175,6 +186,7 @@ NOT_SUMMED = "dy still has the axis of the batch where the rows of dweight are w
 OVER_TIME = (
     "The sum runs over time, and the rows are those of sequences. Which axis do the tokens at one position share?"
 )
+CHANNELS_SUMMED = "The gradients of all channels are added up. Which numbers of y does one number of weight act on?"
 BESIDE_BACK = "The gradients are in the row beside the right one: positions count from 0."
 RUNS_ON_BACK = "In dweight the positions run on from one sequence into the next. Each sequence begins at start."
 DX_SUMMED = "dx is summed over the batch. Every sequence has its own x."
@@ -259,6 +271,12 @@ BACKWARD = Task(
             OVER_TIME,
             (("rows = dy.sum(axis=0)", "rows = dy.sum(axis=1)"), (WRITE, "dweight[start : start + len(rows)] = rows")),
         ),
+        Mistake(
+            OVER_TIME,
+            (("rows = dy.sum(axis=0)", "rows = dy.sum(axis=1)"), (WRITE, "dweight[start + np.arange(T)] = rows")),
+        ),
+        Mistake(CHANNELS_SUMMED, (("rows = dy.sum(axis=0)", "rows = dy.sum(axis=(0, 2))[:, None]"),)),
+        Mistake(CHANNELS_SUMMED, (("rows = dy.sum(axis=0)", "rows = dy.sum()"),)),
         Mistake(ANY_ROW, (("rows = dy.sum(axis=0)", "rows = dy.sum(axis=(0, 1))"),)),
         Mistake(ANY_ROW, ((WRITE, "dweight[:] = rows.sum(axis=0)"),)),
         # Their places:
@@ -269,6 +287,15 @@ BACKWARD = Task(
         Mistake(
             "The slice of dweight ends at row T. Its end counts from row 0 as well, not from its beginning.",
             ((WRITE, "dweight[start:T] = rows"),),
+        ),
+        Mistake(
+            "The loop over the tokens begins at start. t counts the tokens of dy, which begin with 0; positions are "
+            "something else.",
+            ((WRITE, "dweight[start:T] = rows[start:]"),),
+        ),
+        Mistake(
+            "All gradients are in the row of the first token. At which positions are the others?",
+            ((WRITE, "dweight[start] = rows.sum(axis=0)"),),
         ),
         Mistake(BESIDE_BACK, ((WRITE, "dweight[np.arange(T) + start - 1] = rows"),)),
         Mistake(BESIDE_BACK, ((WRITE, "dweight[np.arange(T) + start + 1] = rows"),)),
@@ -334,7 +361,7 @@ def _clock_cases(_):
         Case("as many positions as channels", {"P": 6, "C": 6}),
         Case("one position", {"P": 1, "C": 8}),
         Case("one channel", {"P": 3, "C": 1}),
-        Case("two thousand positions", {"P": 2000, "C": 10}),
+        Case("two thousand positions", {"P": 2000, "C": 6}),  # of as many channels as before: a table kept is short
     ]
 
 
@@ -347,9 +374,10 @@ TOO_SLOWLY = (
     "Is i the number of a clock, or of a channel?"
 )
 TOO_FAST = (
-    "Each clock differs too much from the one before: the exponent is twice what it should be. Is a number that goes "
-    "in steps of two doubled again?"
+    "Each clock differs too much from the one before: the exponent is twice what it should be. What is doubled, or "
+    "halved below the line, once too often?"
 )
+OWN_SPEED = "Every channel has its own speed. The sine and the cosine of a pair belong to the same clock."
 BASE = "The base of the power is not 10000. Count the zeros."
 MULTIPLIED = "The clocks get faster from pair to pair. Does the power divide or multiply?"
 FOUR_CHANNELS = "Its clocks slow down by 100 from one to the next. That is right for four channels; what about others?"
@@ -384,6 +412,14 @@ SINUSOIDAL = Task(
             (("np.cos(angles)", "0"),),
         ),
         Mistake(
+            "The angles are there, and their sines and cosines are not.",
+            (("np.where(channel % 2 == 0, np.sin(angles), np.cos(angles))", "angles"),),
+        ),
+        Mistake(
+            "There are sines in the even rows and cosines in the odd ones. What is even or odd in the formula?",
+            (("channel % 2 == 0", "np.arange(P)[:, None] % 2 == 0"),),
+        ),
+        Mistake(
             "The sines have the wrong sign.",
             (("np.sin(angles)", "-np.sin(angles)"),),
         ),
@@ -405,9 +441,19 @@ SINUSOIDAL = Task(
         ),
         Mistake(TOO_SLOWLY, (("(channel - channel % 2) / C", "channel // 2 / C"),)),
         Mistake(TOO_FAST, (("(channel - channel % 2) / C", "2 * (channel - channel % 2) / C"),)),
+        Mistake(OWN_SPEED, (("(channel - channel % 2) / C", "channel / C"),)),
+        Mistake(OWN_SPEED, (("(channel - channel % 2) / C", "2 * channel / C"),)),
         Mistake(
-            "Every channel has its own speed. The sine and the cosine of a pair belong to the same clock.",
-            (("(channel - channel % 2) / C", "channel / C"),),
+            "The clocks slow down too quickly: the last one is slower than the first by 10000. By how much is it by "
+            "the formula?",
+            (("(channel - channel % 2) / C", "(channel - channel % 2) / max(1, C - 2)"),),
+        ),
+        *(
+            Mistake(
+                "With an odd number of channels, the exponent is divided by another number than C.",
+                (("(channel - channel % 2) / C", f"(channel - channel % 2) / ({number})"),),
+            )
+            for number in ("C + C % 2", "C - C % 2", "C - C % 2 or 1")
         ),
         Mistake(
             "The first clock is too slow, and so are all others. Where does i begin?",
@@ -421,10 +467,19 @@ SINUSOIDAL = Task(
         Mistake(REVERSED, (("(channel - channel % 2) / C", "((C + 1) // 2 - 1 - channel // 2) * 2 / C"),)),
         Mistake(BASE, (("10000.0", "1000.0"),)),
         Mistake(BASE, (("10000.0", "100000.0"),)),
+        Mistake("The base of the power is e. What is it in the formula?", (("10000.0", "np.e"),)),
         Mistake(MULTIPLIED, (("/ 10000.0", "* 10000.0"),)),
         Mistake(
             "Brackets are missing: Python computes ** first, then * and / from left to right.",
             (("10000.0**exponent", "10000.0**2 * (channel // 2) / C"),),
+        ),
+        Mistake(
+            "The position is raised to a power as well. Which number has the exponent in the formula?",
+            (("np.arange(P)[:, None] / 10000.0**exponent", "(np.arange(P)[:, None] / 10000.0) ** exponent"),),
+        ),
+        Mistake(
+            "The exponent is multiplied by 10000. What is done with the two in the formula?",
+            (("10000.0**exponent", "(10000.0 * exponent)"),),
         ),
         Mistake(
             "The power divides the sine and the cosine. In the formula it divides the position, before the sine is "
@@ -443,6 +498,10 @@ SINUSOIDAL = Task(
         Mistake(
             "Position 0 is missing: there are P - 1 rows, from position 1 on.",
             (("np.arange(P)", "np.arange(1, P)"),),
+        ),
+        Mistake(
+            "The steps between the positions are not 1: they run evenly from 0 to P.",
+            (("np.arange(P)", "np.linspace(0, P, P)"),),
         ),
         Mistake(
             "The positions are divided by how many there are. The stamp of position 3 should not depend on P.",
@@ -493,6 +552,9 @@ def _block(*values):
 
 
 EXCHANGED = "Sine and cosine are exchanged. What should M be for k = 0?"
+ONE_CLOCK = "Only the first clock is turned. There are C/2 of them."
+SAME_K = "It moves by the same number of positions, whatever k is."
+ELEMENTWISE = "Each number of a matrix is raised to the power k. Is that the same as k steps one after the other?"
 MOVED_CHANNELS = "It moves the channels by k places. The positions should move, and those are the rows of the table."
 BESIDE_K = "It moves by one position too many or too few."
 
@@ -535,10 +597,8 @@ SHIFT = Task(
             "Only the cosines are there. To turn a hand, its two numbers have to be mixed.",
             _block("np.cos(angles)", "0", "0", "np.cos(angles)"),
         ),
-        Mistake(
-            "Only the first clock is turned. There are C/2 of them.",
-            (("np.arange(0, C, 2)", "np.arange(0, 2, 2)"),),
-        ),
+        Mistake(ONE_CLOCK, (("np.arange(0, C, 2)", "np.arange(0, 2, 2)"),)),
+        Mistake(ONE_CLOCK, (("np.arange(0, C, 2)", "np.arange(0, 2, 2)"), ("np.zeros((C, C))", "np.eye(C)"))),
         Mistake(
             "The last clock is missing. How many are there?",
             (("np.arange(0, C, 2)", "np.arange(0, C - 2, 2)"),),
@@ -554,10 +614,10 @@ SHIFT = Task(
         Mistake(BASE, (("10000.0", "1000.0"),)),
         Mistake(MULTIPLIED, (("k / 10000.0", "k * 10000.0"),)),
         Mistake(DEGREES, (("angles = ", "angles = np.pi / 180 * "),)),
-        Mistake(
-            "It moves by one position, whatever k is.",
-            (("angles = k", "angles = 1"),),
-        ),
+        Mistake(SAME_K, (("angles = k", "angles = 1"),)),
+        Mistake(SAME_K, (("angles = k", "angles = 3"),)),
+        Mistake(ELEMENTWISE, (("angles = k", "angles = 1"), ("return M", "return M**k"))),
+        Mistake(ELEMENTWISE, (("angles = k", "angles = 1"), ("return M", "return M ** abs(k)"))),
         Mistake(
             "It is k times the matrix of one step. k steps one after the other are something else: try k = 0.",
             (("angles = k", "angles = 1"), ("return M", "return k * M")),

@@ -77,7 +77,7 @@ LOST_AXIS = (
     "An axis is lost: mean and variance of shape (..., 1) are needed, and where there are as many tokens as channels "
     "NumPy silently broadcasts (...) along the wrong axis. Look for keepdims."
 )
-EPS = "eps is not where it belongs. Look at the formula: what is it added to, and what does the root cover?"
+EPS = "eps does not come in as it does in the formula: what is it added to, and what does the root cover?"
 
 FORWARD = Task(
     name="layer_norm_forward",
@@ -162,6 +162,15 @@ FORWARD = Task(
             )
             for count in ("len(x)", "x.shape[1]", "768")
         ),
+        *(
+            Mistake(
+                "The mean is a sum that is divided by another number than C. Is it the length of the last axis, in "
+                "every case?",
+                (("x.mean(axis=-1, keepdims=True)", f"x.sum(axis=-1, keepdims=True) / {count}"), *spread),
+            )
+            for count in ("len(x)", "x.shape[1]", "768", "(x.shape[-1] - 1)")
+            for spread in ((), (("((x - mean) ** 2).mean", "x.var"),))
+        ),
         Mistake("The variance is the mean of x squared. What is squared in the formula?", (("(x - mean) **", "x **"),)),
         Mistake(
             "Digits are lost where the mean is large: the variance is a small difference of two large numbers. Look at "
@@ -193,11 +202,18 @@ FORWARD = Task(
             "too little.",
             (("variance + eps", "variance"),),
         ),
+        Mistake(
+            "eps is missing. Only a variance of 0 is taken care of; a small one is divided by too little.",
+            (("variance + eps", "np.where(variance == 0, 1, variance)"),),
+        ),
         *(
             Mistake(EPS, (("np.sqrt(variance + eps)", root),))
             for root in (
                 "np.sqrt(variance) + np.sqrt(eps)",
                 "np.sqrt(variance + eps**2)",
+                "np.sqrt(variance + 2 * eps)",
+                "np.sqrt(variance - eps)",
+                "np.sqrt(abs(variance - eps))",
                 "np.sqrt(np.maximum(variance, eps))",
             )
         ),
@@ -311,6 +327,14 @@ def _of_a_parameter(name, each):
             )
             for n in (0, -1)
         ),
+        Mistake(
+            f"d{name} is that of the first sequence alone. What about the others?",
+            ((sums, f"{each}[0].reshape(-1, dy.shape[-1]).sum(axis=0)"),),
+        ),
+        Mistake(
+            f"For d{name}, a reshape mixes the channels. Which axis must stay the last one?",
+            ((sums, f"{each}.reshape(dy.shape[-1], -1).sum(axis=1)"),),
+        ),
     )
 
 
@@ -321,7 +345,7 @@ POWER = (
 )
 VARIANCE_POWER = (
     "In dx, the term that comes through the variance has another power of the deviation in it than it should. Is an x "
-    "or an x - mean in the place of an x_hat? Is the root differentiated rightly?"
+    "or an x - mean in the place of an x_hat, or a bracket missing? Is the root differentiated rightly?"
 )
 
 BACKWARD = Task(
@@ -434,6 +458,21 @@ BACKWARD = Task(
             (("(dx_hat * x_hat)", "dx_hat"),),
         ),
         Mistake(
+            "In dx, the second mean is not taken: the product is that of single channels.",
+            (("(dx_hat * x_hat).mean(axis=-1, keepdims=True)", "(dx_hat * x_hat)"),),
+        ),
+        Mistake(
+            "In dx, x_hat is inside the second mean twice. What is it the mean of?",
+            (("(dx_hat * x_hat)", "(dx_hat * x_hat * x_hat)"), ("x_hat * along", "along")),
+        ),
+        Mistake(
+            "dx is that of RMSNorm. Here the forward pass subtracts a mean as well.",
+            (
+                ("(dx_hat * x_hat)", '(dx_hat * cache["x"] * rstd)'),
+                ("dx_hat - mean - x_hat * along", 'dx_hat - cache["x"] * rstd * along'),
+            ),
+        ),
+        Mistake(
             "In dx, the second mean is not multiplied by x_hat again.",
             (("x_hat * along", "along"),),
         ),
@@ -462,8 +501,12 @@ BACKWARD = Task(
             for factor in ("", "rstd**2 * ", "rstd**3 * ", "1 / rstd * ", '1 / cache["variance"] * ')
         ),
         Mistake(
-            "The deviation in dx is made without eps. The cache has what the forward pass divided by.",
+            "The deviation in dx is made without eps. It should be what the forward pass divided by.",
             (("rstd * (", 'cache["variance"] ** -0.5 * ('),),
+        ),
+        Mistake(
+            "The deviation in dx has the same eps in every case. It should be what the forward pass divided by.",
+            (("rstd * (", '(cache["variance"] + 1e-5) ** -0.5 * ('),),
         ),
         Mistake(
             "dy is added to dx. That is the way around the norm, which belongs to the block.",
@@ -474,6 +517,23 @@ BACKWARD = Task(
         Mistake(
             "dweight uses x. What does weight multiply in the forward pass?",
             (("(dy * x_hat)", '(dy * cache["x"])'),),
+        ),
+        Mistake(
+            "dweight uses y. What does weight multiply in the forward pass?",
+            (("(dy * x_hat)", '(dy * (x_hat * weight + cache["bias"]))'),),
+        ),
+        Mistake(
+            "dweight is a product of two sums. In which order are sum and product in the formula?",
+            (("(dy * x_hat).sum(axis=tokens)", "dy.sum(axis=tokens) * x_hat.sum(axis=tokens)"),),
+        ),
+        Mistake(
+            "dweight is a matrix, as in a linear layer. Here each channel has its own factor.",
+            (
+                (
+                    "(dy * x_hat).sum(axis=tokens)",
+                    "x_hat.reshape(-1, dy.shape[-1]).T @ dy.reshape(-1, dy.shape[-1])",
+                ),
+            ),
         ),
         Mistake(
             "dweight uses x - mean. What does weight multiply in the forward pass?",
@@ -585,11 +645,12 @@ RMS_FORWARD = Task(
             "C is outside the root. What does the root cover in the formula?",
             ((".mean(axis=-1", ".sum(axis=-1"), ("np.sqrt(square + eps)", "np.sqrt(square + eps) / x.shape[-1]")),
         ),
+        Mistake("The square is missing: a mean of x is under the root.", (("(x * x)", "x"),)),
         Mistake("The root is missing.", (("np.sqrt(", "("),)),
         Mistake("eps is missing.", (("square + eps", "square"),)),
         *(
             Mistake(
-                "eps is added outside the root, or not where it belongs.",
+                "eps is added outside the root, or does not come in as it does in the formula.",
                 (("np.sqrt(square + eps)", root),),
             )
             for root in (
@@ -597,6 +658,7 @@ RMS_FORWARD = Task(
                 "np.sqrt(square) + np.sqrt(eps)",
                 "np.sqrt(np.maximum(square, eps))",
                 "np.sqrt(square + eps**2)",
+                "np.sqrt(square + 2 * eps)",
             )
         ),
         *(
@@ -618,6 +680,10 @@ RMS_FORWARD = Task(
         Mistake("1 is added to weight. The gain is weight itself.", ((" * weight", " * (1 + weight)"),)),
         Mistake("weight is added. It is a gain.", ((" * weight", " + weight"),)),
         Mistake("It is divided by weight.", ((" * weight", " / weight"),)),
+        Mistake(
+            "The gain comes before the norm. In which order are they in the formula?",
+            ((" * weight", ""), ("square = ", "x = x * weight; square = ")),
+        ),
     ),
 )
 
@@ -663,6 +729,18 @@ RMS_BACKWARD = Task(
         Mistake("The mean in dx is a sum: what is it divided by?", ((").mean(", ").sum("),)),
         Mistake("In dx, the mean lacks x_hat: it is the mean of a product.", (("(dx_hat * x_hat)", "dx_hat"),)),
         Mistake("In dx, the mean is not multiplied by x_hat again.", (("x_hat * along", "along"),)),
+        Mistake(
+            "In dx, the mean is not taken: the product is that of single channels.",
+            (("(dx_hat * x_hat).mean(axis=-1, keepdims=True)", "(dx_hat * x_hat)"),),
+        ),
+        Mistake(
+            "Of the two means in the gradient of layer normalisation, the other one is left.",
+            (("(dx_hat * x_hat)", "dx_hat"), ("x_hat * along", "along")),
+        ),
+        Mistake(
+            "The root and its reciprocal are exchanged. What does the forward pass divide by?",
+            (("x / rms", "x * rms"), (") / rms", ") * rms")),
+        ),
         *(
             Mistake(
                 "In dx, the term that comes through the root is twice or half of what it should be. What becomes of "
@@ -674,7 +752,7 @@ RMS_BACKWARD = Task(
         *(
             Mistake(
                 "In dx, the term that comes through the root has another power of it than it should. Is an x in the "
-                "place of an x_hat?",
+                "place of an x_hat, or a bracket missing?",
                 (("x_hat * along", f"x_hat * along {power}"),),
             )
             for power in ("* rms", "* rms**2", "/ rms", "/ rms**2")
@@ -689,6 +767,10 @@ RMS_BACKWARD = Task(
         ),
         *_of_a_parameter("weight", "(dy * x_hat)"),
         Mistake("dweight uses x. What does weight multiply in the forward pass?", (("(dy * x_hat)", "(dy * x)"),)),
+        Mistake(
+            "For dweight a mean is subtracted, as in layer normalisation. RMSNorm has no mean.",
+            (("(dy * x_hat)", "(dy * (x - x.mean(axis=-1, keepdims=True)) / rms)"),),
+        ),
         Mistake(
             "dweight has another power of the root than it should. What does weight multiply in the forward pass?",
             (("(dy * x_hat)", "(dy * x * rms)"),),

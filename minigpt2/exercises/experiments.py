@@ -24,6 +24,8 @@ class Laboratory:
     special:  whether other cases are right, so that what is found is true of this one only
     """
 
+    step = 1.0  # how far inputs are moved
+
     def __init__(self, task, function, ours, inputs, equal, outputs, special=False):
         self.task, self.function, self.ours, self.inputs, self.equal = task, function, ours, inputs, equal
         self.outputs, self.special = outputs, special
@@ -72,7 +74,7 @@ class Laboratory:
     def _depends(self):
         """Whether each output depends on those inputs on which it should, and on no others."""
         for name, value in self._numbers():
-            changed = self._changed(name, _moved(value))
+            changed = self._changed(name, _moved(value, self.step))
             results, expected = self._results(self.function, changed), self._results(self.ours, changed)
             for output in self.outputs:
                 moves = not self.equal(results[output], self.results[output])
@@ -115,7 +117,7 @@ class Laboratory:
         """Output -> where it moves when a part of an input is changed, and where it should: two arrays of bool."""
         value = arrays_in(self.inputs)[name]
         moved = value.copy()
-        moved[cause] = _moved(value)[cause]
+        moved[cause] = _moved(value, self.step)[cause]
         changed = self._changed(name, moved)
         results, expected = self._results(self.function, changed), self._results(self.ours, changed)
         return {
@@ -127,8 +129,9 @@ class Laboratory:
 
     @functools.cached_property
     def _elsewhere(self):
-        """The same function with its numbers in other places."""
+        """The same function with its numbers in other places, and moved so far that no rounding hides it."""
         other = copy.copy(self)
+        other.step = 16.0
         for name, value in arrays_in(self.inputs).items():
             other.inputs = other._changed(name, _turned(value))
         other.results, other.expected = (self._results(each, other.inputs) for each in (self.function, self.ours))
@@ -150,13 +153,12 @@ class Laboratory:
         return inputs
 
 
-def _moved(value):
-    """Other numbers in place of all of these; integers are exchanged with each other, as ids must be of the
-    vocabulary."""
+def _moved(value, step):
+    """Other numbers in place of all of these; integers are exchanged with each other, to stay ids of the vocabulary."""
     if isinstance(value, float):
         return 0.9 * value or 0.1
     if value.dtype.kind == "f":
-        return value + (0.3 + 0.1 * np.sin(np.arange(value.size))).reshape(value.shape).astype(value.dtype)
+        return value + step * (0.3 + 0.1 * np.sin(np.arange(value.size))).reshape(value.shape).astype(value.dtype)
     return _turned(value)
 
 

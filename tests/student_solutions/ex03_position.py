@@ -351,6 +351,44 @@ def counting_calls(x, weight, start=0, seen=[0]):  # noqa: B006
     return x + seen[0] * weight[start : start + x.shape[1]], {}
 
 
+def one_row_too_few(x, weight, start=0):
+    rows = weight[start : start + x.shape[1] - 1]
+    return x + rows
+
+
+def two_rows(x, weight, start=0):
+    return x + weight[start : start + 2]  # as in the example
+
+
+def a_row_for_each_sequence(x, weight, start=0):
+    return x + weight[start : start + len(x)], {}
+
+
+def a_row_for_each_channel(x, weight, start=0):
+    T = x.shape[2]
+    return x + weight[start : start + T], {}
+
+
+def table_first(weight, x, start=0):
+    return by_slice(x, weight, start)
+
+
+def sequence_by_sequence(x, weight, start=0):
+    y = x.copy()
+    for b in range(len(x)):
+        y[b] += weight[(start + b) % len(weight)]
+    return y, {}
+
+
+def row_after_around(x, weight, start=0):
+    positions = (np.arange(1, x.shape[1] + 1) + start) % len(weight)
+    return x + weight[positions], {}
+
+
+def rows_of_the_table(x, weight, start=0):
+    return weight[start : start + x.shape[1]], {}
+
+
 def back(dy, cache, rows, start=None):
     """The given rows in a table of zeros."""
     start = cache["start"] if start is None else start
@@ -540,6 +578,52 @@ def as_if_multiplied(dy, cache):
     return dx_times_table(dy, cache)[0], dweight_times_x(dy, cache)[1]
 
 
+def sum_over_time_by_index(dy, cache):
+    dweight = np.zeros_like(cache["weight"])
+    dweight[cache["positions"]] = dy.sum(axis=1)
+    return dy, dweight
+
+
+def channels_summed(dy, cache):
+    return back(dy, cache, np.repeat(dy.sum(axis=(0, 2))[:, None], dy.shape[2], axis=1))
+
+
+def everything_summed(dy, cache):
+    return back(dy, cache, np.full(dy.shape[1:], dy.sum()))
+
+
+def loop_from_start_back(dy, cache):
+    dweight = np.zeros_like(cache["weight"])
+    for t in range(cache["start"], dy.shape[1]):
+        dweight[t] = dy[:, t].sum(axis=0)
+    return dy, dweight
+
+
+def into_the_first_row(dy, cache):
+    dweight = np.zeros_like(cache["weight"])
+    for sequence in dy:
+        for gradient in sequence:
+            dweight[cache["start"]] += gradient
+    return dy, dweight
+
+
+def ones_below(dy, cache):
+    dweight = np.ones(cache["weight"].shape, dy.dtype)
+    dweight[cache["positions"]] = dy.sum(axis=0)
+    return dy, dweight
+
+
+def without_signs(dy, cache):
+    return back(dy, cache, np.sqrt(dy.sum(axis=0) ** 2))
+
+
+def keys_for_arrays(dy, cache):
+    _, weight, start, _ = cache
+    dweight = np.zeros_like(weight)
+    dweight[start : start + dy.shape[1]] = dy.sum(axis=0)
+    return dy, dweight
+
+
 def dx_negative_and_first_sequence(dy, cache):
     return -dy, first_sequence(dy, cache)[1]
 
@@ -613,6 +697,42 @@ double = with_exponent(lambda c, C: 2 * (c - c % 2) / C)
 each_its_own = with_exponent(lambda c, C: c / C)
 faster = with_exponent(lambda c, C: -(c - c % 2) / C)
 a_zero_less = with_exponent(lambda c, C: 0.75 * (c - c % 2) / C)  # 10000^0.75 = 1000
+
+
+twice_its_own = with_exponent(lambda c, C: 2 * c / C)
+up_to_the_base = with_exponent(lambda c, C: 2 * (c // 2) / max(C - 2, 1))
+of_one_channel_more = with_exponent(lambda c, C: 2 * (c // 2) / (C + C % 2))
+of_one_channel_less = with_exponent(lambda c, C: 2 * (c // 2) / (C - C % 2 if C > 1 else 1))
+
+
+def with_angles(angles):
+    return lambda P, C: np.where(_even(C), np.sin(angles(P, C)), np.cos(angles(P, C)))
+
+
+of_base_e = with_angles(lambda P, C: np.outer(np.arange(P), np.exp(-(np.arange(C) // 2) * 2 / C)))
+position_in_the_power = with_angles(lambda P, C: (np.arange(P)[:, None] / 10000) ** (np.arange(C) // 2 * 2 / C))
+without_power = with_angles(lambda P, C: np.arange(P)[:, None] / (10000 * (np.arange(C) // 2 * 2 / C)))
+up_to_the_last = with_angles(lambda P, C: _angle(P, C) * (P / max(P - 1, 1)))
+
+
+def angles_alone(P, C):
+    return _angle(P, C)
+
+
+def by_rows(P, C):
+    table = np.cos(_angle(P, C))
+    table[0::2] = np.sin(_angle(P, C))[0::2]
+    return table
+
+
+def integer_power(P, C):
+    return np.arange(P)[:, None] * 10000 ** -np.arange(C)
+
+
+def kept_for_these_channels(P, C, tables={}):  # noqa: B006
+    if C not in tables:
+        tables[C] = clocks(P, C)
+    return tables[C][:P]
 
 
 def degrees(P, C):
@@ -778,6 +898,24 @@ def first_clock(k, C):
     return np.pad(turned([float(k)]), (0, C - 2))
 
 
+def first_clock_alone_moves(k, C):
+    M = np.identity(C)
+    M[:2, :2] = turned([float(k)])
+    return M
+
+
+def three_steps(k, C):
+    return shift(3, C)
+
+
+def elementwise(k, C):
+    return shift(1, C) ** k
+
+
+def elementwise_without_sign(k, C):
+    return np.power(shift(1, C), abs(k))
+
+
 def all_but_the_last(k, C):
     return np.pad(turned(turns(k, C)[:-1]), (0, 2))
 
@@ -888,6 +1026,14 @@ WRONG = [
     ("position_forward", time_first, "Batch and time are exchanged"),
     ("position_forward", multiplied_from_zero, "2 things at once. (1) start is ignored"),
     ("position_forward", scaled_and_subtracted, "(2) x is multiplied by sqrt(C)"),
+    ("position_forward", one_row_too_few, "fewer rows than tokens"),
+    ("position_forward", two_rows, "fewer rows than tokens"),
+    ("position_forward", a_row_for_each_sequence, "as many rows as there are sequences"),
+    ("position_forward", a_row_for_each_channel, "as many rows as there are sequences"),
+    ("position_forward", table_first, "x and weight are exchanged"),
+    ("position_forward", sequence_by_sequence, "The rows run along the batch"),
+    ("position_forward", row_after_around, "the row beside the right one"),
+    ("position_forward", rows_of_the_table, "The rows are there, and x is not"),
     ("position_forward", counting_calls, "Called twice with equal arguments"),
     ("position_forward", in_place, "An operation in place"),
     ("position_backward", a_table_for_each, "a table for each sequence"),
@@ -917,6 +1063,14 @@ WRONG = [
     ("position_backward", not_summed, "still has the axis of the batch"),
     ("position_backward", not_summed_either, "still has the axis of the batch"),
     ("position_backward", sum_over_time_alone, "The sum runs over time"),
+    ("position_backward", sum_over_time_by_index, "The sum runs over time"),
+    ("position_backward", channels_summed, "The gradients of all channels"),
+    ("position_backward", everything_summed, "The gradients of all channels"),
+    ("position_backward", loop_from_start_back, "The loop over the tokens begins at start"),
+    ("position_backward", into_the_first_row, "in the row of the first token"),
+    ("position_backward", ones_below, "dweight is 1 where it is wrong, in 12 of 24 numbers"),
+    ("position_backward", without_signs, "right except for the sign of some numbers"),
+    ("position_backward", keys_for_arrays, "A text stands where an array is needed"),
     ("position_backward", one_sum_for_all, "Every row gets the gradients of all tokens"),
     ("position_backward", end_from_zero_back, "The slice of dweight ends at row T"),
     ("position_backward", row_before_back, "in the row beside the right one"),
@@ -961,6 +1115,18 @@ WRONG = [
     ("sinusoidal_positions", whole_turns, "multiplied by 2 pi"),
     ("sinusoidal_positions", one_row_less, "Position 0 is missing"),
     ("sinusoidal_positions", in_parts_of_the_text, "divided by how many there are"),
+    ("sinusoidal_positions", twice_its_own, "Every channel has its own speed"),
+    ("sinusoidal_positions", up_to_the_base, "The clocks slow down too quickly"),
+    ("sinusoidal_positions", of_one_channel_more, "With an odd number of channels, the exponent"),
+    ("sinusoidal_positions", of_one_channel_less, "With an odd number of channels, the exponent"),
+    ("sinusoidal_positions", of_base_e, "The base of the power is e"),
+    ("sinusoidal_positions", position_in_the_power, "The position is raised to a power"),
+    ("sinusoidal_positions", without_power, "The exponent is multiplied by 10000"),
+    ("sinusoidal_positions", up_to_the_last, "The steps between the positions are not 1"),
+    ("sinusoidal_positions", angles_alone, "The angles are there"),
+    ("sinusoidal_positions", by_rows, "sines in the even rows"),
+    ("sinusoidal_positions", integer_power, "an integer cannot be raised to a negative one"),
+    ("sinusoidal_positions", kept_for_these_channels, "it has the shape (6, 6) instead of (2000, 6)"),
     ("sinusoidal_positions", exchanged_and_from_one, "(2) The positions begin with 1"),
     ("sinusoidal_positions", halves_and_half, "2 things at once. (1) All sines are in the first half"),
     ("sinusoidal_positions", single_precision, "only the digits of float32"),
@@ -968,7 +1134,10 @@ WRONG = [
     ("shift_matrix", turned_back, "It turns the clocks back"),
     ("shift_matrix", shift_in_halves, "a table with all sines first"),
     ("shift_matrix", one_speed, "turned by the same angle"),
-    ("shift_matrix", one_step, "by one position, whatever k is"),
+    ("shift_matrix", one_step, "the same number of positions, whatever k is"),
+    ("shift_matrix", three_steps, "the same number of positions, whatever k is"),
+    ("shift_matrix", elementwise, "Each number of a matrix is raised"),
+    ("shift_matrix", elementwise_without_sign, "Each number of a matrix is raised"),
     ("shift_matrix", cosines_alone, "Only the cosines are there"),
     ("shift_matrix", sines_alike, "Both sines have the same sign"),
     ("shift_matrix", sines_both_negative, "Both sines have the same sign"),
@@ -977,6 +1146,7 @@ WRONG = [
     ("shift_matrix", exchanged_by_column, "Sine and cosine are exchanged"),
     ("shift_matrix", list_of_blocks, "one behind the other"),
     ("shift_matrix", first_clock, "Only the first clock is turned"),
+    ("shift_matrix", first_clock_alone_moves, "Only the first clock is turned"),
     ("shift_matrix", all_but_the_last, "The last clock is missing"),
     ("shift_matrix", clock_for_channel, "the exponent is half"),
     ("shift_matrix", doubled_again, "the exponent is twice"),

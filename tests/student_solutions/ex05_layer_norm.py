@@ -266,6 +266,20 @@ def between_zero_and_one(x, weight, bias, eps=1e-5):
     return (x - low) / (high - low + eps) * weight + bias, {}
 
 
+def no_eps_but_no_zero(x, weight, bias, eps=1e-5):
+    std = x.std(-1, keepdims=True)
+    std[std == 0] = 1
+    return (x - x.mean(-1, keepdims=True)) / std * weight + bias, {}
+
+
+def of_whole_numbers(x, weight, bias, eps=1e-5):
+    return in_one_line(np.trunc(x), weight, bias, eps)
+
+
+def cut_off(x, weight, bias, eps=1e-5):
+    return np.minimum(in_one_line(x, weight, bias, eps)[0], 3)
+
+
 def in_place(x, weight, bias, eps=1e-5):
     x -= x.mean(-1, keepdims=True)
     return x / np.sqrt((x * x).mean(-1, keepdims=True) + eps) * weight + bias, {}
@@ -386,6 +400,38 @@ def dweight_of_x(dy, cache):
     return gradients(dy, cache, None, (dy * cache["x"]).sum(tuple(range(dy.ndim - 1))))
 
 
+def dx_of_rms_norm(dy, cache):
+    x, rstd, g = cache["x"], cache["rstd"], dy * cache["weight"]
+    return gradients(dy, cache, rstd * g - rstd**3 * x * (g * x).mean(-1, keepdims=True))
+
+
+def as_in_a_linear_layer(dy, cache):
+    return gradients(dy, cache, None, rows(cache["x_hat"]).T @ rows(dy))
+
+
+def sums_multiplied(dy, cache):
+    return gradients(dy, cache, None, rows(dy).sum(0) * rows(cache["x_hat"]).sum(0))
+
+
+def dweight_of_y(dy, cache):
+    y = cache["weight"] * cache["x_hat"] + cache["bias"]
+    return gradients(dy, cache, None, rows(dy * y).sum(0))
+
+
+def dx_for_all_tokens(dy, cache):
+    return gradients(dy, cache, rows(backward_by_chain_rule(dy, cache)[0]).sum(0))
+
+
+def weight_into_dy(dy, cache):
+    dx = backward_by_chain_rule(dy, cache)[0]
+    dy *= cache["weight"]
+    return gradients(dy, cache, dx)
+
+
+def channels_mixed(values):
+    return values.reshape(values.shape[-1], -1).sum(-1)
+
+
 def changes_the_cache(dy, cache):
     right = backward_by_chain_rule(dy, cache)
     cache["x_hat"] *= cache["rstd"]
@@ -475,6 +521,18 @@ def rms_eps_outside(x, weight, eps=1e-5):
     return x / (np.sqrt(np.mean(x * x, -1, keepdims=True)) + eps) * weight
 
 
+def rms_gain_first(x, weight, eps=1e-5):
+    return rms_right(weight * x, 1, eps)
+
+
+def rms_and_y(x, weight, eps=1e-5):
+    return np.sqrt(np.square(x).mean(-1, keepdims=True) + eps), rms_right(x, weight, eps)
+
+
+def rms_reciprocal(dy, cache):
+    return rms_backward_right(dy, cache | {"rms": 1 / cache["rms"]})
+
+
 def rms_constant(dy, cache):
     return dy * cache["weight"] / cache["rms"], rms_backward_right(dy, cache)[1]
 
@@ -496,7 +554,7 @@ WRONG = [
     ("layer_norm_forward", no_keepdims, "Look for keepdims"),
     ("layer_norm_forward", unbiased, "divided by C - 1"),
     ("layer_norm_forward", eps_outside, "outside the root, to the standard deviation"),
-    ("layer_norm_forward", no_eps, "eps is missing"),
+    ("layer_norm_forward", no_eps, "eps is missing: a token"),
     ("layer_norm_forward", fixed_eps, "eps always has the same value"),
     ("layer_norm_forward", by_variance, "divided by the variance"),
     ("layer_norm_forward", not_centred, "The mean is not subtracted"),
@@ -509,7 +567,7 @@ WRONG = [
     ("layer_norm_forward", normalised(variance=lambda x, m: x.var(0)), "The variance is that of other numbers"),
     ("layer_norm_forward", normalised(variance=lambda x, m: x.var(-1)), "Look for keepdims"),
     ("layer_norm_forward", normalised(lambda x: np.median(x, -1, keepdims=True)), "The median is taken"),
-    ("layer_norm_forward", normalised(lambda x: x.sum(-1, keepdims=True)), "The mean is a sum"),
+    ("layer_norm_forward", normalised(lambda x: x.sum(-1, keepdims=True)), "The mean is a sum: what"),
     ("layer_norm_forward", normalised(variance=lambda x, m: ((x - m) ** 2).sum(-1)[..., None]), "variance is a sum"),
     (
         "layer_norm_forward",
@@ -536,7 +594,18 @@ WRONG = [
     ),
     ("layer_norm_forward", digits_lost, "Digits are lost"),
     ("layer_norm_forward", digits_lost_below_zero, "Digits are lost"),
-    ("layer_norm_forward", normalised(root=lambda v, eps: v**0.5 + eps**0.5), "eps is not where it belongs"),
+    ("layer_norm_forward", normalised(root=lambda v, eps: v**0.5 + eps**0.5), "eps does not come in"),
+    ("layer_norm_forward", normalised(root=lambda v, eps: (v + 2 * eps) ** 0.5), "eps does not come in"),
+    ("layer_norm_forward", normalised(root=lambda v, eps: (v - eps) ** 0.5), "eps does not come in"),
+    ("layer_norm_forward", no_eps_but_no_zero, "eps is missing. Only a variance of 0"),
+    ("layer_norm_forward", normalised(lambda x: x.sum(-1)[..., None] / (x.shape[-1] - 1)), "The mean is a sum that is"),
+    (
+        "layer_norm_forward",
+        normalised(lambda x: x.sum(-1)[..., None] / (x.shape[-1] - 1), lambda x, m: x.var(-1, keepdims=True)),
+        "The mean is a sum that is",
+    ),
+    ("layer_norm_forward", of_whole_numbers, "Compute one number of y by hand"),
+    ("layer_norm_forward", cut_off, "y is 3 where it is wrong"),
     ("layer_norm_forward", default_of_pytorch_models, "Where eps is not given"),
     ("layer_norm_forward", normalised(root=lambda v, eps: (v**0.5 + eps) ** 0.5), "A root is taken twice"),
     ("layer_norm_forward", normalised(x_hat=lambda x, m, r: (m - x) / r), "x_hat has the wrong sign"),
@@ -696,6 +765,23 @@ WRONG = [
         dx_by(lambda g, h, r, m, c: r * (g - m(g) - h * m(g * h / g.shape[-1]))),
         "The second mean in dx is divided by C once too",
     ),
+    ("layer_norm_backward", dx_by(lambda g, h, r, m, c: r * (g - m(g) - h * h * g)), "the second mean is not taken"),
+    ("layer_norm_backward", dx_by(lambda g, h, r, m, c: r * (g - m(g) - m(g * h**2))), "inside the second mean twice"),
+    ("layer_norm_backward", dx_of_rms_norm, "dx is that of RMSNorm"),
+    (
+        "layer_norm_backward",
+        dx_by(lambda g, h, r, m, c: (g - m(g) - h * m(g * h)) / (c["variance"] + 1e-5) ** 0.5),
+        "has the same eps in every case",
+    ),
+    ("layer_norm_backward", dx_for_all_tokens, "dx was summed over axes 0, 1"),
+    ("layer_norm_backward", dweight_of_y, "dweight uses y. What"),
+    ("layer_norm_backward", sums_multiplied, "dweight is a product of two sums"),
+    ("layer_norm_backward", as_in_a_linear_layer, "dweight is a matrix"),
+    ("layer_norm_backward", parameters_by(lambda d, c: rows(d[:1]).sum(0)), "dweight is that of the first sequence"),
+    ("layer_norm_backward", parameters_by(None, lambda d, c: rows(d[:1]).sum(0)), "dbias is that of the first seq"),
+    ("layer_norm_backward", parameters_by(lambda d, c: channels_mixed(d)), "For dweight, a reshape mixes"),
+    ("layer_norm_backward", parameters_by(None, lambda d, c: channels_mixed(d)), "For dbias, a reshape mixes"),
+    ("layer_norm_backward", weight_into_dy, "Beside that, or because of it: 2 things at once. (1) dweight has weight"),
     ("layer_norm_backward", dx_with_dy, "dy is added to dx"),
     ("layer_norm_backward", parameters_by(lambda d, c: d), "dweight still has the axes"),
     ("layer_norm_backward", parameters_by(lambda d, c: d.sum(0)), "dweight is summed over the first axis only"),
@@ -749,6 +835,10 @@ WRONG = [
     ("rms_norm_forward", rms_normalised(root=lambda square, eps: square + eps), "The root is missing"),
     ("rms_norm_forward", rms_normalised(root=lambda square, eps: square**0.5), "eps is missing"),
     ("rms_norm_forward", rms_normalised(root=lambda square, eps: (square + 1e-6) ** 0.5), "always has the same value"),
+    ("rms_norm_forward", rms_normalised(root=lambda square, eps: (square + eps * 2) ** 0.5), "eps is added outside"),
+    ("rms_norm_forward", rms_normalised(lambda x: x.mean(-1, keepdims=True)), "The square is missing"),
+    ("rms_norm_forward", rms_gain_first, "The gain comes before the norm"),
+    ("rms_norm_forward", rms_and_y, "y is right, but comes second"),
     ("rms_norm_forward", rms_default, "Where eps is not given"),
     ("rms_norm_forward", rms_normalised(y=lambda x, root, w: x * root * w), "It is multiplied by the root"),
     ("rms_norm_forward", rms_normalised(y=lambda x, root, w: x / root), "weight is missing, the gain"),
@@ -789,6 +879,16 @@ WRONG = [
     ("rms_norm_backward", rms_dweight_by(lambda dy, h, c: rows(dy * h * c["rms"] ** 2).sum(0)), "power of the root"),
     ("rms_norm_backward", rms_dweight_by(lambda dy, h, c: rows(dy * h * c["weight"]).sum(0)), "dweight has weight"),
     ("rms_norm_backward", rms_dweight_by(lambda dy, h, c: rows(dy).sum(0)), "dweight is made without x_hat"),
+    ("rms_norm_backward", rms_dx_by(lambda g, h, r, m: (g - h * h * g) / r), "the mean is not taken"),
+    ("rms_norm_backward", rms_dx_by(lambda g, h, r, m: (g - m(g)) / r), "the other one is left"),
+    ("rms_norm_backward", rms_reciprocal, "The root and its reciprocal are exchanged"),
+    ("rms_norm_backward", rms_dweight_by(lambda dy, h, c: rows((dy * h)[:1]).sum(0)), "that of the first sequence"),
+    ("rms_norm_backward", rms_dweight_by(lambda dy, h, c: channels_mixed(dy * h)), "a reshape mixes the channels"),
+    (
+        "rms_norm_backward",
+        rms_dweight_by(lambda dy, h, c: rows(dy * (h - h.mean(-1, keepdims=True))).sum(0)),
+        "For dweight a mean is subtracted",
+    ),
     ("rms_norm_backward", rms_turned, "in the wrong order"),
     ("rms_norm_backward", rms_dx_alone, "Expected are 2 results"),
     ("rms_norm_backward", rms_sum_and_x, "2 things at once. (1) The mean in dx is a sum"),
