@@ -18,6 +18,7 @@ from minigpt2.exercises.results import Comparison, describe, describe_all, detai
 from minigpt2.exercises.trees import arrays_in, cast, changed_names, halved
 from minigpt2.gradcheck import gradient_check
 
+HINT_SECONDS = 60.0  # a hint that takes longer, or fails on odd results, is left out
 WRITTEN = "it is written"  # the title of the only case where there is nothing but a skeleton
 
 
@@ -48,9 +49,9 @@ def run(task, function, forward=None, seed=0):
             if task.limit:
                 findings.append(_limited(task, function, attempts))
             wrong = next((i for i, attempt in enumerate(attempts) if not attempt.finding.passed), None)
-            if wrong is not None:
-                hint = findings[wrong].hint or _hint(task, function, forward, attempts, attempts[wrong])
-                findings[wrong] = replace(findings[wrong], hint=hint)
+            if wrong is not None and not findings[wrong].hint:
+                hint = call(_hint, [task, function, forward, attempts, attempts[wrong]], HINT_SECONDS, function)
+                findings[wrong] = replace(findings[wrong], hint=hint.value if hint.ended else "")
     remarks = dict.fromkeys(attempt.remark for attempt in attempts if attempt.remark)
     return Report(task.name, tuple(findings), task.notebook, tuple(remarks))
 
@@ -288,7 +289,8 @@ def _hint(task, function, forward, attempts, attempt):
     if forward and not _is_right(task, forward, attempt.trial):
         return call_hints.OWN_FORWARD
     if task.reference and (hints := known(task, attempts)):
-        turned = result_hints.turned(attempts) if len(hints) > 1 else ""  # one cause rather than two
+        several = len(hints) > 1 and not task.exact
+        turned = result_hints.turned(attempts) if several else ""  # one cause rather than two
         told = turned or result_hints.together(hints)
         if attempt.results is not None and attempt.changed:
             return f"{call_hints.of_change(attempt.changed[0], attempt)} Beside that, or because of it: {told}"
