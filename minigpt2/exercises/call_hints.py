@@ -33,7 +33,7 @@ ERRORS = (
     (
         r"matmul|shapes .* not aligned",
         "The inner dimensions of a product do not fit. Write the shapes beside the factors: (n, k) @ (k, m). Must one "
-        "of them be transposed, or the batch flattened to rows first?",
+        "of them be transposed, or the batch flattened to rows first? `.T` reverses all axes of an array.",
     ),
     (
         r"ufunc .* output .* with casting rule|Cannot cast ufunc",
@@ -220,8 +220,7 @@ def of_change(name, attempt):
     if isinstance(before, list):
         return (
             f"{name} is the caller's own list, which it still needs. `{name}[i] = ...`, append, pop, del and sort "
-            "change "
-            f"it; begin with a list of your own."
+            "change it; begin with a list of your own."
         )
     if isinstance(before, dict) and (name == key or not arrays_in(before)):
         return (
@@ -236,8 +235,8 @@ def of_change(name, attempt):
         )
     return (
         f"An operation in place (`{name} -= ...`, `{name}[...] = ...`, `out=...`) writes into the array of the caller, "
-        "who still needs it, as does the backward pass. A slice, a reshape or a transpose of an array is the same "
-        "memory. Write `a = a - b` for `a -= b`, or copy first."
+        "who still needs it. A slice, a reshape or a transpose of an array is the same memory. Write `a = a - b` for "
+        "`a -= b`, or copy first."
     )
 
 

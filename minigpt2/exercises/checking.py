@@ -297,6 +297,11 @@ def _hint(task, function, forward, attempts, attempt):
         return told
     if attempt.error is not None:
         return _fated(attempt.outcome)
+    ended = [each for each in attempts if each.error is None]
+    if task.reference and len(ended) < len(attempts) and sum(not each.finding.passed for each in ended) > 2:
+        failed = next(each for each in attempts if each.error is not None)
+        if hints := known(task, ended):
+            return f"{result_hints.together(hints)} Beside that, it fails in: {failed.finding.title}."
     if attempt.results is None or attempt.outcome.value is None:
         return call_hints.of_kind(task, attempt.outcome.value, attempt.expected)
     if attempt.changed:

@@ -65,6 +65,10 @@ FORWARD = Task(
         Mistake(START_IGNORED, ((ROWS, "weight[1 : 1 + T]"),)),
         Mistake(START_IGNORED, ((ROWS, "weight[1 + np.arange(T)]"),)),
         Mistake(
+            "start is added to the numbers. It only says which row is the first.",
+            ((ROWS, "weight[:T]"), ("x + rows", "x + rows + start")),
+        ),
+        Mistake(
             "Called without start, it does not begin at position 0. Compare its first line with the skeleton's.",
             (("start=0", "start=1"),),
         ),
@@ -270,6 +274,13 @@ BACKWARD = Task(
         Mistake(
             OVER_TIME,
             (("rows = dy.sum(axis=0)", "rows = dy.sum(axis=1)"), (WRITE, "dweight[start : start + len(rows)] = rows")),
+        ),
+        Mistake(
+            OVER_TIME,
+            (
+                ("rows = dy.sum(axis=0)", "rows = dy.sum(axis=1)[: len(weight) - start]"),
+                (WRITE, "dweight[start : start + len(rows)] = rows"),
+            ),
         ),
         Mistake(
             OVER_TIME,
@@ -566,17 +577,18 @@ SHIFT = Task(
     notebook=NOTEBOOK,
     mistakes=(
         Mistake(
-            "It turns the clocks back: rows times this matrix come k positions too early. Here rows are to the left of "
+            "It turns the clocks back: rows times this matrix go k positions back. Here rows are to the left of "
             "the matrix, not columns to its right.",
             (("return M", "return M.T"),),
         ),
         Mistake(
-            "It fits a table with all sines first. Here the two numbers of a clock are neighbours, so the matrix has "
-            "blocks of 2 x 2 along its diagonal.",
+            "It fits a table with all sines first. Here the two numbers of a clock are neighbours: which rows and "
+            "columns belong to one clock?",
             (("first, second = even, even + 1", "first, second = even // 2, (even + C) // 2"),),
         ),
         Mistake(
-            "The blocks are there, but one behind the other. They should stand along the diagonal of a (C, C) matrix.",
+            "The blocks are there, but one behind the other. One matrix is wanted, which moves all clocks at once. "
+            "Clocks do not mix: where is it 0?",
             (("return M", "return np.stack([M[i : i + 2, i : i + 2] for i in even])"),),
         ),
         Mistake(

@@ -70,8 +70,8 @@ def _forward_cases(rng):
 
 
 OTHER_AXIS = (
-    "Mean and variance are taken over another axis than the channels. Each token is normalised separately: along which "
-    "axis are its numbers?"
+    "Mean and variance are not taken over the channels alone. Each token is normalised separately: along which axis "
+    "are its numbers?"
 )
 LOST_AXIS = (
     "An axis is lost: mean and variance of shape (..., 1) are needed, and where there are as many tokens as channels "
@@ -338,7 +338,7 @@ def _of_a_parameter(name, each):
     )
 
 
-MEANS_AXIS = "The two means in dx are taken over another axis than the channels."
+MEANS_AXIS = "The two means in dx are not taken over the channels alone."
 POWER = (
     "The whole of dx has another factor than it should, the same for all channels of a token. How fast does x_hat "
     "change with x, if mean and deviation stay?"
@@ -363,7 +363,7 @@ BACKWARD = Task(
         ),
         Mistake(
             "dx lacks the term that comes through the variance, or it is zero: x also acts on y through rstd. Each "
-            "token's dx must be at a right angle to its x_hat; is yours?",
+            "token's dx must be at a right angle to its x_hat, but for eps; is yours?",
             ((" - x_hat * along", ""),),
         ),
         Mistake(
@@ -424,14 +424,14 @@ BACKWARD = Task(
         ),
         *(
             Mistake(
-                "The first mean in dx is taken over another axis than the channels.",
+                "The first mean in dx is not taken over the channels alone.",
                 (("dx_hat.mean(axis=-1", f"dx_hat.mean(axis={axis}"),),
             )
             for axis in ("0", "-2", "None")
         ),
         *(
             Mistake(
-                "The second mean in dx is taken over another axis than the channels.",
+                "The second mean in dx is not taken over the channels alone.",
                 ((").mean(axis=-1", f").mean(axis={axis}"),),
             )
             for axis in ("0", "-2", "None")
@@ -618,7 +618,7 @@ RMS_FORWARD = Task(
             (("(x * x)", "((x - x.mean(-1, keepdims=True)) ** 2)"),),
         ),
         *(
-            Mistake("The mean square is taken over another axis than the channels.", (("mean(axis=-1", new),))
+            Mistake("The mean square is not taken over the channels alone.", (("mean(axis=-1", new),))
             for new in ("mean(axis=0", "mean(axis=1", "mean(axis=-2", "mean(axis=None", "mean(axis=(1, 2)")
         ),
         Mistake(
@@ -723,7 +723,7 @@ RMS_BACKWARD = Task(
         Mistake("dx is divided by weight. y has it as a factor.", (("dy * weight", "dy / weight"),)),
         Mistake("The mean in dx is made with dy. Which gradient is needed?", (("(dx_hat * x_hat)", "(x_hat * dy)"),)),
         *(
-            Mistake("The mean in dx is taken over another axis than the channels.", (("mean(axis=-1", new),))
+            Mistake("The mean in dx is not taken over the channels alone.", (("mean(axis=-1", new),))
             for new in ("mean(axis=0", "mean(axis=1", "mean(axis=-2", "mean(axis=None")
         ),
         Mistake("The mean in dx is a sum: what is it divided by?", ((").mean(", ").sum("),)),
@@ -734,7 +734,7 @@ RMS_BACKWARD = Task(
             (("(dx_hat * x_hat).mean(axis=-1, keepdims=True)", "(dx_hat * x_hat)"),),
         ),
         Mistake(
-            "Of the two means in the gradient of layer normalisation, the other one is left.",
+            "The mean in dx is the one that comes from the mean of the forward pass. Is there one here?",
             (("(dx_hat * x_hat)", "dx_hat"), ("x_hat * along", "along")),
         ),
         Mistake(
@@ -752,7 +752,7 @@ RMS_BACKWARD = Task(
         *(
             Mistake(
                 "In dx, the term that comes through the root has another power of it than it should. Is an x in the "
-                "place of an x_hat, or a bracket missing?",
+                "place of an x_hat, is a bracket missing, or is the root not differentiated rightly?",
                 (("x_hat * along", f"x_hat * along {power}"),),
             )
             for power in ("* rms", "* rms**2", "/ rms", "/ rms**2")

@@ -76,6 +76,14 @@ SOFTMAX_MISTAKES = (
         DSCORES, f"(probs * dprobs - {MEAN})",
     ),
     *replaced(
+        "probs multiplies the sum, but not dprobs. Mind the brackets in the formula.",
+        DSCORES, f"(dprobs - probs * {MEAN})",
+    ),
+    *replaced(
+        "Only the last term of the sum in dscores is there. Is each added to those before it?",
+        MEAN, "(dprobs * probs)[..., -1:]",
+    ),
+    *replaced(
         "The sum in dscores is the plain sum of dprobs. It should be a weighted mean: what are its weights?",
         MEAN, "dprobs.sum(axis=-1, keepdims=True)",
     ),

@@ -230,6 +230,10 @@ STEP = Task(
             (("m = beta1", "old_m, old_v = m, v; m = beta1"), (M_HAT, "old_m / (1 - beta1**t)"),
              (V_HAT, "old_v / (1 - beta2**t)")),
         ),
+        Mistake(
+            "v has the same number everywhere: the squares of the whole array are added up. Each weight has its own.",
+            ((V, "beta2 * v + (1 - beta2) * (g**2).sum()"),),
+        ),
         Mistake("v is a mean of the gradients, not of their squares.", ((V, "beta2 * v + (1 - beta2) * g"),)),
         Mistake(
             "v is made with the absolute value of g; the formula has its square.",
@@ -482,6 +486,7 @@ def _rate_cases(rng):
     return [
         case("in the middle of the warm-up", 4),
         case("the first step", 0),
+        case("a decay that ends with the warm-up", 4, decay_steps=10),
         case("the last step of the warm-up", 9),
         case("the first step after the warm-up", 10),
         case("the second step after the warm-up", 11),
@@ -539,7 +544,7 @@ RATE = Task(
                 "Everything is shifted by one step. From which number does step count?",
                 (("    if step < warmup_steps", f"    step = {other}\n    if step < warmup_steps"),),
             )
-            for other in ("step + 1", "step - 1")
+            for other in ("step + 1", "step - 1", "range(step)[-1]")
         ),
         Mistake(
             "The warm-up comes at the end, in place of the beginning. Look at the comparison of step and warmup_steps.",

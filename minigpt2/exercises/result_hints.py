@@ -302,6 +302,12 @@ def _of_axes(name, actual, expected, equal):
         factor = (actual * expected).sum(axis, keepdims=True) / (expected * expected).sum(axis, keepdims=True)
         if np.isfinite(factor).all() and equal(actual, factor * expected):
             alike.append(axis)
+    factors = (actual * expected).sum(tuple(alike)) / (expected * expected).sum(tuple(alike)) if alike else 0.0
+    if alike and np.ptp(factors) < CLOSE * size(np.asarray(factors)):
+        return (
+            f"{name} is what it should be times {np.median(factors):.3g}, nearly the same factor everywhere. What "
+            "multiplies or divides there, or should?"
+        )
     if alike and len(alike) < len(axes):
         return (
             f"{name} is right up to a factor that is the same along {_axes(alike)} and differs along "

@@ -89,7 +89,7 @@ round(3 * report.score, 2)
 # <details><summary>A hint</summary>
 #
 # Two things must be true of each token's `dx`, whatever `dy` is: its entries sum to zero, and it is at a right angle to
-# `x_hat`. Print both sums.
+# `x_hat`, but for the small $\varepsilon$. Print both sums.
 #
 # </details>
 

@@ -182,6 +182,10 @@ def axis_in_the_middle(x, weight, start=0):
     return x + weight[start : start + T, None, :], {}
 
 
+def start_as_a_number(x, weight, start=0):
+    return x + weight[: x.shape[1]] + start, {}
+
+
 def without_start(x, weight, start=0):
     return x + weight[: x.shape[1]], {}
 
@@ -990,6 +994,7 @@ def turned_back_without_sign(k, C):
 WRONG = [
     ("position_forward", along_the_batch, "The rows run along the batch"),
     ("position_forward", axis_in_the_middle, "a new axis in the wrong place"),
+    ("position_forward", start_as_a_number, "start is added to the numbers"),
     ("position_forward", without_start, "start is ignored"),
     ("position_forward", end_from_zero, "The slice ends at row T"),
     ("position_forward", from_one, "the row beside the right one"),

@@ -548,8 +548,8 @@ def rms_dweight_of_x(dy, cache):
 
 
 WRONG = [
-    ("layer_norm_forward", first_axis, "over another axis than the channels"),
-    ("layer_norm_forward", time_axis, "over another axis than the channels"),
+    ("layer_norm_forward", first_axis, "over the channels alone"),
+    ("layer_norm_forward", time_axis, "over the channels alone"),
     ("layer_norm_forward", all_axes, "over all numbers at once"),
     ("layer_norm_forward", no_keepdims, "Look for keepdims"),
     ("layer_norm_forward", unbiased, "divided by C - 1"),
@@ -641,7 +641,7 @@ WRONG = [
     ("layer_norm_backward", no_variance_term, "dx lacks the term that comes through the variance"),
     ("layer_norm_backward", constants, "as if mean and variance were constants"),
     ("layer_norm_backward", weight_forgotten, "weight is forgotten"),
-    ("layer_norm_backward", means_over_batch, "The two means in dx are taken over another axis"),
+    ("layer_norm_backward", means_over_batch, "The two means in dx are not taken over"),
     ("layer_norm_backward", sums_for_means, "2 things at once. (1) The first mean in dx is a sum"),
     ("layer_norm_backward", no_rstd, "The whole of dx has another factor"),
     ("layer_norm_backward", not_summed, "(2) dbias still has the axes of batch and time"),
@@ -700,12 +700,12 @@ WRONG = [
     (
         "layer_norm_backward",
         dx_by(lambda g, h, r, m, c: r * (g - g.mean() - h * m(g * h))),
-        "The first mean in dx is taken over",
+        "The first mean in dx is not taken over",
     ),
     (
         "layer_norm_backward",
         dx_by(lambda g, h, r, m, c: r * (g - m(g) - h * (g * h).mean(0))),
-        "The second mean in dx is taken over",
+        "The second mean in dx is not taken over",
     ),
     (
         "layer_norm_backward",
@@ -818,7 +818,7 @@ WRONG = [
         rms_normalised(y=lambda x, root, w: (x - x.mean(-1)[..., None]) / root * w),
         "from the x that is divided",
     ),
-    ("rms_norm_forward", rms_normalised(lambda x: (x * x).mean()), "taken over another axis than the channels"),
+    ("rms_norm_forward", rms_normalised(lambda x: (x * x).mean()), "taken over the channels alone"),
     ("rms_norm_forward", rms_normalised(lambda x: (x * x).mean(-1)), "Look for keepdims"),
     (
         "rms_norm_forward",
@@ -860,7 +860,7 @@ WRONG = [
     (
         "rms_norm_backward",
         rms_dx_by(lambda g, h, r, m: (g - h * (g * h).mean(0)) / r),
-        "over another axis than the channels",
+        "over the channels alone",
     ),
     ("rms_norm_backward", rms_dx_by(lambda g, h, r, m: (g - h * (g * h).sum(-1)[..., None]) / r), "is a sum"),
     ("rms_norm_backward", rms_dx_by(lambda g, h, r, m: (g - h * m(g)) / r), "the mean lacks x_hat"),
@@ -880,7 +880,7 @@ WRONG = [
     ("rms_norm_backward", rms_dweight_by(lambda dy, h, c: rows(dy * h * c["weight"]).sum(0)), "dweight has weight"),
     ("rms_norm_backward", rms_dweight_by(lambda dy, h, c: rows(dy).sum(0)), "dweight is made without x_hat"),
     ("rms_norm_backward", rms_dx_by(lambda g, h, r, m: (g - h * h * g) / r), "the mean is not taken"),
-    ("rms_norm_backward", rms_dx_by(lambda g, h, r, m: (g - m(g)) / r), "the other one is left"),
+    ("rms_norm_backward", rms_dx_by(lambda g, h, r, m: (g - m(g)) / r), "that comes from the mean of the forward pass"),
     ("rms_norm_backward", rms_reciprocal, "The root and its reciprocal are exchanged"),
     ("rms_norm_backward", rms_dweight_by(lambda dy, h, c: rows((dy * h)[:1]).sum(0)), "that of the first sequence"),
     ("rms_norm_backward", rms_dweight_by(lambda dy, h, c: channels_mixed(dy * h)), "a reshape mixes the channels"),

@@ -347,7 +347,20 @@ def kept(dprobs, probs, store={}):  # noqa: B006
     return store.setdefault(dprobs.shape, softmax_in_one_line(dprobs, probs))
 
 
+def sum_alone_weighted(dprobs, probs):
+    return dprobs - probs * np.einsum("...s,...s->...", dprobs, probs)[..., None]
+
+
+def last_term(dprobs, probs):
+    inner = np.zeros_like(dprobs)
+    for s in range(probs.shape[-1]):
+        inner[..., :] = (dprobs[..., s] * probs[..., s])[..., None]  # where += belongs
+    return probs * (dprobs - inner)
+
+
 SOFTMAX = [
+    (sum_alone_weighted, "multiplies the sum, but not dprobs"),
+    (last_term, "Only the last term of the sum"),
     (mean_of_products, "divided by the number of shares"),
     (squares, "the squares of the shares"),
     (terms_added, "The two terms of dscores are added"),

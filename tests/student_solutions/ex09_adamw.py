@@ -162,6 +162,13 @@ RIGHT = [
 # The step, wrong.
 
 
+def one_v_for_all(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * np.vdot(g, g)
+    step = m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + eps)
+    return w - lr * (step + weight_decay * w), m, v
+
+
 def coupled(w, g, m, v, t, lr, beta1, beta2, eps, weight_decay):
     g = g + weight_decay * w
     return in_the_order_of_the_formulas(w, g, m, v, t, lr, beta1, beta2, eps, 0)
@@ -876,6 +883,7 @@ def rate_counted_from_1(step, *others):
 
 
 WRONG = [
+    ("adamw_step", one_v_for_all, "the squares of the whole array"),
     ("adamw_step", coupled, "put into the gradient"),
     ("adamw_step", decay_without_lr, "not multiplied by the learning rate"),
     ("adamw_step", decay_of_new_w, "from the new w"),
