@@ -49,7 +49,7 @@ def run(task, function, forward=None, seed=0):
                 findings.append(_limited(task, function, attempts))
             wrong = next((i for i, attempt in enumerate(attempts) if not attempt.finding.passed), None)
             if wrong is not None:
-                hint = findings[wrong].hint or _hint(task, function, forward, attempts, attempts[wrong])
+                hint = findings[wrong].hint or _hint(task, function, forward, attempts, attempts[wrong], seed)
                 findings[wrong] = replace(findings[wrong], hint=hint)
     remarks = dict.fromkeys(attempt.remark for attempt in attempts if attempt.remark)
     return Report(task.name, tuple(findings), task.notebook, tuple(remarks))
@@ -279,18 +279,19 @@ def _limited(task, function, attempts):
 # The hint.
 
 
-def _hint(task, function, forward, attempts, attempt):
+def _hint(task, function, forward, attempts, attempt, seed):
     """What it looks like, from the surest source to the one that can only tell where to look."""
     if attempt.outcome.late:
         return _fated(attempt.outcome)
     if attempt.results is not None and _is_forgetful(task, function, attempt):
         return call_hints.FORGETFUL
-    if task.reference and (hints := known(task, attempts)):
+    if task.reference and (hints := known(task, attempts + _others(task, function, forward, attempts, seed))):
         return result_hints.together(hints)
     if attempt.error is not None:
-        return _fated(attempt.outcome)
+        return f"{_fated(attempt.outcome)} {result_hints.only_in(attempts)}".strip()
     if attempt.results is None or attempt.outcome.value is None:
-        return call_hints.of_kind(task, attempt.outcome.value, attempt.expected)
+        told = call_hints.of_kind(task, attempt.outcome.value, attempt.expected)
+        return f"{told} {result_hints.only_in(attempts)}".strip()
     if attempt.changed:
         return call_hints.of_change(attempt.changed[0], attempt)
     return (
@@ -298,6 +299,13 @@ def _hint(task, function, forward, attempts, attempt):
         or _experiments(task, function, forward, attempt)
         or result_hints.of_cases(attempts, attempt)
     )
+
+
+def _others(task, function, forward, attempts, seed):
+    """Attempts with other inputs, where results are exact: whole numbers can be by chance what a mistake predicts."""
+    if not task.exact or any(attempt.hopeless for attempt in attempts):
+        return []
+    return [_attempt(task, function, trial) for trial in _trials(task, forward, np.random.default_rng(seed + 1))]
 
 
 def _is_forgetful(task, function, attempt):
