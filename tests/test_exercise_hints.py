@@ -333,6 +333,7 @@ def test_lists_and_numbers_are_told_by_what_is_the_case(actual, expected, words)
         (lambda ids: [].index(1), "What is looked for is not there"),
         (lambda ids: bytes([256]), "Bytes are the numbers from 0 to 255"),
         (lambda ids: b"\xc3".decode(), "stand for no character"),
+        (lambda ids: "é".encode("ascii"), "characters that this encoding does not have"),
         (lambda ids: {ids: 1}, "A tuple of numbers can"),
         (lambda ids: {1: 2}[3], "3 is not a key of that dict. Print its keys, and how they come in."),
         (lambda ids: [1] + (2,), "has another type than that line needs"),
@@ -359,6 +360,29 @@ def test_a_difference_is_told_only_if_it_is_the_same_in_every_case():
     backwards, cut = ([2, 1], [1, 2]), ([1, 2], [1, 2, 3])
     assert "backwards" in of_plain("ids", [backwards, backwards])
     assert "right up to place 0" in of_plain("ids", [backwards, cut])
+    assert "the right items in another order" in of_plain("ids", [backwards, ([2, 1, 3], [1, 2, 3])])
+
+
+def test_what_a_known_mistake_predicts_by_chance_is_not_told_as_that_mistake():
+    def largest(ids):
+        return max(ids)
+
+    def three(rng):
+        return [Case("three", {"ids": [4, 7, int(rng.integers(1, 4))]}), Case("one", {"ids": [5]})]
+
+    task = Task("largest", ("most",), largest, three, (Mistake("the first", (("max(ids)", "ids[0]"),)),), exact=True)
+    assert run(task, lambda ids: ids[0]).hint == "the first"
+    assert run(task, lambda ids: 5 if len(ids) == 1 else 7 - ids[2]).hint != "the first"
+
+
+def test_an_error_in_a_few_cases_is_told_with_them():
+    def cases(rng):
+        return [Case("two", {"ids": [1, 2]}), Case("one", {"ids": [1]}), Case("none", {"ids": []})]
+
+    task = Task("sums", ("total",), sum, cases, exact=True)
+    assert run(task, lambda ids: sum(ids) if ids else ids[0]).hint.endswith("only in: none. What is special there?")
+    assert run(task, lambda ids: sum(ids) if ids else None).hint.endswith("only in: none. What is special there?")
+    assert "goes wrong only in" not in run(task, lambda ids: ids[5]).hint
 
 
 @pytest.mark.parametrize("cache", [(1, 2), [3], None, object(), {"x": 1}])

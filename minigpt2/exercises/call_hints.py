@@ -128,6 +128,11 @@ ERRORS = (
         "There are bytes that stand for no character in this encoding. Which bytes can come, and what is wanted then?",
     ),
     (
+        r"codec can't encode",
+        "There are characters that this encoding does not have. Which characters can come, and which encoding has them "
+        "all?",
+    ),
+    (
         r"unhashable type",
         "A list, a dict or an array can be neither a key of a dict nor an element of a set. A tuple of numbers can.",
     ),

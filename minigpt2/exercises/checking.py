@@ -50,7 +50,7 @@ def run(task, function, forward=None, seed=0):
                 findings.append(_limited(task, function, attempts))
             wrong = next((i for i, attempt in enumerate(attempts) if not attempt.finding.passed), None)
             if wrong is not None and not findings[wrong].hint:
-                hint = call(_hint, [task, function, forward, attempts, attempts[wrong]], HINT_SECONDS, function)
+                hint = call(_hint, [task, function, forward, attempts, attempts[wrong], seed], HINT_SECONDS, function)
                 findings[wrong] = replace(findings[wrong], hint=hint.value if hint.ended else "")
     remarks = dict.fromkeys(attempt.remark for attempt in attempts if attempt.remark)
     return Report(task.name, tuple(findings), task.notebook, tuple(remarks))
@@ -280,7 +280,7 @@ def _limited(task, function, attempts):
 # The hint.
 
 
-def _hint(task, function, forward, attempts, attempt):
+def _hint(task, function, forward, attempts, attempt, seed):
     """What it looks like, from the surest source to the one that can only tell where to look."""
     if attempt.outcome.late:
         return _fated(attempt.outcome)
@@ -288,7 +288,7 @@ def _hint(task, function, forward, attempts, attempt):
         return call_hints.FORGETFUL
     if forward and not _is_right(task, forward, attempt.trial):
         return call_hints.OWN_FORWARD
-    if task.reference and (hints := known(task, attempts)):
+    if task.reference and (hints := known(task, attempts + _others(task, function, forward, attempts, seed))):
         several = len(hints) > 1 and not task.exact
         turned = result_hints.turned(attempts) if several else ""  # one cause rather than two
         told = turned or result_hints.together(hints)
@@ -296,14 +296,15 @@ def _hint(task, function, forward, attempts, attempt):
             return f"{call_hints.of_change(attempt.changed[0], attempt)} Beside that, or because of it: {told}"
         return told
     if attempt.error is not None:
-        return _fated(attempt.outcome)
+        return f"{_fated(attempt.outcome)} {result_hints.only_in(attempts)}".strip()
     ended = [each for each in attempts if each.error is None]
     if task.reference and len(ended) < len(attempts) and sum(not each.finding.passed for each in ended) > 2:
         failed = next(each for each in attempts if each.error is not None)
         if hints := known(task, ended):
             return f"{result_hints.together(hints)} Beside that, it fails in: {failed.finding.title}."
     if attempt.results is None or attempt.outcome.value is None:
-        return call_hints.of_kind(task, attempt.outcome.value, attempt.expected)
+        told = call_hints.of_kind(task, attempt.outcome.value, attempt.expected)
+        return f"{told} {result_hints.only_in(attempts)}".strip()
     if attempt.changed:
         return call_hints.of_change(attempt.changed[0], attempt)
     alone = wrong_alone(task, attempts)
@@ -312,6 +313,13 @@ def _hint(task, function, forward, attempts, attempt):
         or _experiments(task, function, forward, attempts, attempt, alone)
         or result_hints.of_cases(attempts, attempt, alone)
     )
+
+
+def _others(task, function, forward, attempts, seed):
+    """Attempts with other inputs, where results are exact: whole numbers can be by chance what a mistake predicts."""
+    if not task.exact or any(attempt.hopeless for attempt in attempts):
+        return []
+    return [_attempt(task, function, trial) for trial in _trials(task, forward, np.random.default_rng(seed + 1))]
 
 
 def _is_forgetful(task, function, forward, attempt):

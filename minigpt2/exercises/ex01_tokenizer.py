@@ -70,6 +70,7 @@ def _count_cases(rng):
         Case("an empty list", {"ids": []}),
         Case("three hundred ids", {"ids": _random_ids(rng, 300, 12)}),
         Case("ids above 255, of earlier merges", {"ids": [256, 300, 256, 300, 300, 7, 300, 300]}),
+        Case("an id of 0", {"ids": [7, 0, 0, 7, 0]}),
     ]
 
 
@@ -80,6 +81,7 @@ def _apart(ids):
 
 PAIR = "(ids[i], ids[i + 1])"
 COUNT = "counts.get(pair, 0) + 1"
+STORE = "counts[pair] = "
 RETURN = "return counts"
 
 # Those that may be made within other functions too.
@@ -97,7 +99,7 @@ COUNTING = (
     ),
     Mistake(
         "Pairs of two equal ids are not counted.",
-        ((RETURN, "return {pair: n for pair, n in counts.items() if pair[0] != pair[1]}"),),
+        ((STORE, f"if pair[0] != pair[1]: {STORE}"),),
     ),
     Mistake(
         "(a, b) and (b, a) are counted as the same. A pair has an order: the left id stays on the left.",
@@ -120,6 +122,15 @@ COUNTS = Task(
             "An index runs past the end. The last id has no neighbour on its right: how many pairs do n ids have?",
             (("len(ids) - 1", "len(ids)"),),
         ),
+        Mistake(
+            "There is also a key of a single id. The last id has no neighbour on its right: how many pairs do n ids "
+            "have?",
+            (("- 1)", ")"), (PAIR, "tuple(ids[i : i + 2])")),
+        ),
+        Mistake(
+            "Each id is paired with the one after its neighbour. A pair is two neighbours.",
+            (("- 1)", "- 2)"), (PAIR, "(ids[i], ids[i + 2])")),
+        ),
         Mistake("Left and right are exchanged in the pairs.", ((PAIR, "(ids[i + 1], ids[i])"),)),
         Mistake(
             "There is a pair of the last id and the first one. In Python the index -1 is not an error, it is the other "
@@ -130,6 +141,11 @@ COUNTS = Task(
             "The right neighbour is looked up with `index`, which finds the first place of an id, and not this one.",
             ((PAIR, "(ids[i], ids[ids.index(ids[i]) + 1])"),),
             ((PAIR, "(ids[i], ids[ids.index(ids[i]) + 1])"), ("- 1)", ")")),
+            (
+                ("- 1)", ")"),
+                (PAIR, "(ids[i], *ids[ids.index(ids[i]) + 1 :][:1])"),
+                (STORE, f"if len(pair) == 2: {STORE}"),
+            ),
         ),
         Mistake("Every count is 1: it is set again at each place. Where is the old one added?", ((COUNT, "1"),)),
         Mistake("Every count is 0. What is added at each place?", ((COUNT, "counts.get(pair, 0)"),)),
@@ -208,6 +224,7 @@ def _merge_cases(rng):
         Case("an empty list", {"ids": [], "pair": (1, 2), "new_id": 256}),
         Case("numbers that look alike", {"ids": [1, 2, 11, 2, 1, 21, 1, 2, 1, 2, 0], "pair": (1, 2), "new_id": 256}),
         Case("two hundred ids", {"ids": ids, "pair": (ids[0], ids[1]), "new_id": 1000}),
+        Case("an id of 0", {"ids": [7, 0, 0, 7, 0, 0, 9, 0], "pair": (7, 0), "new_id": 256}),
     ]
 
 
@@ -237,12 +254,16 @@ def _merge_at_old_places(ids, pair, new_id):
     return merged
 
 
-def _merge_in_the_list(ids, pair, new_id):
+def _merge_in_the_list(ids, pair, new_id, found=lambda ids, i, pair: (ids[i], ids[i + 1]) == pair):
     """The list gets shorter, while the range of its indices does not."""
     for i in range(len(ids) - 1):
-        if (ids[i], ids[i + 1]) == pair:
+        if found(ids, i, pair):
             ids[i : i + 2] = [new_id]
     return ids
+
+
+def _found_left_first(ids, i, pair):
+    return ids[i] == pair[0] and ids[i + 1] == pair[1]
 
 
 def _merge_as_text(ids, pair, new_id, around=""):
@@ -253,6 +274,8 @@ def _merge_as_text(ids, pair, new_id, around=""):
 
 
 FOUND = "tuple(ids[i : i + 2]) == pair"
+ONE_BY_ONE = "ids[i] == pair[0] and ids[i + 1] == pair[1]"
+STEP = "i += 2"
 NEW = "merged.append(new_id)"
 OLD = "merged.append(ids[i])"
 
@@ -276,6 +299,15 @@ MERGING = (
         "It merges from right to left: in a a a the last two. The rule is from left to right, and encoding must do "
         "the same as training.",
         _merge_from_the_right,
+    ),
+    *_ways(
+        "More than two ids are taken up by one merge, as in a a a or a b a b. How far must the loop move on?",
+        ((STEP, f"i += 1\n            while {FOUND}:\n                i += 1\n            i += 1"),),
+        ((STEP, "i += 1\n            while i < len(ids) and ids[i] in pair:\n                i += 1"),),
+    ),
+    Mistake(
+        "The id that comes after a merged pair is lost. After a merge, how far must the loop move on?",
+        ((STEP, "i += 3"),),
     ),
     Mistake(
         "What comes after the first merge is lost. Does something return, or break, too early?",
@@ -333,10 +365,20 @@ MERGE = Task(
     mistakes=(
         *MERGING,
         *_ways(
-            "An index runs past the end. The last id has no neighbour on its right; and a list from which something is "
-            "taken gets shorter, while `range(len(...))` does not.",
+            "An index runs past the end. Which id has no neighbour on its right?",
             ((FOUND, "(ids[i], ids[i + 1]) == pair"),),
+            ((FOUND, ONE_BY_ONE),),
+        ),
+        *_ways(
+            "An index runs past the end. A list from which something is taken gets shorter, while `range(len(...))` "
+            "does not.",
             _merge_in_the_list,
+            lambda ids, pair, new_id: _merge_in_the_list(ids, pair, new_id, _found_left_first),
+        ),
+        *_ways(
+            "A pair at the very end is merged, and its right id comes after it once more.",
+            (("i < len(ids)", "i < len(ids) - 1"), ("return merged", "return merged + ids[-1:]")),
+            (("i < len(ids)", "i < len(ids) - 1"), ("return merged", "return [*merged, ids[-1]]")),
         ),
         *_ways(
             "The ids of the pair are taken out, and nothing comes in their place.",
@@ -416,6 +458,7 @@ def _train_cases(rng):
         Case("the bytes of a text", {"ids": list(TEXT.encode()), "num_merges": 40}),
         Case("numbers that look alike", {"ids": [1, 2, 11, 2, 1, 21, 1, 2, 1, 2, 25, 6, 25, 6, 1, 2], "num_merges": 5}),
         Case("a pair at the end", {"ids": _ids(rng, "abcabcab"), "num_merges": 3}),
+        Case("an id of 0", {"ids": [0, 7, 0, 0, 7, 9, 0, 7, 9], "num_merges": 2}),
     ]
 
 
@@ -448,6 +491,7 @@ ONCE = (
     "The pairs are counted once, at the beginning. A merge makes new pairs and takes away old ones: what must happen "
     "before the next one is chosen?"
 )
+OLD_COUNTS = "Pairs are counted that are no longer there. After a merge, what must happen to the old counts?"
 NUMBER = "256 + n)"
 ROUNDS = "range(num_merges)"
 APPEND = "merges.append(pair)"
@@ -479,6 +523,7 @@ TRAINING = (
         TIE.format("one with the lowest id on the left, but not always with the lowest on the right"),
         ((KEY, "(-counts[pair], pair[0])"),),
         ((KEY, "(-counts[pair], pair[0], -pair[1])"),),
+        ((CHOICE, "min(reversed(counts), key=lambda pair: (-counts[pair], pair[0]), default=None)"),),
     ),
     *_ways(
         TIE.format("one that is low in another sense, such as by the sum, the smaller or the larger of its ids"),
@@ -539,8 +584,17 @@ TRAINING = (
         (("            break", "            return merges if pair is None else [*merges, pair]"),),
     ),
     Mistake(
-        "The list also holds how often each pair occurred. Only the pairs are wanted.",
+        "It ends after the first merge. Does something return, or break, too early?",
+        ((APPEND, f"{APPEND}\n        {LIST}"),),
+    ),
+    *_ways(
+        "The list holds more than the pairs: how often each of them occurred, or the rank or the id that it has.",
         ((APPEND, "merges.append((pair, counts[pair]))"),),
+        ((APPEND, "merges.append((*pair, counts[pair]))"),),
+        ((APPEND, "merges.append((pair, n))"),),
+        ((APPEND, "merges.append((*pair, n))"),),
+        ((APPEND, f"merges.append((pair, {NUMBER})"),),
+        ((APPEND, f"merges.append((*pair, {NUMBER})"),),
     ),
     Mistake(
         "The pairs of the list are turned round: the left id belongs on the left.",
@@ -574,7 +628,7 @@ TRAIN = Task(
         *TRAINING,
         *_ways(ONCE, _sorted_once, _first_once),
         *_ways(
-            "Pairs are counted that are no longer there. After a merge, what must happen to the old counts?",
+            OLD_COUNTS,
             (
                 ("merges = []", "merges, counts = [], {}"),
                 ("= pair_counts(ids)", "= {p: n for p, n in (counts | pair_counts(ids)).items() if p not in merges}"),
@@ -632,6 +686,8 @@ def _encode_cases(rng):
         Case("eleven of a kind", {"ids": [a] * 11 + [b], "merges": [(a, a), (256, 256), (257, 257)]}),
         Case("an empty list", {"ids": [], "merges": [(a, b)]}),
         Case("one pair", {"ids": [a, b], "merges": [(a, b)]}),
+        Case("an id of 0", {"ids": [0, a, 0, 0, b, 0], "merges": [(0, b), (a, 0), (0, 0), (257, 0)]}),
+        Case("pairs that share an id", {"ids": [d, c, b, a, d, c], "merges": [(c, b), (b, a), (d, c), (a, d)]}),
         Case("sixty ids, thirty merges", {"ids": [int(i) for i in rng.choice(letters, 60)], "merges": trained}),
         Case(
             "the bytes of a text",
@@ -645,6 +701,26 @@ def _encode_leftmost(ids, merges):
     while pair := next((pair for pair in pairwise(ids) if pair in merges), None):
         ids = _merge_once(ids, pair, 256 + merges.index(pair))
     return ids
+
+
+def _encode_in_one_pass(ids, merges):
+    """Each pair of the list that one meets on the way from left to right."""
+    found, i = [], 0
+    while i < len(ids):
+        pair = tuple(ids[i : i + 2])
+        found.append(256 + merges.index(pair) if pair in merges else ids[i])
+        i += 2 if pair in merges else 1
+    return found
+
+
+def _encode_in_passes(ids, merges):
+    while (found := _encode_in_one_pass(ids, merges)) != ids:
+        ids = found
+    return ids
+
+
+def _encode_trained_anew(ids, merges, train):
+    return _encode_one_by_one(ids, train(ids, len(merges)))
 
 
 def _spelled(merges):
@@ -708,10 +784,21 @@ ENCODE = Task(
     notebook=NOTEBOOK,
     mistakes=(
         *_ways(
-            "It merges the known pair that comes first in the text. The order is that of training: which of the known "
-            "pairs has the lowest rank, wherever it occurs?",
+            "It merges known pairs in the order in which they stand in the text. The order is that of training: which "
+            "of them has the lowest rank, wherever it occurs?",
             _encode_leftmost,
             ((BEST, "known[0]"),),
+            _encode_in_passes,
+        ),
+        Mistake(
+            "It passes over the text once, and merges each known pair that it meets. Which of them has the lowest "
+            "rank? And when is there nothing left to do?",
+            _encode_in_one_pass,
+        ),
+        *_ways(
+            "It learns merges from this text. Counting belongs to training; here the merges are given.",
+            lambda ids, merges: _encode_trained_anew(ids, merges, bpe_train),
+            lambda ids, merges: _encode_trained_anew(ids, merges, changed(bpe_train, ((KEY, "-counts[pair]"),))),
         ),
         Mistake(
             "It merges the known pair that comes last in the text. Which has the lowest rank?",
@@ -737,10 +824,12 @@ ENCODE = Task(
         ),
         Mistake("It takes the pair with the lowest ids. The lowest rank is something else.", ((BEST, "min(known)"),)),
         *_ways(
-            "The merges are not taken in the order in which they come in. Are they sorted, or in a set?",
+            "The merges are not taken in the order in which they come in. Are they sorted, turned round, or in a set?",
             ((RANKS, "enumerate(sorted(merges))"),),
             ((RANKS, "enumerate(sorted(merges, key=lambda pair: pair[::-1]))"),),
             ((RANKS, "enumerate(merges[::-1])"),),
+            lambda ids, merges: _encode_one_by_one(ids, sorted(merges)),
+            lambda ids, merges: _encode_one_by_one(ids, merges[::-1]),
         ),
         *_ways(
             "The first merge of the list is left out.",
@@ -779,7 +868,11 @@ ENCODE = Task(
             (("256 + rank", "rank"),),
             lambda ids, merges: _encode_one_by_one(ids, merges, first=0),
         ),
-        Mistake("All merges make the same id.", (("256 + rank[pair]", "256"),)),
+        *_ways(
+            "All merges make the same id.",
+            (("256 + rank[pair]", "256"),),
+            lambda ids, merges: _encode_one_by_one(ids, merges, lambda ids, pair, new_id: merge(ids, pair, 256)),
+        ),
         *_ways(
             "A new id depends on what happened in this text, such as the number of merges so far or the largest id. "
             "It belongs to its pair: what is the rank of a pair?",
@@ -823,17 +916,26 @@ def _decode_cases(rng):
         Case("half a character", {"ids": [a, accent[0], b, 256], "merges": [tuple(euro[:2])]}),
         Case("an empty list", {"ids": [], "merges": [(a, b)]}),
         Case("no merges", {"ids": list("¿Qué?".encode()), "merges": []}),
+        Case("ends of lines", {"ids": [a, 13, 10, b, 13, c, 10, d, 256], "merges": [(13, 10)]}),
         Case("a text", {"ids": bpe_encode(list(TEXT.encode()), merges), "merges": merges}),
         Case("U+FEFF at the beginning, which has no width", {"ids": [*"\ufeff".encode(), a], "merges": []}),
         Case("each byte once", {"ids": [*range(64, 256), *range(64)], "merges": [(a, b)]}),
     ]
 
 
-def _decode_levels(ids, merges, levels, byte=int):
+def _decode_levels(ids, merges, levels, join=bytes):
     """Merges taken apart a few times, which may not be enough."""
     for _ in range(levels):
         ids = [part for i in ids for part in (merges[i - 256] if i > 255 else (i,))]
-    return bytes(map(byte, ids)).decode(errors="replace")
+    return join(ids).decode(errors="replace")
+
+
+def _modulo(ids):
+    return bytes(i % 256 for i in ids)
+
+
+def _bytes_alone(ids):
+    return bytes(i for i in ids if i < 256)
 
 
 def _decode_or_else(ids, merges, other):
@@ -896,6 +998,10 @@ DECODE = Task(
             lambda ids, merges: _decode_or_else(ids, merges, lambda joined: "\ufffd"),
             lambda ids, merges: _decode_or_else(ids, merges, lambda joined: ""),
         ),
+        Mistake(
+            "From the first byte on that is not UTF-8, the text is lost.",
+            lambda ids, merges: bpe_decode(ids, merges).partition("\ufffd")[0],
+        ),
         *_ways(
             "The bytes are read in an encoding that is not UTF-8.",
             ((ENCODING, '"cp1252"'),),
@@ -915,8 +1021,10 @@ DECODE = Task(
             "A merge is not taken apart to its end. Its parts may be merges themselves, and theirs too.",
             lambda ids, merges: _decode_levels(ids, merges, 1),
             lambda ids, merges: _decode_levels(ids, merges, 2),
-            lambda ids, merges: _decode_levels(ids, merges, 1, lambda i: i % 256),
-            lambda ids, merges: _decode_levels(ids, merges, 2, lambda i: i % 256),
+            lambda ids, merges: _decode_levels(ids, merges, 1, _modulo),
+            lambda ids, merges: _decode_levels(ids, merges, 2, _modulo),
+            lambda ids, merges: _decode_levels(ids, merges, 1, _bytes_alone),
+            lambda ids, merges: _decode_levels(ids, merges, 2, _bytes_alone),
         ),
         Mistake(
             "The two parts of a merge are joined in the wrong order: the left part stays on the left.",
@@ -946,6 +1054,16 @@ DECODE = Task(
         Mistake(
             "An id above 255 is taken modulo 256, so that it becomes another byte.",
             (("table[i]", "table[i % 256]"),),
+        ),
+        Mistake("The ids of merges are left out.", (("in ids]", "in ids if i < 256]"),)),
+        *_ways(
+            "An id is taken for the number of a character. It stands for bytes: of one, or of all those that a merge "
+            "has joined.",
+            lambda ids, merges: "".join(map(chr, ids)),
+        ),
+        Mistake(
+            "The table does not hold the bytes themselves. What does `bytes` make of a number, and what of a list?",
+            (("bytes([i])", "bytes(i)"),),
         ),
         Mistake("The last id is left out.", (("in ids]", "in ids[:-1]]"),)),
         Mistake("The first id is left out.", (("in ids]", "in ids[1:]]"),)),
@@ -1009,6 +1127,27 @@ PRINTABLE_BYTES = Task(
             "The characters of the bytes that cannot be seen do not begin with 256.",
             ((NUMBERED, "chr(257 + len(table) - len(visible))"),),
             ((NUMBERED, "chr(255 + len(table) - len(visible))"),),
+            ((NUMBERED, "chr(len(table))"),),
+        ),
+        Mistake(
+            "All bytes that cannot be seen stand for the same character. What is counted, and where is it raised?",
+            ((NUMBERED, "chr(256)"),),
+        ),
+        Mistake(
+            "Visible bytes do not stand for themselves. In three ranges a byte is the number of its character.",
+            ((TABLE, "return {byte: chr(256 + byte) for byte in range(256)}"),),
+        ),
+        Mistake(
+            "The keys are places, counted from 0. A key is the byte that a character stands for.",
+            ((TABLE, "return dict(enumerate(table.values()))"),),
+        ),
+        Mistake(
+            "Byte 255 is missing: Python's range ends before its second number.",
+            ((TABLE, "return {byte: table[byte] for byte in table if byte < 255}"),),
+        ),
+        Mistake(
+            "The bytes that cannot be seen come first. Which come first in GPT-2?",
+            ((TABLE, "return dict(sorted(table.items(), key=lambda item: item[0] in visible))"),),
         ),
         Mistake(
             "The bytes that cannot be seen get their characters in descending order.",
@@ -1107,6 +1246,8 @@ def _word_by_word(counts, n_merges):
 
 WORDS = "for word, often in words.items()]"
 BYTES = "word.encode()"
+ADD = "counts[pair] += times * often"
+VALUES = "tuple(list(PRINTABLE)[i] if i < 256 else i for i in pair)"
 ID = "[BYTE_IDS[byte]"
 
 LEARN_MERGES = Task(
@@ -1119,6 +1260,29 @@ LEARN_MERGES = Task(
     mistakes=(
         *TRAINING,
         Mistake(
+            TIE.format("the one whose bytes are the lowest, which are no ids here"),
+            ((KEY, f"(-counts[pair], {VALUES})"),),
+        ),
+        Mistake(
+            "The new ids begin with 188, the number of visible bytes. The others have their ids too.",
+            ((NUMBER, "188 + n)"),),
+        ),
+        Mistake(
+            ONCE,
+            (("merge(ids, pair, 256 + n)", "ids"), (ADD, "counts[pair] += 0 if pair in merges else times * often")),
+        ),
+        Mistake(OLD_COUNTS, (("merges = []", "merges, counts = [], Counter()"), ("counts = Counter()", "pass"))),
+        *_ways(
+            "The count of a pair is that of one word. It may be in others too: are their counts added up?",
+            ((ADD, "counts[pair] = times * often"),),
+            ((ADD, "counts[pair] = often"),),
+        ),
+        *_ways(
+            "The words are not taken as they are: a space at the beginning or capital letters are lost.",
+            ((BYTES, "word.strip().encode()"),),
+            ((BYTES, "word.lower().encode()"),),
+        ),
+        Mistake(
             "Every word counts once. A pair occurs as often as the words that contain it: counts says how often that "
             "is.",
             (("times * often", "times"),),
@@ -1127,9 +1291,10 @@ LEARN_MERGES = Task(
             "A pair counts once in a word, however often it occurs there.",
             (("times * often", "often"),),
         ),
-        Mistake(
+        *_ways(
             "A byte's id is the byte itself. In GPT-2 it is the byte's place in the table of printable_bytes.",
             ((ID, "[byte"),),
+            ((LIST, f"return [{VALUES} for pair in merges]"),),
         ),
         *_ways(
             "A byte's id is not its place in the table of printable_bytes. Is it the number of a character, or right "
@@ -1137,6 +1302,7 @@ LEARN_MERGES = Task(
             ((ID, "[ord(PRINTABLE[byte])"),),
             ((ID, "[ord(PRINTABLE[byte])"), (NUMBER, "512 + n)")),
             ((ID, "[byte - 33"),),
+            ((ID, "[220 if byte == 32 else byte - 33"),),
         ),
         *_ways(
             "Characters that are not ASCII are not cut into their bytes, or are left out.",
@@ -1147,6 +1313,8 @@ LEARN_MERGES = Task(
             "Pairs are counted across the ends of words. No token may reach from one word into the next.",
             ((WORDS, 'for word, often in [("".join(word * often for word, often in words.items()), 1)]]'),),
             ((WORDS, 'for word, often in [("".join(words), 1)]]'),),
+            ((WORDS, 'for word, often in [(" ".join(words), 1)]]'),),
+            ((BYTES, "(word * often).encode()"), ("times * often", "times")),
         ),
         Mistake(
             "Each word is trained separately. The counts of all words must be added up, and then one pair is chosen "
@@ -1154,9 +1322,10 @@ LEARN_MERGES = Task(
             _word_by_word,
         ),
         *_ways(
-            "A space is added to each word. The words have theirs already.",
+            "A space or a mark is added to each word. The words are whole as they come in.",
             ((BYTES, '(word + " ").encode()'),),
             ((BYTES, '(" " + word).encode()'),),
+            ((f"{BYTES}]", f"{BYTES}] + [256]"), (NUMBER, "257 + n)")),
         ),
         Mistake("Words that occur once are left out.", ((WORDS, "for word, often in words.items() if often > 1]"),)),
     ),

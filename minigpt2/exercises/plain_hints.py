@@ -15,7 +15,7 @@ def of_plain(name, cases):
     name:  of the output
     cases: pairs (actual, expected), of all the cases that went wrong
     """
-    for rule in (_of_type, _of_kind, _of_dict, _of_list, _of_number):
+    for rule in (_of_type, _of_kind, _of_dict, _of_order, _of_list, _of_number):
         if told := rule(name, cases):
             return told
     return _first(name, *cases[0])
@@ -39,10 +39,15 @@ def _of_type(name, actual, expected):
         beside = f"with {len(actual) - 1} more beside it" if len(actual) > 1 else "inside of a list of one"
         return f"{name} is there, but {beside}. Only {name} is wanted."
     if type(actual) is not type(expected):
-        return f"{name} is of type {type(actual).__name__}, and should be of type {type(expected).__name__}."
+        return f"{name} is {_type(actual)}, and should be of type {type(expected).__name__}."
     if actual in ([], {}, ""):
         return f"{name} is empty: is anything ever put into it?"
     return ""
+
+
+def _type(value):
+    """The type of a result, where tuples and arrays were made lists: see ``results.plain``."""
+    return "a list, a tuple or an array" if isinstance(value, list) else f"of type {type(value).__name__}"
 
 
 def _of_kind(name, cases):
@@ -93,21 +98,32 @@ def _of_values(name, actual, expected):
     return ""
 
 
+def _of_order(name, cases):
+    """Lists or texts of the right items, backwards or in another order."""
+    for actual, expected in cases:
+        if not isinstance(expected, list | str) or type(actual) is not type(expected):
+            return ""
+        if _counts(actual) != _counts(expected):
+            return ""
+    if all(actual == expected[::-1] for actual, expected in cases):
+        return f"{name} is right, but backwards."
+    return f"{name} has the right {_parts(expected)} in another order."
+
+
+def _parts(value):
+    return "items" if isinstance(value, list) else "characters"
+
+
 @_in_all
 def _of_list(name, actual, expected):
-    """Lists or texts in which something is missing, or has another place."""
+    """Lists or texts in which something is missing, or too much."""
     if not isinstance(expected, list | str) or type(actual) is not type(expected) or actual == expected:
         return ""
-    what = "items" if isinstance(expected, list) else "characters"
-    if actual == expected[::-1]:
-        return f"{name} is right, but backwards."
-    if _counts(actual) == _counts(expected):
-        return f"{name} has the right {what} in another order."
     if isinstance(expected, list) and len(actual) > 1 and _counts(actual) == Counter(_counts(expected).keys()):
         return f"Each item is in {name} once only, also where it should come more often."
     if all(isinstance(item, list) for item in actual) and [item[::-1] for item in actual] == expected:
         return f"The parts of each item of {name} are turned round: what should be on the left is on the right."
-    return _of_ends(name, actual, expected, what)
+    return _of_ends(name, actual, expected, _parts(expected))
 
 
 def _of_ends(name, actual, expected, what):

@@ -54,7 +54,7 @@ def of_results(task, attempts, attempt, alone=()):
         name = attempt.wrong[0]
         wrong = [each for each in attempts if each.results is not None and name in each.wrong]
         told = of_plain(name, [(each.results[name], each.expected[name]) for each in wrong])
-        return f"{told} {_only_in(attempts)}".strip()
+        return f"{told} {only_in(attempts)}".strip()
     if moved := _exchanged(results, expected, equal) or _second(task, attempt):
         return moved
     if told := _shared(attempt) or _of_lengths(attempts, attempt):
@@ -426,7 +426,7 @@ def of_cases(attempts, attempt, alone=()):
     if right and len(attempt.results) > 1:
         told.append(f"{_few(right)} {'is' if len(right) == 1 else 'are'} right, {_few(wrong)} not.")
     passed = [each.finding.title for each in attempts if each.finding.passed]
-    if only := _only_in(attempts):
+    if only := only_in(attempts):
         told.append(only)
     elif passed:
         told.append(f"It is right in: {'; '.join(passed)}. What does not matter there?")
@@ -441,7 +441,7 @@ def _few(names):
     return ", ".join(names if len(names) <= 4 else [*names[:3], f"{len(names) - 3} more"])
 
 
-def _only_in(attempts):
+def only_in(attempts):
     """The few cases in which it goes wrong, in a sentence; "" if they are many."""
     failed = [each.finding.title for each in attempts if not each.finding.passed]
     if 2 * len(failed) > len(attempts):

@@ -206,6 +206,53 @@ def counts_of_ids(ids):
     return Counter(ids)
 
 
+def counts_of_slices(ids):
+    counts = defaultdict(int)
+    for i in range(len(ids)):
+        counts[tuple(ids[i : i + 2])] += 1
+    return counts
+
+
+def counts_over_one(ids):
+    return Counter(zip(ids, ids[2:], strict=False))
+
+
+def counts_by_truth(ids):
+    """An id of 0 is taken for none."""
+    counts, left = Counter(), None
+    for right in ids:
+        if left:
+            counts[left, right] += 1
+        left = right
+    return counts
+
+
+def counts_without_none(ids):
+    left, *rest = ids
+    counts = Counter()
+    for right in rest:
+        counts[left, right] += 1
+        left = right
+    return counts
+
+
+def counts_by_index_to_the_end(ids):
+    counts = Counter()
+    for x in ids:
+        after = ids.index(x) + 1
+        if after < len(ids):
+            counts[x, ids[after]] += 1
+    return counts
+
+
+def counts_different_and_repeated(ids):
+    return {pair: n for pair, n in counts_of_different(ids).items() if n != 1}
+
+
+def counts_as_array(ids):
+    return np.array([[*pair, n] for pair, n in counts_by_zip(ids).items()])
+
+
 def counts_and_empties(ids):
     counts = {}
     while len(ids) > 1:
@@ -276,6 +323,51 @@ def merge_shrinking(ids, pair, new_id):
             ids[i] = new_id
             del ids[i + 1]
     return ids
+
+
+def merge_shrinking_by_parts(ids, pair, new_id):
+    out = list(ids)
+    for i in range(len(out) - 1):
+        if out[i] == pair[0] and out[i + 1] == pair[1]:
+            out.pop(i)
+            out[i] = new_id
+    return out
+
+
+def merge_past_the_end_by_parts(ids, pair, new_id):
+    out, i = [], 0
+    while i < len(ids):
+        fits = ids[i] == pair[0] and ids[i + 1] == pair[1]
+        out.append(new_id if fits else ids[i])
+        i += 1 + fits
+    return out
+
+
+def merge_and_last(ids, pair, new_id):
+    return merge_losing_last(ids, pair, new_id) + ids[-1:]
+
+
+def merge_and_last_of_some(ids, pair, new_id):
+    return [*merge_losing_last(ids, pair, new_id), ids[len(ids) - 1]]
+
+
+def merge_runs(ids, pair, new_id):
+    """All overlapping places become one."""
+    places = [i for i in range(len(ids) - 1) if (ids[i], ids[i + 1]) == pair]
+    return [new_id if i in places else x for i, x in enumerate(ids) if i - 1 not in places]
+
+
+def merge_all_that_is_in_the_pair(ids, pair, new_id):
+    out, i = [], 0
+    while i < len(ids):
+        if ids[i : i + 2] == [*pair]:
+            out.append(new_id)
+            while i < len(ids) and (ids[i] == pair[0] or ids[i] == pair[1]):
+                i += 1
+        else:
+            out.append(ids[i])
+            i += 1
+    return out
 
 
 def merge_keeping_right(ids, pair, new_id):
@@ -422,6 +514,7 @@ merge_at_even_places = merge_with(
     "merge_at_even_places", otherwise=2, keeps=lambda ids, i, pair: ids[i : i + 2]
 )
 merge_skipping = merge_with("merge_skipping", otherwise=2)
+merge_by_threes = merge_with("merge_by_threes", step=3)
 merge_without_new = merge_with("merge_without_new", new=lambda ids, i, new: [])
 merge_to_256 = merge_with("merge_to_256", new=lambda ids, i, new: [256])
 merge_to_largest = merge_with("merge_to_largest", new=lambda ids, i, new: [1 + max(ids)])
@@ -593,6 +686,14 @@ def train_in_place(ids, num_merges):
     return train(ids, num_merges, merge=merge_in_place)
 
 
+def tie_by_left_and_last(counts):
+    most, chosen = max(counts.values()), None
+    for pair in counts:
+        if counts[pair] == most and (chosen is None or pair[0] <= chosen[0]):
+            chosen = pair
+    return chosen
+
+
 # What can go wrong in training, on a text as on words: name -> parts of ``train`` or ``learn``, words of the hint.
 
 
@@ -616,6 +717,7 @@ STEPS = {
     "highest": ({"choose": lambda counts: max(counts, key=lambda p: (counts[p], p))}, "with the highest ids"),
     "right": ({"choose": best(lambda pair: pair[::-1])}, "the lowest id on the right"),
     "left": ({"choose": best(lambda pair: pair[0])}, "not always with the lowest on the right"),
+    "left_and_last": ({"choose": tie_by_left_and_last}, "not always with the lowest on the right"),
     "left_and_high": ({"choose": best(lambda pair: (pair[0], -pair[1]))}, "not always with the lowest on the right"),
     "sum": ({"choose": best(lambda pair: pair[0] + pair[1])}, "low in another sense"),
     "smaller": ({"choose": best(lambda pair: sorted(pair))}, "low in another sense"),
@@ -634,7 +736,9 @@ STEPS = {
     "one_more": ({"extra": 1}, "one merge too many"),
     "one_less": ({"extra": -1}, "one merge too few"),
     "no_limit": ({"extra": 200}, "The number of merges is ignored"),
-    "with_counts": ({"item": lambda pair, counts, n: [(pair, counts[pair])]}, "how often each pair occurred"),
+    "one_alone": ({"out": lambda merges, ids: merges[:1]}, "It ends after the first merge"),
+    "with_counts": ({"item": lambda pair, counts, n: [(pair, counts[pair])]}, "holds more than the pairs"),
+    "with_ids_of_pairs": ({"item": lambda pair, counts, n: [(*pair, 256 + n)]}, "holds more than the pairs"),
     "turned": ({"item": lambda pair, counts, n: [pair[::-1]]}, "The pairs of the list are turned round"),
     "flat": ({"item": lambda pair, counts, n: list(pair)}, "in one flat list"),
     "new_ids": ({"item": lambda pair, counts, n: [256 + n]}, "The list holds the new ids"),
@@ -673,6 +777,9 @@ MERGES = (
     (merge_any_two, "somewhere in the pair"),
     (merge_at_even_places, "Pairs that begin at an odd place"),
     (merge_at_old_places, "each merge makes the new one shorter"),
+    (merge_by_threes, "The id that comes after a merged pair is lost"),
+    (merge_runs, "More than two ids are taken up"),
+    (merge_all_that_is_in_the_pair, "More than two ids are taken up"),
 )
 STEPS |= {function.__name__: ({"merge": function}, words) for function, words in MERGES}
 
@@ -764,6 +871,39 @@ def encode_longest(ids, merges):
         out.append(max(fits, key=lambda token: len(table[token])))
         i += len(table[out[-1]])
     return out
+
+
+def encode_on_the_way(ids, merges):
+    out, rest = [], list(ids)
+    while rest:
+        left = rest.pop(0)
+        if rest and (left, rest[0]) in merges:
+            left = 256 + merges.index((left, rest.pop(0)))
+        out.append(left)
+    return out
+
+
+def encode_on_many_ways(ids, merges):
+    length = None
+    while length != len(ids):
+        length, ids = len(ids), encode_on_the_way(ids, merges)
+    return ids
+
+
+def encode_by_training(ids, merges):
+    return encode_merge_by_merge(ids, train(ids, len(merges)))
+
+
+def encode_by_training_on_the_first(ids, merges):
+    return encode_merge_by_merge(ids, train(ids, len(merges), choose=lambda counts: max(counts, key=counts.get)))
+
+
+def encode_turned_round(ids, merges):
+    return encode_merge_by_merge(ids, list(reversed(merges)))
+
+
+def encode_to_256(ids, merges):
+    return encode_merge_by_merge(ids, merges, lambda ids, pair, new_id: merge_by_while(ids, pair, 256))
 
 
 def encode_last_first(ids, merges):
@@ -873,7 +1013,7 @@ def encode_to_letters(ids, merges):
 
 
 ENCODE_PARTS = {
-    "first_known": ({"choose": lambda pairs, rank: pairs[0]}, "comes first in the text"),
+    "first_known": ({"choose": lambda pairs, rank: pairs[0]}, "in which they stand in the text"),
     "last_known": ({"choose": lambda pairs, rank: pairs[-1]}, "comes last in the text"),
     "highest_rank": ({"choose": lambda pairs, rank: max(pairs, key=rank.get)}, "the pair with the highest rank first"),
     "most_frequent": ({"choose": lambda pairs, rank: Counter(pairs).most_common()[0][0]}, "most frequent in this text"),
@@ -977,6 +1117,41 @@ def decode_one_level(ids, merges):
     for i in ids:
         out += [i] if i < 256 else merges[i - 256]
     return bytes(out).decode("utf-8", errors="replace")
+
+
+def decode_one_level_alone(ids, merges):
+    out = []
+    for i in ids:
+        out += [part for part in (merges[i - 256] if i >= 256 else [i]) if part < 256]
+    return bytes(out).decode("utf-8", errors="replace")
+
+
+def decode_until_an_error(ids, merges):
+    spelled = bytes_of(ids, merges)
+    while True:
+        try:
+            return spelled.decode()
+        except UnicodeDecodeError as error:
+            spelled = spelled[: error.start]
+
+
+def decode_bytes_alone(ids, merges):
+    return bytes(i for i in ids if i < 256).decode("utf-8", "replace")
+
+
+def decode_by_number(ids, merges):
+    return "".join(chr(i) for i in ids)
+
+
+def decode_to_zeros(ids, merges):
+    table = [bytes(i) for i in range(256)]
+    for left, right in merges:
+        table.append(table[left] + table[right])
+    return b"".join(table[i] for i in ids).decode("utf-8", "replace")
+
+
+def decode_with_one_kind_of_lines(ids, merges):
+    return decode_by_table(ids, merges).replace("\r\n", "\n")
 
 
 def decode_turned_round(ids, merges):
@@ -1173,6 +1348,37 @@ def table_hidden_first():
     return {byte: table[byte] for byte in sorted(table, key=lambda byte: byte in VISIBLE)}
 
 
+def table_hidden_first_from_255():
+    hidden = [byte for byte in range(256) if byte not in VISIBLE]
+    return {byte: chr(255 + n) for n, byte in enumerate(hidden)} | {byte: chr(byte) for byte in VISIBLE}
+
+
+def table_of_one_character():
+    return {byte: chr(byte) if byte in VISIBLE else "\u0100" for byte in [*VISIBLE, *table_hidden_first()]}
+
+
+def table_all_moved():
+    return {byte: chr(byte + 256) for byte in range(256)}
+
+
+def table_of_places():
+    return {n: character for n, (_, character) in enumerate(table_of(VISIBLE).items())}
+
+
+def table_without_255():
+    table = table_of(VISIBLE)
+    del table[255]
+    return table
+
+
+def table_from_188():
+    table = table_of_visible()
+    for byte in range(256):
+        if byte not in table:
+            table[byte] = chr(len(table))
+    return table
+
+
 def table_by_letters():
     """The last range first."""
     return table_of([*VISIBLE[106:], *VISIBLE[:106]])
@@ -1227,13 +1433,36 @@ def learn_by_the_library(counts, n_merges):
     return list(tokenizer.learn_merges(counts, n_merges))
 
 
+ORDER = list(table_by_loop())
+
+
+def as_bytes(pair):
+    return tuple(ORDER[i] if i < 256 else i for i in pair)
+
+
 LEARN_PARTS = {
+    "by_bytes": ({"choose": best(as_bytes)}, "whose bytes are the lowest"),
+    "from_188": ({"number": lambda ids, n: 188 + n}, "begin with 188"),
+    "back_to_bytes": (
+        {"out": lambda merges, words: [as_bytes(pair) for pair in merges]},
+        "A byte's id is the byte itself",
+    ),
+    "space_220": (
+        {"ids": lambda word: [220 if byte == ord(" ") else byte - 33 for byte in word.encode()]},
+        "the first of the visible bytes only",
+    ),
+    "stripped": ({"ids": lambda word: byte_ids(word.lstrip())}, "The words are not taken as they are"),
+    "small": ({"ids": lambda word: byte_ids(word.casefold())}, "The words are not taken as they are"),
+    "end_of_word": (
+        {"ids": lambda word: [*byte_ids(word), 256], "number": lambda ids, n: 257 + n},
+        "A space or a mark is added to each word",
+    ),
     "unweighted": ({"times": lambda found, often: found}, "Every word counts once"),
     "once_in_a_word": ({"times": lambda found, often: often}, "A pair counts once in a word"),
     "bytes": ({"ids": lambda word: list(word.encode())}, "A byte's id is the byte itself"),
     "less_33": ({"ids": lambda word: [byte - 33 for byte in word.encode()]}, "the first of the visible bytes only"),
     "ascii": ({"ids": lambda word: byte_ids("".join(c for c in word if c < "\x80"))}, "that are not ASCII"),
-    "end_mark": ({"ids": lambda word: byte_ids(f"{word} ")}, "A space is added to each word"),
+    "end_mark": ({"ids": lambda word: byte_ids(f"{word} ")}, "A space or a mark is added to each word"),
     "unweighted_bytes": (
         {"times": lambda found, often: found, "ids": lambda word: list(word.encode())},
         "counts says how often that is. (2) A byte's id is the byte itself",
@@ -1250,6 +1479,55 @@ def learn_across_words(counts, n_merges):
 
 def learn_repeated_words(counts, n_merges):
     return learn({word: often for word, often in counts.items() if often > 1}, n_merges)
+
+
+def learn_as_one_text(counts, n_merges):
+    return learn({" ".join(counts): 1}, n_merges)
+
+
+def learn_from_copies(counts, n_merges):
+    return learn({word * often: 1 for word, often in counts.items()}, n_merges)
+
+
+def learn_counting_once(counts, n_merges):
+    totals = Counter()
+    for word, often in counts.items():
+        for pair in pairwise(byte_ids(word)):
+            totals[pair] += often
+    ranked = sorted((-total, pair) for pair, total in totals.items() if total > 1)
+    return [pair for _, pair in ranked[:n_merges]]
+
+
+def learn_with(counts, n_merges, totals, count):
+    """The totals are made before the loop, and ``count`` changes them in each round."""
+    words, merges = [(byte_ids(word), often) for word, often in counts.items()], []
+    for n in range(n_merges):
+        count(totals, words)
+        if not totals or max(totals.values()) < 2:
+            break
+        merges.append(lowest(totals))
+        words = [(merge_by_while(ids, merges[-1], 256 + n), often) for ids, often in words]
+    return merges
+
+
+def learn_with_old_counts(counts, n_merges):
+    def count(totals, words):
+        for ids, often in words:
+            totals.update(dict.fromkeys(pairwise(ids), 0))
+            for pair in pairwise(ids):
+                totals[pair] += often
+
+    return learn_with(counts, n_merges, Counter(), count)
+
+
+def learn_from_the_last_word(counts, n_merges):
+    def count(totals, words):
+        totals.clear()
+        for ids, often in words:
+            for pair in pairwise(ids):
+                totals[pair] = often
+
+    return learn_with(counts, n_merges, {}, count)
 
 
 def learn_letters(counts, n_merges):
@@ -1334,13 +1612,27 @@ WRONG = [
     ("pair_counts", counts_returning_in_the_loop, "Only one pair is counted"),
     ("pair_counts", counts_repeated, "Pairs that occur once are missing"),
     ("pair_counts", counts_in_bytes, "within a bytes object"),
+    ("pair_counts", counts_of_slices, "a key of a single id"),
+    ("pair_counts", counts_over_one, "paired with the one after its neighbour"),
+    ("pair_counts", counts_by_truth, "It goes wrong only in: an id of 0"),
+    ("pair_counts", counts_without_none, "It goes wrong only in: an empty list"),
+    ("pair_counts", counts_by_index_to_the_end, "is looked up with `index`"),
+    ("pair_counts", counts_different_and_repeated, "are not counted. (2) Pairs that occur once are missing"),
+    ("pair_counts", counts_as_array, "counts is a list, a tuple or an array, and should be of type dict"),
     ("pair_counts", counts_by_text, "counts is a dict from str to int, and should be a dict from tuple to int"),
     ("pair_counts", counts_as_floats, "and should be a dict from tuple to int"),
     ("pair_counts", counts_kept, "Called twice with equal arguments"),
     ("pair_counts", counts_with_total, "counts is there, but with 1 more beside it"),
     ("pair_counts", counts_and_empties, "the caller's own list"),
-    ("merge", merge_past_the_end, "An index runs past the end"),
-    ("merge", merge_shrinking, "An index runs past the end"),
+    ("merge", merge_past_the_end, "Which id has no neighbour on its right?"),
+    ("merge", merge_past_the_end_by_parts, "Which id has no neighbour on its right?"),
+    ("merge", merge_shrinking, "A list from which something is taken gets shorter"),
+    ("merge", merge_shrinking_by_parts, "A list from which something is taken gets shorter"),
+    ("merge", merge_and_last, "its right id comes after it once more"),
+    ("merge", merge_and_last_of_some, "its right id comes after it once more"),
+    ("merge", merge_runs, "More than two ids are taken up"),
+    ("merge", merge_all_that_is_in_the_pair, "More than two ids are taken up"),
+    ("merge", merge_by_threes, "The id that comes after a merged pair is lost"),
     ("merge", merge_keeping_right, "The right one of the two ids is still there"),
     ("merge", merge_new_and_right, "The right one of the two ids is still there"),
     ("merge", merge_keeping_left, "The left one of the two ids is still there"),
@@ -1399,7 +1691,13 @@ WRONG = [
         (*with_parts("bpe_encode", encode_merge_by_merge, function.__name__, {"merge": function}), words)
         for function, words in MERGES
     ),
-    ("bpe_encode", encode_leftmost, "comes first in the text"),
+    ("bpe_encode", encode_leftmost, "in which they stand in the text"),
+    ("bpe_encode", encode_on_many_ways, "in which they stand in the text"),
+    ("bpe_encode", encode_on_the_way, "It passes over the text once"),
+    ("bpe_encode", encode_by_training, "It learns merges from this text"),
+    ("bpe_encode", encode_by_training_on_the_first, "It learns merges from this text"),
+    ("bpe_encode", encode_turned_round, "in the order in which they come in"),
+    ("bpe_encode", encode_to_256, "All merges make the same id"),
     ("bpe_encode", encode_longest, "the longest token that fits"),
     ("bpe_encode", encode_last_first, "the pair with the highest rank first"),
     ("bpe_encode", encode_backwards, "the pair with the highest rank first"),
@@ -1431,6 +1729,12 @@ WRONG = [
     ("bpe_decode", decode_with_spaces, "spaces between the tokens"),
     ("bpe_decode", decode_by_chr, "a separate character"),
     ("bpe_decode", decode_one_level, "not taken apart to its end"),
+    ("bpe_decode", decode_one_level_alone, "not taken apart to its end"),
+    ("bpe_decode", decode_until_an_error, "From the first byte on"),
+    ("bpe_decode", decode_bytes_alone, "The ids of merges are left out"),
+    ("bpe_decode", decode_by_number, "for the number of a character"),
+    ("bpe_decode", decode_to_zeros, "does not hold the bytes themselves"),
+    ("bpe_decode", decode_with_one_kind_of_lines, "It goes wrong only in: ends of lines"),
     ("bpe_decode", decode_turned_round, "joined in the wrong order"),
     ("bpe_decode", decode_left_parts, "one of its two parts only"),
     ("bpe_decode", decode_from_257, "do not begin with 256 here"),
@@ -1460,7 +1764,13 @@ WRONG = [
     ("printable_bytes", table_with_127, "Look at the ends of the ranges"),
     ("printable_bytes", table_of_ascii, "Only ASCII counts as visible"),
     ("printable_bytes", table_ascending, "in the order of their numbers"),
-    ("printable_bytes", table_hidden_first, "the right entries in another order"),
+    ("printable_bytes", table_hidden_first, "The bytes that cannot be seen come first"),
+    ("printable_bytes", table_hidden_first_from_255, "with 256. (2) The bytes that cannot be seen come first"),
+    ("printable_bytes", table_of_one_character, "stand for the same character"),
+    ("printable_bytes", table_all_moved, "Visible bytes do not stand for themselves"),
+    ("printable_bytes", table_of_places, "The keys are places"),
+    ("printable_bytes", table_without_255, "Byte 255 is missing"),
+    ("printable_bytes", table_from_188, "do not begin with 256"),
     ("printable_bytes", table_by_letters, "the right entries in another order"),
     ("printable_bytes", table_turned, "the wrong way round"),
     ("printable_bytes", table_of_numbers, "the numbers of the characters"),
@@ -1471,6 +1781,11 @@ WRONG = [
     ),
     ("learn_merges", learn_too_late, "A pair that occurs once is still in the list"),
     ("learn_merges", learn_across_words, "across the ends of words"),
+    ("learn_merges", learn_as_one_text, "across the ends of words"),
+    ("learn_merges", learn_from_copies, "across the ends of words"),
+    ("learn_merges", learn_counting_once, "counted once, at the beginning"),
+    ("learn_merges", learn_with_old_counts, "Pairs are counted that are no longer there"),
+    ("learn_merges", learn_from_the_last_word, "The count of a pair is that of one word"),
     ("learn_merges", learn_word_by_word, "Each word is trained separately"),
     ("learn_merges", learn_repeated_words, "Words that occur once are left out"),
     ("learn_merges", learn_letters, "merges is a list of list of str, and should be a list of list of int"),
