@@ -288,20 +288,10 @@ def _hint(task, function, forward, attempts, attempt, seed):
         return call_hints.FORGETFUL
     if forward and not _is_right(task, forward, attempt.trial):
         return call_hints.OWN_FORWARD
-    if task.reference and (hints := known(task, attempts + _others(task, function, forward, attempts, seed))):
-        several = len(hints) > 1 and not task.exact
-        turned = result_hints.turned(attempts) if several else ""  # one cause rather than two
-        told = turned or result_hints.together(hints)
-        if attempt.results is not None and attempt.changed:
-            return f"{call_hints.of_change(attempt.changed[0], attempt)} Beside that, or because of it: {told}"
+    if told := _known(task, function, forward, attempts, attempt, seed):
         return told
     if attempt.error is not None:
         return f"{_fated(attempt.outcome)} {result_hints.only_in(attempts)}".strip()
-    ended = [each for each in attempts if each.error is None]
-    if task.reference and len(ended) < len(attempts) and sum(not each.finding.passed for each in ended) > 2:
-        failed = next(each for each in attempts if each.error is not None)
-        if hints := known(task, ended):
-            return f"{result_hints.together(hints)} Beside that, it fails in: {failed.finding.title}."
     if attempt.results is None or attempt.outcome.value is None:
         told = call_hints.of_kind(task, attempt.outcome.value, attempt.expected)
         return f"{told} {result_hints.only_in(attempts)}".strip()
@@ -313,6 +303,25 @@ def _hint(task, function, forward, attempts, attempt, seed):
         or _experiments(task, function, forward, attempts, attempt, alone)
         or result_hints.of_cases(attempts, attempt, alone)
     )
+
+
+def _known(task, function, forward, attempts, attempt, seed):
+    """The known mistake, or several, and what is beside them; "" where there is none."""
+    if not task.reference:
+        return ""
+    if hints := known(task, attempts + _others(task, function, forward, attempts, seed)):
+        several = len(hints) > 1 and not task.exact
+        told = (result_hints.turned(attempts) if several else "") or result_hints.together(hints)  # one rather than two
+        if attempt.results is not None and attempt.changed:
+            return f"{call_hints.of_change(attempt.changed[0], attempt)} Beside that, or because of it: {told}"
+        return told
+    failed = [each for each in attempts if each.error is not None]
+    ended = [each for each in attempts if each.error is None]
+    if failed and attempt.error is None and sum(not each.finding.passed for each in ended) > 2:
+        hints = known(task, ended)
+        if hints:
+            return f"{result_hints.together(hints)} Beside that, it fails in: {failed[0].finding.title}."
+    return ""
 
 
 def _others(task, function, forward, attempts, seed):
