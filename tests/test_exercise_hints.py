@@ -161,11 +161,54 @@ def refuses(x, w, b):
         (lambda x, w, b: b[:, None, 0, 0], "more indices in the brackets than the array has axes"),
         (lambda x, w, b: x.sum(3) + b, "There is no such axis here"),
         (lambda x, w, b: math.sqrt(x @ w), "A whole array stands where a single number is needed"),
+        (lambda x, w, b: 12 // len(x[0, 1:0]) * x, "The divisor is 0 in this case"),
         (lambda x, w, b: len(x)[0], "It ends with TypeError"),
     ],
 )
 def test_errors_are_told_by_their_texts_and_lines(function, words):
     assert words in hint(FORWARD, function)
+
+
+def shifted(x, shift=None):
+    return 2 * x if shift is None else x + shift
+
+
+SHIFT = Task(
+    name="shifted",
+    outputs=("y",),
+    reference=shifted,
+    cases=lambda rng: [
+        Case("a shift", {"x": np.arange(1.0, 5), "shift": 3.0}),
+        Case("no shift", {"x": np.arange(1.0, 5), "shift": None}),
+        Case("the shift is left out", {"x": np.arange(1.0, 5)}),
+    ],
+)
+
+
+def test_an_argument_that_may_be_none_and_another_default_are_told_by_their_names():
+    told = hint(SHIFT, lambda x, shift=None: x + shift)
+    assert told.startswith("shift may be None, and is in this case")
+    assert "shift is left out, and so has its default, 1.0" in hint(SHIFT, lambda x, shift=1.0: shifted(x, shift))
+
+
+def test_two_mistakes_are_not_told_where_all_is_nan():
+    zero, infinite = ("2.0 * x", "0.0 * x"), ("+ bias", "* np.inf")
+    task = replace(FORWARD, mistakes=tuple(Mistake(change[1], (change,)) for change in (zero, infinite)))
+    assert "y has NaN in it" in hint(task, lambda x, w, b: x * np.nan)
+
+
+def test_an_error_is_not_told_by_a_mistake_that_is_judged_differently():
+    def judged(inputs, result):
+        return None if np.all(result > 0) else "It is not above 0."
+
+    task = replace(SHIFT, accept=judged, mistakes=(Mistake("no shift", (("x + shift", "-x"), ("2 * x", "x[9]"))),))
+    told = hint(task, lambda x, shift=None: x[9] if shift is None else x + 1)
+    assert "An index is beyond the end" in told
+
+
+def test_what_is_only_flat_where_it_is_cut_off_is_no_leak():
+    task = replace(FORWARD, reference=lambda x, w, b: np.maximum(x @ w, 0), mistakes=())
+    assert "and should not" not in hint(task, lambda x, w, b: np.where(x @ w < 0, 0.1 * (x @ w), np.sqrt(abs(x @ w))))
 
 
 def test_a_factor_is_not_told_of_lines_with_a_single_number():
@@ -280,11 +323,13 @@ A = np.arange(1.0, 13.0).reshape(3, 4) ** 2
         (A.astype(int), "cut to integers"),
         (A + A[:, :1], "is the same along axis 1 and differs along axis 0"),
         (A * 1.001, "the same factor everywhere"),
-        (np.where(A > 100, np.inf, A), "NaN or infinity"),
+        (np.where(A > 100, np.inf, A), "infinite at [2, 2], and should not be"),
+        (np.where(A > 100, np.nan, A), "NaN in it"),
         (A**0.5, "the root of what it should be"),
         (A**2, "the square of what it should be"),
         (0 * A, "zero everywhere"),
         (A.sum(), "a single number, and should have the shape (3, 4)"),
+        (np.where(A > 100, 0, A + 1), "y is 0 at [2, 2], and should not be"),
         (np.where(A > 100, 0, A), "y is 0 where it is wrong, in 2 of 12 numbers, such as [2, 2]"),
     ],
 )
@@ -415,3 +460,21 @@ def test_what_an_answer_prints_is_shown_for_the_cases_alone(capsys):
 
     assert not run(BACKWARD, talks).passed
     assert capsys.readouterr().out.count("here") == 3, "two cases and one of them in float32"
+
+
+@pytest.mark.parametrize(
+    ("actual", "words"),
+    [
+        ([[1, 2, -np.inf], [0, -np.inf, 3]], "the right number of infinities in each row, in wrong places: [0, 2]"),
+        ([[1, -np.inf, -np.inf], [-np.inf, 0, 3]], "too many infinities: one at [0, 2]"),
+        ([[1, -np.inf, 2], [4, 0, 3]], "too few infinities: none at [1, 0]"),
+        ([[1, -np.inf, -np.inf], [4, 0, 3]], "is infinite at [0, 2], and should not be. At [1, 0]"),
+        ([[1, -np.inf, 2], [np.inf, 0, 3]], "an infinity of the wrong sign"),
+        ([[1, 7, 2], [8, 0, 3]], "should have -inf at some places, and has none"),
+        ([[2, -np.inf, 4], [-np.inf, 0, 6]], "where they should be. y is what it should be times 2"),
+        ([[1, -np.inf, 2], [-np.inf, 5, 3]], "where they should be. y should be 0 at [1, 1], and is not"),
+    ],
+)
+def test_infinities_are_told_by_their_places(actual, words):
+    expected = np.array([[1, -np.inf, 2], [-np.inf, 0, 3]])
+    assert words in of_array("y", np.array(actual, float), expected, {}, Comparison(False, expected={"y": expected}))

@@ -168,7 +168,7 @@ class Odd:
         (lambda *inputs: layer_norm_forward(*inputs)[0].T, "right, but transposed"),
         (lambda *inputs: layer_norm_forward(*inputs)[0].ravel(), "its shape is not"),
         (lambda *inputs: layer_norm_forward(*inputs)[0].astype("float16"), "is wrong in"),
-        (lambda x, *_: np.full_like(x, np.nan), "NaN or infinity"),
+        (lambda x, *_: np.full_like(x, np.nan), "NaN in it"),
         (7, "expected   a function"),
         (None, "expected   a function"),
     ],

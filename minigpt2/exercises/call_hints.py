@@ -3,13 +3,14 @@
 Each hint says what is the case, and asks what may be the cause. What cannot be sure says less.
 """
 
+import inspect
 import re
 from bdb import BdbQuit
 from collections.abc import Iterator
 
 import numpy as np
 
-from minigpt2.exercises.results import outputs_of
+from minigpt2.exercises.results import describe, outputs_of
 from minigpt2.exercises.trees import arrays_in
 
 # The most frequent meanings of exceptions, by their texts.
@@ -107,7 +108,10 @@ ERRORS = (
     ),
     (r"has no attribute", "Something has another type than you think. Print its type there."),
     (r"name '.*' is not defined", "A name is not known here: a typing mistake, or a cell above that was not run."),
-    (r"division by zero", "The divisor is 0 in this case: what is the right result there?"),
+    (
+        r"(division|modulo) by zero",
+        "The divisor is 0 in this case. Where does it come from: should it be 0, and what is the right result then?",
+    ),
     (
         r"too many indices",
         "There are more indices in the brackets than the array has axes. Print its shape: has an axis been lost, or is "
@@ -187,10 +191,11 @@ def of_lateness(place):
     return ASKS if re.search(r"\b(input|getpass|breakpoint|set_trace)\(|\bstdin\b", place) else LATE
 
 
-def of_error(error, place):
+def of_error(error, place, arguments):
     """The most frequent meaning of an exception.
 
-    place: the line that raised it, as text
+    place:     the line that raised it, as text
+    arguments: of the call that ended with it, by name
     """
     if isinstance(error, RecursionError):
         return "The function calls itself endlessly."
@@ -207,12 +212,33 @@ def of_error(error, place):
     if re.search(r": (raise|assert)\b", place):
         return "Your function itself refuses these arguments, which the docstring allows. What is special about them?"
     text = str(error)
+    nothing = [name for name, value in arguments.items() if value is None]
+    if nothing and "NoneType" in text:
+        return (
+            f"{' and '.join(nothing)} may be None, and {'is' if len(nothing) == 1 else 'are'} in this case. What does "
+            "the text say of that? Or is something else None that should not be?"
+        )
     known = next((hint for pattern, hint in ERRORS if re.search(pattern, text)), "")
     return known or (
         f"It ends with {type(error).__name__}. Print the shapes and types of what stands in that line: which of them "
         "is "
         "not what you thought?"
     )
+
+
+def of_defaults(function, ours, inputs):
+    """An argument that is left out, where somebody's function has another default than ours; "" if there is none."""
+    try:
+        its, defaults = (list(inspect.signature(each).parameters.values())[len(inputs) :] for each in (function, ours))
+    except (TypeError, ValueError):  # something that can be called and has no signature
+        return ""
+    for one, other in zip(its, defaults, strict=False):
+        if one.default is not inspect.Parameter.empty and repr(one.default) != repr(other.default):
+            return (
+                f"In this case {other.name} is left out, and so has its default, {describe(one.default)} in your first "
+                "line. What is it in the skeleton?"
+            )
+    return ""
 
 
 def of_change(name, attempt):
@@ -224,8 +250,8 @@ def of_change(name, attempt):
     before = attempt.trial.arguments[key]
     if isinstance(before, list):
         return (
-            f"{name} is the caller's own list, which it still needs. `{name}[i] = ...`, append, pop, del and sort "
-            "change it; begin with a list of your own."
+            f"{name} is the caller's own list, which it still needs, with all that is in it. `{name}[i] = ...`, "
+            f"append, pop, del, sort and writing into `{name}[i]` change it; make new ones."
         )
     if isinstance(before, dict) and (name == key or not arrays_in(before)):
         return (
@@ -294,7 +320,8 @@ def of_kind(task, value, expected):
         elif output is None:
             return f"{name} is None: is it never made, or by something that returns nothing?"
         elif isinstance(output, list):
-            return f"{name} is a list of {len(output)}, and should be a single array."
+            order = f" In this order: {wanted}." if count > 1 else ""
+            return f"{name} is a list of {len(output)}, and should be a single array.{order}"
         elif isinstance(output, tuple):
             return (
                 f"{name} is itself a tuple of {len(output)}. Was a function that returns several things, as (y, cache),"

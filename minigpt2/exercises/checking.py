@@ -283,15 +283,17 @@ def _limited(task, function, attempts):
 def _hint(task, function, forward, attempts, attempt, seed):
     """What it looks like, from the surest source to the one that can only tell where to look."""
     if attempt.outcome.late:
-        return _fated(attempt.outcome)
+        return _fated(attempt.outcome, attempt.trial.arguments)
     if attempt.results is not None and _is_forgetful(task, function, forward, attempt):
         return call_hints.FORGETFUL
     if forward and not _is_right(task, forward, attempt.trial):
         return call_hints.OWN_FORWARD
     if told := _known(task, function, forward, attempts, attempt, seed):
         return told
+    if default := call_hints.of_defaults(function, task.reference, attempt.trial.inputs):
+        return default
     if attempt.error is not None:
-        return f"{_fated(attempt.outcome)} {result_hints.only_in(attempts)}".strip()
+        return f"{_fated(attempt.outcome, attempt.trial.arguments)} {result_hints.only_in(attempts)}".strip()
     if attempt.results is None or attempt.outcome.value is None:
         told = call_hints.of_kind(task, attempt.outcome.value, attempt.expected)
         return f"{told} {result_hints.only_in(attempts)}".strip()
@@ -368,9 +370,11 @@ def _is_right(task, forward, trial):
     return outcome.ended and outcome.value
 
 
-def _fated(outcome):
+def _fated(outcome, arguments=None):
     """What the end of a call that did not end well may mean."""
-    return call_hints.of_lateness(outcome.place) if outcome.late else call_hints.of_error(outcome.error, outcome.place)
+    if outcome.late:
+        return call_hints.of_lateness(outcome.place)
+    return call_hints.of_error(outcome.error, outcome.place, arguments or {})
 
 
 def _experiments(task, function, forward, attempts, attempt, alone):

@@ -80,7 +80,8 @@ class Laboratory:
                 moves = not self.equal(results[output], self.results[output])
                 should = not self.equal(expected[output], self.expected[output])
                 if should and not moves and not self._moves(output, self._changed(name, _turned(value))):
-                    return f"{output} stays the same when {name} is changed. Where does {name} come in?"
+                    where = "Where is it lost?" if self.special else f"Where does {name} come in?"
+                    return f"{output} stays the same when {name} is changed. {where}"
                 if moves and not should:
                     return f"{output} changes when {name} is changed, and should not."
         return ""
@@ -102,11 +103,14 @@ class Laboratory:
     def _leak(self, name, cause):
         shown = f"{name}{_shown(cause, np.ndim(arrays_in(self.inputs)[name]))}"
         for output, (moves, should) in self._effects(name, cause).items():
-            if (moves & ~should).any():
-                place = _shown(_first(moves & ~should), moves.ndim)
+            if (moves == should).all():
+                continue
+            moves_too, should_too = self._elsewhere._effects(name, cause)[output]
+            leaks = moves & ~should & ~should_too  # not only flat here, as what is cut off
+            if leaks.any():
+                place = _shown(_first(leaks), moves.ndim)
                 return f"{output}{place} changes when {shown} is changed, and should not."
             if (should & ~moves).any():
-                moves_too, should_too = self._elsewhere._effects(name, cause)[output]
                 stuck = should & ~moves & should_too & ~moves_too
                 if (whole := _whole(stuck, should)).any():
                     place = _shown(_first(whole), moves.ndim)

@@ -10,6 +10,7 @@ import numpy as np
 
 from minigpt2.exercises.plain_hints import of_plain
 from minigpt2.exercises.results import size
+from minigpt2.exercises.trees import arrays_in
 
 LARGE = 1e6  # beside what is so many times too large, nothing else can be seen
 CLOSE = 0.02  # an error below this part of the largest number looks like a constant or a rounding
@@ -95,9 +96,9 @@ def _exchanged(results, expected, equal):
 
 
 def _shared(attempt):
-    """Wrong outputs that are one and the same array."""
-    for one, other in itertools.combinations(attempt.wrong, 2):
-        if attempt.results[one] is attempt.results[other]:
+    """A wrong output that is one and the same array as another output."""
+    for one, other in itertools.combinations(attempt.results, 2):
+        if attempt.results[one] is attempt.results[other] and {one, other} & set(attempt.wrong):
             return (
                 f"{one} and {other} are one and the same array. Is it returned twice, or has it two names, as after "
                 "`a = b = np.zeros(...)`?"
@@ -131,15 +132,16 @@ def _of_lengths(attempts, attempt):
 
 
 def _lengths(attempts, attempt):
-    """Pairs of a length, or a product of several, in all attempts and its name; of the wrong outputs first."""
+    """Pairs of a length in all attempts, or then a product of several, and its name; of the wrong outputs first."""
     shapes = [
-        {name: array.shape for name, array in (each.expected | dict(_arrays(each.trial.ours))).items()}
-        for each in attempts
+        {name: array.shape for name, array in (each.expected | arrays_in(each.trial.ours)).items()} for each in attempts
     ]
-    for array in dict.fromkeys([*attempt.wrong, *shapes[0]]):
-        ndims = {len(each.get(array, ())) for each in shapes}
-        for count in range(1, min(ndims) + 1 if len(ndims) == 1 else 0):
-            for axes in itertools.combinations(range(min(ndims)), count):
+    names = dict.fromkeys([*attempt.wrong, *shapes[0]])
+    ndims = {array: {len(each.get(array, ())) for each in shapes} for array in names}
+    most = max(map(max, ndims.values()))
+    for count, array in itertools.product(range(1, most + 1), names):
+        if len(ndims[array]) == 1:
+            for axes in itertools.combinations(range(min(ndims[array])), count):
                 what = "the length of" if count == 1 else "the product of the lengths of"
                 lengths = [math.prod(each[array][axis] for axis in axes) for each in shapes]
                 if all(lengths):
@@ -201,19 +203,26 @@ def of_array(name, actual, expected, inputs, equal):
         return _of_shape(name, actual, expected, equal)
     if actual.dtype.kind != "f" and expected.dtype.kind == "f":
         return f"{name} is of {actual.dtype}: its numbers were cut to integers, or compared. Floats are expected."
-    if not np.isfinite(actual).all():
+    if not (np.isfinite(actual).all() and np.isfinite(expected).all()):
+        if np.isfinite(expected).all() and not np.isnan(actual).any():
+            return (
+                f"{name} is infinite at {_place(np.isinf(actual))}, and should not be. Is an infinity left there that "
+                "was written for a purpose, does a number overflow (exp of a large one), or is it divided by zero, or "
+                "the logarithm of zero?"
+            )
         if np.isfinite(expected).all():
             return (
-                f"{name} has NaN or infinity in it. Where can a number overflow (exp of a large one), be divided by "
-                "zero, or be the logarithm of zero or the root of a negative number? Is -inf multiplied by 0? Is every "
-                "element of it written to?"
+                f"{name} has NaN in it. Where can a number overflow (exp of a large one), be divided by zero, or be "
+                "the logarithm of zero or the root of a negative number? Is -inf multiplied by 0, or subtracted from "
+                "itself, as in a softmax of nothing else? Is every element of it written to?"
             )
-        return _of_infinities(name, actual, expected)
-    if not np.isfinite(expected).all():
-        return f"{name} should have {expected[~np.isfinite(expected)][0]} at some places, and has none."
+        return _of_infinities(name, actual, expected, inputs, equal)
     if not actual.any():
         everywhere = " everywhere" if actual.ndim else ""
-        return f"{name} is zero{everywhere}: is it never written to, multiplied by 0, or rounded down, as `//` does?"
+        return (
+            f"{name} is zero{everywhere}: is it never written to, multiplied by 0, rounded down, as `//` does, or put "
+            "in place of NaN?"
+        )
     if equal(actual, -expected):
         return f"{name} is right except for the sign."
     if equal(actual * actual, expected):
@@ -242,7 +251,7 @@ def _of_numbers(name, actual, expected, inputs, equal):
             f"{name} is far too large, {size(actual):.1g} at most where {size(expected):.1g} is expected. What is "
             "divided by a small number, or raised to a power?"
         )
-    place = [int(i) for i in np.argwhere(off)[0]]
+    place = _place(off)
     if not actual[off].any():
         return (
             f"{name} is 0 where it is wrong, in {off.sum()} of {off.size} numbers, such as {place}. Is nothing "
@@ -283,6 +292,10 @@ def _of_numbers(name, actual, expected, inputs, equal):
         )
     if equal(np.sort(actual, axis=None), np.sort(expected, axis=None)):
         return _of_places(name, actual, expected, equal)
+    if (off & (expected == 0)).any():
+        return f"{name} should be 0 at {_place(off & (expected == 0))}, and is not."
+    if (off & (actual == 0)).any():
+        return f"{name} is 0 at {_place(off & (actual == 0))}, and should not be."
     return _of_axes(name, actual, expected, equal)
 
 
@@ -297,7 +310,7 @@ def _of_axes(name, actual, expected, equal):
             f"{_axes(set(axes) - set(alike))}. Which term depends on just that?"
         )
     alike = []
-    axes = [axis for axis in axes if np.count_nonzero(expected, axis).max() > 1]  # one number is a multiple of any
+    axes = [axis for axis in axes if (np.count_nonzero(expected, axis) != 1).all()]  # one number is a multiple of any
     for axis in axes:
         factor = (actual * expected).sum(axis, keepdims=True) / (expected * expected).sum(axis, keepdims=True)
         if np.isfinite(factor).all() and equal(actual, factor * expected):
@@ -334,20 +347,31 @@ def _digits(difference, expected):
     return f"off by {size(difference) / size(expected):.1g} of its largest number"
 
 
-def _of_infinities(name, actual, expected):
+def _place(mask):
+    """The first index at which a mask is true."""
+    return [int(i) for i in np.argwhere(mask)[0]]
+
+
+def _of_infinities(name, actual, expected, inputs, equal):
     """Arrays with infinities or NaN, both of them or only the result."""
     if np.isnan(actual).any() and not np.isnan(expected).any():
         return f"{name} has NaN in it. Is infinity multiplied by 0, or subtracted from infinity?"
     there, wanted = np.isinf(actual), np.isinf(expected)
     if (there & wanted & (actual != expected)).any():
         return f"{name} has an infinity of the wrong sign."
-    if (there & ~wanted).any():
-        place = [int(i) for i in np.argwhere(there & ~wanted)[0]]
-        return f"{name} is infinite at {place}, and should not be."
-    if (wanted & ~there).any():
-        place = [int(i) for i in np.argwhere(wanted & ~there)[0]]
-        return f"{name} should be {expected[tuple(place)]} at {place}, and is not."
-    return f"The infinities of {name} are where they should be. Look at the finite numbers."
+    more, fewer = there & ~wanted, wanted & ~there
+    if not there.any():
+        return f"{name} should have {expected[wanted][0]} at some places, and has none."
+    if more.any() and np.array_equal(there.sum(-1), wanted.sum(-1)):
+        return f"{name} has the right number of infinities in each row, in wrong places: {_place(more)} is one."
+    if more.any() and fewer.any():
+        return f"{name} is infinite at {_place(more)}, and should not be. At {_place(fewer)} it is the other way round."
+    if more.any():
+        return f"{name} has too many infinities: one at {_place(more)}, for example. None is missing."
+    if fewer.any():
+        return f"{name} has too few infinities: none at {_place(fewer)}, for example. Those that are there are right."
+    told = _of_numbers(name, np.where(wanted, 0.0, actual), np.where(wanted, 0.0, expected), inputs, equal)
+    return f"The infinities of {name} are where they should be. {told or 'Look at the finite numbers.'}"
 
 
 def _of_places(name, actual, expected, equal):
