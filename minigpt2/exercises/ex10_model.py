@@ -104,20 +104,20 @@ def _block_gradients(dy, cache):
     return None if own and None not in own else block_backward(dy, cache)
 
 
-def _ln(name, x, params):
-    return layer_norm_forward(x, **params[name])[0]
-
-
-def _post_norm(x, params, n_head):
-    x = _ln("ln_1", x + attention_forward(x, params["attn"], n_head)[0], params)
-    return _ln("ln_2", x + feed_forward_forward(x, params["mlp"])[0], params)
-
-
-def _norm_of_branches(x, params, n_head):
-    x = x + _ln("ln_1", attention_forward(x, params["attn"], n_head)[0], params)
-    return x + _ln("ln_2", feed_forward_forward(x, params["mlp"])[0], params)
-
-
+NO_NORMS_BEFORE = (
+    ('(normed_1, block["attn"]', '(x, block["attn"]'),
+    ("feed_forward_forward(normed_2", "feed_forward_forward(mid"),
+)
+POST_NORM = (
+    *NO_NORMS_BEFORE,
+    ("mid = x + added_1", 'mid, _ = layer_norm_forward(x + added_1, **block["ln_1"])'),
+    ("y = mid + added_2", 'y, _ = layer_norm_forward(mid + added_2, **block["ln_2"])'),
+)
+NORM_OF_BRANCHES = (
+    *NO_NORMS_BEFORE,
+    ("mid = x + added_1", 'mid = x + layer_norm_forward(added_1, **block["ln_1"])[0]'),
+    ("y = mid + added_2", 'y = mid + layer_norm_forward(added_2, **block["ln_2"])[0]'),
+)
 ATTENTION_SECOND = (
     ('attention_forward(normed_1, block["attn"], n_head)', 'feed_forward_forward(normed_1, block["mlp"])'),
     ('feed_forward_forward(normed_2, block["mlp"])', 'attention_forward(normed_2, block["attn"], n_head)'),
@@ -144,12 +144,12 @@ BLOCK_FORWARD = Task(
         Mistake(
             "This is post-norm, the order of the first Transformer: each norm is applied to the sum. In GPT-2 the "
             "stream itself is never normalised inside a block. What does each norm read?",
-            _post_norm,
+            POST_NORM,
         ),
         Mistake(
             "The norms are applied to the outputs of the sub-layers. In GPT-2 a norm comes before its sub-layer, at "
             "the entrance of the branch.",
-            _norm_of_branches,
+            NORM_OF_BRANCHES,
         ),
         Mistake(
             "The first layer norm is missing. What does attention read?",
