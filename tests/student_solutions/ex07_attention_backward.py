@@ -380,7 +380,7 @@ SOFTMAX = [
     (sum_over(0), "runs over the first axis"),
     (sum_of_all, "one number for all rows"),
     (no_factor, "The first factor of dscores is missing"),
-    (brackets, "Mind the brackets"),
+    (brackets, "probs multiplies dprobs, but not the sum"),
     (sum_not_weighted, "the plain sum of dprobs"),
     (plain_mean, "The plain mean of dprobs"),
 ]
