@@ -66,12 +66,15 @@ def attention_step(x, params, n_head, past_k, past_v):
 
 
 def _softmax(scores, axis=-1):
-    e = np.exp(scores - scores.max(axis=axis, keepdims=True))
-    return e / e.sum(axis=axis, keepdims=True)
+    return _normalised(np.exp(scores - scores.max(axis=axis, keepdims=True)), axis)
 
 
-def _normalised(weights):
-    return weights / weights.sum(axis=-1, keepdims=True)
+def _normalised(weights, axis=-1):
+    return weights / weights.sum(axis=axis, keepdims=True)
+
+
+def _weights(scores):
+    return np.exp(scores - scores.max(axis=-1, keepdims=True))
 
 
 JOIN_K, JOIN_V = "np.concatenate([past_k, new_k], axis=2)", "np.concatenate([past_v, new_v], axis=2)"
@@ -132,6 +135,14 @@ STEP = Task(
             (("return y, k, v", "return y, new_k, new_v"),),
         ),
         Mistake(
+            "Only the old keys and values come back. The next call needs those of the new tokens as well.",
+            (("return y, k, v", "return y, past_k, past_v"),),
+        ),
+        Mistake(
+            "The old keys and the old values are exchanged.",
+            (("[past_k, new_k]", "[past_v, new_k]"), ("[past_v, new_v]", "[past_k, new_v]")),
+        ),
+        Mistake(
             "The past plays no part: new tokens look only at each other, and only their keys and values come back.",
             (("[past_k, new_k]", "[new_k]"), ("[past_v, new_v]", "[new_v]")),
         ),
@@ -154,11 +165,19 @@ STEP = Task(
         ),
         Mistake("The mask is off by one: each token sees the one after it.", (("S - T, ", "S - T + 1, "),)),
         Mistake("The mask is off by one: a token does not see itself.", (("S - T, ", "S - T - 1, "),)),
+        Mistake(
+            "0 times infinity is NaN: the mask is multiplied by infinity, and it has zeros. How can a number be chosen "
+            "by a condition, without a product?",
+            ((MASKED, "scores + (1 - visible) * -np.inf"),),
+        ),
         Mistake(TURNED, (("visible, scores, -np.inf", "visible, -np.inf, scores"),)),
         Mistake(TURNED, ((MASK, "~np.tri(T, S, S - T - 1, dtype=bool)"),)),
-        Mistake(
-            "The masked scores are 0, which is a score like any other. Which one gets no share?",
-            (("scores, -np.inf", "scores, 0.0"),),
+        *(
+            Mistake(
+                f"The masked scores are {score:g}, which is a score like any other. Which one gets no share?",
+                (("scores, -np.inf", f"scores, {score}"),),
+            )
+            for score in (0.0, -1.0)
         ),
         Mistake(
             "The masked scores are a large negative number, and other scores can be still lower. Which one gets no "
@@ -176,9 +195,16 @@ STEP = Task(
             ((PROBS, "_normalised(softmax_forward(scores) * visible)"),),
         ),
         Mistake("The scores are not divided by the root of D.", ((" / math.sqrt(q.shape[-1])", ""),)),
+        *(
+            Mistake(
+                f"The scores are divided by the root of {letter}. Of how many terms is each dot product the sum?",
+                (("math.sqrt(q.shape[-1])", f"math.sqrt({letter})"),),
+            )
+            for letter in "CST"
+        ),
         Mistake(
-            "The scores are divided by the root of C. Of how many terms is each dot product the sum?",
-            (("math.sqrt(q.shape[-1])", "math.sqrt(C)"),),
+            "The scores are divided by 8, as if every head were 64 wide. Which number tells the width here?",
+            (("math.sqrt(q.shape[-1])", "8"),),
         ),
         Mistake("The scores are divided by D, not by its root.", (("math.sqrt(q.shape[-1])", "q.shape[-1]"),)),
         Mistake(
@@ -190,12 +216,20 @@ STEP = Task(
             ((PROBS, f"_softmax({MASKED}, axis=-2)"),),
         ),
         Mistake(
+            "The weights are divided by their sum along the queries. Each query divides its attention among the keys.",
+            ((PROBS, f"_normalised(_weights({MASKED}), axis=-2)"),),
+        ),
+        Mistake(
             "The softmax is taken across the heads. Each query divides its attention among the keys.",
             ((PROBS, f"_softmax({MASKED}, axis=1)"),),
         ),
         Mistake("There is no softmax: scores are not shares.", ((PROBS, "np.where(visible, scores, 0)"),)),
         Mistake(NOT_ONE, ((PROBS, f"np.exp({MASKED})"),)),
-        Mistake(NOT_ONE, ((PROBS, f"np.exp({MASKED} - {MASKED}.max(axis=-1, keepdims=True))"),)),
+        Mistake(NOT_ONE, ((PROBS, f"_weights({MASKED})"),)),
+        Mistake(
+            "The keys are reshaped to (B, H, D, S) for the product, which mixes their numbers. What exchanges axes?",
+            (("k.swapaxes(-1, -2)", "k.reshape(B, n_head, -1, S)"),),
+        ),
         Mistake(
             "The new values are put after the old keys. There are two caches, one for each.",
             (("[past_v, new_v]", "[past_k, new_v]"),),
@@ -324,14 +358,18 @@ MODEL_STEP = Task(
             for other in ('past[0]["k"].shape[1]', 'past[0]["k"].shape[3]', "len(past)")
             for when in ("True", 'past[0]["k"].size')
         ),
-        Mistake(
-            "All new tokens get the same position, that of the first one. Each has its own.",
-            ((POSITIONS, "wpe[start]"),),
+        *(
+            Mistake("All new tokens get the same position. Each has its own.", ((POSITIONS, position),))
+            for position in ("wpe[start]", "(wpe[start] if start else wpe[:T])", "wpe[start + T - 1]")
         ),
         Mistake("The new tokens' positions go backwards.", ((POSITIONS, f"{POSITIONS}[::-1]"),)),
         Mistake(
             "The position embedding is forgotten: the model cannot tell which of two tokens came first.",
             ((f" + {POSITIONS}", ""),),
+        ),
+        Mistake(
+            "The token embedding is multiplied by the root of C, as in the first Transformer. GPT-2 adds it as it is.",
+            (("wte[ids]", "math.sqrt(wte.shape[1]) * wte[ids]"),),
         ),
         Mistake(BY_ID, ((POSITIONS, "wpe[ids]"),)),
         Mistake(BY_ID, ((POSITIONS, "wpe[ids % len(wpe)]"),)),
@@ -339,6 +377,14 @@ MODEL_STEP = Task(
         Mistake(
             "Every block gets the past of the first one. Each block has its own keys and values.",
             (('old["k"], old["v"]', 'past[0]["k"], past[0]["v"]'),),
+        ),
+        Mistake(
+            "Each block gets the past of the block before it. Each has its own keys and values.",
+            (("(params[\"h\"], past, strict=True)", "(params[\"h\"], past[-1:] + past[:-1], strict=True)"),),
+        ),
+        Mistake(
+            "The past of the first call is not empty: it has one token, of zeros, to which all others look.",
+            (("n_head, 0, wte", "n_head, 1, wte"),),
         ),
         Mistake(
             "The blocks are run from the last to the first.",
@@ -382,6 +428,11 @@ MODEL_STEP = Task(
             "These are probabilities. Logits are the scores before the softmax.",
             (("x @ wte.T", "softmax_forward(x @ wte.T)"),),
         ),
+        Mistake("The output layer is missing. Logits are scores of all tokens there are.", (("x @ wte.T", "x"),)),
+        Mistake(
+            "Tokens came back in place of logits, which are scores: the choice is left to the caller.",
+            (("x @ wte.T", "(x @ wte.T).argmax(axis=-1)"),),
+        ),
         Mistake(LAST_ONLY, (("x @ wte.T", "(x @ wte.T)[:, -1]"),)),
         Mistake(LAST_ONLY, (("x @ wte.T", "(x @ wte.T)[:, -1:]"),)),
     ),
@@ -410,7 +461,9 @@ class CountingModel:
         ids = np.asarray(ids)
         if ids.ndim != 2 or not ids.size:
             raise ValueError(f"step: ids must be (B, T), at least one token each, got shape {ids.shape}")
-        old = past[0]["k"].shape[2] if past else 0
+        if past is not None and not past:
+            raise ValueError("step: past is empty; it must be None, or what the last call returned")
+        old = past[0]["k"].shape[2] if past is not None else 0
         if old + ids.shape[1] > self.n_positions:
             raise ValueError(f"step: {old + ids.shape[1]} tokens, but the model has {self.n_positions} positions")
         logits, new_past = gpt2_step(ids, self.params, 2, past)
@@ -439,14 +492,14 @@ def _generate_cases(rng):
             "n_positions": n_positions,
         }
 
-    zero = inputs(2, 3, 5, 32)
+    zero = inputs(1, 3, 5, 32)
     best, mixing = generate_greedy(**zero)[0, 3], zero["step"].mixing
     mixing[:, [0, best]] = mixing[:, [best, 0]]  # the first new token is 0
     return [
         Case("two prompts of three tokens, five new ones", inputs(2, 3, 5, 32)),
         Case("one prompt, one new token", inputs(1, 4, 1, 32)),
         Case("a prompt of one token", inputs(3, 1, 6, 32)),
-        Case("token 0 is a token like any other", zero),
+        Case("token 0 is a token like any other, one prompt", zero),
         Case("up to the last position", inputs(2, 4, 5, 8)),
         Case("beyond the last position", inputs(2, 3, 9, 6)),
         Case("a prompt longer than the positions", inputs(2, 7, 3, 5)),
@@ -477,7 +530,7 @@ def _judged(inputs, result):
         return f"A tuple of {len(result)} came back. Expected is `ids` alone."
     text = np.asarray(result)
     if text.ndim != 2 or text.dtype.kind not in "iu":
-        return f"The result is not an array of integers of shape {(B, T + n)}."
+        return f"The result is {text.dtype} of shape {text.shape}. Expected are integers of shape {(B, T + n)}."
     model = step.__deepcopy__({})
     expected = generate_greedy(model, ids, n, P)
     right = np.array_equal(text, expected)
@@ -486,7 +539,7 @@ def _judged(inputs, result):
     return (
         _known(inputs, text, given)
         or (_waste(given, model.given, B) if right else "")
-        or (_of_shape(text, expected, T) if text.shape != expected.shape else "")
+        or (_of_shape(text, expected, T, P) if text.shape != expected.shape else "")
         or _of_choice(text[:, T:], given)
         or _of_reading(given, model.given)
         or _of_place(text, expected, P)
@@ -523,17 +576,22 @@ def _waste(given, needed, B):
     )
 
 
-def _of_shape(text, expected, T):
+def _of_shape(text, expected, T, P):
     """Texts of another shape than (B, T + n)."""
     n = expected.shape[1] - T
     if text.shape == expected[:, T:].shape:
         return "Only the new tokens come back. The prompt belongs before them."
     wanted = f"The result has the shape {text.shape} in place of {expected.shape}, {T} + {n} tokens for each text. "
+    if np.array_equal(text.T, expected):
+        return wanted + "It is right, but transposed."
+    if text.shape[1] == expected.shape[1] and len(text) < len(expected):
+        return wanted + f"Only {len(text)} of {len(expected)} texts came back."
     common = min(text.shape[1], expected.shape[1])
     if len(text) == len(expected) and np.array_equal(text[:, :common], expected[:, :common]):
         return wanted + "It is right as far as it goes. What ends the loop?"
     if len(text) == len(expected) and np.array_equal(text[:, -common:], expected[:, -common:]):
-        return wanted + "The beginning is missing: what the model can no longer see still belongs to the text."
+        unseen = "The beginning is missing: what the model can no longer see still belongs to the text."
+        return wanted + (unseen if expected.shape[1] > P else "The beginning is missing.")
     return wanted + "What is put together, and how often?"
 
 
@@ -620,9 +678,12 @@ GENERATE = Task(
         Mistake(ONE_FOR_ALL, ((BEST, "np.full(len(ids), logits[0, -1].argmax())"),)),
         Mistake(ONE_FOR_ALL, ((BEST, "np.full(len(ids), logits[:, -1].argmax() % logits.shape[-1])"),)),
         Mistake(ONE_FOR_ALL, ((BEST, "np.full(len(ids), logits[:, -1].sum(axis=0).argmax())"),)),
-        Mistake(
-            "Writing ends with token 0. Here it is a token like any other.",
-            ((THEN, "        if (new == 0).any():\n            break\n" + THEN),),
+        *(
+            Mistake(
+                "Writing ends with token 0. Here it is a token like any other.",
+                ((line, "        if (new == 0).any():\n            break\n" + line),),
+            )
+            for line in (THEN, f"        ids = {APPEND}")
         ),
         Mistake(
             "The model gets the newest token without a past, as if it were the first one. What came back from the call "
@@ -677,6 +738,19 @@ GENERATE = Task(
             "again.",
             (("ids.shape[1] > n_positions", "ids.shape[1] >= n_positions"),),
         ),
+        Mistake(
+            "When the window moves, it is read together with the old past. All of it is read anew: what stands before "
+            "its first token?",
+            ((SLIDE, "            new = ids[:, -n_positions:]\n"),),
+        ),
+        Mistake(
+            "At the beginning the model gets an empty list as its past. What does the text name for it?",
+            ((BEGIN, BEGIN.replace("None", "[]")),),
+        ),
+        Mistake(
+            "The window begins to slide one token too late: how many tokens has the model read when it is called?",
+            (("ids.shape[1] > n_positions", "ids.shape[1] > n_positions + 1"),),
+        ),
         Mistake(WINDOW, ((SLIDE, SLIDE.replace("-n_positions:", "-n_positions // 2 :")),)),
         Mistake(WINDOW, ((SLIDE, SLIDE.replace("-n_positions:", "1 - n_positions :")),)),
         Mistake(
@@ -710,8 +784,10 @@ def _probs_cases(rng):
         Case("as many rows as tokens", inputs(rng.standard_normal((4, 4)), 1.0, 3)),
         Case("equal logits at the border", inputs(ties, 1.25, 2)),
         Case("only the best", inputs(rng.standard_normal((2, 5)), 0.5, 1)),
+        Case("only the best, where two are equal", inputs([[1.0, 3.0, 3.0, 2.0], [0.5, 0.0, -1.0, 0.5]], 0.5, 1)),
         Case("top_k is more than there are tokens", inputs(rng.standard_normal((2, 4)), 2.0, 9)),
         Case("logits in the thousands", inputs(3000 + 40 * rng.standard_normal((2, 5)), 0.8, 4)),
+        Case("logits that are far apart", inputs(1000 * rng.standard_normal((3, 4)) + [[-900, 900, 900.5, 0]], 1.1, 3)),
         Case("a row that is far below the others", inputs(unequal + np.array([[0], [3000], [-20000], [9]]), 1.5, 2)),
         Case("-inf for tokens that are not allowed", inputs(masked, 1.6, 4)),
         Case("temperature and top_k are left out", inputs(rng.standard_normal((2, 60)))),
@@ -747,7 +823,17 @@ TIES = (
     "Some of the equal logits at the border are kept and some are not. They are equally good, and there can be more of "
     "them than k."
 )
+BY_SUM = "The logits are divided by their sum, which gives no probabilities: logits can be negative."
+OVERFLOW = (
+    "exp of a large logit overflows, and infinity divided by infinity is not a number. What can be subtracted from a "
+    "row without a change of its probabilities?"
+)
+ONE_MAXIMUM = (
+    "One maximum is subtracted from all rows. In a row far below it, each exp is 0, and 0 / 0 is not a number."
+)
 BEST_ONLY = "Only the best token has a probability, or it comes back itself. Wanted are the probabilities of all."
+ONE_TOO_FEW = "One token too few is kept: the k-th largest is itself one of the best k."
+LARGEST = "np.where(logits >= kth, logits, -np.inf)"
 TOO_LARGE_K = "top_k may be larger than the number of tokens. How many can be kept then?"
 
 PROBS = Task(
@@ -766,27 +852,36 @@ PROBS = Task(
             "softmax or after it?",
             ((TEMPERED, "logits"), (SOFTMAX, f"{SOFTMAX} / temperature")),
         ),
-        Mistake("The temperature is not used.", ((TEMPERED, "logits"),)),
+        Mistake(
+            "The temperature has no effect. Is it used, and does it change how different the logits are?",
+            ((TEMPERED, "logits"),),
+        ),
         Mistake(
             "It is divided by the square of the temperature: once is enough.",
             ((TEMPERED, f"{TEMPERED} / temperature"),),
+        ),
+        Mistake(
+            "The logits are divided by the root of the temperature.",
+            ((TEMPERED, "logits / math.sqrt(temperature)"),),
         ),
         Mistake("It is divided without a remainder: `//` gives whole numbers.", ((TEMPERED, "logits // temperature"),)),
         Mistake(
             "A temperature above 1 is not used. It may have any value above 0.",
             ((TEMPERED, "logits / min(temperature, 1.0)"),),
         ),
-        Mistake("top_k is not used: every token keeps a probability.", (("logits >= kth", "logits >= -np.inf"),)),
+        Mistake("top_k has no effect: every token keeps a probability.", (("logits >= kth", "logits >= -np.inf"),)),
         Mistake(
             "One token too many is kept, k + 1 of them. Which index does the k-th largest have in a sorted row?",
             (("min(top_k,", "min(top_k + 1,"),),
         ),
-        Mistake("One token too few is kept: the k-th largest is itself one of the best k.", ((">= kth", "> kth"),)),
+        Mistake(ONE_TOO_FEW, ((">= kth", "> kth"),)),
+        Mistake(ONE_TOO_FEW, (("[:, -k, None]", "[:, -max(k - 1, 1), None]"),)),
         Mistake(
             "After the others are removed, the probabilities of the best k do not sum to 1.",
             _without_renormalising,
         ),
         Mistake(OTHERS.format(0), (("logits, -np.inf", "logits, 0.0"),)),
+        Mistake(OTHERS.format(0), ((LARGEST, "logits * (logits >= kth)"),)),
         Mistake(OTHERS.format(-1), (("logits, -np.inf", "logits, -1.0"),)),
         Mistake(
             "The others get a large negative number, and other logits can be still lower. Which score has the "
@@ -802,6 +897,10 @@ PROBS = Task(
         Mistake(
             "All rows share one threshold. Each text has its own best k.",
             ((KTH, "np.sort(logits, axis=None)[-k]"),),
+        ),
+        Mistake(
+            "The best k of the whole batch are kept. Each text has its own best k.",
+            ((KTH, "np.sort(logits, axis=None)[-min(top_k, logits.size)]"),),
         ),
         Mistake(
             "The threshold of the first row is used for all. Each text has its own best k.",
@@ -822,28 +921,14 @@ PROBS = Task(
             TOO_LARGE_K,
             (("min(top_k, logits.shape[-1])", "top_k"), (KTH, "np.partition(logits, -k, axis=-1)[:, -k, None]")),
         ),
-        *(
-            Mistake(
-                "Where top_k is left out, some tokens are removed. What is its default in the function's first line?",
-                (("top_k=None)", f"top_k={default})"),),
-            )
-            for default in (1, 10, 40, 50)
-        ),
         Mistake(ONE_DISTRIBUTION, ((SOFTMAX, "_softmax(logits, axis=0)"),)),
         Mistake(ONE_DISTRIBUTION, ((SOFTMAX, "_softmax(logits, axis=None)"),)),
-        Mistake(
-            "exp of a large logit overflows, and infinity divided by infinity is not a number. What can be subtracted "
-            "from a row without a change of its probabilities?",
-            ((SOFTMAX, "_plain_softmax(logits)"),),
-        ),
-        Mistake(
-            "One maximum is subtracted from all rows. In a row far below it, each exp is 0, and 0 / 0 is not a number.",
-            ((SOFTMAX, "_plain_softmax(logits - logits.max())"),),
-        ),
-        Mistake(
-            "The rows do not sum to 1.",
-            ((SOFTMAX, "np.exp(logits - logits.max(axis=-1, keepdims=True))"),),
-        ),
+        Mistake(OVERFLOW, ((SOFTMAX, "_plain_softmax(logits)"),)),
+        Mistake(ONE_MAXIMUM, ((SOFTMAX, "_plain_softmax(logits - logits.max())"),)),
+        Mistake("The rows do not sum to 1.", ((SOFTMAX, "_weights(logits)"),)),
+        Mistake("There is no softmax: logits are not probabilities.", ((SOFTMAX, "logits"),)),
+        Mistake(BY_SUM, ((SOFTMAX, "_normalised(logits)"),)),
+        Mistake(BY_SUM, ((SOFTMAX, "_normalised(np.where(logits == -np.inf, 0, logits))"),)),
         Mistake(
             BEST_ONLY,
             ((SOFTMAX, "(logits == logits.max(axis=-1, keepdims=True)).astype(logits.dtype)"),),
@@ -876,6 +961,8 @@ def _nucleus_cases(rng):
         Case("p so small that only the best stays", {"logits": rng.standard_normal((3, 5)), "p": 0.01}),
         Case("p = 1: nothing is removed", {"logits": rng.standard_normal((1, 5)), "p": 1.0}),
         Case("one token of seven is enough in no row", {"logits": 0.1 * rng.standard_normal((3, 7)), "p": 0.5}),
+        Case("logits in the thousands", {"logits": 3000 + rng.standard_normal((2, 5)), "p": 0.7}),
+        Case("a row that is far below the others", {"logits": rng.standard_normal((2, 4)) - [[0], [2000]], "p": 0.7}),
     ]
 
 
@@ -894,9 +981,13 @@ def _not_put_back(logits, p):
     return -np.sort(-keep_top_p(logits, p), axis=-1)
 
 
+IS_BEST = "(np.arange(probs.shape[-1]) == 0)"
+PUT_BACK = "np.put_along_axis(kept, order, stays, axis=-1)"
 ORDER, STAYS = 'np.argsort(-logits, axis=-1, kind="stable")', "total - probs < p"
+KEPT = "np.where(kept, logits, -np.inf)"
 CROSSING = "The token with which the sum reaches p is removed. Without it, those that stay have less than p together."
 BEST_SPARED = "The token with which the sum reaches p is removed, and only the best of all is spared."
+SAME_NUMBER = "The same number of tokens stays in all rows. How many are needed differs from row to row."
 FIXED_NUMBER = "A fixed number of tokens stays, a part of them all. How many are needed differs from row to row."
 OUTSIDE = "What stands outside the nucleus is a score like any other. Which score has the probability 0?"
 
@@ -911,15 +1002,15 @@ NUCLEUS = Task(
         Mistake(CROSSING, ((STAYS, "total < p + 1e-9"),)),  # with p = 1, rounding decides between the two
         Mistake(
             BEST_SPARED,
-            ((STAYS, "(total < p - 1e-9) | (np.arange(probs.shape[-1]) == 0)"),),
+            ((STAYS, f"(total < p - 1e-9) | {IS_BEST}"),),
         ),
         Mistake(
             BEST_SPARED,
-            ((STAYS, "(total < p + 1e-9) | (np.arange(probs.shape[-1]) == 0)"),),
+            ((STAYS, f"(total < p + 1e-9) | {IS_BEST}"),),
         ),
         Mistake(
             "One token too many stays: the sum of those before it is already p.",
-            ((STAYS, "np.roll(total - probs < p, 1, axis=-1) | (np.arange(probs.shape[-1]) == 0)"),),
+            ((STAYS, f"np.roll({STAYS}, 1, axis=-1) | {IS_BEST}"),),
         ),
         Mistake(
             "The tokens are summed up in the order of their ids. The best come first.",
@@ -941,6 +1032,10 @@ NUCLEUS = Task(
         ),
         Mistake(FIXED_NUMBER, ((STAYS, "np.arange(probs.shape[-1]) < max(1, int(p * probs.shape[-1]))"),)),
         Mistake(FIXED_NUMBER, ((STAYS, "np.arange(probs.shape[-1]) < p * probs.shape[-1]"),)),
+        Mistake(SAME_NUMBER, ((STAYS, f"({STAYS}).any(axis=0, keepdims=True)"),)),
+        Mistake(SAME_NUMBER, ((STAYS, f"({STAYS})[:1]"),)),
+        Mistake("Only the best token stays, however large p is.", ((STAYS, "total == probs"),)),
+        Mistake("p and 1 - p are exchanged. Which of them is the part to keep?", ((STAYS, "total - probs < 1 - p"),)),
         Mistake("Nothing is removed: every token stays.", ((STAYS, "total > 0"),)),
         Mistake(
             "What is outside the nucleus stays, and what is inside is removed.",
@@ -955,24 +1050,49 @@ NUCLEUS = Task(
             ((ORDER, f"np.broadcast_to({ORDER}[:1], logits.shape)"),),
         ),
         Mistake(
+            "The nucleus of the first row is used for all. Each row has its own best tokens.",
+            (("(kept, logits,", "(kept[:1], logits,"),),
+        ),
+        Mistake(
+            "What stays is marked in the order from best to worst, and the marks are not put back to their tokens.",
+            ((PUT_BACK, "kept = stays"),),
+        ),
+        Mistake(
+            "The marks are moved by the order that sorted the tokens once more. Which one undoes it?",
+            ((PUT_BACK, "kept = np.take_along_axis(stays, order, axis=-1)"),),
+        ),
+        Mistake(
+            "The sum goes along the wrong axis, from text to text.",
+            (("probs.cumsum(axis=-1)", "probs.cumsum(axis=0)"),),
+        ),
+        Mistake(
             "The sum goes on from one row into the next. Each row has its own.",
             (("probs.cumsum(axis=-1)", "probs.cumsum().reshape(probs.shape)"),),
         ),
         Mistake(
             "The probabilities are those of the whole batch together. Each row is a separate distribution.",
-            (("softmax_forward(logits)", "_softmax(logits, axis=None)"),),
+            ((SOFTMAX, "_softmax(logits, axis=None)"),),
         ),
+        Mistake(ONE_DISTRIBUTION, ((SOFTMAX, "_softmax(logits, axis=0)"),)),
+        *(
+            Mistake(hint, ((SOFTMAX, softmax), (STAYS, stays)))
+            for hint, softmax in (
+                (OVERFLOW, "_plain_softmax(logits)"),
+                (ONE_MAXIMUM, "_plain_softmax(logits - logits.max())"),
+            )
+            for stays in (STAYS, "~(total - probs >= p)", f"({STAYS}) | {IS_BEST}")  # different where probs is NaN
+        ),
+        Mistake("exp alone is no softmax: the sum of a whole row is not 1.", ((SOFTMAX, "np.exp(logits)"),)),
         Mistake(
             "The logits themselves are summed up. Logits are no probabilities.",
-            (("softmax_forward(logits)", "logits"),),
+            ((SOFTMAX, "logits"),),
         ),
-        Mistake(
-            "The logits are divided by their sum, which gives no probabilities: logits can be negative.",
-            (("softmax_forward(logits)", "logits / logits.sum(axis=-1, keepdims=True)"),),
-        ),
-        Mistake(
-            "Probabilities came back. The logits are wanted.",
-            (("(kept, logits,", "(kept, softmax_forward(logits),"),),
+        Mistake(BY_SUM, ((SOFTMAX, "_normalised(logits)"),)),
+        *(
+            Mistake("Probabilities came back. The logits are wanted.", ((KEPT, probs),))
+            for probs in (
+                f"np.where(kept, {SOFTMAX}, -np.inf)", f"np.where(kept, {SOFTMAX}, 0.0)", f"softmax_forward({KEPT})",
+            )
         ),
         Mistake(
             "Logarithms of probabilities came back. Tokens that stay keep their logits.",

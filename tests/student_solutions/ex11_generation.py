@@ -46,6 +46,7 @@ def step_with(**changes):
         "scores": lambda s: s.parts[0] @ s.seen[0].transpose(0, 1, 3, 2) / s.divisor,
         "mask": lambda s: np.tri(s.T, s.S, s.S - s.T),
         "masked": lambda s: np.where(s.mask == 1, s.scores, -np.inf),
+        "weights": lambda s: None,
         "shares": lambda s: softmax(s.masked),
         "heads": lambda s: merge(s.shares @ s.seen[1]),
         "y": lambda s: linear(s.heads, s.params["c_proj"]),
@@ -93,6 +94,11 @@ def channels_in_turns(s):
     ]
 
 
+def reshaped_keys(s):
+    B, H, S, D = s.k.shape
+    return s.parts[0] @ s.k.reshape(B, H, D, S) / s.divisor
+
+
 def additive_square_mask(s):
     return s.scores + np.where(np.tril(np.ones((s.T, s.T))) == 1, 0, -np.inf)
 
@@ -127,7 +133,8 @@ def token_by_token(x, params, n_head, past_k, past_v):
 
 
 def model_with(positions=lambda start, T: np.arange(start, start + T), layer=lambda i: i, past_of=None, forget=False,
-               rows=None, length=lambda past: past[0]["k"].shape[2], blocks=lambda h: h, final="ln_f",
+               rows=None, embedded=lambda rows: rows, first=0, length=lambda past: past[0]["k"].shape[2],
+               blocks=lambda h: h, final="ln_f",
                end=lambda x, params: x @ params["wte"]["weight"].T, returns=lambda logits, new: (logits, new),
                **steps):  # fmt: skip
     """steps: other ones in the blocks"""
@@ -146,9 +153,9 @@ def model_with(positions=lambda start, T: np.arange(start, start + T), layer=lam
         wte, wpe = params["wte"]["weight"], params["wpe"]["weight"]
         B, T = ids.shape
         if past is None or forget:
-            nothing = np.zeros((B, n_head, 0, wte.shape[1] // n_head), wte.dtype)
+            nothing = np.zeros((B, n_head, first, wte.shape[1] // n_head), wte.dtype)
             past = [{"k": nothing, "v": nothing} for _ in params["h"]]
-        x = wte[ids] + (rows(wpe, ids) if rows else wpe[positions(length(past), T)])
+        x = embedded(wte[ids]) + (rows(wpe, ids) if rows else wpe[positions(length(past), T)])
         new = []
         for i, block in enumerate(blocks(params["h"])):
             x, kept = run_block(x, block, n_head, past[layer(i)])
@@ -160,6 +167,12 @@ def model_with(positions=lambda start, T: np.arange(start, start + T), layer=lam
 
 
 gpt2_step = model_with()
+AFTER_THE_SUM = {
+    "n1": lambda s: s.x,
+    "mid": lambda s: norm(s.x + s.a[0], s.block["ln_1"]),
+    "n2": lambda s: s.mid,
+    "y": lambda s: norm(s.mid + s.f, s.block["ln_2"]),
+}
 
 
 def appends_again(old, new):
@@ -168,6 +181,17 @@ def appends_again(old, new):
 
 def only_new(old, new):
     return {name: new[name][:, :, old[name].shape[2] :] for name in new}
+
+
+def past_needed(ids, params, n_head, past):
+    return gpt2_step(ids, params, n_head, [dict(each) for each in past])
+
+
+def last_block_twice(ids, params, n_head, past):
+    """The last block is left out, and the past is filled up."""
+    shorter = params | {"h": params["h"][:-1] or params["h"]}
+    logits, new = gpt2_step(ids, shorter, n_head, past and past[: len(shorter["h"])])
+    return logits, new + new[-1:] * (len(params["h"]) - len(new))
 
 
 def past_in_place(ids, params, n_head, past):
@@ -225,12 +249,12 @@ def prompt_token_by_token(step, ids, max_new_tokens, n_positions):
 
 def generate_with(choose=lambda logits: logits[:, -1].argmax(-1), begin=lambda ids, P: ids[:, -P:], window=0,
                   then=lambda ids, new, past: (new, past), slide=lambda ids, new, past, P: (ids[:, -P:], None),
-                  count=lambda ids, n: n, stop=lambda new: False, join=lambda ids, new: np.hstack([ids, new]),
-                  end=lambda ids, T: ids):  # fmt: skip
+                  count=lambda ids, n: n, stop=lambda new: False, first=lambda: None,
+                  join=lambda ids, new: np.hstack([ids, new]), end=lambda ids, T: ids):  # fmt: skip
     """begin, then, slide: what the model reads first, next, and when the text has outgrown P - window positions"""
 
     def generate(step, ids, max_new_tokens, n_positions):
-        T, new, past = ids.shape[1], begin(ids, n_positions), None
+        T, new, past = ids.shape[1], begin(ids, n_positions), first()
         for _ in range(count(ids, max_new_tokens)):
             logits, past = step(new, past)
             new = choose(logits)[:, None]
@@ -243,6 +267,19 @@ def generate_with(choose=lambda logits: logits[:, -1].argmax(-1), begin=lambda i
         return end(ids, T)
 
     return generate
+
+
+def stops_before_zero(step, ids, max_new_tokens, n_positions):
+    past, new = None, ids[:, -n_positions:]
+    for _ in range(max_new_tokens):
+        logits, past = step(new, past)
+        new = logits[:, -1].argmax(-1)[:, None]
+        if not new.any():
+            break
+        ids = np.hstack([ids, new])
+        if ids.shape[1] > n_positions:
+            past, new = None, ids[:, -n_positions:]
+    return ids
 
 
 def same_for_all(choose):
@@ -388,6 +425,27 @@ def always_forty(logits, temperature=1.0, top_k=40):
     return probs_right(logits, temperature, top_k)
 
 
+def best_alone(logits, temperature=1.0, top_k=None):
+    """The best one has a case of its own, in which a tie is forgotten."""
+    if top_k == 1:
+        return np.eye(logits.shape[-1])[logits.argmax(-1)].astype(logits.dtype)
+    return probs_right(logits, temperature, top_k)
+
+
+def less_the_minimum(logits, temperature=1.0, top_k=None):
+    finite = np.where(np.isinf(logits), np.inf, logits)
+    e = np.exp((logits - finite.min(-1, keepdims=True)) / temperature) * (probs_right(logits, temperature, top_k) > 0)
+    return e / e.sum(-1, keepdims=True)
+
+
+def top_k_needed(logits, temperature=1.0, top_k=None):
+    return probs_right(logits, temperature, min(top_k, logits.shape[-1]))
+
+
+def divided_by_sum(scores):
+    return scores / scores.sum(-1, keepdims=True)
+
+
 def distinct_values(s):
     return np.array([sorted(set(row), reverse=True)[: s.k][-1:] for row in s.z.tolist()])
 
@@ -498,6 +556,27 @@ def nucleus_in_steps(**changes):
     return in_steps("logits", "p", **steps | changes)
 
 
+def nucleus_with_break(shifted):
+    """shifted: row -> what exp is taken of"""
+
+    def keep_top_p(logits, p):
+        out = np.full_like(logits, -np.inf)
+        for i, row in enumerate(logits):
+            probs, total = divided_by_sum(np.exp(shifted(row))), 0.0
+            for v in np.argsort(-row):
+                out[i, v], total = row[v], total + probs[v]
+                if total >= p:
+                    break
+        return out
+
+    return keep_top_p
+
+
+def same_number(of):
+    """The step that lets as many tokens stay in all rows, made of how many each row would need."""
+    return lambda s: np.arange(s.best.shape[1]) + 0 * s.best < of((s.total - s.best < s.p).sum(-1))
+
+
 def by_probability(logits, p):
     return np.where(softmax_forward(logits) < p, -np.inf, logits)
 
@@ -582,6 +661,28 @@ WRONG = [
         "The shares of a query do not sum to 1",
     ),
     ("attention_step", step_with(v=lambda s: np.concatenate((s.past_k, s.parts[2]), 2)), "put after the old keys"),
+    (
+        "attention_step",
+        step_with(
+            k=lambda s: np.concatenate((s.past_v, s.parts[1]), 2), v=lambda s: np.concatenate((s.past_k, s.parts[2]), 2)
+        ),
+        "The old keys and the old values are exchanged",
+    ),
+    ("attention_step", step_with(result=lambda s: (s.y, s.past_k, s.past_v)), "Only the old keys and values come back"),
+    ("attention_step", step_with(scores=reshaped_keys), "The keys are reshaped"),
+    ("attention_step", step_with(divisor=lambda s: s.S**0.5), "divided by the root of S"),
+    ("attention_step", step_with(divisor=lambda s: s.T**0.5), "divided by the root of T"),
+    ("attention_step", step_with(divisor=lambda s: 8), "as if every head were 64 wide"),
+    ("attention_step", step_with(masked=lambda s: np.where(s.mask == 1, s.scores, -1)), "The masked scores are -1"),
+    ("attention_step", step_with(masked=lambda s: s.scores - (1 - s.mask) * np.inf), "0 times infinity is NaN"),
+    (
+        "attention_step",
+        step_with(
+            weights=lambda s: np.exp(s.masked - s.masked.max(-1, keepdims=True)),
+            shares=lambda s: s.weights / s.weights.sum(2, keepdims=True),
+        ),
+        "divided by their sum along the queries",
+    ),
     ("attention_step", step_with(heads=lambda s: merge(s.shares @ s.k)), "The shares weigh the keys"),
     *(
         ("attention_step", step_with(parts=thirds(*order)), "from the wrong thirds")
@@ -613,6 +714,32 @@ WRONG = [
     ("gpt2_step", model_with(lambda start, T: np.arange(T) + start + 1), "off by one, too high"),
     ("gpt2_step", model_with(lambda start, T: np.maximum(np.arange(T) + start - 1, 0)), "off by one, too low"),
     ("gpt2_step", model_with(lambda start, T: [start] * T), "get the same position"),
+    ("gpt2_step", model_with(lambda start, T: [start + T - 1] * T), "get the same position"),
+    ("gpt2_step", model_with(lambda start, T: [start] * T if start else np.arange(T)), "get the same position"),
+    ("gpt2_step", model_with(embedded=lambda rows: rows * rows.shape[-1] ** 0.5), "is multiplied by the root of C"),
+    ("gpt2_step", model_with(layer=lambda i: i - 1), "the past of the block before it"),
+    ("gpt2_step", model_with(first=1), "The past of the first call is not empty"),
+    ("gpt2_step", model_with(end=lambda x, p: x), "The output layer is missing"),
+    (
+        "gpt2_step",
+        model_with(end=lambda x, p: (x @ p["wte"]["weight"].T).argmax(-1)),
+        "Tokens came back in place of logits",
+    ),
+    ("gpt2_step", model_with(**AFTER_THE_SUM), "This is post-norm"),
+    ("gpt2_step", model_with(**AFTER_THE_SUM, final=None), "2 things at once. (1) This is post-norm"),
+    (
+        "gpt2_step",
+        model_with(
+            n1=lambda s: s.x,
+            mid=lambda s: s.x + norm(s.a[0], s.block["ln_1"]),
+            n2=lambda s: s.mid,
+            y=lambda s: s.mid + norm(s.f, s.block["ln_2"]),
+        ),
+        "The norms are applied to the outputs",
+    ),
+    ("gpt2_step", past_needed, "past may be None, and is in this case"),
+    ("gpt2_step", model_with(returns=lambda logits, new: (new, logits)), "In this order: `logits, past`"),
+    ("gpt2_step", last_block_twice, "past.0.k and past.1.k are one and the same array"),
     ("gpt2_step", model_with(layer=lambda i: 0), "gets the past of the first one"),
     ("gpt2_step", model_with(past_of=lambda old, new: old), "The old past is returned"),
     ("gpt2_step", model_with(past_of=appends_again), "in the returned past twice"),
@@ -697,7 +824,15 @@ WRONG = [
     ("generate_greedy", reads_two, "Which tokens are read again"),
     ("generate_greedy", asks_once_more, "The model is called once more at the end"),
     ("generate_greedy", generate_with(end=lambda ids, T: ids[:, T:]), "Only the new tokens come back"),
-    ("generate_greedy", generate_with(end=lambda ids, T: ids[:1]), "What is put together"),
+    ("generate_greedy", stops_before_zero, "Writing ends with token 0"),
+    ("generate_greedy", generate_with(end=lambda ids, T: ids[:1]), "Only 1 of 2 texts came back"),
+    ("generate_greedy", generate_with(end=lambda ids, T: ids.T), "It is right, but transposed"),
+    ("generate_greedy", generate_with(end=lambda ids, T: ids[:, -1:]), "for each text. The beginning is missing."),
+    ("generate_greedy", generate_with(end=lambda ids, T: ids[0]), "The result is int64 of shape (8,)"),
+    ("generate_greedy", generate_with(end=lambda ids, T: np.vstack([ids, ids])), "What is put together"),
+    ("generate_greedy", generate_with(slide=lambda ids, new, past, P: (ids[:, -P:], past)), "with the old past"),
+    ("generate_greedy", generate_with(window=-1), "begins to slide one token too late"),
+    ("generate_greedy", generate_with(first=lambda: []), "gets an empty list as its past"),
     ("generate_greedy", generate_with(end=lambda ids, T: None), "None came back"),
     ("generate_greedy", generate_with(end=lambda ids, T: (ids, T)), "A tuple of 2 came back"),
     ("generate_greedy", cuts_the_prompt, "The beginning is missing"),
@@ -725,11 +860,13 @@ WRONG = [
     ("generate_greedy", stops_when_full, "It stops when the text has n_positions tokens"),
     ("next_token_probs", probs_with(z=lambda s: s.logits * s.temperature), "multiplied by the temperature"),
     ("next_token_probs", divides_the_probabilities, "divided by the temperature, and no longer sum to 1"),
-    ("next_token_probs", probs_with(z=lambda s: s.logits * 1), "The temperature is not used"),
+    ("next_token_probs", probs_with(z=lambda s: s.logits * 1), "The temperature has no effect"),
     ("next_token_probs", probs_with(z=lambda s: s.logits / s.temperature**2), "by the square of the temperature"),
+    ("next_token_probs", probs_with(z=lambda s: s.logits - s.temperature), "The temperature has no effect"),
+    ("next_token_probs", probs_with(z=lambda s: s.logits / s.temperature**0.5), "by the root of the temperature"),
     ("next_token_probs", probs_with(z=lambda s: s.logits // s.temperature), "divided without a remainder"),
     ("next_token_probs", probs_with(z=lambda s: s.logits / min(1, s.temperature)), "A temperature above 1 is not used"),
-    ("next_token_probs", probs_with(kept=lambda s: True), "top_k is not used"),
+    ("next_token_probs", probs_with(kept=lambda s: True), "top_k has no effect"),
     (
         "next_token_probs",
         probs_with(k=lambda s: min((s.top_k or 99) + 1, s.z.shape[-1])),
@@ -740,6 +877,28 @@ WRONG = [
         probs_with(kept=lambda s: (s.z > s.border) | (s.top_k is None)),
         "One token too few is kept",
     ),
+    (
+        "next_token_probs",
+        probs_with(k=lambda s: max(min(s.top_k, s.z.shape[-1]) - 1, 1) if s.top_k else s.z.shape[-1]),
+        "One token too few is kept",
+    ),
+    ("next_token_probs", probs_with(y=lambda s: s.z * s.kept), "The others get 0, which"),
+    ("next_token_probs", probs_with(y=lambda s: np.maximum(s.z, s.border)), "probs should be 0 at [0, 2], and is not"),
+    ("next_token_probs", best_alone, "probs is 0 at [0, 2], and should not be"),
+    ("next_token_probs", less_the_minimum, "probs has NaN in it"),
+    (
+        "next_token_probs",
+        probs_with(border=lambda s: np.sort(s.z, None)[0 if s.top_k is None else -min(s.top_k, s.z.size)]),
+        "The best k of the whole batch",
+    ),
+    ("next_token_probs", probs_with(probs=lambda s: s.y), "There is no softmax"),
+    ("next_token_probs", probs_with(probs=lambda s: s.y / s.y.sum(-1, keepdims=True)), "divided by their sum"),
+    (
+        "next_token_probs",
+        probs_with(y=lambda s: np.where(s.kept, s.z, 0) * (s.z > -np.inf), probs=lambda s: divided_by_sum(s.y)),
+        "divided by their sum",
+    ),
+    ("next_token_probs", top_k_needed, "top_k may be None, and is in this case"),
     ("next_token_probs", not_renormalised, "the probabilities of the best k do not sum to 1"),
     ("next_token_probs", probs_with(rest=lambda s: 0.0), "The others get 0, which"),
     ("next_token_probs", probs_with(rest=lambda s: -1.0), "The others get -1, which"),
@@ -802,8 +961,8 @@ WRONG = [
         "The powers are not those of e",
     ),
     ("next_token_probs", probs_with(probs=lambda s: np.log(softmax(s.y))), "logarithms of probabilities"),
-    ("next_token_probs", always_warm, "temperature and top_k are left out"),
-    ("next_token_probs", always_forty, "Where top_k is left out, some tokens are removed"),
+    ("next_token_probs", always_warm, "In this case temperature is left out, and so has its default, 0.7"),
+    ("next_token_probs", always_forty, "In this case top_k is left out, and so has its default, 40"),
     ("next_token_probs", logits_in_place, "An operation in place"),
     ("keep_top_p", nucleus_with(lambda total, own, previous, count, p: total + own <= p), "have less than p together"),
     (
@@ -827,7 +986,7 @@ WRONG = [
         "The worst tokens come first",
     ),
     ("keep_top_p", by_probability, "the probability of each single token"),
-    ("keep_top_p", sorted_result, "in the order from best to worst"),
+    ("keep_top_p", sorted_result, "The logits came back in the order"),
     ("keep_top_p", nucleus_in_steps(stay=lambda s: s.best >= s.p * s.best[:, :1]), "a part of the best one's"),
     (
         "keep_top_p",
@@ -835,6 +994,37 @@ WRONG = [
         "A fixed number of tokens stays",
     ),
     ("keep_top_p", nucleus_in_steps(stay=lambda s: s.best >= 0), "Nothing is removed"),
+    ("keep_top_p", nucleus_in_steps(stay=lambda s: s.best == s.best[:, :1]), "Only the best token stays"),
+    ("keep_top_p", nucleus_in_steps(stay=lambda s: s.total - s.best < 1 - s.p), "p and 1 - p are exchanged"),
+    ("keep_top_p", nucleus_in_steps(stay=same_number(np.max)), "The same number of tokens stays in all rows"),
+    ("keep_top_p", nucleus_in_steps(stay=same_number(lambda n: n[0])), "The same number of tokens stays in all rows"),
+    ("keep_top_p", nucleus_in_steps(kept=lambda s: s.stay), "the marks are not put back"),
+    ("keep_top_p", nucleus_in_steps(rank=lambda s: s.order), "by the order that sorted the tokens once more"),
+    ("keep_top_p", nucleus_in_steps(total=lambda s: np.cumsum(s.best, axis=0)), "The sum goes along the wrong axis"),
+    ("keep_top_p", nucleus_in_steps(probs=lambda s: softmax(s.logits, axis=0)), "Along which axis is the softmax"),
+    ("keep_top_p", nucleus_in_steps(probs=lambda s: np.exp(s.logits)), "exp alone is no"),
+    ("keep_top_p", nucleus_in_steps(probs=lambda s: divided_by_sum(np.exp(s.logits))), "exp of a large logit"),
+    ("keep_top_p", nucleus_with_break(lambda row: row), "exp of a large logit overflows"),
+    (
+        "keep_top_p",
+        nucleus_in_steps(probs=lambda s: divided_by_sum(np.exp(s.logits - s.logits.max()))),
+        "One maximum is subtracted from all rows",
+    ),
+    (
+        "keep_top_p",
+        nucleus_in_steps(result=lambda s: np.where(s.kept[0], s.logits, -np.inf)),
+        "The nucleus of the first row",
+    ),
+    (
+        "keep_top_p",
+        nucleus_in_steps(stay=lambda s: s.total - s.best < s.p - 0.3),
+        "logits has too many infinities: one at",
+    ),
+    (
+        "keep_top_p",
+        nucleus_in_steps(result=lambda s: np.where(s.kept, s.logits / s.p, -np.inf)),
+        "The infinities of logits are where they should be. logits is what it should be times 1.25",
+    ),
     ("keep_top_p", nucleus_in_steps(result=lambda s: np.where(s.kept, -np.inf, s.logits)), "what is inside is removed"),
     (
         "keep_top_p",
@@ -854,6 +1044,8 @@ WRONG = [
         "The logits are divided by their sum",
     ),
     ("keep_top_p", nucleus_in_steps(result=lambda s: np.where(s.kept, s.probs, -np.inf)), "Probabilities came back"),
+    ("keep_top_p", nucleus_in_steps(result=lambda s: s.probs * s.kept), "Probabilities came back"),
+    ("keep_top_p", nucleus_in_steps(result=lambda s: divided_by_sum(s.probs * s.kept)), "Probabilities came back"),
     (
         "keep_top_p",
         nucleus_in_steps(result=lambda s: np.where(s.kept, np.log(s.probs), -np.inf)),
