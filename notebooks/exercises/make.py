@@ -30,10 +30,9 @@ from minigpt2.storage.files import atomic_write
 
 FOLDER = Path(__file__).resolve().parent
 sys.path[:0] = [str(FOLDER.parent), str(FOLDER)]
+import build as book  # noqa: E402  (the notebooks of the book are built by build.py in the folder above)
 from grading import feedback, grader  # noqa: E402
 from grading.assignment import HIDDEN, Assignment, without_answers  # noqa: E402
-
-import build as book  # noqa: E402  (the notebooks of the book are built by build.py in the folder above)
 
 NBGRADER = book.ROOT / "build" / "nbgrader"
 SELF_STUDY = book.ROOT / "build" / "self_study"
