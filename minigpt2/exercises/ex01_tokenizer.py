@@ -417,10 +417,10 @@ MERGE = Task(
             "The new id is made from the largest one in the list. It comes in as an argument.",
             (("(new_id)", "(max(ids) + 1)"),),
         ),
-        *_ways(
-            "The pair is looked for in a text. There 1 2 is also found in 11 2, and two pairs in a row share what "
-            "stands between them.",
-            _merge_as_text,
+        Mistake("The pair is looked for in a text. There 1 2 is also found in 11 2 and in 1 21.", _merge_as_text),
+        Mistake(
+            "The pair is looked for in a text, with a space on either side. Two pairs in a row share the one between "
+            "them.",
             lambda ids, pair, new_id: _merge_as_text(ids, pair, new_id, " "),
         ),
     ),

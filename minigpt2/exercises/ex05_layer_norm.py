@@ -46,7 +46,7 @@ def _inputs(rng, *shape, scale=1.0, offset=0.0, **eps):
 def _cases(rng):
     cases = [
         Case("two sequences of three tokens, four channels", _inputs(rng, 2, 3, 4, eps=1e-5)),
-        Case("as many tokens as channels", _inputs(rng, 5, 5, eps=1e-5)),
+        Case("two axes, as many tokens as channels", _inputs(rng, 5, 5, eps=1e-5)),
         Case("one token, seven channels", _inputs(rng, 1, 1, 7, eps=1e-5)),
         Case("five axes", _inputs(rng, 2, 1, 3, 2, 5, eps=1e-5)),
         Case("a variance so small that eps counts", _inputs(rng, 2, 3, 4, scale=1e-3, eps=1e-5)),

@@ -231,7 +231,7 @@ STEP = Task(
              (V_HAT, "old_v / (1 - beta2**t)")),
         ),
         Mistake(
-            "v has the same number everywhere: the squares of the whole array are added up. Each weight has its own.",
+            "The same number is added to v for every weight: the squares of the whole array, summed. Each has its own.",
             ((V, "beta2 * v + (1 - beta2) * (g**2).sum()"),),
         ),
         Mistake("v is a mean of the gradients, not of their squares.", ((V, "beta2 * v + (1 - beta2) * g"),)),

@@ -716,6 +716,13 @@ GENERATE = Task(
             "The prompt can be longer than n_positions already. What can the model see of it?",
             ((BEGIN, "new, past = ids, None\n    for"),),
         ),
+        *(
+            Mistake(
+                "The window has the first n_positions tokens of the text. Which can the next token not do without?",
+                tuple((at, at.replace("-n_positions:", ":n_positions")) for at in where),
+            )
+            for where in ((SLIDE, BEGIN), (SLIDE,), (BEGIN,))
+        ),
         Mistake(OUTGROWN, ((SLIDE, "            pass\n"),)),
         Mistake(OUTGROWN, ((SLIDE, "            pass\n"), (BEGIN, "new, past = ids, None\n    for"))),
         Mistake(
@@ -875,6 +882,7 @@ PROBS = Task(
             (("min(top_k,", "min(top_k + 1,"),),
         ),
         Mistake(ONE_TOO_FEW, ((">= kth", "> kth"),)),
+        Mistake(ONE_TOO_FEW, (("logits >= kth", "(logits > kth) | (k == logits.shape[-1])"),)),
         Mistake(ONE_TOO_FEW, (("[:, -k, None]", "[:, -max(k - 1, 1), None]"),)),
         Mistake(
             "After the others are removed, the probabilities of the best k do not sum to 1.",
@@ -1017,7 +1025,7 @@ NUCLEUS = Task(
             ((ORDER, "np.broadcast_to(np.arange(logits.shape[-1]), logits.shape)"),),
         ),
         Mistake(
-            "The worst tokens come first in the sum. In which direction does argsort sort?",
+            "The worst tokens come first in the sum. In which direction does NumPy sort?",
             (("(-logits, axis", "(logits, axis"),),
         ),
         Mistake(
@@ -1029,6 +1037,11 @@ NUCLEUS = Task(
             "The probability of each token is compared with a part of the best one's. What does the definition of the "
             "nucleus compare with p?",
             ((STAYS, "probs >= p * probs[:, :1]"),),
+        ),
+        Mistake(
+            "1 - p is compared with the probabilities one by one. What does the definition of the nucleus compare "
+            "with p?",
+            ((STAYS, f"(probs >= 1 - p) | {IS_BEST}"),),
         ),
         Mistake(FIXED_NUMBER, ((STAYS, "np.arange(probs.shape[-1]) < max(1, int(p * probs.shape[-1]))"),)),
         Mistake(FIXED_NUMBER, ((STAYS, "np.arange(probs.shape[-1]) < p * probs.shape[-1]"),)),
@@ -1091,6 +1104,7 @@ NUCLEUS = Task(
         *(
             Mistake("Probabilities came back. The logits are wanted.", ((KEPT, probs),))
             for probs in (
+                "np.where(kept, np.take_along_axis(probs, np.argsort(order, axis=-1), axis=-1), -np.inf)",
                 f"np.where(kept, {SOFTMAX}, -np.inf)", f"np.where(kept, {SOFTMAX}, 0.0)", f"softmax_forward({KEPT})",
             )
         ),

@@ -601,6 +601,12 @@ RIGHT = [
 ]
 
 WRONG = [
+    (
+        "generate_greedy",
+        generate_with(begin=lambda ids, P: ids[:, :P], slide=lambda ids, new, past, P: (ids[:, :P], None)),
+        "the first n_positions tokens",
+    ),
+    ("keep_top_p", nucleus_with(lambda total, one, previous, count, p: not count or one >= 1 - p), "1 - p is compared"),
     ("attention_step", step_with(**joined(axis=1)), "along the wrong axis, not along time"),
     ("attention_step", step_with(**joined(axis=0)), "along the wrong axis, not along time"),
     ("attention_step", step_with(**joined(axis=-1)), "along the wrong axis, not along time"),
