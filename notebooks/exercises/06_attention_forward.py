@@ -219,7 +219,7 @@ round(1 * report.score, 2)
 # second has the scores $(0, \ln 2)$, hence the shares $(\frac13, \frac23)$ and $y_1 = \frac23$. And the third has our
 # old friends $(0, \ln 2, 0)$, so $y_2 = \frac12$. Without the mask the first one would be $\frac12$ as well.
 #
-# Return `y` and a dict. You may put into the dict whatever a backward pass would need; in exercise 7 you get ours, so
+# Return `y` and a cache, whatever a backward pass would need, in a dict or as you like; in exercise 7 you get ours, so
 # an empty one will do.
 #
 # <details><summary>A hint</summary>
@@ -237,7 +237,7 @@ def attention_forward(x, params, n_head):
     x: (B, T, C)
     params: {"c_attn": {"weight" (C, 3C), "bias" (3C,)}, "c_proj": {"weight" (C, C), "bias" (C,)}}
     n_head: H, a divisor of C
-    returns y (B, T, C) and a dict.
+    returns y (B, T, C) and a cache.
     """
     ### BEGIN SOLUTION
     qkv = x @ params["c_attn"]["weight"] + params["c_attn"]["bias"]  # (B, T, 3C)

@@ -59,8 +59,8 @@ from minigpt2.exercises import check
 # Begin with $\varepsilon=0$ and without ignored targets, run the check (about half of it passes then), and add the
 # rest.
 #
-# Return the loss and a dict with everything that your backward pass will need (this check looks at the loss only). Do
-# not change `logits`: the caller still needs them.
+# Return the loss and a *cache*: whatever your backward pass will need, in a dict or as you like. This check looks at the
+# loss only. Do not change `logits`: the caller still needs them.
 #
 # <details><summary>A hint for the logarithm</summary>
 #
@@ -83,7 +83,7 @@ def cross_entropy_forward(logits, targets, label_smoothing=0.0, ignore_index=-10
 
     logits: (..., V); targets: (...) integers, or ignore_index where there is nothing to predict
     label_smoothing: e, from 0 to 1
-    returns loss, a number, and a dict for the backward pass.
+    returns loss, a number, and a cache for the backward pass.
     """
     ### BEGIN SOLUTION
     V, e = logits.shape[-1], label_smoothing
@@ -251,7 +251,7 @@ assert np.allclose(cross_entropy_backward(1.0, cache), 0, atol=1e-12)
 
 # %% tags=["answer", "id:z_loss"]
 def z_loss_forward(logits, weight=1e-4):
-    """logits: (..., V); weight: a number; returns loss, a number, and a dict for the backward pass."""
+    """logits: (..., V); weight: a number; returns loss, a number, and a cache for the backward pass."""
     ### BEGIN SOLUTION
     highest = logits.max(axis=-1, keepdims=True)
     log_z = highest + np.log(np.exp(logits - highest).sum(axis=-1, keepdims=True))

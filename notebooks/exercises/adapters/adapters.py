@@ -279,7 +279,7 @@ def attention_forward(x, params, n_head):
     x: (B, T, C)
     params: {"c_attn": {"weight" (C, 3C), "bias" (3C,)}, "c_proj": {"weight" (C, C), "bias" (C,)}}
     n_head: H, a divisor of C
-    returns y (B, T, C) and a dict.
+    returns y (B, T, C) and a cache.
     """
     raise NotImplementedError
 
@@ -338,7 +338,7 @@ def cross_entropy_forward(logits, targets, label_smoothing=0.0, ignore_index=-10
 
     logits: (..., V); targets: (...) integers, or ignore_index where there is nothing to predict
     label_smoothing: e, from 0 to 1
-    returns loss, a number, and a dict for the backward pass.
+    returns loss, a number, and a cache for the backward pass.
     """
     raise NotImplementedError
 
@@ -355,7 +355,7 @@ def cross_entropy_backward(dloss, cache):
 
 
 def z_loss_forward(logits, weight=0.0001):
-    """logits: (..., V); weight: a number; returns loss, a number, and a dict for the backward pass."""
+    """logits: (..., V); weight: a number; returns loss, a number, and a cache for the backward pass."""
     raise NotImplementedError
 
 
