@@ -59,8 +59,8 @@ from minigpt2.exercises import check
 # Begin with $\varepsilon=0$ and without ignored targets, run the check (about half of it passes then), and add the
 # rest.
 #
-# Return the loss and a *cache*: whatever your backward pass will need, in a dict or as you like. This check looks at the
-# loss only. Do not change `logits`: the caller still needs them.
+# Return the loss and a *cache*: whatever your backward pass will need, in a dict or as you like. This check looks at
+# the loss only. Do not change `logits`: the caller still needs them.
 #
 # <details><summary>A hint for the logarithm</summary>
 #
