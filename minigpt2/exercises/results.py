@@ -164,6 +164,8 @@ def describe(value):
         return f"({', '.join(map(describe, value))})"
     if isinstance(value, np.floating):
         return f"{value:.6g}"
+    if isinstance(value, list) and any(isinstance(v, np.ndarray | dict) for v in value):
+        return f"a list of {len(value)}"
     try:
         text = repr(value)
     except Exception:  # somebody's own class
