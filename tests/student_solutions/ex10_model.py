@@ -169,7 +169,7 @@ def count_with_numpy(ids):
 
 
 @functools.cache
-def trained(config, seed, batch=batch_in_loops, steps=700, lr=3e-3, again=0):
+def trained(config, seed, batch=batch_in_loops, steps=400, lr=3e-3, again=0):
     model = GPT2(config, seed)
     optimizer = AdamW(model.params, lr)
     rng = np.random.default_rng(seed)
