@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import minigpt2
@@ -569,6 +569,8 @@ def folders(draw):
     roles = draw(st.dictionaries(st.sampled_from(["bos_token", "eos_token", "pad_token", "my_token"]),
                                  st.sampled_from(WORDS), max_size=3))  # fmt: skip
     starts = draw(st.dictionaries(st.sampled_from(["add_prefix_space", "add_bos_token"]), st.booleans()))
+    # In transformers' template of what comes first, a space ends a token: it refuses such a folder.
+    assume(not (starts.get("add_bos_token") and " " in roles.get("bos_token", "")))
     config = {"tokenizer_class": "GPT2Tokenizer", "unk_token": END} | starts
     if draw(st.booleans()):
         return {"tokenizer_config": config | roles | {"added_tokens_decoder": decoder}}
