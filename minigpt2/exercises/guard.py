@@ -74,6 +74,7 @@ def call(function, arguments, seconds, owner=None):
 
     thread = threading.Thread(target=work, daemon=True)
     place = ""
+    slowness()  # measured now, and not beside a loop that takes all turns
     with blas_at_one_thread():  # whose threads would use several seconds in one
         clock = getattr(owner, "processor_time", time.process_time)  # of the process in which it runs
         begin, begin_used = time.monotonic(), clock()
@@ -100,11 +101,11 @@ def slowness():
     """How many times as long as on the machine where the limits were set a calculation takes here; 1 at least."""
 
     def calculate():
-        begin = time.process_time()
+        begin = time.thread_time()
         x = np.ones((64, 64))
         for _ in range(2000):
             x = x @ x / 64
-        return time.process_time() - begin
+        return time.thread_time() - begin
 
     return max(1.0, min(calculate() for _ in range(3)) / CALIBRATION)
 
