@@ -1,34 +1,21 @@
 """What a class needs around the exercises: a package of one's own, a whole model, hours, self-study, a workflow."""
 
 import ast
-import importlib.util
 import inspect
 import json
 import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from exercise_maker import FOLDER, SOURCES, make, nbformat
 
 from minigpt2 import GPT2, plain
 from minigpt2.exercises import check, names, whole
 from minigpt2.exercises.ex10_model import SORTER
 from minigpt2.parameters import flatten
-
-for package in ("jupytext", "nbformat", "nbclient"):
-    pytest.importorskip(package, reason=f"needs {package}, of the extra 'notebooks'")
-import nbformat  # noqa: E402
-
-FOLDER = Path(__file__).parents[1] / "notebooks/exercises"
-
-spec = importlib.util.spec_from_file_location("make", FOLDER / "make.py")
-make = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(make)
-
-SOURCES = make.sources()
 
 
 def solved(path):

@@ -2,26 +2,15 @@
 
 import ast
 import contextlib
-import importlib.util
 import io
 import json
 import re
 from pathlib import Path
 
 import pytest
+from exercise_maker import FOLDER, SOURCES, make
 
 from minigpt2.exercises import EXERCISES, names
-
-for package in ("jupytext", "nbformat", "nbclient", "ipykernel"):
-    pytest.importorskip(package, reason=f"needs {package}, of the extra 'notebooks'")
-
-FOLDER = Path(__file__).parents[1] / "notebooks/exercises"
-
-spec = importlib.util.spec_from_file_location("make", FOLDER / "make.py")
-make = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(make)
-
-SOURCES = make.sources()
 
 
 def run(notebook):

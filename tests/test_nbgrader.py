@@ -1,6 +1,5 @@
 """The exercises go through nbgrader, end to end: handed out, submitted in every state, graded, and the marks read."""
 
-import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -8,20 +7,11 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("nbgrader", reason="needs nbgrader, of the extra 'classroom'")
-nbformat, *_ = (
-    pytest.importorskip(package, reason=f"needs {package}, of the extra 'notebooks'")
-    for package in ("nbformat", "jupytext")
-)
+from exercise_maker import FOLDER, make, nbformat
 
-from minigpt2.exercises import check  # noqa: E402
+from minigpt2.exercises import check
 
-FOLDER = Path(__file__).parents[1] / "notebooks/exercises"
 EXERCISE = "05_layer_norm"
-
-spec = importlib.util.spec_from_file_location("make", FOLDER / "make.py")
-make = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(make)
-
 
 SOLVED = {cell.id: cell.source for cell in make.annotated(FOLDER / f"{EXERCISE}.py").cells}
 FORWARD, BACKWARD = SOLVED["layer_norm_forward"], SOLVED["layer_norm_backward"]

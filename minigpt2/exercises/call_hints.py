@@ -168,8 +168,7 @@ FORGETFUL = (
 )
 DIFFERENCES = (
     "The formulas agree where they were tried, but a small change of an input does not change the result as the "
-    "gradient "
-    "says. Does your forward pass compute what your backward pass assumes?"
+    "gradient says. Does your forward pass compute what your backward pass assumes?"
 )
 FORWARD = "The backward pass is tried with the cache of your own forward pass: mend that first."
 OWN_FORWARD = (
@@ -178,9 +177,16 @@ OWN_FORWARD = (
 )
 CACHE = (
     "The result is right, but the gradients cannot be computed from this cache. Here the text says what is in it: "
-    "which "
-    "parts, under which names, each as its own forward pass returned it."
+    "which parts, under which names, each as its own forward pass returned it."
 )
+
+
+def of_fate(outcome, arguments=None):
+    """What the end of a call that did not end well may mean.
+
+    arguments: of the call, by name
+    """
+    return of_lateness(outcome.place) if outcome.late else of_error(outcome.error, outcome.place, arguments or {})
 
 
 def of_lateness(place):
@@ -221,8 +227,7 @@ def of_error(error, place, arguments):
     known = next((hint for pattern, hint in ERRORS if re.search(pattern, text)), "")
     return known or (
         f"It ends with {type(error).__name__}. Print the shapes and types of what stands in that line: which of them "
-        "is "
-        "not what you thought?"
+        "is not what you thought?"
     )
 
 
@@ -274,15 +279,14 @@ def of_change(name, attempt):
 def of_kind(task, value, expected):
     """A result that is not made of the outputs that the docstring names.
 
-    expected:   dotted name -> array
+    expected: dotted name -> array
     """
     names = ", ".join(task.outputs)
     wanted = f"`{names}`" + (" and a cache" if task.has_cache else "")
     if value is None:
         return (
             "None came back: either no return is reached, or the line `return ...` returns the result of something "
-            "that "
-            f"works in place, such as np.add.at, list.sort or list.append. Expected: {wanted}."
+            f"that works in place, such as np.add.at, list.sort or list.append. Expected: {wanted}."
         )
     if isinstance(value, Iterator):
         return (
@@ -314,8 +318,7 @@ def of_kind(task, value, expected):
             if there or lacking:
                 return (
                     f"The names in {name} are not as expected. Missing: {', '.join(lacking) or 'none'}. Not known "
-                    "here: "
-                    f"{', '.join(there) or 'none'}."
+                    f"here: {', '.join(there) or 'none'}."
                 )
         elif output is None:
             return f"{name} is None: is it never made, or by something that returns nothing?"
@@ -324,15 +327,15 @@ def of_kind(task, value, expected):
             return f"{name} is a list of {len(output)}, and should be a single array.{order}"
         elif isinstance(output, tuple):
             return (
-                f"{name} is itself a tuple of {len(output)}. Was a function that returns several things, as (y, cache),"
-                " taken whole, or is there a pair of brackets too many?"
+                f"{name} is itself a tuple of {len(output)}. Was a function that returns several things, as (y, "
+                "cache), taken whole, or is there a pair of brackets too many?"
             )
         elif isinstance(output, dict):
             return f"{name} is a dict, and should be a single array or number. In this order: {wanted}."
     return f"{KIND} Expected: {wanted}."
 
 
-def _difference_of_names(name, output, wanted, prefix=None):
+def _difference_of_names(name, output, wanted):
     """The dotted names in a nested dict that are not wanted, and those that are missing; a leaf must not be a tuple."""
     found = []
 

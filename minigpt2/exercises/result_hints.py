@@ -10,7 +10,7 @@ import numpy as np
 
 from minigpt2.exercises.plain_hints import of_plain
 from minigpt2.exercises.results import size
-from minigpt2.exercises.trees import arrays_in
+from minigpt2.exercises.trees import arrays_in, in_code
 
 LARGE = 1e6  # beside what is so many times too large, nothing else can be seen
 CLOSE = 0.02  # an error below this part of the largest number looks like a constant or a rounding
@@ -60,7 +60,7 @@ def of_results(task, attempts, attempt, alone=()):
         return moved
     if told := _shared(attempt) or _of_lengths(attempts, attempt):
         return told
-    inputs = dict(_arrays(attempt.trial.ours))
+    inputs = {in_code(name): array for name, array in arrays_in(attempt.trial.ours).items()}
     names = alone or attempt.wrong
     hints = {name: of_array(name, results[name], expected[name], inputs, equal) for name in names}
     return next((hint for hint in hints.values() if hint), "") or _nearly(attempts, attempt, names[0])
@@ -157,15 +157,6 @@ def _second(task, attempt):
     return ""
 
 
-def _arrays(values):
-    """Dotted name -> array, of everything in a dict."""
-    for name, value in values.items():
-        if isinstance(value, np.ndarray):
-            yield name, value
-        elif isinstance(value, dict):
-            yield from ((f'{name}["{key}"]', item) for key, item in value.items() if isinstance(item, np.ndarray))
-
-
 def _nearly(attempts, attempt, name):
     """A small error, wherever there is one; where that is in very few cases, they say more."""
     failed = [each for each in attempts if not each.finding.passed]
@@ -196,7 +187,7 @@ def of_array(name, actual, expected, inputs, equal):
     """The kind of mistake that turns ``expected`` into ``actual``; "" when it is not known.
 
     name:   of the output
-    inputs: dotted name -> array, the function's arguments
+    inputs: name, as in code -> array: the function's arguments
     equal:  (actual, expected) -> whether two arrays agree up to rounding
     """
     if actual.shape != expected.shape:
@@ -437,8 +428,7 @@ def _of_shape(name, actual, expected, equal):
         return f"As far as it goes {name} is right, but it has the shape {actual.shape} instead of {expected.shape}."
     return (
         f"{name} has the shape {actual.shape} instead of {expected.shape}. Write the shape beside each line: where "
-        "does "
-        "it come to differ from the docstring?"
+        "does it come to differ from the docstring?"
     )
 
 

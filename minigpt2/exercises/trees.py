@@ -32,8 +32,19 @@ def arrays_in(tree):
     return {name: leaf for name, leaf in flatten(tree).items() if isinstance(leaf, np.ndarray)}
 
 
+def has_single(tree):
+    """Whether there is an array of float32 in a dict."""
+    return any(array.dtype == np.float32 for array in arrays_in(tree).values())
+
+
+def in_code(name):
+    """A dotted name as one writes it: params.h.0.weight -> params["h"][0]["weight"]."""
+    first, *keys = name.split(".")
+    return first + "".join(f"[{key}]" if key.isdecimal() else f'["{key}"]' for key in keys)
+
+
 def changed_names(before, after, name):
-    """The dotted names of what is not the same in two values of one structure, below ``name``."""
+    """The names, as in code, of what is not the same in two values of one structure, below ``name``."""
     if isinstance(before, dict) and isinstance(after, dict) and before.keys() == after.keys():
         return [found for key in before for found in changed_names(before[key], after[key], f'{name}["{key}"]')]
     return [] if _same(before, after) else [name]
